@@ -1,0 +1,1 @@
+"""The stack's templates, as data that an installed `snn` can deploy."""

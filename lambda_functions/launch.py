@@ -1,0 +1,35 @@
+"""LaunchLambda: starts runs, for a caller who asks (a direct invocation) or for a data set uploaded to S3."""
+
+import time
+from typing import Any
+
+from snn.errors import SnnError
+from snn_cloud.clients import Clients
+from snn_cloud.launching import launch, launch_upload
+from snn_cloud.ledger import Ledger
+from snn_cloud.record import Run, Usage
+from snn_cloud.settings import Settings
+
+clients = Clients.from_environment()
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Parse, launch, answer {"run_id", "state"} or {"error"}: a refusal is an answer, so nobody retries it."""
+    started, settings = time.monotonic(), Settings.from_environment()
+    try:
+        if "Records" in event:
+            runs = [launch_upload(record, settings, clients) for record in event["Records"]]
+        else:
+            runs = [launch(event, settings, clients)]
+    except SnnError as error:
+        print(f"refused: {error}")
+        return {"error": str(error), "type": type(error).__name__}
+    milliseconds = round((time.monotonic() - started) * 1000)
+    for run in runs:
+        _account(run, Usage(1, milliseconds // len(runs), settings.memory_mb), settings)
+    return {"run_id": runs[0].run_id, "state": runs[0].state} if runs else {}
+
+
+def _account(run: Run, usage: Usage, settings: Settings) -> None:
+    Ledger(clients.dynamodb, settings.table).add_usage(run.run_id, {"launch": usage})
+    print(f"{run.run_id}: {run.state} {run.reason}")

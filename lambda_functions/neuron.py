@@ -1,0 +1,28 @@
+"""NeuronLambda: computes some neurons of one layer, forward or backward. Pure: it calls nobody and keeps no state."""
+
+import os
+import time
+from typing import Any
+
+from snn_cloud.cache import Cache
+from snn_cloud.errors import CacheLost
+from snn_cloud.neuron_task import work
+
+cache = Cache.from_environment()
+MEMORY_MB = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
+
+
+def handler(event: Any, context: Any) -> dict[str, Any]:
+    """Parse, compute, answer what it took; a loss from the cache is an answer, since the trainer can mend it."""
+    started = time.perf_counter()
+    if cache is None:
+        raise RuntimeError("CACHE_HOST is not set: this stack has no cache")
+    answer: dict[str, Any] = {}
+    try:
+        work(event, cache)
+    except CacheLost as loss:
+        answer["lost"] = str(loss)
+    milliseconds = max(1, round((time.perf_counter() - started) * 1000))
+    where = f"layer {event['layer']} neurons {event['neurons']} {event['direction']}"
+    print(f"{event['run_id']}: {where} {milliseconds} ms")
+    return {**answer, "milliseconds": milliseconds, "memory_mb": MEMORY_MB}

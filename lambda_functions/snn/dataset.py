@@ -1,0 +1,195 @@
+"""`datasets.h5`: labelled photos, and the mini-batches that an epoch walks through."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from snn.errors import InvalidDataset
+
+Array = NDArray[np.float64]
+Pixels = NDArray[np.uint8]
+
+# Read whole into memory, so bounded: a file of a few kilobytes can claim a data set of petabytes.
+MAX_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photos of two classes, split into a training and a test set.
+
+    `*_pixels` are (samples, height, width, 3) uint8, `*_y` are (1, samples) of 0.0 and 1.0, and `*_x` are what the
+    network sees: (features, samples) in 0..1, a column a photo.
+    """
+
+    train_pixels: Pixels
+    train_y: Array
+    test_pixels: Pixels
+    test_y: Array
+    classes: tuple[str, str]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (height, width, 3)."""
+        shape: tuple[int, ...] = self.train_pixels.shape
+        return shape[1], shape[2], shape[3]
+
+    @property
+    def features(self) -> int:
+        """Return the number of inputs: height × width × 3."""
+        return math.prod(self.image_shape)
+
+    @cached_property
+    def train_x(self) -> Array:
+        """Return the training photos as (features, samples)."""
+        return columns(self.train_pixels) / 255.0
+
+    @cached_property
+    def test_x(self) -> Array:
+        """Return the test photos as (features, samples)."""
+        return columns(self.test_pixels) / 255.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some of the training photos: `pixels` (features, samples) uint8 and their labels `Y` (1, samples)."""
+
+    index: int
+    pixels: Pixels
+    Y: Array
+
+    @cached_property
+    def X(self) -> Array:
+        """Return the inputs, (features, samples) in 0..1."""
+        return self.pixels / 255.0
+
+    @property
+    def size(self) -> int:
+        """Return the number of samples."""
+        return self.Y.shape[1]
+
+
+def columns(pixels: Pixels) -> Pixels:
+    """Return photos (samples, height, width, 3) as columns (features, samples), a view."""
+    return pixels.reshape(len(pixels), -1).T
+
+
+def batches(dataset: Dataset, batch_size: int | None, seed: int) -> list[Batch]:
+    """Cut the training set into mini-batches, the same in every epoch; the last may be smaller.
+
+    The photos are shuffled once, by the seed: a file is often sorted by class, and a batch of one class would win
+    `best-batch` by learning to say one word.
+    """
+    pixels, labels = columns(dataset.train_pixels), dataset.train_y
+    samples = labels.shape[1]
+    if batch_size is None or batch_size >= samples:
+        return [Batch(0, pixels, labels)]
+    # A stream of its own ([seed, 1]), so that the shuffle does not repeat the numbers the weights were drawn from.
+    order = np.random.default_rng([seed, 1]).permutation(samples)
+    return [
+        Batch(index, pixels[:, chosen], labels[:, chosen])
+        for index, start in enumerate(range(0, samples, batch_size))
+        for chosen in [order[start : start + batch_size]]
+    ]
+
+
+def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
+    """Read a `datasets.h5`.
+
+    Raises InvalidDataset, naming the file and the data set in it, unless it holds what the contract says:
+    `train_set_x` and `test_set_x` (m, height, width, 3) uint8, `train_set_y` and `test_set_y` (m,) of 0 and 1,
+    `list_classes` with two names.
+    """
+    source = source or (str(file) if isinstance(file, (Path, str)) else "datasets.h5")
+    try:
+        with h5py.File(file, "r") as h5:
+            train_pixels = _photos(h5, "train_set_x", source)
+            test_pixels = _photos(h5, "test_set_x", source)
+            if test_pixels.shape[1:] != train_pixels.shape[1:]:
+                raise InvalidDataset(
+                    f"photos are {test_pixels.shape[1:]}, the training set's are {train_pixels.shape[1:]}",
+                    field="test_set_x",
+                    source=source,
+                    mend="make both the same size",
+                )
+            train_y = _labels(h5, "train_set_y", len(train_pixels), source)
+            test_y = _labels(h5, "test_set_y", len(test_pixels), source)
+            names = _read(h5, "list_classes", source)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:  # what h5py raises for a damaged file
+        raise InvalidDataset(f"cannot be read as HDF5: {error}", source=source) from None
+    if names.shape != (2,) or names.dtype.kind not in "SO":
+        raise InvalidDataset(
+            f"holds {names.shape} {names.dtype}",
+            field="list_classes",
+            source=source,
+            mend="give the names of the two classes",
+        )
+    first, second = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
+    return Dataset(train_pixels, train_y, test_pixels, test_y, (first, second))
+
+
+def save_dataset(
+    file: Path | str | BinaryIO,
+    train_pixels: Pixels,
+    train_y: NDArray[np.integer],
+    test_pixels: Pixels,
+    test_y: NDArray[np.integer],
+    classes: tuple[str, str],
+) -> None:
+    """Write a `datasets.h5`: photos (m, height, width, 3) uint8, labels (m,) of 0 and 1."""
+    with h5py.File(file, "w") as h5:
+        for name, pixels, labels in (("train", train_pixels, train_y), ("test", test_pixels, test_y)):
+            h5.create_dataset(f"{name}_set_x", data=pixels, dtype=np.uint8)
+            h5.create_dataset(f"{name}_set_y", data=labels, dtype=np.int64)
+        h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
+
+
+def _read(h5: h5py.File, name: str, source: str) -> NDArray[np.generic]:
+    """Read one data set that lies in this file itself: a link or external storage could name any file of the host."""
+    if name not in h5:
+        raise InvalidDataset(
+            "is missing", field=name, source=source, mend=f"the file holds {', '.join(sorted(h5)) or 'nothing'}"
+        )
+    if not isinstance(h5.get(name, getlink=True), h5py.HardLink):
+        raise InvalidDataset("is a link", field=name, source=source, mend="store the data itself")
+    item = h5[name]
+    if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
+        raise InvalidDataset("is no plain data set", field=name, source=source, mend="store the data itself")
+    if item.nbytes > MAX_BYTES:
+        raise InvalidDataset(
+            f"claims {item.nbytes / 1e9:.1f} GB", field=name, source=source, mend=f"at most {MAX_BYTES / 1e9:.1f} GB"
+        )
+    return np.asarray(item[()])
+
+
+def _photos(h5: h5py.File, name: str, source: str) -> Pixels:
+    photos = _read(h5, name, source)
+    if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or 0 in photos.shape:
+        raise InvalidDataset(
+            f"is {photos.shape} {photos.dtype}",
+            field=name,
+            source=source,
+            mend="make it (samples, height, width, 3) uint8 with at least one sample",
+        )
+    return photos.astype(np.uint8, copy=False)
+
+
+def _labels(h5: h5py.File, name: str, samples: int, source: str) -> Array:
+    labels = _read(h5, name, source)
+    if labels.shape not in ((samples,), (1, samples)) or labels.dtype.kind not in "iufb":
+        raise InvalidDataset(
+            f"is {labels.shape} {labels.dtype}",
+            field=name,
+            source=source,
+            mend=f"give one label for each of the {samples} photos",
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise InvalidDataset("holds other values than 0 and 1", field=name, source=source, mend="use 0 and 1")
+    return labels.reshape(1, samples).astype(np.float64)

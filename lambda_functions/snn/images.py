@@ -1,0 +1,129 @@
+"""Photos: from a file that somebody hands in to the numbers that the network reads, and small pictures for reports."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from snn.errors import InvalidImage
+
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is opened. Pillow knows more, among them EPS, which it hands to Ghostscript: not for files of strangers."""
+
+MAX_BYTES = 50_000_000
+"""A larger file is refused before it is read: a classifier's input is some thousand pixels."""
+
+_MEND = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
+
+ImageFile = str | Path | IO[bytes]
+
+
+def load_image(file: ImageFile, image_shape: tuple[int, ...], source: str = "") -> NDArray[np.float64]:
+    """Read one photo as the network wants it: (h·w·3, 1), each value in 0..1.
+
+    `image_shape` is the data set's (h, w, 3). `source` names the photo in errors (default: its path).
+    Raises InvalidImage when the file is no picture, is damaged, or is out of all proportion.
+    """
+    pixels = load_pixels(file, image_shape, source)
+    return pixels.reshape(-1, 1).astype(np.float64) / 255
+
+
+def load_pixels(file: ImageFile, image_shape: tuple[int, ...], source: str = "") -> NDArray[np.uint8]:
+    """Read one photo as the data set stores it: (h, w, 3) uint8, upright, on white, squeezed to the size (not cropped).
+
+    Raises InvalidImage.
+    """
+    height, width, _ = image_shape
+    picture = open_picture(file, source).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def open_picture(file: ImageFile, source: str = "") -> Image.Image:
+    """Decode a picture of any common kind to upright 8-bit RGB; of an animation the first frame.
+
+    Raises InvalidImage.
+    """
+    name = source or (str(file) if isinstance(file, str | Path) else "")
+    content = _read(file, name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged EXIF and the like: not a reason to refuse a good picture
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(content), formats=FORMATS) as picture:
+                return _to_rgb(ImageOps.exif_transpose(picture))
+    except InvalidImage as problem:
+        raise InvalidImage(problem.problem, source=name, mend=problem.mend) from None
+    except UnidentifiedImageError:
+        raise InvalidImage("not a picture", source=name, mend=_MEND) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidImage(
+            f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", source=name, mend="make the picture smaller"
+        ) from None
+    except Exception as problem:
+        # A damaged file can make a decoder raise nearly anything (OSError, SyntaxError, struct.error, IndexError …),
+        # and whatever it is, the news for the user is the same.
+        raise InvalidImage("the picture is cut off or damaged", source=name, mend="copy the file again") from problem
+
+
+def thumbnail_png(pixels: NDArray[np.uint8], size: int) -> bytes:
+    """Encode (h, w, 3) uint8 pixels as PNG whose longer side is about `size`.
+
+    Small pictures grow by a whole factor with hard edges, so that one sees exactly what the network saw; large ones
+    shrink smoothly.
+    """
+    picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8), "RGB")
+    factor = size // max(picture.size)
+    if factor > 1:
+        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    elif factor == 0:
+        picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def preview_jpeg(file: ImageFile, size: int, source: str = "") -> bytes:
+    """Encode a photo as a small JPEG of its own proportions, longer side at most `size`. Raises InvalidImage."""
+    picture = open_picture(file, source)
+    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
+    buffer = BytesIO()
+    picture.save(buffer, "JPEG", quality=82, optimize=True)
+    return buffer.getvalue()
+
+
+def _read(file: ImageFile, name: str) -> bytes:
+    try:
+        if isinstance(file, str | Path):
+            with open(file, "rb") as stream:
+                content = stream.read(MAX_BYTES + 1)
+        else:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as problem:
+        raise InvalidImage((problem.strerror or str(problem)).lower(), source=name) from None
+    if not content:
+        raise InvalidImage("the file is empty", source=name, mend=_MEND)
+    if len(content) > MAX_BYTES:
+        raise InvalidImage(f"larger than {MAX_BYTES // 1_000_000} MB", source=name, mend="make the picture smaller")
+    return content
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        # Pillow's own conversion clips: every value above 255 would become white.
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("I", "F"):
+        raise InvalidImage(
+            f"32-bit samples ({picture.mode}) say nothing about what is white",
+            mend="save it with 8 or 16 bits a sample",
+        )
+    if picture.has_transparency_data:
+        paper = Image.new("RGBA", picture.size, "white")
+        paper.alpha_composite(picture.convert("RGBA"))
+        picture = paper
+    return picture.convert("RGB")

@@ -1,0 +1,69 @@
+"""The epoch loop. It knows neither where gradients are computed nor who watches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from snn.dataset import Batch
+from snn.errors import SnnError
+from snn.network import Weights, cost_and_gradients
+from snn.parameters import Parameters
+from snn.strategies import GradientsOf, epoch
+
+
+class Diverged(SnnError):
+    """The cost left the numbers: the steps are too long for this data."""
+
+
+class StoppedBy(StrEnum):
+    """Why a training ended."""
+
+    EPOCHS = "epochs"
+    THRESHOLD = "threshold"
+    CANCEL = "cancel"
+
+
+@dataclass
+class Training:
+    """A training at some epoch: all that is needed to go on from there as if it had never paused."""
+
+    weights: Weights
+    costs: list[float] = field(default_factory=list)
+
+    @property
+    def epoch(self) -> int:
+        """Return the number of epochs completed."""
+        return len(self.costs)
+
+    def stopped_by(self, parameters: Parameters) -> StoppedBy | None:
+        """Return why there is no next epoch, or None when there is one."""
+        if self.costs and parameters.threshold is not None and self.costs[-1] <= parameters.threshold:
+            return StoppedBy.THRESHOLD
+        return StoppedBy.EPOCHS if self.epoch >= parameters.epochs else None
+
+
+def train(
+    training: Training, parameters: Parameters, batches: Sequence[Batch], gradients_of: GradientsOf
+) -> Iterator[float]:
+    """Advance `training` epoch by epoch, yielding each epoch's cost, until the last epoch or the threshold.
+
+    Raises Diverged, leaving the last good state, when a cost is not finite.
+    """
+    while training.stopped_by(parameters) is None:
+        cost, weights = epoch(parameters.strategy, training.weights, batches, gradients_of, parameters.learning_rate)
+        if not math.isfinite(cost):
+            raise Diverged(
+                f"the cost of epoch {training.epoch} is {cost} (lower learning_rate, now {parameters.learning_rate:g})"
+            )
+        training.weights = weights
+        training.costs.append(cost)
+        yield cost
+
+
+def on_this_machine(parameters: Parameters) -> GradientsOf:
+    """Return the `gradients_of` that computes every batch right here."""
+    functions = parameters.activation_per_layer
+    return lambda weights, batches: [cost_and_gradients(weights, batch, functions) for batch in batches]

@@ -1,0 +1,146 @@
+"""The artifact bucket: what a deployment reads. It is the one thing that exists before, and beside, the stack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+from snn_cloud.clients import Clients
+from snn_cloud.errors import CloudError
+from snn_cloud.package import function_zip, layer_key, layer_zip, templates
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Where the uploaded artifacts are, and the root template's text."""
+
+    bucket: str
+    root_template: str
+    parameters: dict[str, str]  # of the root template: CodeKey, LayerKey, NetworkTemplate, …
+
+
+def bucket_name(stack_name: str, account: str, region: str) -> str:
+    """Return the name of a stack's artifact bucket."""
+    return f"{stack_name}-artifacts-{account}-{region}"
+
+
+def upload_artifacts(
+    clients: Clients,
+    stack_name: str,
+    *,
+    runtime: str,
+    architecture: str,
+    build_layer: bool,
+    secure_transport: bool,
+    on_progress: Callable[[str], None],
+) -> Artifacts:
+    """Build and upload what the stack is made of; whatever is there already is not uploaded again.
+
+    Keys are made from contents, so a change of anything is a change of a parameter, which CloudFormation notices.
+    Raises CloudError if the bucket belongs to someone else or something cannot be built.
+    """
+    account = clients.sts.get_caller_identity()["Account"]
+    region = clients.cloudformation.meta.region_name
+    bucket = bucket_name(stack_name, account, region)
+    _ensure_bucket(clients, bucket, account, region, secure_transport)
+
+    def put(key: str, content: bytes | Callable[[], bytes]) -> str:
+        if _missing(clients, bucket, key, account):
+            body = content if isinstance(content, bytes) else content()
+            on_progress(f"uploading {key} ({len(body) / 1e6:.1f} MB)")
+            clients.s3.put_object(Bucket=bucket, Key=key, Body=body, ExpectedBucketOwner=account)
+        return key
+
+    code = function_zip()
+    parameters = {"ArtifactBucket": bucket, "CodeKey": put(f"code/{_digest(code)}.zip", code)}
+    texts = templates()
+    root = texts.pop("root")
+    for name, text in sorted(texts.items()):
+        parameters[f"{name.title()}Template"] = put(f"templates/{name}-{_digest(text.encode())}.yaml", text.encode())
+    if build_layer:
+        parameters["LayerKey"] = put(
+            f"layers/{layer_key(runtime, architecture)}.zip",
+            lambda: layer_zip(runtime, architecture, on_progress=on_progress).read_bytes(),
+        )
+    return Artifacts(bucket, root, parameters)
+
+
+def delete_bucket(clients: Clients, bucket: str) -> None:
+    """Empty a bucket, old versions and delete markers included, and delete it; nothing happens if there is none."""
+    try:
+        empty_bucket(clients, bucket)
+        clients.s3.delete_bucket(Bucket=bucket)
+    except clients.s3.exceptions.NoSuchBucket:
+        return
+
+
+def empty_bucket(clients: Clients, bucket: str) -> None:
+    """Delete all versions of all objects. Raises NoSuchBucket, and CloudError if an object cannot be deleted."""
+    for page in clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+        if not versions:
+            continue
+        objects: list[Any] = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
+        answer = clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+        for error in answer.get("Errors", []):
+            raise CloudError(f"s3://{bucket}/{error.get('Key')} cannot be deleted: {error.get('Message')}")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:24]
+
+
+def _missing(clients: Clients, bucket: str, key: str, account: str) -> bool:
+    try:
+        clients.s3.head_object(Bucket=bucket, Key=key, ExpectedBucketOwner=account)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+            return True
+        raise
+    return False
+
+
+def _ensure_bucket(clients: Clients, bucket: str, account: str, region: str, secure_transport: bool) -> None:
+    """Make the bucket if it is missing, and keep it private.
+
+    Its name can be guessed, so somebody else may have taken it in order to be handed code to change: it is used only if
+    this account owns it.
+    """
+    try:
+        clients.s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        return
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "403":
+            raise CloudError(f"the bucket {bucket} is not account {account}'s, or this role may not use it") from error
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket", "NotFound"):
+            raise
+    settings: dict[str, Any] = {} if region == "us-east-1" else {
+        "CreateBucketConfiguration": {"LocationConstraint": region}
+    }
+    clients.s3.create_bucket(Bucket=bucket, **settings)
+    clients.s3.put_public_access_block(
+        Bucket=bucket,
+        PublicAccessBlockConfiguration={
+            "BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True,
+        },
+    )
+    clients.s3.put_bucket_encryption(
+        Bucket=bucket,
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+        },
+    )
+    if secure_transport:
+        partition = clients.s3.meta.partition
+        arn = f"arn:{partition}:s3:::{bucket}"
+        clients.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Sid": "NothingWithoutTls", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
+                "Resource": [arn, f"{arn}/*"], "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }],
+        }))

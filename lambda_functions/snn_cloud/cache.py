@@ -1,0 +1,114 @@
+"""The cache: arrays by reference, through Redis or Valkey, between a trainer and its neurons.
+
+A value is written whole and once; a reader that finds it missing or short raises CacheLost. So a cache that was
+flushed or restarted in the middle of a step costs that step, never a wrong number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from snn_cloud.errors import CacheLost
+
+if TYPE_CHECKING:
+    from snn_cloud.record import Run
+
+# A run that dies leaves nothing behind for longer than this.
+KEEP_SECONDS = 3600
+
+
+class Ref(NamedTuple):
+    """Where an array (rows, columns) lies in the cache, and which of its rows are meant."""
+
+    key: str
+    rows: int
+    columns: int
+    dtype: str = "<f8"
+    first: int = 0
+    last: int | None = None
+
+    def slice(self, first: int, last: int) -> Ref:
+        """Return a reference to rows `first` up to, not including, `last`."""
+        return self._replace(first=first, last=last)
+
+
+class Cache:
+    """Arrays by reference. Raises CacheLost for what is missing, and redis' own errors when it cannot be reached."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._redis = client
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] = os.environ) -> Cache | None:
+        """Return the stack's cache as CACHE_HOST and its companions name it, or None for a stack without one."""
+        if not env.get("CACHE_HOST"):
+            return None
+        credentials: Any = None
+        if env.get("CACHE_USER"):
+            from snn_cloud.cache_login import IamLogin
+
+            credentials = IamLogin(env["CACHE_USER"], env["CACHE_NAME"], env["AWS_REGION"])
+        return cls(
+            redis.Redis(
+                host=env["CACHE_HOST"],
+                port=int(env.get("CACHE_PORT", "6379")),
+                ssl=env.get("CACHE_TLS", "false") == "true",
+                credential_provider=credentials,
+                socket_timeout=10,
+                socket_connect_timeout=5,
+                socket_keepalive=True,
+            )
+        )
+
+    def put(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Ref]:
+        """Store arrays (rows, columns) under their keys; return the references."""
+        refs = {}
+        with self._redis.pipeline(transaction=False) as pipe:
+            for key, array in arrays.items():
+                pipe.set(key, np.ascontiguousarray(array).tobytes(), ex=KEEP_SECONDS)
+                refs[key] = Ref(key, array.shape[0], array.shape[1], array.dtype.str)
+            pipe.execute()
+        return refs
+
+    def get(self, refs: Sequence[Ref]) -> list[NDArray[Any]]:
+        """Return the arrays (or the rows of them) that the references name, in one round trip."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for ref in refs:
+                width = ref.columns * np.dtype(ref.dtype).itemsize
+                if ref.last is None:
+                    pipe.get(ref.key)
+                else:
+                    pipe.getrange(ref.key, ref.first * width, ref.last * width - 1)
+            values = pipe.execute()
+        return [_array(ref, value) for ref, value in zip(refs, values, strict=True)]
+
+    def forget(self, keys: Sequence[str]) -> None:
+        """Free the memory of arrays that are no longer needed."""
+        if keys:
+            self._redis.unlink(*keys)
+
+    def put_progress(self, run: Run) -> None:
+        """Tell who watches the cache how far a run is."""
+        progress = {"state": run.state, "epoch": run.epoch, "cost": run.cost}
+        self._redis.set(f"snn:{run.run_id}:progress", json.dumps(progress), ex=KEEP_SECONDS)
+
+
+def read_progress(cache: Cache, run_id: str) -> dict[str, Any] | None:
+    """Return {"state", "epoch", "cost"} of a run that uses the cache, or None when nothing is known of it."""
+    value: Any = cache._redis.get(f"snn:{run_id}:progress")
+    progress: dict[str, Any] | None = json.loads(value) if value else None
+    return progress
+
+
+def _array(ref: Ref, value: bytes | None) -> NDArray[Any]:
+    rows = ref.rows if ref.last is None else ref.last - ref.first
+    if value is None or len(value) != rows * ref.columns * np.dtype(ref.dtype).itemsize:
+        raise CacheLost(f"{ref.key} is not in the cache, or not in full")
+    return np.frombuffer(value, dtype=ref.dtype).reshape(rows, ref.columns)

@@ -1,0 +1,41 @@
+"""What can go wrong between a run and AWS."""
+
+from __future__ import annotations
+
+from snn.errors import SnnError
+
+
+class CloudError(SnnError):
+    """The root of what `snn_cloud` raises on purpose."""
+
+
+class StackFailed(CloudError):
+    """CloudFormation could not create or update the stack; the message has the first resource's reason."""
+
+
+class LaunchRejected(CloudError):
+    """LaunchLambda refused the run; the message is its one-line reason."""
+
+
+class RunNotFound(CloudError):
+    """The ledger knows no run of this name."""
+
+
+class RunFailed(CloudError):
+    """A run ended FAILED; the message is the reason in the ledger."""
+
+
+class RunCancelled(CloudError):
+    """A run ended CANCELLED."""
+
+
+class LeaseLost(CloudError):
+    """Another trainer holds the run now: whatever this one still wants to write is no longer its to write."""
+
+
+class CacheLost(CloudError):
+    """An array that was put into the cache is not there any more, or not in full; the step can be done again."""
+
+
+class NeuronFailed(CloudError):
+    """A NeuronLambda invocation raised; the message is its error."""

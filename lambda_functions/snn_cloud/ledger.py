@@ -1,0 +1,231 @@
+"""The ledger: the DynamoDB record of runs, and the lease that lets one trainer at a time advance a run.
+
+A run is one item (`item` = "run") and the costs of its epochs in chunks (`item` = "costs#<first epoch>").
+
+How two trainers of one run cannot both advance it, whatever Lambda delivers twice:
+
+    trainer A                         ledger                           trainer B
+    acquire ───────────────────────▶ fence 1, owner A
+    flush if fence = 1 ────────────▶ beat 1, 2, 3 …   ◀─────────────── acquire: an owner; is it alive?
+                                       beat moved      ──────────────▶ yes: B leaves
+    (A hangs)                          beat stands still for LEASE_SECONDS of B's own clock
+                                     fence 2, owner B ◀─────────────── acquire if fence = 1 and beat is still that
+    flush if fence = 1 ────────────▶ refused: LeaseLost, A stops
+
+No two clocks are compared: B measures A's silence with its own. Every write of a trainer is conditional on its fence.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from botocore.exceptions import ClientError
+
+from snn.training import StoppedBy
+from snn_cloud.errors import LeaseLost, RunNotFound
+from snn_cloud.record import Run, State, Usage, from_item, pack, to_item, unpack
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+LEASE_SECONDS = 20.0
+CHUNK_EPOCHS = 40_000  # 8 bytes each, and an item may have 400 KB
+
+
+class Ledger:
+    """The runs of one stack."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb, self.table = dynamodb, table
+
+    def create(self, run: Run) -> bool:
+        """Record a new run; return False, changing nothing, when one of this name exists."""
+        try:
+            self._dynamodb.put_item(
+                TableName=self.table, Item=to_item(run), ConditionExpression="attribute_not_exists(run_id)"
+            )
+        except ClientError as error:
+            if _is_refused(error):
+                return False
+            raise
+        return True
+
+    def find(self, run_id: str) -> Run | None:
+        """Return the run, or None when there is none of this name."""
+        answer = self._dynamodb.get_item(TableName=self.table, Key=_key(run_id), ConsistentRead=True)
+        return from_item(answer["Item"]) if "Item" in answer else None
+
+    def get(self, run_id: str) -> Run:
+        """Return the run. Raises RunNotFound."""
+        run = self.find(run_id)
+        if run is None:
+            raise RunNotFound(f"the ledger {self.table} has no run {run_id!r}")
+        return run
+
+    def progress(self, run_id: str, after_epoch: int = -1) -> tuple[Run, list[tuple[int, float]]]:
+        """Return the run and the costs of the epochs after `after_epoch`, as (epoch, cost) in order.
+
+        Raises RunNotFound.
+        """
+        run, costs = self.get(run_id), dict[int, float]()
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self.table,
+            ConsistentRead=True,
+            KeyConditionExpression="run_id = :run AND begins_with(#item, :costs)",
+            FilterExpression="#last > :after",
+            ExpressionAttributeNames={"#item": "item", "#last": "last"},
+            ExpressionAttributeValues=pack({":run": run_id, ":costs": "costs#", ":after": after_epoch}),
+        )
+        for item in (unpack(item) for page in pages for item in page["Items"]):
+            chunk = np.frombuffer(bytes(item["costs"]), dtype="<f8").tolist()
+            costs.update(enumerate(chunk, start=int(item["first"])))
+        return run, sorted((epoch, cost) for epoch, cost in costs.items() if epoch > after_epoch)
+
+    def put_costs(self, run_id: str, first: int, costs: list[float]) -> None:
+        """Store the costs of epochs `first`, `first` + 1 …
+
+        Not fenced, and need not be: the same run gives the same numbers, whoever computes them.
+        """
+        for start in range(0, len(costs), CHUNK_EPOCHS):
+            part = np.array(costs[start : start + CHUNK_EPOCHS], dtype="<f8")
+            chunk = {"first": first + start, "last": first + start + len(part) - 1, "costs": part.tobytes()}
+            name = f"costs#{first + start:08d}"
+            self._dynamodb.put_item(TableName=self.table, Item=pack({"run_id": run_id, "item": name, **chunk}))
+
+    def acquire(self, run_id: str, owner: str, patience: float = LEASE_SECONDS) -> Lease | None:
+        """Become the run's trainer; return None when the run is over or another trainer lives.
+
+        Takes `patience` seconds when the present owner gives no sign of life, less in every other case.
+        """
+        run = self.get(run_id)
+        seen, deadline = (run.fence, run.beat), time.monotonic() + patience
+        while run.owner and not run.state.is_terminal and time.monotonic() < deadline:
+            time.sleep(min(0.5, patience / 4))
+            run = self.get(run_id)
+            if run.owner and (run.fence, run.beat) != seen:
+                return None
+        if run.state.is_terminal:
+            return None
+        taken = self._update(
+            run_id,
+            "#fence = :fence AND #beat = :beat AND #state IN (:pending, :running)",
+            {":fence": run.fence, ":beat": run.beat, ":pending": State.PENDING, ":running": State.RUNNING},
+            put={"state": State.RUNNING, "owner": owner, "started_at": run.started_at or time.time()},
+            add={"fence": 1, "attempts": 1},
+        )
+        return Lease(self, taken) if taken else None
+
+    def request_cancel(self, run_id: str) -> Run:
+        """Ask the run's trainer to stop; a run that no trainer has begun is CANCELLED at once. Raises RunNotFound."""
+        if not self.find(run_id):
+            return self.get(run_id)
+        over = {"state": State.CANCELLED, "ended_at": time.time(), "stopped_by": StoppedBy.CANCEL}
+        return (
+            self._update(run_id, "#state = :pending", {":pending": State.PENDING}, put=over)
+            or self._update(run_id, "#state = :running", {":running": State.RUNNING}, put={"cancel_requested": True})
+            or self.get(run_id)
+        )
+
+    def give_up(self, run_id: str, reason: str) -> Run:
+        """Mark a run that never got a trainer as FAILED."""
+        over = {"state": State.FAILED, "ended_at": time.time(), "reason": reason}
+        return self._update(run_id, "#state = :pending", {":pending": State.PENDING}, put=over) or self.get(run_id)
+
+    def add_usage(self, run_id: str, usage: Mapping[str, Usage]) -> None:
+        """Add to the run's counters what its functions used."""
+        put, add = _counters(usage)
+        self._update(run_id, "attribute_exists(run_id)", {}, put=put, add=add)
+
+    def _update(
+        self,
+        run_id: str,
+        condition: str,
+        values: Mapping[str, Any],
+        put: Mapping[str, Any],
+        add: Mapping[str, int] | None = None,
+    ) -> Run | None:
+        """Set and add fields if the condition holds and return the run after it; None when it does not hold."""
+        add = add or {}
+        change = "SET " + ", ".join(f"#{name} = :{name}_" for name in put) if put else ""
+        change += " ADD " + ", ".join(f"#{name} :{name}_" for name in add) if add else ""
+        # Every name goes by a placeholder: DynamoDB reserves 573 words, `state` and `owner` among them.
+        names = {placeholder: placeholder[1:] for placeholder in re.findall(r"#\w+", f"{change} {condition}")}
+        request: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
+        try:
+            answer = self._dynamodb.update_item(
+                TableName=self.table,
+                Key=_key(run_id),
+                UpdateExpression=change,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=pack(
+                    {**values, **{f":{name}_": value for name, value in {**put, **add}.items()}}
+                ),
+                ReturnValues="ALL_NEW",
+                **request,
+            )
+        except ClientError as error:
+            if _is_refused(error):
+                return None
+            raise
+        return from_item(answer["Attributes"])
+
+
+class Lease:
+    """The right to advance a run. Every method raises LeaseLost once another trainer has that right."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._ledger, self.run = ledger, run
+
+    def flush(self, costs: list[float], usage: Mapping[str, Usage]) -> Run:
+        """Give a sign of life, record the costs of new epochs and the usage since the last call; return the run."""
+        if len(costs) > self.run.epoch:
+            self._ledger.put_costs(self.run.run_id, self.run.epoch, costs[self.run.epoch :])
+        put, add = _counters(usage)
+        return self._write({"epoch": len(costs), **({"cost": costs[-1]} if costs else {}), **put}, add)
+
+    def checkpointed(self, version: str) -> Run:
+        """Record which version of the checkpoint counts: what a superseded trainer still uploads is never read."""
+        return self._write({"checkpoint_version": version, "attempts": 0})
+
+    def release(self, continuations: int = 0) -> Run:
+        """Let another trainer take over at once, be it a planned continuation or a retry after an error."""
+        return self._write({"owner": ""}, {"continuations": continuations} if continuations else {})
+
+    def finish(self, state: State, stopped_by: StoppedBy | None = None, reason: str = "") -> Run:
+        """Set the run's final state."""
+        why = {"stopped_by": stopped_by} if stopped_by else {}
+        return self._write({"state": state, "owner": "", "ended_at": time.time(), "reason": reason[:8_000], **why})
+
+    def _write(self, put: Mapping[str, Any], add: Mapping[str, int] | None = None) -> Run:
+        mine = {":fence": self.run.fence, ":running": State.RUNNING}
+        run = self._ledger._update(
+            self.run.run_id, "#fence = :fence AND #state = :running", mine, put, {**(add or {}), "beat": 1}
+        )
+        if run is None:
+            raise LeaseLost(f"run {self.run.run_id} has another trainer (this one's fence was {self.run.fence})")
+        self.run = run
+        return run
+
+
+def _counters(usage: Mapping[str, Usage]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return what to set (sizes) and what to add (sums) for usage."""
+    put = {f"{function}_memory_mb": used.memory_mb for function, used in usage.items() if used.memory_mb}
+    add = {
+        f"{function}_{name}": getattr(used, name)
+        for function, used in usage.items()
+        for name in ("invocations", "milliseconds")
+        if getattr(used, name)
+    }
+    return put, add
+
+
+def _key(run_id: str) -> dict[str, Any]:
+    return pack({"run_id": run_id, "item": "run"})
+
+
+def _is_refused(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"

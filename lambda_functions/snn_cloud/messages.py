@@ -1,0 +1,39 @@
+"""SNS messages in itsacat's form, to whoever subscribed to the stack's topic."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+SUBJECT = "Training update!"
+EVERY_EPOCHS = 100
+PAUSE_SECONDS = 1.0
+
+
+class Messages:
+    """A run's messages: at epoch 0, at every 100th, at the end or on failure; never more than one a second."""
+
+    def __init__(self, sns: SNSClient, topic_arn: str, epoch: int = 0) -> None:
+        self._sns, self._topic = sns, topic_arn
+        self._next_epoch, self._ready_at = -(-epoch // EVERY_EPOCHS) * EVERY_EPOCHS, 0.0
+
+    def progress(self, costs: list[float]) -> None:
+        """Tell of epoch 0, then of the latest 100th epoch, unless the last message is less than a second old."""
+        if len(costs) <= self._next_epoch or time.monotonic() < self._ready_at:
+            return
+        epoch = 0 if self._next_epoch == 0 else (len(costs) - 1) // EVERY_EPOCHS * EVERY_EPOCHS
+        self._publish(f"Cost after epoch {epoch} = {costs[epoch]}")
+        self._next_epoch = epoch + EVERY_EPOCHS
+
+    def last(self, text: str) -> None:
+        """Tell how the run ended, waiting out the second since the message before."""
+        time.sleep(max(0.0, self._ready_at - time.monotonic()))
+        self._publish(text)
+
+    def _publish(self, text: str) -> None:
+        if self._topic:
+            self._sns.publish(TopicArn=self._topic, Subject=SUBJECT, Message=text)
+        self._ready_at = time.monotonic() + PAUSE_SECONDS

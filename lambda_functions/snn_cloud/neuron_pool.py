@@ -1,0 +1,194 @@
+"""Gradients from NeuronLambda: the trainer's side of `neuron` and `layer` granularity.
+
+The trainer invokes neurons synchronously, a bounded number at a time, and has every answer in hand before it goes on
+to the next layer. Batches of one epoch do not depend on each other and are in flight together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from snn.dataset import Batch
+from snn.layers import Array, cross_entropy
+from snn.network import Layer, Weights
+from snn.parameters import Granularity, Parameters
+from snn_cloud.cache import Cache, Ref
+from snn_cloud.clients import Clients
+from snn_cloud.errors import CacheLost, NeuronFailed
+from snn_cloud.neuron_task import Task
+from snn_cloud.record import Usage
+
+ATTEMPTS = 3  # of an epoch whose arrays were lost from the cache
+
+
+class NeuronPool:
+    """Computes batches by invoking neurons; `gradients_of` is what the strategies call.
+
+    `prefix` keeps this trainer's arrays apart from every other's, also from those of its own predecessor.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        function: str,
+        cache: Cache,
+        parameters: Parameters,
+        run_id: str,
+        prefix: str,
+        concurrency: int,
+    ) -> None:
+        self._clients, self._function, self._cache = clients, function, cache
+        self._run_id, self._prefix = run_id, prefix
+        self._functions = parameters.activation_per_layer
+        self._sizes = parameters.neurons_per_layer
+        self._at_once = 1 if parameters.granularity is Granularity.NEURON else max(self._sizes)
+        self._epochs = itertools.count()
+        self._photos: dict[int, tuple[Ref, Ref]] = {}
+        self._invokers = ThreadPoolExecutor(concurrency, thread_name_prefix="invoke")
+        self._lock = Lock()
+        self._invocations, self._milliseconds, self._memory_mb = 0, 0, 0
+
+    def close(self) -> None:
+        """Wait for invocations under way and free what the cache holds for this trainer."""
+        self._invokers.shutdown(cancel_futures=True)
+        self._cache.forget([ref.key for refs in self._photos.values() for ref in refs])
+
+    def take_usage(self) -> Usage:
+        """Return what the neurons used since the last call."""
+        with self._lock:
+            usage = Usage(self._invocations, self._milliseconds, self._memory_mb)
+            self._invocations = self._milliseconds = 0
+        return usage
+
+    def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> list[tuple[float, Weights]]:
+        """Return every batch's cost and gradients. An epoch whose arrays the cache lost is done again, from the start.
+
+        Raises NeuronFailed when a neuron raises, CacheLost when the cache loses arrays again and again.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._epoch(weights, batches)
+            except CacheLost:
+                self._photos.clear()
+                if attempt == ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _epoch(self, weights: Weights, batches: Sequence[Batch]) -> list[tuple[float, Weights]]:
+        # A number of its own for every attempt: a straggler of an earlier one writes where nobody reads.
+        step = f"{self._prefix}:{next(self._epochs)}"
+        arrays: dict[str, Array] = {}
+        for number, (W, b) in enumerate(weights, start=1):
+            # W by rows for going forward; by columns for the layer below going back (layer 1 has none below).
+            arrays |= {f"{step}:W{number}": W, f"{step}:b{number}": b, f"{step}:W{number}T": W.T}
+        del arrays[f"{step}:W1T"]
+        refs = self._cache.put(arrays)
+        self._publish_photos(batches)
+        try:
+            with ThreadPoolExecutor(len(batches), thread_name_prefix="batch") as together:
+                return list(together.map(lambda batch: self._batch(step, refs, batch), batches))
+        finally:
+            self._cache.forget(list(arrays))
+
+    def _publish_photos(self, batches: Sequence[Batch]) -> None:
+        for batch in batches:
+            if batch.index not in self._photos:
+                keys = f"{self._prefix}:X:{batch.index}", f"{self._prefix}:Y:{batch.index}"
+                refs = self._cache.put(dict(zip(keys, (batch.pixels, batch.Y), strict=True)))
+                self._photos[batch.index] = refs[keys[0]], refs[keys[1]]
+
+    def _batch(self, step: str, refs: Mapping[str, Ref], batch: Batch) -> tuple[float, Weights]:
+        """Walk one batch forward and back, layer by layer."""
+        X, Y = self._photos[batch.index]
+        A, last = [X], len(self._sizes)
+        mine: list[str] = []
+        outputs: Array = np.empty((0, 0))
+        try:
+            for layer in range(1, last + 1):
+                inputs = {"W": refs[f"{step}:W{layer}"], "b": refs[f"{step}:b{layer}"], "A_prev": A[-1]}
+                (outputs,) = self._layer(f"{step}:{batch.index}:{layer}", layer, "forward", inputs, ("W", "b"), ("A",))
+                A.append(self._share(f"{step}:{batch.index}:A{layer}", outputs, mine))
+            cost = cross_entropy(outputs, batch.Y)
+            slopes: list[Layer] = []
+            above: dict[str, Ref] = {"Y": Y}
+            for layer in range(last, 0, -1):
+                inputs = {"A": A[layer], "A_prev": A[layer - 1], **above}
+                sliced = ("A", "Y") if layer == last else ("A", "W_next")
+                dZ, dW, db = self._layer(
+                    f"{step}:{batch.index}:{layer}", layer, "backward", inputs, sliced, ("dZ", "dW", "db")
+                )
+                slopes.append(Layer(dW, db))
+                if layer > 1:
+                    dZ_next = self._share(f"{step}:{batch.index}:dZ{layer}", dZ, mine)
+                    above = {"W_next": refs[f"{step}:W{layer}T"], "dZ_next": dZ_next}
+        finally:
+            self._cache.forget(mine)
+        return cost, slopes[::-1]
+
+    def _share(self, key: str, array: Array, mine: list[str]) -> Ref:
+        mine.append(key)
+        return self._cache.put({key: array})[key]
+
+    def _layer(
+        self,
+        output: str,
+        layer: int,
+        direction: str,
+        inputs: Mapping[str, Ref],
+        sliced: tuple[str, ...],
+        results: tuple[str, ...],
+    ) -> list[Array]:
+        """Have every neuron of a layer computed and return their results, joined in the neurons' order."""
+        tasks = list(self._tasks(output, layer, direction, inputs, sliced))
+        for _ in self._invokers.map(self._invoke, tasks):
+            pass
+        samples, fan_in = inputs["A_prev"].columns, inputs["A_prev"].rows
+        width = {"A": samples, "dZ": samples, "dW": fan_in, "db": 1}
+        refs = [
+            Ref(f"{task['output']}:{name}", task["neurons"][1] - task["neurons"][0], width[name])
+            for name in results
+            for task in tasks
+        ]
+        arrays = self._cache.get(refs)
+        self._cache.forget([ref.key for ref in refs])
+        return [np.vstack(arrays[i * len(tasks) : (i + 1) * len(tasks)]) for i in range(len(results))]
+
+    def _tasks(
+        self, output: str, layer: int, direction: str, inputs: Mapping[str, Ref], sliced: tuple[str, ...]
+    ) -> Iterator[Task]:
+        neurons = self._sizes[layer - 1]
+        for first in range(0, neurons, self._at_once):
+            end = min(first + self._at_once, neurons)
+            yield Task(
+                run_id=self._run_id,
+                layer=layer,
+                neurons=(first, end),
+                direction=direction,
+                activation=self._functions[layer - 1].value,
+                output=f"{output}:{direction}:{first}",
+                inputs={name: list(ref.slice(first, end) if name in sliced else ref) for name, ref in inputs.items()},
+            )
+
+    def _invoke(self, task: Task) -> None:
+        started = time.perf_counter()
+        response = self._clients.lambda_.invoke(FunctionName=self._function, Payload=json.dumps(task).encode())
+        answer: Any = json.loads(response["Payload"].read())
+        with self._lock:
+            self._invocations += 1
+            # What the neuron measured; a failed one is counted by what the trainer waited for it.
+            done = isinstance(answer, dict) and "milliseconds" in answer
+            self._milliseconds += answer["milliseconds"] if done else round((time.perf_counter() - started) * 1000)
+            self._memory_mb = answer["memory_mb"] if done else self._memory_mb
+        if done and "lost" in answer:
+            raise CacheLost(answer["lost"])
+        if "FunctionError" in response or not done:
+            reason = answer.get("errorMessage", answer) if isinstance(answer, dict) else answer
+            raise NeuronFailed(f"layer {task['layer']}, neurons {task['neurons']}, {task['direction']}: {reason}")

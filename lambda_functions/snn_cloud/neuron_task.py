@@ -1,0 +1,86 @@
+"""What one NeuronLambda invocation does: some neurons of one layer, forward or backward, for one mini-batch.
+
+A pure function of the arrays it is pointed to. It keeps no state, calls nobody and signals nobody, so an invocation
+that is repeated, late or delivered twice writes the same bytes to the same place. (itsacat's neurons told the trainer
+"layer done" by being the highest-numbered one; the others might still have been running.)
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn.errors import InvalidInput
+from snn.layers import Array, forward, gradients, hidden_error, output_error
+from snn_cloud.cache import Cache, Ref
+
+# The photos of a mini-batch never change, so a warm environment fetches them once per run and not once per neuron.
+KEEP = 8
+_kept: OrderedDict[str, Array] = OrderedDict()
+
+
+class Task(TypedDict):
+    """What the trainer sends. `inputs` are references (see `Ref`), sliced to what these neurons need."""
+
+    run_id: str
+    layer: int
+    neurons: tuple[int, int]
+    direction: str
+    activation: str
+    inputs: dict[str, list[Any]]
+    output: str
+
+
+def work(task: Task, cache: Cache) -> None:
+    """Compute the task and put its outputs into the cache.
+
+    Forward: inputs W, b, A_prev; output A. Backward: inputs A, A_prev and, in the last layer, Y, in all others W_next
+    (their columns of it, as rows) and dZ_next; outputs dZ, dW, db. Raises InvalidInput for a task of another form and
+    CacheLost when an input is gone.
+    """
+    try:
+        refs = {name: Ref(*ref) for name, ref in task["inputs"].items()}
+        direction, activation, output = task["direction"], task["activation"], task["output"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"is not a neuron's task: {error!r}", source="NeuronLambda") from None
+    if direction == "forward":
+        arrays = _fetch(cache, refs, ("W", "b", "A_prev"))
+        results = {"A": forward(arrays["W"], arrays["b"], arrays["A_prev"], activation)}
+    elif "Y" in refs:
+        arrays = _fetch(cache, refs, ("A", "A_prev", "Y"))
+        results = _slopes(output_error(arrays["A"], arrays["Y"]), arrays["A_prev"])
+    else:
+        arrays = _fetch(cache, refs, ("A", "A_prev", "W_next", "dZ_next"))
+        dZ = hidden_error(arrays["W_next"].T, arrays["dZ_next"], arrays["A"], activation)
+        results = _slopes(dZ, arrays["A_prev"])
+    cache.put({f"{output}:{name}": array for name, array in results.items()})
+
+
+def _slopes(dZ: Array, A_prev: Array) -> dict[str, Array]:
+    dW, db = gradients(dZ, A_prev)
+    return {"dZ": dZ, "dW": dW, "db": db}
+
+
+def _fetch(cache: Cache, refs: Mapping[str, Ref], names: tuple[str, ...]) -> dict[str, Array]:
+    missing = [name for name in names if name not in refs]
+    if missing:
+        raise InvalidInput(f"lacks {', '.join(missing)}", field="inputs", source="NeuronLambda")
+    found = {name: _kept[refs[name].key] for name in names if refs[name].key in _kept}
+    wanted = [name for name in names if name not in found]
+    for name, array in zip(wanted, cache.get([refs[name] for name in wanted]), strict=True):
+        found[name] = _as_inputs(refs[name].key, array)
+    return found
+
+
+def _as_inputs(key: str, array: NDArray[Any]) -> Array:
+    """Return a float64 array; photos travel as the bytes they are and become numbers in 0..1 here, as in `Batch.X`."""
+    if array.dtype != np.uint8:
+        return array
+    _kept[key] = array / 255.0
+    while len(_kept) > KEEP:
+        _kept.popitem(last=False)
+    return _kept[key]

@@ -1,0 +1,83 @@
+"""Where a run keeps its files in the stack's bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from snn.errors import InvalidInput
+
+UPLOAD_PREFIX = "training_input/"
+PROMOTED_RESULTS = "training_results/results.json"
+PROMOTED_PARAMS = "predict_input/params.h5"
+
+_RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def check_run_id(run_id: str) -> str:
+    """Return `run_id`. Raises InvalidInput unless it is one; nobody else's key can be spelled with it."""
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+        raise InvalidInput(
+            f"{run_id!r} is no run id", field="run_id", mend="use 1 to 63 of a-z, 0-9 and -, not starting with -"
+        )
+    return run_id
+
+
+def new_run_id(text: str) -> str:
+    """Return the run id for a text, always the same: readable where it can be, unique by a hash of the whole."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50].strip("-")
+    return f"{readable}-{digest}" if readable else digest
+
+
+def run_id_for_upload(bucket: str, key: str, version: str) -> str:
+    """Return the run id of an uploaded object, the same however often S3 announces that version of it."""
+    name = key.removeprefix(UPLOAD_PREFIX).removesuffix(".h5")
+    digest = hashlib.sha256(f"{bucket}/{key}?{version}".encode()).hexdigest()[:10]
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+    return f"upload-{readable}-{digest}"
+
+
+def run_prefix(run_id: str) -> str:
+    """Return the prefix of all that a run stores."""
+    return f"runs/{run_id}/"
+
+
+def input_dataset(run_id: str, sha256: str) -> str:
+    """Return the key of a staged data set, named by its contents."""
+    return f"runs/{run_id}/input/datasets-{sha256[:12]}.h5"
+
+
+def input_parameters(run_id: str) -> str:
+    """Return the key of the staged parameters."""
+    return f"runs/{run_id}/input/parameters.json"
+
+
+def input_image(run_id: str, index: int, name: str) -> str:
+    """Return the key of a staged image to classify."""
+    return f"runs/{run_id}/input/images/{index:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[-80:]}"
+
+
+def checkpoint(run_id: str) -> str:
+    """Return the key of the state a run continues from."""
+    return f"runs/{run_id}/checkpoint.h5"
+
+
+def params(run_id: str) -> str:
+    """Return the key of the trained model."""
+    return f"runs/{run_id}/params.h5"
+
+
+def results(run_id: str) -> str:
+    """Return the key of the costs, in itsacat's form."""
+    return f"runs/{run_id}/results.json"
+
+
+def report_json(run_id: str) -> str:
+    """Return the key of the report for machines."""
+    return f"runs/{run_id}/report/report.json"
+
+
+def report_html(run_id: str) -> str:
+    """Return the key of the report for people."""
+    return f"runs/{run_id}/report/report.html"

@@ -1,0 +1,122 @@
+"""What the ledger holds of a run, and how that lies in DynamoDB."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from snn.parameters import Parameters
+from snn.training import StoppedBy
+
+
+class State(StrEnum):
+    """Where a run stands. The last three are final."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Return whether nothing more will happen to the run."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+
+FUNCTIONS = ("launch", "trainer", "neuron")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What was used of one function: invocations, their milliseconds together, and the size they ran in."""
+
+    invocations: int = 0
+    milliseconds: int = 0
+    memory_mb: int = 0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the ledger knows of a run. Times are seconds since 1970, 0.0 where it has not come to that."""
+
+    run_id: str
+    state: State = State.PENDING
+    parameters: Parameters | None = None
+    dataset: str = ""
+    dataset_version: str = ""
+    promote: bool = False
+    trainer_seconds: float = 0.0
+    checkpoint_version: str = ""
+    created_at: float = 0.0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    epoch: int = 0
+    cost: float | None = None
+    stopped_by: StoppedBy | None = None
+    reason: str = ""
+    cancel_requested: bool = False
+    continuations: int = 0
+    attempts: int = 0
+    owner: str = ""
+    fence: int = 0
+    beat: int = 0
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the training has taken, from its first trainer to its end or to now."""
+        return (self.ended_at or time.time()) - self.started_at if self.started_at else 0.0
+
+
+def to_item(run: Run) -> dict[str, Any]:
+    """Return a new run as a DynamoDB item. Empty fields are left out; they read back as their defaults."""
+    fields = {name: value for name, value in vars(run).items() if value and name not in ("parameters", "usage")}
+    parameters = {"parameters": run.parameters.to_json()} if run.parameters else {}
+    return pack({**fields, **parameters, "run_id": run.run_id, "item": "run", "fence": 0, "beat": 0})
+
+
+def from_item(packed: Mapping[str, Any]) -> Run:
+    """Return the run that a DynamoDB item holds."""
+    item = unpack(packed)
+    usage = {
+        function: Usage(
+            *(int(item.get(f"{function}_{count}", 0)) for count in ("invocations", "milliseconds", "memory_mb"))
+        )
+        for function in FUNCTIONS
+    }
+    known: dict[str, Any] = {name: item[name] for name in vars(Run(run_id="")) if name in item}
+    for name in ("trainer_seconds", "created_at", "started_at", "ended_at", "cost"):
+        if name in known:
+            known[name] = float(known[name])
+    for name in ("epoch", "continuations", "attempts", "fence", "beat"):
+        if name in known:
+            known[name] = int(known[name])
+    if known.get("parameters"):
+        known["parameters"] = Parameters.load(known["parameters"], source=f"ledger entry of {item['run_id']}")
+    known["state"] = State(known["state"])
+    known["stopped_by"] = StoppedBy(known["stopped_by"]) if known.get("stopped_by") else None
+    return Run(**{**known, "usage": usage})
+
+
+def pack(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values as DynamoDB's typed ones; a float goes as its shortest text, which reads back exactly."""
+    serialize = TypeSerializer().serialize
+
+    def plain(value: Any) -> Any:
+        return repr(value) if isinstance(value, float) else str(value) if isinstance(value, StrEnum) else value
+
+    return {name: serialize(plain(value)) for name, value in values.items()}
+
+
+def unpack(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return DynamoDB's typed values as plain ones."""
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in item.items()}

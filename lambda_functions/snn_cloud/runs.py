@@ -1,0 +1,92 @@
+"""Runs as their users see them: launch, watch, cancel. Operators and commands are two faces of these functions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from snn.parameters import Parameters
+from snn_cloud.clients import Clients
+from snn_cloud.errors import LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.ledger import Ledger
+from snn_cloud.places import new_run_id, run_id_for_upload
+from snn_cloud.record import Run, State
+
+if TYPE_CHECKING:
+    from snn_cloud.stack import StackOutputs
+
+__all__ = ["cancel", "launch", "new_run_id", "outcome", "run_id_for_upload", "watch"]
+
+Costs = list[tuple[int, float]]
+
+
+def launch(
+    clients: Clients,
+    outputs: StackOutputs,
+    run_id: str,
+    dataset_key: str,
+    parameters: Parameters,
+    *,
+    promote: bool = False,
+    trainer_seconds: float = 0.0,
+) -> Run:
+    """Start a run, or find the one of this name that was started before; return it.
+
+    Raises LaunchRejected with LaunchLambda's one-line reason.
+    """
+    request = {
+        "run_id": run_id,
+        "dataset": dataset_key,
+        "parameters": json.loads(parameters.to_json()),
+        "promote": promote,
+        "trainer_seconds": trainer_seconds,
+    }
+    response = clients.lambda_.invoke(FunctionName=outputs.launch_function, Payload=json.dumps(request).encode())
+    answer: Any = json.loads(response["Payload"].read())
+    if "FunctionError" in response:
+        raise LaunchRejected(f"{outputs.launch_function} failed: {answer.get('errorMessage', answer)}")
+    if "error" in answer:
+        raise LaunchRejected(answer["error"])
+    return Ledger(clients.dynamodb, outputs.table).get(run_id)
+
+
+def watch(
+    clients: Clients,
+    outputs: StackOutputs,
+    run_id: str,
+    on_progress: Callable[[Run, Costs], None],
+    *,
+    every_seconds: float = 1.0,
+    limit_seconds: float = float("inf"),
+) -> Run:
+    """Follow a run to its end, telling of new epochs as they come; return it as `outcome` does.
+
+    Raises TimeoutError after `limit_seconds`; the run goes on.
+    """
+    ledger, deadline, seen = Ledger(clients.dynamodb, outputs.table), time.monotonic() + limit_seconds, -1
+    while True:
+        run, costs = ledger.progress(run_id, after_epoch=seen)
+        if costs:
+            seen = costs[-1][0]
+        on_progress(run, costs)
+        if run.state.is_terminal:
+            return outcome(run)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"run {run_id} is still {run.state} after {limit_seconds:g} s; it goes on")
+        time.sleep(every_seconds)
+
+
+def outcome(run: Run) -> Run:
+    """Return a COMPLETED run. Raises RunFailed with the reason, or RunCancelled."""
+    if run.state is State.FAILED:
+        raise RunFailed(f"run {run.run_id} failed after {run.epoch} epochs: {run.reason}")
+    if run.state is State.CANCELLED:
+        raise RunCancelled(f"run {run.run_id} was cancelled after {run.epoch} epochs")
+    return run
+
+
+def cancel(clients: Clients, outputs: StackOutputs, run_id: str) -> Run:
+    """Ask a run to stop; its trainer stores a checkpoint and sets CANCELLED within seconds. Raises RunNotFound."""
+    return Ledger(clients.dynamodb, outputs.table).request_cancel(run_id)

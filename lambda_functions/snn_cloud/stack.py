@@ -1,0 +1,284 @@
+"""Deploy, watch and delete the stack.
+
+`deploy_stack` does it in one call. Who must not wait (a deferrable operator) calls `start_deploy`, polls `stack_status`
+until it is done, and ends with `finish_deploy`.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+from botocore.exceptions import ClientError
+from snn.errors import InvalidInput
+from snn_cloud.artifacts import bucket_name, delete_bucket, upload_artifacts
+from snn_cloud.clients import Clients
+from snn_cloud.errors import StackFailed
+from snn_cloud.stack_options import StackOptions
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
+
+__all__ = [
+    "StackOptions", "StackOutputs", "StackStatus",
+    "delete_stack", "deploy_stack", "finish_deploy", "first_failure", "stack_status", "start_deploy",
+]
+NESTED = "AWS::CloudFormation::Stack"
+
+
+def _silent(line: str) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(frozen=True)
+class StackOutputs:
+    """A deployed stack: the names that everything else needs."""
+
+    stack_name: str
+    bucket: str
+    table: str
+    launch_function: str
+    trainer_function: str
+    neuron_function: str
+    topic_arn: str
+    has_cache: bool
+    region: str
+    artifact_bucket: str
+
+    @classmethod
+    def load(cls, clients: Clients, stack_name: str) -> Self:
+        """Return the outputs of a deployed stack. Raises StackFailed if there is none."""
+        stack = _describe(clients, stack_name)
+        outputs = {item["OutputKey"]: item["OutputValue"] for item in (stack["Outputs"] if stack else [])}
+        if stack is None or "Bucket" not in outputs:
+            status = stack["StackStatus"] if stack else "missing"
+            raise StackFailed(f"the stack {stack_name} is not deployed ({status})")
+        return cls.from_dict({
+            "stack_name": stack["StackName"],
+            **{re.sub(r"(?<!^)(?=[A-Z])", "_", key).lower(): value for key, value in outputs.items()},
+        })
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for XCom."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` gave. Other keys are ignored."""
+        known = {item.name: values[item.name] for item in fields(cls)}
+        return cls(**{**known, "has_cache": str(known["has_cache"]).lower() == "true"})
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """How a stack stands: CloudFormation's word for it, or MISSING."""
+
+    status: str
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is under way."""
+        return not self.status.endswith("_IN_PROGRESS") or self.status == "REVIEW_IN_PROGRESS"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the last operation did what it was asked."""
+        return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+
+
+def stack_status(clients: Clients, stack: str) -> StackStatus:
+    """Return how a stack (its name, or its id: what `start_deploy` returned) stands."""
+    found = _describe(clients, stack)
+    return StackStatus(found["StackStatus"] if found else "MISSING")
+
+
+def deploy_stack(
+    clients: Clients, options: StackOptions, on_progress: Callable[[str], None] = _silent
+) -> StackOutputs:
+    """Create the stack, or bring it up to date, and wait. Raises StackFailed, CloudError or InvalidInput."""
+    operation = start_deploy(clients, options, on_progress)
+    if operation:
+        _wait(clients, operation, on_progress)
+    return finish_deploy(clients, options.stack_name, operation)
+
+
+def start_deploy(clients: Clients, options: StackOptions, on_progress: Callable[[str], None] = _silent) -> str:
+    """Upload the artifacts and start to create or update the stack; return the id to poll `stack_status` with.
+
+    The id is empty if the stack is as wanted already. What an earlier, failed creation left behind is removed first; a
+    deployment under way is waited for. Raises StackFailed if the stack is in a state that only a person can mend.
+    """
+    # An endpoint without TLS is not AWS; what runs there has no TLS of its own to offer either.
+    secure = clients.cloudformation.meta.endpoint_url.startswith("https:")
+    if secure and options.runtime == "python3.11" and not options.layer_arn:
+        raise InvalidInput("python3.11 cannot load the dependencies on AWS", field="runtime", source="stack options",
+                           mend="python3.12 or later: its Amazon Linux 2 has glibc 2.26, numpy and h5py need 2.28")
+    artifacts = upload_artifacts(
+        clients, options.stack_name, runtime=options.runtime, architecture=options.architecture,
+        build_layer=not options.layer_arn, secure_transport=secure, on_progress=on_progress,
+    )
+    values = {
+        **artifacts.parameters,
+        "WithCache": options.with_cache,
+        "CacheNodeType": options.cache_node_type,
+        "Runtime": options.runtime,
+        "Architecture": options.architecture,
+        "NeuronConcurrency": options.neuron_concurrency,
+        "ReservedNeuronConcurrency": options.reserve_neuron_concurrency,
+        "Email": options.email,
+        "LogRetentionDays": options.log_retention_days,
+        "SecureTransport": secure,
+        "LayerArn": options.layer_arn,
+    }
+    request: dict[str, Any] = {
+        "StackName": options.stack_name,
+        "TemplateBody": artifacts.root_template,
+        "Capabilities": ["CAPABILITY_IAM"],
+        "Parameters": [
+            {"ParameterKey": key, "ParameterValue": str(value).lower() if isinstance(value, bool) else str(value)}
+            for key, value in values.items()
+        ],
+        "Tags": [{"Key": key, "Value": value} for key, value in options.tags.items()],
+    }
+    for _ in range(5):
+        operation = _submit(clients, request, on_progress)
+        if operation is not None:
+            return operation
+    raise StackFailed(f"the stack {options.stack_name} could not be deployed: other deployments keep getting in first")
+
+
+def finish_deploy(clients: Clients, stack_name: str, operation: str) -> StackOutputs:
+    """Return the outputs after `start_deploy` returned `operation` and the stack is done.
+
+    Raises StackFailed with the first failed resource and its reason.
+    """
+    if operation:
+        status = stack_status(clients, operation)
+        if not status.ok:
+            reason = first_failure(clients, operation) or status.status
+            raise StackFailed(f"the stack {stack_name} could not be deployed: {reason}")
+    return StackOutputs.load(clients, stack_name)
+
+
+def delete_stack(clients: Clients, stack_name: str, on_progress: Callable[[str], None] = _silent) -> None:
+    """Delete the stack and all it holds: data, models, reports, ledger, artifacts. Nothing happens if there is none.
+
+    Raises StackFailed with the first resource that could not be deleted and its reason.
+    """
+    account = clients.sts.get_caller_identity()["Account"]
+    region = clients.cloudformation.meta.region_name
+    stack = _describe(clients, stack_name)
+    if stack is not None:
+        on_progress(f"deleting the stack {stack_name}")
+        # CloudFormation deletes no bucket that holds anything.
+        delete_bucket(clients, f"{stack_name}-{account}-{region}")
+        clients.cloudformation.delete_stack(StackName=stack["StackId"])
+        _wait(clients, stack["StackId"], on_progress)
+        status = stack_status(clients, stack["StackId"]).status
+        if status not in ("DELETE_COMPLETE", "MISSING"):
+            reason = first_failure(clients, stack["StackId"], ("DELETE",)) or status
+            raise StackFailed(f"the stack {stack_name} could not be deleted: {reason}")
+    delete_bucket(clients, bucket_name(stack_name, account, region))
+
+
+def first_failure(clients: Clients, stack: str, operations: Sequence[str] = ("CREATE", "UPDATE")) -> str:
+    """Return what failed first in a stack's latest operation: "Training/Bucket: reason", or "" if nothing did.
+
+    `operations` are the kinds meant: with ("DELETE",) the latest deletion.
+    """
+    failures: list[StackEventTypeDef] = []
+    try:
+        for event in _events(clients, stack):  # newest first
+            kind, _, state = event.get("ResourceStatus", "").partition("_")
+            if kind not in operations:
+                continue
+            if event.get("PhysicalResourceId") != event["StackId"]:
+                if state == "FAILED" and "cancelled" not in event.get("ResourceStatusReason", ""):
+                    failures.append(event)
+            elif state == "IN_PROGRESS":
+                break
+    except ClientError:
+        return ""  # the reason is a courtesy, and this one is hidden from us
+    if not failures:
+        return ""
+    first = failures[-1]
+    name, reason = first["LogicalResourceId"], first.get("ResourceStatusReason", "no reason given")
+    inner = ""
+    if first.get("ResourceType") == NESTED and first.get("PhysicalResourceId"):
+        inner = first_failure(clients, first["PhysicalResourceId"], operations)
+    return f"{name}/{inner}" if inner else f"{name}: {reason}"
+
+
+def _submit(clients: Clients, request: dict[str, Any], on_progress: Callable[[str], None]) -> str | None:
+    """Create or update; return the stack's id, "" if it is as wanted, None if another deployment was quicker."""
+    name = request["StackName"]
+    try:
+        if _settle(clients, name, on_progress):
+            on_progress(f"updating the stack {name}")
+            return clients.cloudformation.update_stack(**request)["StackId"]
+        on_progress(f"creating the stack {name}")
+        # A stack that cannot be created as a whole goes away by itself, even if nobody is watching any more.
+        return clients.cloudformation.create_stack(**request, OnFailure="DELETE")["StackId"]
+    except ClientError as error:
+        message = error.response["Error"].get("Message", str(error))
+        if "No updates are to be performed" in message:
+            on_progress(f"the stack {name} is up to date")
+            return ""
+        if error.response["Error"].get("Code") == "AlreadyExistsException" or "_IN_PROGRESS state" in message:
+            return None
+        raise StackFailed(f"the stack {name} could not be deployed: {message}") from error
+
+
+def _settle(clients: Clients, stack_name: str, on_progress: Callable[[str], None]) -> bool:
+    """Bring a stack to where it can be updated (True) or created (False)."""
+    status = stack_status(clients, stack_name)
+    if not status.done:
+        on_progress(f"the stack {stack_name} is {status.status}: waiting for that to end")
+        status = _wait(clients, stack_name, on_progress)
+    if status.status in ("MISSING", "DELETE_COMPLETE"):
+        return False
+    if status.status in ("REVIEW_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+        # It was never up, so nothing of anybody's is in it; and CloudFormation can do nothing with it but delete it.
+        on_progress(f"removing what an earlier attempt left of the stack {stack_name} ({status.status})")
+        clients.cloudformation.delete_stack(StackName=stack_name)
+        status = _wait(clients, stack_name, on_progress)
+        if status.status in ("MISSING", "DELETE_COMPLETE"):
+            return False
+    if status.status in ("DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED", "ROLLBACK_FAILED"):
+        updating = status.status.startswith("UPDATE")
+        reason = first_failure(clients, stack_name, ("UPDATE",) if updating else ("DELETE",)) or "no reason given"
+        mend = "continue its rollback" if updating else "delete it"
+        raise StackFailed(
+            f"the stack {stack_name} is {status.status}: {reason} (only a person can mend that, in CloudFormation: {mend})"
+        )
+    return True
+
+
+def _wait(clients: Clients, stack: str, on_progress: Callable[[str], None]) -> StackStatus:
+    pause, last = 0.1, ""
+    while True:
+        status = stack_status(clients, stack)
+        if status.status != last:
+            on_progress(status.status)
+            last = status.status
+        if status.done:
+            return status
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)  # seconds; AWS takes minutes
+
+
+def _describe(clients: Clients, stack: str) -> StackTypeDef | None:
+    try:
+        return clients.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+
+
+def _events(clients: Clients, stack: str) -> Iterator[StackEventTypeDef]:
+    for page in clients.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
+        yield from page["StackEvents"]

@@ -1,0 +1,92 @@
+"""What to deploy: the options of the stack, from a form, a command line or the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from snn.errors import InvalidInput
+
+RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
+ARCHITECTURES = ("arm64", "x86_64")
+LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
+# The longest name made of it is the artifact bucket's: 63 = this + "-artifacts-" + 12 digits + "-" + "ap-southeast-1".
+MAX_NAME = 25
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What to deploy. Raises InvalidInput, naming the field, if it cannot be."""
+
+    stack_name: str = "snn"
+    with_cache: bool = False
+    runtime: str = "python3.13"
+    architecture: str = "arm64"
+    neuron_concurrency: int = 8  # simultaneous neuron invocations of one run
+    reserve_neuron_concurrency: int = 0  # of all runs; 0 reserves none
+    email: str = ""
+    cache_node_type: str = "cache.t4g.micro"
+    log_retention_days: int = 30
+    tags: Mapping[str, str] = field(default_factory=dict)
+    layer_arn: str = ""  # an existing dependency layer, instead of building one
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        checks = {
+            "stack_name": (
+                len(self.stack_name) <= MAX_NAME and re.fullmatch(r"[a-z](-?[a-z0-9])*", self.stack_name),
+                f"at most {MAX_NAME} lower-case letters, digits and single hyphens, a letter first",
+            ),
+            "runtime": (self.runtime in RUNTIMES, f"one of {', '.join(RUNTIMES)}"),
+            "architecture": (self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}"),
+            "neuron_concurrency": (1 <= self.neuron_concurrency <= 512, "1 to 512"),
+            "reserve_neuron_concurrency": (self.reserve_neuron_concurrency >= 0, "0 or more"),
+            "email": (not self.email or re.fullmatch(r"[^@\s]+@[^@\s]+", self.email), "an e-mail address, or nothing"),
+            "cache_node_type": (re.fullmatch(r"cache\.[a-z0-9]+\.[a-z0-9]+", self.cache_node_type),
+                                "a node type such as cache.t4g.micro"),
+            "log_retention_days": (self.log_retention_days in LOG_RETENTION_DAYS,
+                                   f"one of {', '.join(map(str, LOG_RETENTION_DAYS))}"),
+            "layer_arn": (not self.layer_arn or re.fullmatch(r"arn:\S+:layer:\S+:\d+", self.layer_arn),
+                          "the ARN of a layer version, or nothing"),
+        }
+        for name, (good, mend) in checks.items():
+            if not good:
+                raise InvalidInput(f"{getattr(self, name)!r} is not possible", field=name, source="stack options",
+                                   mend=mend)
+
+    @classmethod
+    def from_environment(cls, **overrides: Any) -> Self:
+        """Return the options that SNN_STACK_NAME, SNN_WITH_CACHE, … and, before these, `overrides` give.
+
+        Overrides that are None say nothing. Text is converted, as from a form ("true", "8", tags "team=ml,env=dev").
+        """
+        values: dict[str, Any] = {}
+        for option in fields(cls):
+            value = overrides.pop(option.name, None)
+            if value is None:
+                value = os.environ.get(f"SNN_{option.name.upper()}")
+            if value is not None:
+                values[option.name] = _converted(option.name, str(option.type), value)
+        if overrides:
+            raise InvalidInput("there is no such option", field=", ".join(sorted(overrides)), source="stack options")
+        return cls(**values)
+
+
+def _converted(name: str, kind: str, value: Any) -> Any:
+    if not isinstance(value, str) or kind == "str":
+        return value
+    text = value.strip()
+    try:
+        if kind == "bool":
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}[
+                text.lower()
+            ]
+        if kind == "int":
+            return int(text)
+        return {key.strip(): tag.strip() for key, tag in (pair.split("=", 1) for pair in text.split(",") if pair)}
+    except (KeyError, ValueError) as error:
+        mend = {"bool": "true or false", "int": "a whole number"}.get(kind, "key=value,key=value")
+        raise InvalidInput(f"{value!r} is not possible", field=name, source="stack options", mend=mend) from error

@@ -1,0 +1,1 @@
+"""The Airflow plugin: operators, sensor, triggers, hook, links."""

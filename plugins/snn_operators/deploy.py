@@ -1,0 +1,95 @@
+"""The task that brings the stack up to date."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowException
+
+from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.progress import duration
+from snn_operators.trigger import StackTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class SnnDeployOperator(SnnOperator):
+    """Create the stack, or bring it up to date, and return its outputs.
+
+    A stack that is up to date already takes a second. Options that are not given come from the environment of the
+    worker (``SNN_WITH_CACHE``, ``SNN_RUNTIME``, …) and then from their defaults.
+
+    Returns the outputs (bucket, table, functions, …): what the other operators take as ``stack``.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param stack: the stack's name (templated)
+    :param deploy: False only reads the outputs of a stack that is there (templated)
+    :param options: fields of :class:`snn_cloud.stack.StackOptions`, such as ``with_cache``; None says nothing
+        (templated)
+    :param timeout: how long to wait for CloudFormation; None: as long as it takes
+    :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
+    :param poll_interval: seconds between two looks at the stack while deferred
+    """
+
+    template_fields: Sequence[str] = aws_template_fields("stack", "deploy", "options")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json"}
+
+    def __init__(
+        self,
+        *,
+        stack: str = "snn",
+        deploy: bool | str = True,
+        options: Mapping[str, Any] | None = None,
+        timeout: timedelta | float | None = timedelta(hours=1),
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 5.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(stack=stack, **kwargs)
+        self.deploy, self.options, self.timeout = deploy, options, seconds(timeout)
+        self.deferrable, self.poll_interval = deferrable, poll_interval
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Deploy, or read, the stack."""
+        from snn_cloud.stack import StackOptions, deploy_stack, finish_deploy, stack_status, start_deploy
+
+        clients, name = self.hook.clients, str(self.stack)
+        if not native(self.deploy):
+            self.log.info("not deploying: using the stack %s as it is", name)
+            return self.outputs.to_dict()
+        given = {option: native(value) for option, value in (self.options or {}).items()}
+        options = StackOptions.from_environment(**{**given, "stack_name": name})
+        if not self.deferrable:
+            return deploy_stack(clients, options, self._say).to_dict()
+        deadline = None if self.timeout is None else time.time() + self.timeout
+        operation = start_deploy(clients, options, self._say)
+        if operation and not stack_status(clients, operation).done:
+            self.defer(
+                trigger=StackTrigger(
+                    aws=self._hook_parameters, operation=operation, poll_interval=self.poll_interval, deadline=deadline
+                ),
+                method_name="execute_complete",
+            )
+        return finish_deploy(clients, name, operation).to_dict()
+
+    @plain_failure()
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Return the outputs of the stack that the trigger waited for."""
+        from snn_cloud.stack import finish_deploy
+
+        if event["status"] == "error":
+            raise AirflowException(f"the stack {self.stack}: {event['message']}")
+        if event["status"] == "timeout":
+            raise AirflowException(f"the stack {self.stack} was not ready within {duration(self.timeout or 0)}")
+        return finish_deploy(self.hook.clients, str(self.stack), event["operation"]).to_dict()
+
+    def _say(self, line: str) -> None:
+        self.log.info("%s", line)

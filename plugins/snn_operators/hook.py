@@ -1,0 +1,57 @@
+"""The way from an Airflow connection to the AWS clients that `snn_cloud` works with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+
+from snn_cloud.clients import Clients
+
+if TYPE_CHECKING:
+    from snn_cloud.ledger import Ledger
+    from snn_cloud.stack import StackOutputs
+
+
+class SnnHook(AwsBaseHook):
+    """Give the stack, its ledger and the AWS clients behind them, as an Airflow connection sees them.
+
+    It takes the arguments of the provider's hooks (``aws_conn_id``, ``region_name``, ``verify``, ``config``) and looks
+    the connection up once, however many services are used.
+    """
+
+    @cached_property
+    def clients(self) -> Clients:
+        """Return the AWS clients; each is made when it is first used."""
+        return Clients(self._make_client)
+
+    def outputs(self, stack: str | Mapping[str, Any]) -> StackOutputs:
+        """Return a stack's outputs, given its name or what the deploying task returned.
+
+        Raises StackError when no stack of that name exists.
+        """
+        from snn_cloud.stack import StackOutputs
+
+        if isinstance(stack, str):
+            return StackOutputs.load(self.clients, stack)
+        return StackOutputs.from_dict(dict(stack))
+
+    def ledger(self, outputs: StackOutputs) -> Ledger:
+        """Return the ledger of a stack's runs."""
+        from snn_cloud.ledger import Ledger
+
+        return Ledger(self.clients.dynamodb, outputs.table)
+
+    @cached_property
+    def _session(self) -> Any:
+        return self.get_session(region_name=self.region_name)
+
+    def _make_client(self, service: str) -> Any:
+        return self._session.client(
+            service,
+            endpoint_url=self.conn_config.get_service_endpoint_url(service),
+            config=self._get_config(),
+            verify=self.verify,
+        )

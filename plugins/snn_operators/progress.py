@@ -1,0 +1,121 @@
+"""What a watched run has to tell: lines for the task log at a readable rate, and a small record for XCom."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from snn_cloud.record import Run
+
+# The speed is that of the last half minute: a run that began cold, or slowed down, is shown as it is now.
+WINDOW_SECONDS = 30.0
+
+
+class Narrator:
+    """Follows one run through what each look at the ledger shows, and decides what of it is worth saying.
+
+    It says the first epoch, then one line every ``every`` seconds, and the last epoch: a run of ten thousand epochs is
+    as readable as a run of three.
+
+    :param every: seconds between two lines
+    :param clock: monotonic seconds
+    """
+
+    def __init__(self, every: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._every, self._clock = every, clock
+        self._seen: deque[tuple[float, int]] = deque()  # (when, epochs done), oldest first
+        self._latest: tuple[int, float] | None = None
+        self._said: tuple[int, float] | None = None
+        self._said_at = -float("inf")
+
+    def lines(self, run: Run, costs: Sequence[tuple[int, float]]) -> list[str]:
+        """Return the lines to log after a look that showed ``run`` and the costs (epoch, cost) new since the last.
+
+        The ledger numbers epochs from 0; a line says how many are done.
+        """
+        now = self._clock()
+        if costs:
+            self._latest = costs[-1]
+            self._seen.append((now, costs[-1][0] + 1))
+            while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW_SECONDS:
+                self._seen.popleft()
+        worth = list(costs[:1]) if self._said is None else []
+        due = run.state.is_terminal or now - self._said_at >= self._every
+        if due and self._latest is not None and self._latest not in (self._said, *worth):
+            worth.append(self._latest)
+        if worth:
+            self._said_at, self._said = now, worth[-1]
+        return [self._line(run, epoch + 1, cost) for epoch, cost in worth]
+
+    def epochs_per_second(self, run: Run) -> float | None:
+        """Return the speed now, or of the whole run once it has ended; None while it cannot be known."""
+        if run.state.is_terminal and run.seconds > 0:
+            return run.epoch / run.seconds
+        if len(self._seen) < 2:
+            return None
+        (then, before), (now, after) = self._seen[0], self._seen[-1]
+        return (after - before) / (now - then) if now > then else None
+
+    def record(self, run: Run) -> dict[str, Any]:
+        """Return where the run is, for XCom ``progress``: a handful of numbers, however long the run."""
+        speed = self.epochs_per_second(run)
+        left = self._seconds_left(run, run.epoch)
+        return {
+            "run_id": run.run_id,
+            "state": run.state.value,
+            "epoch": run.epoch,
+            "epochs": _configured(run),
+            "cost": run.cost,
+            "epochs_per_second": None if speed is None else round(speed, 3),
+            "seconds_left": None if left is None else round(left, 1),
+        }
+
+    def _line(self, run: Run, done: int, cost: float) -> str:
+        parts = [f"epoch {done} of {_configured(run)}", f"cost {cost:.6f}"]
+        speed, left = self.epochs_per_second(run), self._seconds_left(run, done)
+        if speed:
+            parts.append(f"{speed:.3g} epochs/s")
+        if left:
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+    def _seconds_left(self, run: Run, done: int) -> float | None:
+        """Return the time the remaining epochs take at this speed; a threshold may end the run sooner."""
+        if run.state.is_terminal:
+            return 0.0
+        speed = self.epochs_per_second(run)
+        return (_configured(run) - done) / speed if speed else None
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return what there is to say of an ended run: the value a training task or a sensor returns."""
+    return {
+        "run_id": run.run_id,
+        "state": run.state.value,
+        "epochs_run": run.epoch,
+        "epochs_configured": _configured(run),
+        "final_cost": run.cost,
+        "stopped_by": run.stopped_by.value if run.stopped_by else None,
+        "seconds": round(run.seconds, 3),
+        "granularity": run.parameters.granularity.value if run.parameters else None,
+        "strategy": run.parameters.strategy.value if run.parameters else None,
+        "dataset_key": run.dataset,
+        "invocations": {function: used.invocations for function, used in run.usage.items()},
+    }
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as a person says it: 42 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _configured(run: Run) -> int:
+    return run.parameters.epochs if run.parameters else run.epoch

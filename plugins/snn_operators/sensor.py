@@ -1,0 +1,124 @@
+"""The sensor for runs that someone else started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk import PokeReturnValue, conf
+from airflow.sdk.exceptions import AirflowException, AirflowSensorTimeout
+
+from snn_operators.base import plain_failure
+from snn_operators.hook import SnnHook
+from snn_operators.progress import summary
+from snn_operators.trigger import RunTrigger
+from snn_operators.watching import Watch
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from snn_cloud.record import Run
+
+
+class SnnRunSensor(AwsBaseSensor[SnnHook]):
+    """Wait for a run that this task did not start: most often one that an upload to S3 started.
+
+    The run may begin later than the sensor, and so may the upload. COMPLETED succeeds, FAILED fails with the run's
+    reason, CANCELLED fails. Killing the task leaves the run alone: it is not the sensor's.
+
+    Returns the same summary as :class:`~snn_operators.train.SnnTrainOperator`.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param stack: the stack's name, or what the deploy task returned (templated)
+    :param run_id: the run; or (templated)
+    :param upload: key in the stack's bucket of the uploaded ``.h5``, ``training_input/…``; its newest version when the
+        sensor first sees it (templated)
+    :param watch: ``ledger``, or ``redis`` to follow the progress in the stack's cache, which Airflow must be able to
+        reach; the ledger still has the last word
+    :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
+    :param poke_interval: seconds between two looks
+    :param log_interval: seconds between two lines in the log
+    :param timeout: seconds after which the task fails; the run goes on
+    :param aws_conn_id: the Airflow connection used for AWS credentials; None or empty: boto3's own search
+    :param region_name: the region; None: the connection's
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle
+    :param botocore_config: configuration of the botocore clients
+    """
+
+    aws_hook_class = SnnHook
+    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "upload", "watch")
+    ui_color = "#e3eefc"
+
+    def __init__(
+        self,
+        *,
+        stack: str | Mapping[str, Any] = "snn",
+        run_id: str = "",
+        upload: str = "",
+        watch: str = "ledger",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: float = 5.0,
+        log_interval: float = 5.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        if bool(run_id) == bool(upload):
+            raise ValueError("SnnRunSensor waits for one run: give either run_id or upload")
+        self.stack, self.run_id, self.upload, self.watch = stack, run_id, upload, watch
+        self.deferrable, self.log_interval = deferrable, log_interval
+
+    @plain_failure()
+    def execute(self, context: Context) -> Any:
+        """Wait: in the triggerer if deferrable, and if the run has not ended already."""
+        if self.watch not in ("ledger", "redis"):
+            raise AirflowException(f"watch={self.watch!r} is not possible: use 'ledger' or 'redis'")
+        if self.deferrable:
+            run = self._new_watch().look().run
+            if run is None or not run.state.is_terminal:
+                self.defer(
+                    trigger=RunTrigger(
+                        aws=self._hook_parameters, stack=self.stack, run_id=self.run_id, upload=self.upload,
+                        source=self.watch, poll_interval=self.poke_interval, log_interval=self.log_interval,
+                        deadline=time.time() + self.timeout,
+                    ),
+                    method_name="execute_complete",
+                )  # fmt: skip
+        return super().execute(context)
+
+    @plain_failure()
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once; done when the run has completed. Raises when it failed or was cancelled."""
+        run, lines = self._watching.look()
+        for line in lines:
+            self.log.info("%s", line)
+        if run is None or not run.state.is_terminal:
+            return PokeReturnValue(False)
+        return PokeReturnValue(True, self._conclude(run))
+
+    @plain_failure()
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Say how the run ended that the trigger waited for."""
+        if event["status"] == "timeout":
+            raise AirflowSensorTimeout(f"the run has not ended within {self.timeout:g} s")
+        if event["status"] == "error":
+            raise AirflowException(event["message"])
+        watch = Watch(self.hook, self.stack, run_id=event["run_id"])
+        return self._conclude(self.hook.ledger(watch.outputs).get(watch.run_id))
+
+    @cached_property
+    def _watching(self) -> Watch:
+        return self._new_watch()
+
+    def _new_watch(self) -> Watch:
+        return Watch(self.hook, self.stack, run_id=self.run_id, upload=self.upload, source=self.watch,
+                     log_interval=self.log_interval)  # fmt: skip
+
+    def _conclude(self, run: Run) -> dict[str, Any]:
+        from snn_cloud.runs import outcome
+
+        return summary(outcome(run))

@@ -1,0 +1,90 @@
+"""The task that checks the input of a run and puts it into the run's own folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from snn.errors import InvalidParameters
+from snn_operators.base import SnnOperator, listed, native, plain_failure
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from snn.parameters import Parameters
+
+# One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
+RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
+
+
+class SnnStageOperator(SnnOperator):
+    """Check a data set, parameters and photos, and only then upload them to the folder of a new run.
+
+    A mistake in any of them fails the task without a retry, with one line that names the file and the field, and
+    nothing is left in S3. Uploading starts nothing.
+
+    Returns ``run_id``, ``dataset_key``, ``parameters_key``, ``parameters``, ``images`` and ``sha256``, each as an XCom
+    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param dataset: path or ``s3://`` address of a ``datasets.h5`` (templated)
+    :param parameters: the parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json``
+        (templated)
+    :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
+    :param images: paths or ``s3://`` addresses of photos to classify once trained (templated)
+    :param run_id: any text, made into a valid run id; the default is another for each try of the task (templated)
+    """
+
+    template_fields: Sequence[str] = aws_template_fields(
+        "stack", "dataset", "parameters", "overrides", "images", "run_id"
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "overrides": "json", "images": "json"}
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        parameters: str | Mapping[str, Any],
+        overrides: Mapping[str, Any] | None = None,
+        images: Sequence[str] | str | None = None,
+        run_id: str = RUN_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"multiple_outputs": True, **kwargs})
+        self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
+        self.images, self.run_id = images, run_id
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Stage the input; return where it lies."""
+        from snn.parameters import Granularity
+        from snn_cloud.places import new_run_id
+        from snn_cloud.staging import stage
+
+        outputs, parameters = self.outputs, self._parameters()
+        if parameters.granularity is not Granularity.BATCH and not outputs.has_cache:
+            raise InvalidParameters(
+                f"{parameters.granularity.value} needs a cache, which the stack {outputs.stack_name} has not",
+                field="granularity", mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch",
+            )  # fmt: skip
+        run_id = new_run_id(self.run_id)
+        staged = stage(
+            self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images)
+        )
+        self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
+        return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+
+    def _parameters(self) -> Parameters:
+        """Return the parameters. Raises InvalidParameters."""
+        from snn.parameters import Parameters
+        from snn_cloud.staging import read_source
+
+        given = self.parameters
+        overrides = {name: native(value) for name, value in (self.overrides or {}).items()}
+        if isinstance(given, Mapping) or given.lstrip().startswith("{"):
+            return Parameters.load(given, **overrides)
+        return Parameters.load(read_source(self.hook.clients.s3, given), source=given, **overrides)

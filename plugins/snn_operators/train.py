@@ -1,0 +1,142 @@
+"""The task that starts a run and sees it through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from snn_operators.base import SnnOperator, plain_failure, seconds
+from snn_operators.progress import Narrator, duration, summary
+from snn_operators.trigger import RunTrigger
+from snn_operators.watching import Watch
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from snn_cloud.record import Run
+
+
+class SnnTrainOperator(SnnOperator):
+    """Train a network in Lambda: start the run, watch the ledger until it ends.
+
+    The training belongs to Lambda. The task only watches: deferred, it holds no worker slot, and a restart of worker or
+    triggerer changes nothing. Starting is idempotent: a retried task goes on with the run it started.
+
+    How the run ends is how the task ends: COMPLETED succeeds; FAILED fails, with the run's own reason; CANCELLED fails.
+    None of them is retried, as the same run would only be read again. Clearing, marking or killing the task cancels
+    the run.
+
+    Its log has the first and the last epoch and a line every ``log_interval`` seconds. XCom ``run_id`` is there from
+    the start, ``progress`` while it runs, and the return value at the end: run_id, state, epochs_run,
+    epochs_configured, final_cost, stopped_by, seconds, granularity, strategy, dataset_key, invocations.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param run_id: the run, as the stage task named it (templated)
+    :param dataset_key: key of the staged data set in the stack's bucket (templated)
+    :param parameters: what to train, as the stage task returned it (templated)
+    :param promote: whether to copy model and results to the promoted model's places when the run completes
+    :param timeout: how long the run may take; it is cancelled then, and the task fails. None: as long as it takes
+    :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
+    :param poll_interval: seconds between two looks at the ledger
+    :param log_interval: seconds between two lines in the log
+    """
+
+    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "dataset_key", "parameters", "promote")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        dataset_key: str,
+        parameters: str | Mapping[str, Any],
+        promote: bool = False,
+        timeout: timedelta | float | None = timedelta(days=2),
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 2.0,
+        log_interval: float = 5.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.run_id, self.dataset_key, self.parameters, self.promote = run_id, dataset_key, parameters, promote
+        self.timeout, self.deferrable = seconds(timeout), deferrable
+        self.poll_interval, self.log_interval = poll_interval, log_interval
+        self._watch: Watch | None = None
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Start the run, or find it started, and wait for its end."""
+        from snn.parameters import Parameters
+        from snn_cloud.runs import launch
+
+        deadline = None if self.timeout is None else time.time() + self.timeout
+        outputs, parameters = self.outputs, Parameters.load(self.parameters)
+        run = launch(self.hook.clients, outputs, self.run_id, self.dataset_key, parameters, promote=bool(self.promote))
+        context["ti"].xcom_push(key="run_id", value=run.run_id)
+        self.log.info("run %s: %d epochs of %s, an invocation a %s", run.run_id, parameters.epochs,
+                      parameters.strategy.value, parameters.granularity.value)  # fmt: skip
+        if self.deferrable and not run.state.is_terminal:
+            self.defer(
+                trigger=RunTrigger(
+                    aws=self._hook_parameters, stack=outputs.to_dict(), run_id=run.run_id, deadline=deadline,
+                    poll_interval=self.poll_interval, log_interval=self.log_interval, cancel_on_kill=True,
+                ),
+                method_name="execute_complete",
+            )  # fmt: skip
+        self._watch = Watch(self.hook, outputs.to_dict(), run_id=run.run_id, log_interval=self.log_interval)
+        return self._conclude(context, self._wait(context, self._watch, deadline))
+
+    @plain_failure()
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Say how the run ended that the trigger waited for."""
+        if event["status"] == "error":
+            raise AirflowException(f"run {event['run_id']}: {event['message']}")
+        watch = Watch(self.hook, self.stack, run_id=event["run_id"])
+        if event["status"] == "timeout":
+            self._give_up(watch)
+        return self._conclude(context, self.hook.ledger(watch.outputs).get(watch.run_id))
+
+    def on_kill(self) -> None:
+        """Cancel the run: the task was killed while it waited in the worker."""
+        if self._watch is not None:
+            self.log.info("the task was killed: cancelling run %s", self._watch.run_id)
+            self._watch.cancel()
+
+    def _wait(self, context: Context, watch: Watch, deadline: float | None) -> Run:
+        """Wait in the worker; return the ended run."""
+        while True:
+            run, lines = watch.look()
+            for line in lines:
+                self.log.info("%s", line)
+            if run is not None and run.state.is_terminal:
+                return run
+            if deadline is not None and time.time() >= deadline:
+                self._give_up(watch)
+            if run is not None and lines:
+                context["ti"].xcom_push(key="progress", value=watch.narrator.record(run))
+            time.sleep(self.poll_interval)
+
+    def _give_up(self, watch: Watch) -> None:
+        watch.cancel()
+        raise AirflowFailException(
+            f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it has been told to stop"
+        )
+
+    def _conclude(self, context: Context, run: Run) -> dict[str, Any]:
+        """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""
+        from snn_cloud.runs import outcome
+
+        context["ti"].xcom_push(key="progress", value=Narrator().record(run))
+        outcome(run)
+        self.log.info(
+            "run %s: %d epochs in %s, final cost %s, stopped by %s",
+            run.run_id, run.epoch, duration(run.seconds), run.cost, run.stopped_by,
+        )  # fmt: skip
+        return summary(run)

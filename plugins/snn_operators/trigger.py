@@ -1,0 +1,170 @@
+"""What waits in the triggerer while no worker slot is held.
+
+The triggers share the blocking functions of `snn_cloud` with everything else and call them in a thread: one way to
+look at a run, not an asynchronous twin of it. A look takes milliseconds; the threads are the event loop's own few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from botocore.exceptions import BotoCoreError, ClientError
+
+from snn.errors import SnnError
+from snn_operators.hook import SnnHook
+from snn_operators.watching import Watch, passes
+
+if TYPE_CHECKING:
+    from snn_cloud.stack import StackStatus
+
+# The triggerer needs some five seconds for its first write to XCom; a run that is over sooner should not wait for it.
+PROGRESS_EVERY = 4.0
+
+
+class RunTrigger(BaseTrigger):
+    """Wait until a run ends, telling its epochs to the task log and its progress to XCom ``progress``.
+
+    It fires one event: ``{"status": "ended" | "timeout" | "error", "run_id": …, "message": …}``. How the run ended is
+    for the task to read from the ledger.
+
+    :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``
+    :param stack: name of the stack, or its outputs
+    :param run_id: the run; or, where only an upload is known,
+    :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run
+    :param source: where to look, ``ledger`` or ``redis``
+    :param poll_interval: seconds between two looks
+    :param log_interval: seconds between two lines in the log
+    :param deadline: seconds since 1970 after which to wait no longer; absolute, so that a restart does not prolong it
+    :param cancel_on_kill: whether to stop the run when someone clears the task or marks it
+    """
+
+    def __init__(
+        self, *, aws: Mapping[str, Any], stack: Any, run_id: str = "", upload: str = "", source: str = "ledger",
+        poll_interval: float = 2.0, log_interval: float = 5.0, deadline: float | None = None,
+        cancel_on_kill: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.aws, self.stack, self.run_id, self.upload, self.source = aws, stack, run_id, upload, source
+        self.poll_interval, self.log_interval, self.deadline = poll_interval, log_interval, deadline
+        self.cancel_on_kill = cancel_on_kill
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what the triggerer makes this trigger from again."""
+        # Written out: __module__ would follow whatever name the file happened to be imported under.
+        return "snn_operators.trigger.RunTrigger", {
+            "aws": dict(self.aws), "stack": self.stack, "run_id": self.run_id, "upload": self.upload,
+            "source": self.source, "poll_interval": self.poll_interval, "log_interval": self.log_interval,
+            "deadline": self.deadline, "cancel_on_kill": self.cancel_on_kill,
+        }  # fmt: skip
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event and return: a second one would make Airflow believe that the task was killed."""
+        try:
+            event = await self._ended()
+        except (SnnError, ClientError, BotoCoreError) as error:
+            event = {"status": "error", "message": str(error)}
+        yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Stop the run: someone cleared the task, marked it, or failed its DAG run. Not called on a restart."""
+        if self.cancel_on_kill:
+            self.log.info("the task was killed: cancelling run %s", self.run_id)
+            await asyncio.to_thread(self._watch.cancel)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        return Watch(SnnHook(**self.aws), self.stack, run_id=self.run_id, upload=self.upload, source=self.source,
+                     log_interval=self.log_interval)
+
+    async def _ended(self) -> dict[str, Any]:
+        told_at = time.monotonic()
+        while True:
+            run, lines = await asyncio.to_thread(self._watch.look)
+            for line in lines:
+                self.log.info("%s", line)
+            if run is not None and run.state.is_terminal:
+                return {"status": "ended"}
+            if self.deadline is not None and time.time() >= self.deadline:
+                return {"status": "timeout"}
+            if run is not None and time.monotonic() - told_at >= PROGRESS_EVERY:
+                told_at = time.monotonic()
+                await self._tell(self._watch.narrator.record(run))
+            await asyncio.sleep(self.poll_interval)
+
+    async def _tell(self, progress: dict[str, Any]) -> None:
+        ti = self.task_instance
+        if ti is None:  # an event for an asset, or `airflow dags test`: no task to tell it to
+            return
+        try:
+            await XCom.aset("progress", progress, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id,
+                            map_index=-1 if ti.map_index is None else ti.map_index)
+        except Exception as error:  # progress is a courtesy: no reason to stop watching
+            self.log.debug("no progress in XCom: %s", error)
+
+
+class StackTrigger(BaseTrigger):
+    """Wait until CloudFormation is done with a stack.
+
+    It fires one event: ``{"status": "ended" | "timeout" | "error", "operation": …, "message": …}``. Killing the task
+    leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
+
+    :param aws: the hook's parameters
+    :param operation: the stack's id, as ``snn_cloud.stack.start_deploy`` returned it
+    :param poll_interval: seconds between two looks
+    :param deadline: seconds since 1970 after which to wait no longer
+    """
+
+    def __init__(
+        self, *, aws: Mapping[str, Any], operation: str, poll_interval: float = 5.0, deadline: float | None = None
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.aws, self.operation, self.poll_interval, self.deadline = aws, operation, poll_interval, deadline
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what the triggerer makes this trigger from again."""
+        return "snn_operators.trigger.StackTrigger", {
+            "aws": dict(self.aws), "operation": self.operation, "poll_interval": self.poll_interval,
+            "deadline": self.deadline,
+        }  # fmt: skip
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event and return."""
+        try:
+            event = await self._ended()
+        except (SnnError, ClientError, BotoCoreError) as error:
+            event = {"status": "error", "message": str(error)}
+        yield TriggerEvent({"operation": self.operation, **event})  # type: ignore[no-untyped-call]
+
+    async def _ended(self) -> dict[str, Any]:
+        said = ""
+        while True:
+            try:
+                status = await asyncio.to_thread(self._look)
+            except (ClientError, BotoCoreError) as error:
+                if not passes(error):
+                    raise
+                self.log.info("cannot see the stack just now, trying on: %s", error)
+            else:
+                if status.status != said:
+                    said = status.status
+                    self.log.info("%s", said)
+                if status.done:
+                    return {"status": "ended"}
+            if self.deadline is not None and time.time() >= self.deadline:
+                return {"status": "timeout"}
+            await asyncio.sleep(self.poll_interval)
+
+    @cached_property
+    def _hook(self) -> SnnHook:
+        return SnnHook(**self.aws)
+
+    def _look(self) -> StackStatus:
+        from snn_cloud.stack import stack_status
+
+        return stack_status(self._hook.clients, self.operation)

@@ -1,0 +1,144 @@
+"""Looking at a run again and again until it ends: what the deferred and the waiting form of a task have in common."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+
+from snn_cloud.errors import RunNotFound
+from snn_operators.progress import Narrator
+
+if TYPE_CHECKING:
+    from snn_cloud.cache import Cache
+    from snn_cloud.record import Run
+    from snn_operators.hook import SnnHook
+
+
+class Look(NamedTuple):
+    """What one look showed: the run, None if there is none yet, and what of it is worth a line in the log."""
+
+    run: Run | None
+    lines: list[str]
+
+
+class Watch:
+    """One wait for one run. All its methods block, for as long as a call to AWS takes.
+
+    :param stack: name of the stack, or its outputs as a mapping
+    :param run_id: the run; or, where only an upload is known,
+    :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run
+    :param source: where to look: ``ledger``, or ``redis`` for the progress that a run keeps in the stack's cache
+    :param log_interval: seconds between two lines
+    """
+
+    def __init__(
+        self, hook: SnnHook, stack: Any, *, run_id: str = "", upload: str = "", source: str = "ledger",
+        log_interval: float = 5.0,
+    ) -> None:  # fmt: skip
+        self._hook, self._stack, self._upload, self._source = hook, stack, upload, source
+        self.run_id = run_id
+        self.narrator = Narrator(log_interval)
+        self._last_epoch = -1
+        self._last_run: Run | None = None
+        self._log_interval, self._trouble_at = log_interval, -float("inf")
+
+    @cached_property
+    def outputs(self) -> Any:
+        """Return the stack's outputs."""
+        return self._hook.outputs(self._stack)
+
+    def look(self) -> Look:
+        """Return where the run stands now.
+
+        A failure that passes (no connection, throttling, AWS's own error) is a line in the log, at the log's rate: the
+        training goes on in Lambda whether or not anyone can see it. Any other is raised.
+        """
+        try:
+            return self._look()
+        except Exception as error:
+            if not passes(error):
+                raise
+            now = time.monotonic()
+            if now - self._trouble_at < self._log_interval:
+                return Look(self._last_run, [])
+            self._trouble_at = now
+            return Look(self._last_run, [f"cannot see the run just now, trying on: {error}"])
+
+    def cancel(self) -> None:
+        """Ask the run to stop."""
+        from snn_cloud.runs import cancel
+
+        cancel(self._hook.clients, self.outputs, self.run_id)
+
+    def _look(self) -> Look:
+        if not self.run_id:
+            self.run_id = self._run_of_upload()
+            if not self.run_id:
+                return Look(None, [])
+        moved = self._progress_in_cache() if self._source == "redis" and self._last_run else None
+        if moved:
+            return self._shown(moved, [(moved.epoch - 1, moved.cost)] if moved.cost is not None else [])
+        try:
+            return self._shown(*self._hook.ledger(self.outputs).progress(self.run_id, self._last_epoch))
+        except RunNotFound:
+            return Look(None, [])
+
+    def _shown(self, run: Run, costs: list[tuple[int, float]]) -> Look:
+        if costs:
+            self._last_epoch = costs[-1][0]
+        self._last_run = run
+        return Look(run, self.narrator.lines(run, costs))
+
+    def _run_of_upload(self) -> str:
+        """Return the run that the upload starts, or "" while there is no such object."""
+        from snn_cloud.places import run_id_for_upload
+
+        try:
+            head = self._hook.clients.s3.head_object(Bucket=self.outputs.bucket, Key=self._upload)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+                return ""
+            raise
+        return run_id_for_upload(self.outputs.bucket, self._upload, head["VersionId"])
+
+    def _progress_in_cache(self) -> Run | None:
+        """Return the run as the cache shows it, None unless it moved on since the last look and goes on.
+
+        So the ledger is asked how a run ended, and whenever the cache is silent: it keeps nothing of runs whose trainer
+        computes whole batches, of runs long over, and of a trainer that died.
+        """
+        from snn_cloud.cache import read_progress
+        from snn_cloud.record import State
+
+        last, progress = self._last_run, read_progress(self._cache, self.run_id)
+        if last is None or not progress or progress["epoch"] <= last.epoch or State(progress["state"]).is_terminal:
+            return None
+        return replace(last, state=State(progress["state"]), epoch=progress["epoch"], cost=progress["cost"])
+
+    @cached_property
+    def _cache(self) -> Cache:
+        """Return the stack's cache, reached as its trainer reaches it."""
+        from snn.errors import InvalidInput
+        from snn_cloud.cache import Cache
+
+        trainer = self._hook.clients.lambda_.get_function_configuration(FunctionName=self.outputs.trainer_function)
+        cache = Cache.from_environment({"AWS_REGION": self.outputs.region, **trainer["Environment"]["Variables"]})
+        if cache is None:
+            raise InvalidInput(f"stack {self.outputs.stack_name} has no cache to watch", field="watch",
+                               mend='watch="ledger" works with every stack')
+        return cache
+
+
+def passes(error: Exception) -> bool:
+    """Return whether a failure says nothing about the run, and looking again may succeed."""
+    if isinstance(error, ClientError):
+        answer = error.response
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or "Throttl" in answer["Error"]["Code"] or "Exceeded" in answer["Error"]["Code"]
+    if isinstance(error, (ConnectionError, HTTPClientError)):
+        return True
+    return type(error).__module__ == "redis.exceptions" and type(error).__name__ in ("ConnectionError", "TimeoutError")

@@ -1,0 +1,1 @@
+"""The `snn` command, and the machine without AWS (`snn local`)."""

@@ -1,0 +1,1 @@
+"""The machine without AWS: real Valkey, an AWS emulator and Airflow, on loopback."""

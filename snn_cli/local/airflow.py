@@ -1,0 +1,244 @@
+"""A real Airflow on loopback: API server, scheduler, DAG processor and triggerer as four processes, on SQLite.
+
+Everything it needs is under `home/airflow`. The plugin comes in by its installed entry point, the DAGs by folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from snn_cli.local import processes
+from snn_cli.local.emulator import Emulator
+from snn_cli.local.processes import LOOPBACK, LocalError
+
+DEFAULT_PORT = 8080
+USER = "admin"
+# Logs are read from the shared folder; Airflow's log servers would listen on every interface.
+COMPONENTS: dict[str, tuple[str, ...]] = {
+    "api-server": ("api-server", "--workers", "1"),
+    "scheduler": ("scheduler", "--skip-serve-logs"),
+    "dag-processor": ("dag-processor",),
+    "triggerer": ("triggerer", "--skip-serve-logs"),
+}
+# What a task may need of the caller's environment: where packages (for the Lambda layer) are fetched from and cached.
+PASSED_ON = ("HOME", "TZ", "LANG", "XDG_CACHE_HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "NO_PROXY")
+PASSED_ON_PREFIXES = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@dataclass(frozen=True)
+class Airflow:
+    """A running Airflow: its address, and the file that holds the password of its user `admin`."""
+
+    url: str
+    password_file: str
+
+    @property
+    def password(self) -> str:
+        """The password of USER."""
+        password: str = json.loads(Path(self.password_file).read_text())[USER]
+        return password
+
+
+def up(home: Path, dags: Path, emulator: Emulator, *, port: int = DEFAULT_PORT) -> Airflow:
+    """Start the Airflow of `home` with the DAGs of the folder `dags`, or return the one that runs already.
+
+    Its `aws_default` connection leads to `emulator`; if it runs with another emulator or other DAGs it is restarted.
+    Raises LocalError if a component ends, or if they are not all healthy within two minutes.
+    """
+    home, dags = home.resolve(), dags.resolve()
+    with processes.locked(home / "lock"):
+        made_for = {"dags": str(dags), **emulator.environment()}
+        running = find(home)
+        if running is not None and processes.read_state(home).get("airflow_made_for") == made_for:
+            return running
+        _stop(home)
+        port = processes.free_port(port)
+        folder = home / "airflow"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "plugins").mkdir(exist_ok=True)
+        airflow = Airflow(f"http://{LOOPBACK}:{port}", str(folder / "passwords.json"))
+        environment = _environment(folder, dags, emulator, airflow)
+        _migrate(home, folder, environment)
+        processes.write_state(home, airflow=airflow.__dict__, airflow_made_for=made_for)
+        try:
+            servers = [
+                processes.start(home, name, [sys.executable, "-m", "airflow", *arguments], environment)
+                for name, arguments in COMPONENTS.items()
+            ]
+            processes.wait_until(home, *servers, healthy=lambda: all(_health(airflow).values()), limit=120)
+        except BaseException:
+            _stop(home)
+            raise
+        return airflow
+
+
+def down(home: Path) -> None:
+    """Stop the Airflow of `home`; its database and logs stay. Nothing happens if none runs."""
+    home = home.resolve()
+    with processes.locked(home / "lock"):
+        _stop(home)
+
+
+def find(home: Path) -> Airflow | None:
+    """Return the Airflow of `home` if all of it runs and is healthy."""
+    home = home.resolve()
+    servers, state = processes.recorded(home), processes.read_state(home)
+    if "airflow" not in state or not all(processes.alive(servers.get(name)) for name in COMPONENTS):
+        return None
+    airflow = Airflow(**state["airflow"])
+    with contextlib.suppress(OSError):
+        if all(_health(airflow).values()):
+            return airflow
+    return None
+
+
+def status(home: Path) -> dict[str, str]:
+    """Return for each component its address or "healthy", "stopped", or "not answering"."""
+    home = home.resolve()
+    servers, state = processes.recorded(home), processes.read_state(home)
+    health = dict.fromkeys(COMPONENTS, False)
+    if "airflow" in state:
+        with contextlib.suppress(OSError):
+            health = _health(Airflow(**state["airflow"]))
+    result = {}
+    for name in COMPONENTS:
+        if not processes.alive(servers.get(name)):
+            result[name] = "stopped"
+        elif not health[name]:
+            result[name] = "not answering"
+        else:
+            result[name] = state["airflow"]["url"] if name == "api-server" else "healthy"
+    return result
+
+
+def _environment(folder: Path, dags: Path, emulator: Emulator, airflow: Airflow) -> dict[str, str]:
+    secret = _secrets(folder)
+    connection = {
+        "conn_type": "aws",
+        "login": emulator.environment()["AWS_ACCESS_KEY_ID"],
+        "password": emulator.environment()["AWS_SECRET_ACCESS_KEY"],
+        "extra": {
+            "region_name": emulator.environment()["AWS_DEFAULT_REGION"],
+            "endpoint_url": emulator.endpoint_url,
+        },
+    }
+    settings = {
+        "core": {
+            "dags_folder": str(dags),
+            "plugins_folder": str(folder / "plugins"),
+            "load_examples": "False",
+            "executor": "LocalExecutor",
+            "parallelism": "4",
+            "dags_are_paused_at_creation": "False",
+            "simple_auth_manager_users": f"{USER}:admin",
+            "simple_auth_manager_passwords_file": airflow.password_file,
+        },
+        "api": {
+            "base_url": airflow.url,
+            "host": LOOPBACK,
+            "port": airflow.url.rpartition(":")[2],
+            "secret_key": secret["session"],
+        },
+        "api_auth": {"jwt_secret": secret["jwt"]},
+        # Airflow's defaults suit a cluster; these make a chain of short tasks take seconds.
+        "scheduler": {"scheduler_idle_sleep_time": "0.1"},
+        "workers": {"min_heartbeat_interval": "1"},
+        "dag_processor": {"refresh_interval": "5", "min_file_process_interval": "5"},
+        "usage_data_collection": {"enabled": "False"},
+    }
+    return {
+        **_passed_on(os.environ),
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(connection),
+        # A developer's own AWS profiles must not leak into a run that is meant for the emulator.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **emulator.environment(),
+        **{
+            f"AIRFLOW__{section.upper()}__{name.upper()}": value
+            for section, entries in settings.items()
+            for name, value in entries.items()
+        },
+    }
+
+
+def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in PASSED_ON or name.upper().startswith(PASSED_ON_PREFIXES)
+    }
+
+
+def _secrets(folder: Path) -> dict[str, str]:
+    """Return the signing secrets, made once per home, and make sure that there is a password."""
+    for name, content in (
+        ("secrets.json", {"jwt": secrets.token_urlsafe(64), "session": secrets.token_urlsafe(32)}),
+        ("passwords.json", {USER: secrets.token_urlsafe(12)}),
+    ):
+        with contextlib.suppress(FileExistsError), open(folder / name, "x", opener=_owner_only) as file:
+            json.dump(content, file)
+    stored: dict[str, str] = json.loads((folder / "secrets.json").read_text())
+    return stored
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _migrate(home: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    """Bring the database to the installed version of Airflow; skipped (6 s) if that was done."""
+    from airflow import __version__ as version
+
+    stamp = folder / "database-version"
+    if stamp.exists() and stamp.read_text() == version:
+        return
+    log = processes.log_path(home, "db-migrate")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise LocalError(f"airflow db migrate failed; the end of {log}:\n{processes.tail(log)}")
+    stamp.write_text(version)
+
+
+def _stop(home: Path) -> None:
+    processes.stop(home, *COMPONENTS)
+    if processes.read_state(home):
+        processes.write_state(home, airflow=None, airflow_made_for=None)
+
+
+def _health(airflow: Airflow) -> dict[str, bool]:
+    """Return which components say that they are well; raises OSError while the API server does not answer."""
+    try:
+        answer = httpx.get(f"{airflow.url}/api/v2/monitor/health", timeout=5)
+    except httpx.HTTPError as error:
+        raise ConnectionError(str(error)) from error
+    if answer.status_code != 200:
+        raise ConnectionError(f"health check answered {answer.status_code}")
+    parts = answer.json()
+    return {
+        "api-server": parts["metadatabase"]["status"] == "healthy",
+        "scheduler": parts["scheduler"]["status"] == "healthy",
+        "dag-processor": (parts.get("dag_processor") or {}).get("status") == "healthy",
+        "triggerer": (parts.get("triggerer") or {}).get("status") == "healthy",
+    }

@@ -1,0 +1,148 @@
+# mypy: disable-error-code="import-not-found"
+"""Runs the AWS emulator with the few repairs that make it behave like AWS where this project depends on it.
+
+The emulator's own interpreter runs this file, so it imports the standard library and ministack only. Each repair names
+what is wrong without it. ministack is pinned by hash, so the private names used here cannot move unnoticed
+(it is not in the project's own environment, hence the line for mypy above).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import ministack.services.cloudformation.provisioners as provisioners
+import ministack.services.lambda_svc as lambdas
+from ministack.app import main
+from ministack.services.cloudformation import _stacks
+
+
+def keep_attributes_of_nested_stacks() -> None:
+    """Let a nested stack be updated: without its old attributes the update fails with 'Arn does not exist'."""
+    original = provisioners._update_resource
+
+    def update(
+        kind: str,
+        physical_id: str,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        stack: str,
+        logical_id: str | None = None,
+        attributes: dict[str, Any] | None = None,
+    ) -> Any:
+        if attributes is None:
+            resources = (_stacks.get(stack) or {}).get("_resources") or {}
+            attributes = (resources.get(logical_id) or {}).get("Attributes")
+        return original(kind, physical_id, old, new, stack, logical_id, attributes)
+
+    provisioners._update_resource = update
+
+
+def queue_throttled_events() -> None:
+    """Make a throttled asynchronous event wait, as AWS does for hours, instead of being lost after two retries.
+
+    Synchronous callers (they run in the thread named below) still get the throttle at once.
+    """
+    original = lambdas._execute_function
+
+    def execute(function: dict[str, Any], event: Any) -> dict[str, Any]:
+        result: dict[str, Any] = original(function, event)
+        pause = 0.02
+        while result.get("throttle") and threading.current_thread().name != "ministack-lambda-invoke":
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+            result = original(function, event)
+        return result
+
+    lambdas._execute_function = execute
+
+
+def honour_limits_in_templates() -> None:
+    """Apply ReservedConcurrentExecutions and RecursiveLoop of AWS::Lambda::Function, which are otherwise ignored."""
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+
+    def apply(created: tuple[str, dict[str, Any]], properties: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        function = lambdas._functions[created[0]]
+        reserved = properties.get("ReservedConcurrentExecutions")
+        function["concurrency"] = None if reserved is None else int(reserved)
+        function["recursive_loop"] = properties.get("RecursiveLoop") or "Terminate"
+        return created
+
+    create, update = handlers["create"], handlers["update"]
+    handlers["create"] = lambda logical, new, stack: apply(create(logical, new, stack), new)
+    handlers["update"] = lambda physical, old, new, stack, logical=None: apply(
+        update(physical, old, new, stack, logical), new
+    )
+
+
+def extract_layers_once(folder: Path) -> None:
+    """Unpack each layer once per content under `folder`, not once per worker: a cold start takes 0.3 s, not seconds.
+
+    A worker gets a tiny zip whose one .pth file puts the unpacked layer first on the path, as Lambda does. It also
+    takes the emulator's own packages off the path, or a package missing from the layer would be found there.
+    The 250 MB limit goes on counting the real layer.
+    """
+    original = lambdas._resolve_layer_zip
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = f"python/lib/{version}/site-packages"
+    emulator_packages = sysconfig.get_paths()["purelib"]
+    # Keyed by identity, because hashing tens of megabytes for each worker is slow; the value keeps the key's object
+    # alive, so the identity cannot be given to another.
+    known: dict[int, tuple[bytes, bytes]] = {}
+
+    def thin(layer: Any) -> bytes | None:
+        content: bytes | None = original(layer)
+        if not content:
+            return content
+        if id(content) not in known:
+            root = _extracted(content, folder)
+            paths = [str(path) for path in (root / site, root / "python") if path.is_dir()]
+            line = (
+                f"import sys; sys.path[:] = {paths!r} + [path for path in sys.path if path != {emulator_packages!r}]\n"
+            )
+            buffer = io.BytesIO()
+            with zipfile.ZipFile(buffer, "w") as archive:
+                archive.writestr(f"{site}/snn-layer.pth", line)
+            known[id(content)] = (content, buffer.getvalue())
+        return known[id(content)][1]
+
+    lambdas._resolve_layer_zip = thin
+    lambdas._layer_unzipped_size = lambda layer: lambdas._unzipped_size(original(layer))
+
+
+def _extracted(content: bytes, folder: Path) -> Path:
+    """Return the folder that holds the unpacked layer.
+
+    Workers start at the same time: each unpacks to a place of its own, the first to finish renames it.
+    """
+    target = folder / hashlib.sha256(content).hexdigest()[:16]
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder))
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            archive.extractall(partial)
+        try:
+            partial.rename(target)
+        except OSError:
+            shutil.rmtree(partial)
+            if not target.exists():
+                raise
+    return target
+
+
+if __name__ == "__main__":
+    layers = Path(sys.argv.pop(1))
+    keep_attributes_of_nested_stacks()
+    queue_throttled_events()
+    honour_limits_in_templates()
+    extract_layers_once(layers)
+    main()

@@ -1,0 +1,56 @@
+"""What integration tests run against: a real emulator with a real Valkey, and the stack deployed on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from snn_cli.local import emulator as local_emulator
+from snn_cli.local.emulator import Emulator
+
+if TYPE_CHECKING:
+    from snn_cloud.clients import Clients
+    from snn_cloud.stack import StackOutputs
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def emulator_venv() -> Path:
+    """Where the emulator is installed; shared with `make demo`, so that it is installed once."""
+    return ROOT / ".local" / "emulator-venv"
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory, emulator_venv: Path) -> Iterator[Emulator]:
+    """One emulator for the session, on ports of its own; the environment points boto3 and `snn` at it."""
+    home = tmp_path_factory.mktemp("local")
+    try:
+        running = local_emulator.up(home, venv=emulator_venv, port=0, redis_port=0)
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+                patch.delenv(name, raising=False)
+            for name, value in running.environment().items():
+                patch.setenv(name, value)
+            yield running
+    finally:
+        local_emulator.down(home)
+
+
+@pytest.fixture(scope="session")
+def clients(emulator: Emulator) -> Clients:
+    """AWS clients of the product, made from the environment."""
+    from snn_cloud.clients import Clients
+
+    return Clients.from_environment()
+
+
+@pytest.fixture(scope="session")
+def stack(clients: Clients) -> StackOutputs:
+    """The deployed stack, with its cache, once for the session; runs do not touch each other, so tests share it."""
+    from snn_cloud.stack import StackOptions, deploy_stack
+
+    return deploy_stack(clients, StackOptions.from_environment(stack_name="snn-test", with_cache=True))

@@ -1,0 +1,145 @@
+"""The repairs of the emulator's launcher, seen from outside: a function and a layer made by CloudFormation."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+
+from snn_cli.local.emulator import Emulator
+
+HANDLER = """
+import json, sys, time
+import layered
+
+def handler(event, context):
+    print("ran")
+    time.sleep(event.get("sleep", 0))
+    return {
+        "layered": layered.__file__,
+        "value": layered.VALUE,
+        "site": __import__("sited").VALUE,
+        "emulator": any(__import__("importlib.util").util.find_spec(name) for name in ("ministack", "hypercorn")),
+    }
+"""
+
+
+def _zip(**files: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+def _template(**function: Any) -> str:
+    return json.dumps(
+        {
+            "Parameters": {"LayerKey": {"Type": "String"}},
+            "Resources": {
+                "Layer": {
+                    "Type": "AWS::Lambda::LayerVersion",
+                    "Properties": {
+                        "LayerName": "tiny",
+                        "Content": {"S3Bucket": "tiny-code", "S3Key": {"Ref": "LayerKey"}},
+                    },
+                },
+                "Function": {
+                    "Type": "AWS::Lambda::Function",
+                    "Properties": {
+                        "FunctionName": "tiny",
+                        "Runtime": "python3.13",
+                        "Handler": "index.handler",
+                        "Role": "arn:aws:iam::000000000000:role/tiny",
+                        "Timeout": 20,
+                        "Code": {"S3Bucket": "tiny-code", "S3Key": "code.zip"},
+                        "Layers": [{"Ref": "Layer"}],
+                        **function,
+                    },
+                },
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(emulator: Emulator) -> Any:
+    """Deploy the tiny stack; returns a function that updates it."""
+    s3, cloudformation = boto3.client("s3"), boto3.client("cloudformation")
+    s3.create_bucket(Bucket="tiny-code")
+    s3.put_object(Bucket="tiny-code", Key="code.zip", Body=_zip(**{"index.py": HANDLER}))
+    site = f"python/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    for version in (1, 2):
+        layer = _zip(**{"python/layered.py": f"VALUE = {version}\n", f"{site}/sited.py": f"VALUE = {version * 10}\n"})
+        s3.put_object(Bucket="tiny-code", Key=f"layer{version}.zip", Body=layer)
+
+    def deploy(operation: str, layer: int, **function: Any) -> None:
+        getattr(cloudformation, f"{operation}_stack")(
+            StackName="tiny",
+            TemplateBody=_template(**function),
+            Parameters=[{"ParameterKey": "LayerKey", "ParameterValue": f"layer{layer}.zip"}],
+        )
+        cloudformation.get_waiter(f"stack_{operation}_complete").wait(
+            StackName="tiny", WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
+        )
+
+    deploy("create", 1, ReservedConcurrentExecutions=2, RecursiveLoop="Allow")
+    return deploy
+
+
+def _invoke(**event: Any) -> dict[str, Any]:
+    answer = boto3.client("lambda").invoke(FunctionName="tiny", Payload=json.dumps(event))
+    payload: dict[str, Any] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, payload
+    return payload
+
+
+def test_the_layer_is_unpacked_once_and_nothing_of_the_emulator_is_importable(tiny: Any) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: _invoke(sleep=0.5), range(2)))
+    assert [(answer["value"], answer["site"], answer["emulator"]) for answer in answers] == [(1, 10, False)] * 2
+    # Two workers ran, and both read the same unpacked file, outside of their own temporary folders.
+    assert answers[0]["layered"] == answers[1]["layered"]
+    assert "/layers/" in answers[0]["layered"]
+
+
+def test_concurrency_and_recursion_of_the_template_are_honoured_also_after_an_update(tiny: Any) -> None:
+    lambda_ = boto3.client("lambda")
+    assert lambda_.get_function_concurrency(FunctionName="tiny")["ReservedConcurrentExecutions"] == 2
+    assert lambda_.get_function_recursion_config(FunctionName="tiny")["RecursiveLoop"] == "Allow"
+    with ThreadPoolExecutor(2) as pool:
+        busy = [pool.submit(_invoke, sleep=1.5) for _ in range(2)]
+        time.sleep(0.7)
+        throttled = boto3.client("lambda", config=boto3.session.Config(retries={"max_attempts": 0}))
+        with pytest.raises(lambda_.exceptions.TooManyRequestsException):
+            throttled.invoke(FunctionName="tiny", Payload="{}")
+        assert [future.result()["value"] for future in busy] == [1, 1]
+
+    tiny("update", 2, ReservedConcurrentExecutions=5)
+    assert lambda_.get_function_concurrency(FunctionName="tiny")["ReservedConcurrentExecutions"] == 5
+    assert lambda_.get_function_recursion_config(FunctionName="tiny")["RecursiveLoop"] == "Terminate"
+    assert _invoke()["value"] == 2
+
+
+def test_throttled_events_wait_instead_of_being_lost(tiny: Any) -> None:
+    lambda_, logs = boto3.client("lambda"), boto3.client("logs")
+    lambda_.put_function_concurrency(FunctionName="tiny", ReservedConcurrentExecutions=1)
+    before = _times_run(logs)
+    for _ in range(10):
+        lambda_.invoke(FunctionName="tiny", InvocationType="Event", Payload=b'{"sleep": 0.2}')
+    deadline = time.monotonic() + 20
+    while _times_run(logs) < before + 10 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _times_run(logs) == before + 10
+
+
+def _times_run(logs: Any) -> int:
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/aws/lambda/tiny", filterPattern='"ran"')
+    return sum(event["message"].strip() == "ran" for page in pages for event in page["events"])
