@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
+
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
 from snn_cloud.package import function_zip, layer_key, layer_zip, templates

@@ -115,7 +115,7 @@ class Ledger:
             "#fence = :fence AND #beat = :beat AND #state IN (:pending, :running)",
             {":fence": run.fence, ":beat": run.beat, ":pending": State.PENDING, ":running": State.RUNNING},
             put={"state": State.RUNNING, "owner": owner, "started_at": run.started_at or time.time()},
-            add={"fence": 1, "attempts": 1},
+            add={"fence": 1, "attempts": 1, "trainer_invocations": 1},
         )
         return Lease(self, taken) if taken else None
 

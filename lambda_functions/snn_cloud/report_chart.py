@@ -80,7 +80,7 @@ def cost_chart(costs: Sequence[float], lines: Sequence[tuple[float, str]] = ()) 
             path,
             [Tick(y(mark) / 10, f"{mark:g}") for mark in marks],
             [Tick(y(value) / 10, label) for value, label in near],
-            Tick(y(costs[-1]) / 10, f"{costs[-1]:.4g}"),
+            Tick(y(costs[-1]) / 10, f"{costs[-1]:.3g}"),
         )
 
     log_helps = min(costs) > 0 and max(costs) / min(costs) >= LOG_HELPS_FROM

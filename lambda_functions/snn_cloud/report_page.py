@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from snn.dataset import Dataset, Pixels
 from snn.images import load_pixels, preview_jpeg, thumbnail_png
@@ -90,7 +89,7 @@ def render_page(
         network=_network(parameters, data),
         data=data,
         rates=_rates(test_set, data.classes),
-        right=test_set["confusion_matrix"]["tn"] + test_set["confusion_matrix"]["tp"],
+        right=_right(test_set),
         majority=max(data.test) / sum(data.test),
         majority_class=data.classes[data.test[1] >= data.test[0]],
         chart=cost_chart(costs, _lines(parameters, data)) if costs else None,
@@ -135,8 +134,8 @@ def _rates(test_set: Mapping[str, Any], classes: tuple[str, str]) -> list[dict[s
     tn, fp, fn, tp = m["tn"], m["fp"], m["fn"], m["tp"]
     everything = tn + fp + fn + tp
     rows = [
-        ("accuracy", tn + tp, everything, "Of all test photos, this share was named rightly."),
-        ("error", fp + fn, everything, "The rest: this share was named wrongly."),
+        ("accuracy", tn + tp, everything, "Of all test photos, this share was classified correctly."),
+        ("error", fp + fn, everything, "The rest: this share was classified wrongly."),
         ("sensitivity", tp, tp + fn, f"Of the photos that are “{yes}”, this share was found."),
         ("specificity", tn, tn + fp, f"Of the photos that are “{no}”, this share was recognised as that."),
         ("false_positive_rate", fp, tn + fp, f"Of the photos that are “{no}”, this share was taken for “{yes}”."),
@@ -207,11 +206,11 @@ def _template() -> Template:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Return 0.78 as "78 %"; None, a rate that is not defined, as a dash."""
+    """Return 0.78 as "78 %", with a space that does not break; None, a rate that is not defined, as a dash."""
     if share is None:
         return "–"
     text = f"{100 * share:.{digits}f}"
-    return Markup("%s&nbsp;%%") % (text.rstrip("0").rstrip(".") if "." in text else text)
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}\N{NO-BREAK SPACE}%"
 
 
 def number(count: float) -> str:
@@ -224,11 +223,12 @@ def significant(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}g}"
 
 
-def usd(amount: float) -> str:
-    """Return an amount to the cent, or, below ten cents, to two digits that count."""
+def usd(amount: float, digits: int = 2) -> str:
+    """Return an amount to the cent, or, below ten cents, to some digits that count; never in powers of ten."""
     if amount == 0 or amount >= 0.1:
         return f"${amount:,.2f}"
-    return f"${amount:.{1 - math.floor(math.log10(amount))}f}"
+    text = f"${amount:.{digits - 1 - math.floor(math.log10(amount))}f}"
+    return text.rstrip("0") if digits > 2 else text
 
 
 def duration(seconds: float) -> str:

@@ -18,17 +18,16 @@ FLUSH_SECONDS = 0.5  # progress, sign of life and the look for a cancel, in one 
 
 
 class Meter:
-    """Counts what this invocation and its neurons use."""
+    """Counts what this invocation and its neurons use. (That it was invoked, the ledger counted with its lease.)"""
 
     def __init__(self, started: float, memory_mb: int, pool: NeuronPool | None) -> None:
         self._since, self._memory_mb, self._pool = started, memory_mb, pool
-        self._invocations = 1
 
     def take(self) -> dict[str, Usage]:
-        """Return the usage since the last call; the invocation itself counts once, in the first."""
-        now, invocations = time.monotonic(), self._invocations
-        mine = Usage(invocations, round((now - self._since) * 1000), self._memory_mb)
-        self._since, self._invocations = now, 0
+        """Return the usage since the last call."""
+        now = time.monotonic()
+        mine = Usage(0, round((now - self._since) * 1000), self._memory_mb)
+        self._since = now
         return {"trainer": mine, **({"neuron": self._pool.take_usage()} if self._pool else {})}
 
 

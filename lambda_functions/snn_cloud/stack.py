@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
+
 from snn.errors import InvalidInput
 from snn_cloud.artifacts import bucket_name, delete_bucket, upload_artifacts
 from snn_cloud.clients import Clients
@@ -52,7 +53,7 @@ class StackOutputs:
     def load(cls, clients: Clients, stack_name: str) -> Self:
         """Return the outputs of a deployed stack. Raises StackFailed if there is none."""
         stack = _describe(clients, stack_name)
-        outputs = {item["OutputKey"]: item["OutputValue"] for item in (stack["Outputs"] if stack else [])}
+        outputs = {item["OutputKey"]: item["OutputValue"] for item in (stack.get("Outputs", []) if stack else [])}
         if stack is None or "Bucket" not in outputs:
             status = stack["StackStatus"] if stack else "missing"
             raise StackFailed(f"the stack {stack_name} is not deployed ({status})")
@@ -252,7 +253,7 @@ def _settle(clients: Clients, stack_name: str, on_progress: Callable[[str], None
         reason = first_failure(clients, stack_name, ("UPDATE",) if updating else ("DELETE",)) or "no reason given"
         mend = "continue its rollback" if updating else "delete it"
         raise StackFailed(
-            f"the stack {stack_name} is {status.status}: {reason} (only a person can mend that, in CloudFormation: {mend})"
+            f"the stack {stack_name} is {status.status}: {reason} (only a person can mend it in CloudFormation: {mend})"
         )
     return True
 

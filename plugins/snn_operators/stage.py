@@ -72,9 +72,7 @@ class SnnStageOperator(SnnOperator):
                 field="granularity", mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch",
             )  # fmt: skip
         run_id = new_run_id(self.run_id)
-        staged = stage(
-            self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images)
-        )
+        staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images))
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
         return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
 

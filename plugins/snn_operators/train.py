@@ -80,9 +80,10 @@ class SnnTrainOperator(SnnOperator):
         outputs, parameters = self.outputs, Parameters.load(self.parameters)
         run = launch(self.hook.clients, outputs, self.run_id, self.dataset_key, parameters, promote=bool(self.promote))
         context["ti"].xcom_push(key="run_id", value=run.run_id)
-        self.log.info("run %s: %d epochs of %s, an invocation a %s", run.run_id, parameters.epochs,
+        self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
                       parameters.strategy.value, parameters.granularity.value)  # fmt: skip
-        if self.deferrable and not run.state.is_terminal:
+        self._watch = Watch(self.hook, outputs.to_dict(), run_id=run.run_id, log_interval=self.log_interval)
+        if self.deferrable and not self._is_over_soon(run):
             self.defer(
                 trigger=RunTrigger(
                     aws=self._hook_parameters, stack=outputs.to_dict(), run_id=run.run_id, deadline=deadline,
@@ -90,7 +91,6 @@ class SnnTrainOperator(SnnOperator):
                 ),
                 method_name="execute_complete",
             )  # fmt: skip
-        self._watch = Watch(self.hook, outputs.to_dict(), run_id=run.run_id, log_interval=self.log_interval)
         return self._conclude(context, self._wait(context, self._watch, deadline))
 
     @plain_failure()
@@ -108,6 +108,13 @@ class SnnTrainOperator(SnnOperator):
         if self._watch is not None:
             self.log.info("the task was killed: cancelling run %s", self._watch.run_id)
             self._watch.cancel()
+
+    def _is_over_soon(self, run: Run) -> bool:
+        """Return whether the run has ended, or does within the time that the trip to the triggerer would take."""
+        if not run.state.is_terminal:
+            time.sleep(min(self.poll_interval, 2.0))
+            run = self.hook.ledger(self.outputs).get(run.run_id)
+        return run.state.is_terminal
 
     def _wait(self, context: Context, watch: Watch, deadline: float | None) -> Run:
         """Wait in the worker; return the ended run."""

@@ -79,8 +79,14 @@ class RunTrigger(BaseTrigger):
 
     @cached_property
     def _watch(self) -> Watch:
-        return Watch(SnnHook(**self.aws), self.stack, run_id=self.run_id, upload=self.upload, source=self.source,
-                     log_interval=self.log_interval)
+        return Watch(
+            SnnHook(**self.aws),
+            self.stack,
+            run_id=self.run_id,
+            upload=self.upload,
+            source=self.source,
+            log_interval=self.log_interval,
+        )
 
     async def _ended(self) -> dict[str, Any]:
         told_at = time.monotonic()
@@ -102,8 +108,14 @@ class RunTrigger(BaseTrigger):
         if ti is None:  # an event for an asset, or `airflow dags test`: no task to tell it to
             return
         try:
-            await XCom.aset("progress", progress, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id,
-                            map_index=-1 if ti.map_index is None else ti.map_index)
+            await XCom.aset(
+                "progress",
+                progress,
+                dag_id=ti.dag_id,
+                task_id=ti.task_id,
+                run_id=ti.run_id,
+                map_index=-1 if ti.map_index is None else ti.map_index,
+            )
         except Exception as error:  # progress is a courtesy: no reason to stop watching
             self.log.debug("no progress in XCom: %s", error)
 

@@ -85,6 +85,8 @@ class Watch:
         try:
             return self._shown(*self._hook.ledger(self.outputs).progress(self.run_id, self._last_epoch))
         except RunNotFound:
+            if self._last_run is not None:  # it was there: someone deleted it
+                raise
             return Look(None, [])
 
     def _shown(self, run: Run, costs: list[tuple[int, float]]) -> Look:
@@ -128,8 +130,11 @@ class Watch:
         trainer = self._hook.clients.lambda_.get_function_configuration(FunctionName=self.outputs.trainer_function)
         cache = Cache.from_environment({"AWS_REGION": self.outputs.region, **trainer["Environment"]["Variables"]})
         if cache is None:
-            raise InvalidInput(f"stack {self.outputs.stack_name} has no cache to watch", field="watch",
-                               mend='watch="ledger" works with every stack')
+            raise InvalidInput(
+                f"stack {self.outputs.stack_name} has no cache to watch",
+                field="watch",
+                mend='watch="ledger" works with every stack',
+            )
         return cache
 
 

@@ -49,15 +49,25 @@ class Airflow:
         return password
 
 
-def up(home: Path, dags: Path, emulator: Emulator, *, port: int = DEFAULT_PORT) -> Airflow:
+def up(
+    home: Path,
+    dags: Path,
+    emulator: Emulator,
+    *,
+    port: int = DEFAULT_PORT,
+    variables: Mapping[str, str] | None = None,
+) -> Airflow:
     """Start the Airflow of `home` with the DAGs of the folder `dags`, or return the one that runs already.
 
-    Its `aws_default` connection leads to `emulator`; if it runs with another emulator or other DAGs it is restarted.
+    Its `aws_default` connection leads to `emulator`; `variables` are added to its environment. If it runs with other
+    DAGs, another emulator or other variables it is restarted.
     Raises LocalError if a component ends, or if they are not all healthy within two minutes.
     """
     home, dags = home.resolve(), dags.resolve()
+    if not dags.is_dir():
+        raise LocalError(f"{dags} is no folder of DAGs")
     with processes.locked(home / "lock"):
-        made_for = {"dags": str(dags), **emulator.environment()}
+        made_for = {"dags": str(dags), **emulator.environment(), **(variables or {})}
         running = find(home)
         if running is not None and processes.read_state(home).get("airflow_made_for") == made_for:
             return running
@@ -67,7 +77,7 @@ def up(home: Path, dags: Path, emulator: Emulator, *, port: int = DEFAULT_PORT) 
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "plugins").mkdir(exist_ok=True)
         airflow = Airflow(f"http://{LOOPBACK}:{port}", str(folder / "passwords.json"))
-        environment = _environment(folder, dags, emulator, airflow)
+        environment = {**_environment(folder, dags, emulator, airflow), **(variables or {})}
         _migrate(home, folder, environment)
         processes.write_state(home, airflow=airflow.__dict__, airflow_made_for=made_for)
         try:

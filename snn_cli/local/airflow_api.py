@@ -96,18 +96,29 @@ class AirflowApi:
         return value
 
     def log_lines(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[str]:
-        """Return the messages in the log of one try of a task, tracebacks included."""
+        """Return the messages in the log of one try of a task."""
+        return [
+            entry if isinstance(entry, str) else entry["event"]
+            for entry in self._log(dag_id, run_id, task_id, try_number)
+        ]
+
+    def failure(self, dag_id: str, run_id: str) -> str:
+        """Return the failed task of a run and why it failed, in one line."""
+        for task in self.task_instances(dag_id, run_id):
+            if task["state"] == "failed":
+                log = self._log(dag_id, run_id, task["task_id"], task["try_number"])
+                details = [
+                    error for entry in log if isinstance(entry, dict) for error in entry.get("error_detail") or []
+                ]
+                reason = str(details[-1]["exc_value"]).strip() if details else "its log does not say why"
+                return f"task {task['task_id']} failed: {reason}"
+        return f"run {run_id} failed, though none of its tasks did"
+
+    def _log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[Any]:
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
         answer = self._ask("GET", path, params={"full_content": True}, headers={"Accept": "application/json"})
-        lines = []
-        for entry in answer.json()["content"]:
-            if isinstance(entry, str):
-                lines.append(entry)
-                continue
-            lines.append(entry["event"])
-            for error in entry.get("error_detail") or []:
-                lines.append(f"{error['exc_type']}: {error['exc_value']}")
-        return lines
+        content: list[Any] = answer.json()["content"]
+        return content
 
 
 def _run(dag_id: str, run_id: str) -> str:

@@ -107,7 +107,7 @@ def test_links_virtual_and_external_data_are_refused(file, tmp_path):
         with h5py.File(file, "a") as h5:
             del h5["test_set_y"]
             plant(h5)
-        with pytest.raises(InvalidDataset, match="test_set_y: is (a link|no plain data set)"):
+        with pytest.raises(InvalidDataset, match=r"test_set_y: is (a link|no plain data set)"):
             load_dataset(file)
 
 

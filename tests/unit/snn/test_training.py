@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +13,6 @@ from snn.layers import cross_entropy, forward, gradients, hidden_error, sigmoid
 from snn.network import Layer, cost_and_gradients, initial_weights
 from snn.parameters import Parameters
 from snn.training import Diverged, StoppedBy, Training, on_this_machine, train
-
-import oracle
 
 
 def parameters(sizes=(5, 4, 1), functions=("relu", "sigmoid", "sigmoid"), **fields):

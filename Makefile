@@ -1,0 +1,80 @@
+# What a developer does here, one line each: `make help` lists them. Needs Linux, Python 3.11 to 3.13 and make.
+# Everything is installed into .venv and kept under .local; nothing outside of this folder is touched.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Universal: one lock for every Python and platform that the project allows.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header
+
+# The demo's settings go by environment, so that blanks and quotes in them need no care here.
+export SNN_DEMO_DATASET := $(DATASET)
+export SNN_DEMO_IMAGES := $(IMAGES)
+export SNN_DEMO_PARAMETERS := $(PARAMETERS)
+export SNN_DEMO_EPOCHS := $(EPOCHS)
+export SNN_DEMO_GRANULARITY := $(GRANULARITY)
+export SNN_DEMO_STRATEGY := $(STRATEGY)
+export SNN_DEMO_BATCH_SIZE := $(BATCH_SIZE)
+export SNN_DEMO_LEARNING_RATE := $(LEARNING_RATE)
+export SNN_DEMO_THRESHOLD := $(THRESHOLD)
+export SNN_DEMO_SEED := $(SEED)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo up down status test test-unit lint format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: .venv/installed ## install everything into .venv, as locked; nothing happens if that is done
+
+.venv/installed: .venv/bin/uv requirements/dev.txt pyproject.toml
+	@echo "installing the locked packages into .venv"
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+.venv/bin/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) else \
+		"Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+demo: ## train and judge a network by a DAG in Airflow: [DATASET= IMAGES= EPOCHS= GRANULARITY= STRATEGY= BATCH_SIZE=]
+	@began=$$(date +%s) && $(MAKE) --no-print-directory install && \
+		SNN_DEMO_INSTALL_SECONDS=$$(( $$(date +%s) - began )) $(BIN)/snn local demo
+
+up: install ## start the AWS emulator, Valkey and Airflow
+	@$(BIN)/snn local up --airflow
+
+down: ## stop all that runs here
+	@if test -x $(BIN)/snn; then $(BIN)/snn local down; fi
+
+status: install ## show what runs
+	@$(BIN)/snn local status
+
+test: install ## run all tests: unit, integration (emulator and real Valkey), one DAG in Airflow
+	@$(BIN)/pytest
+
+test-unit: install ## run the tests that start no server
+	@$(BIN)/pytest tests/unit
+
+lint: install ## check style, types and templates
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/cfn-lint cloudformation/*.yaml
+
+format: install ## mend the style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer versions
+	@$(COMPILE) $(UPGRADE) requirements/uv.in --output-file requirements/uv.txt
+	@$(COMPILE) $(UPGRADE) requirements/emulator.in --output-file snn_cli/local/emulator.txt
+	@$(COMPILE) $(UPGRADE) lambda_functions/requirements.in --output-file lambda_functions/requirements.txt
+	@$(COMPILE) $(UPGRADE) pyproject.toml --all-extras --output-file requirements/dev.txt
+
+clean: down ## remove all that was installed or made here, .venv and .local included
+	@rm -rf .venv .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,78 @@
+"""The form that starts a training: what the fields mean, what they may be, what they are when left alone.
+
+Its fields are the keys of a DAG run's `conf`, for whoever starts one by the API.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from airflow.sdk import Param
+
+WHAT, HOW, WHERE = "What to train on", "How to train", "Where"
+
+# Fields that replace single parameters of parameters.json; empty ones leave it as it is.
+OVERRIDES = ("epochs", "learning_rate", "batch_size", "threshold", "seed", "strategy", "granularity")
+
+
+def training_form() -> dict[str, Param]:
+    """Return the Params of a DAG that trains one network.
+
+    Defaults that differ from place to place come from the environment: SNN_DATASET, SNN_PARAMETERS, SNN_STACK_NAME.
+    """
+    return {
+        "dataset": Param(
+            os.environ.get("SNN_DATASET"), type="string", minLength=1, title="Data set", section=WHAT,
+            description="A datasets.h5: a path that the workers can read, or s3://bucket/key.",
+        ),
+        "images": Param(
+            [], type="array", items={"type": "string", "minLength": 1}, title="Photos to classify", section=WHAT,
+            description="Paths or s3:// addresses of new photos for the trained network, one a line.",
+        ),
+        "parameters_file": Param(
+            os.environ.get("SNN_PARAMETERS"), type=["null", "string"], minLength=1, title="Parameters", section=HOW,
+            description="A parameters.json: path or s3:// address. Empty: itsacat's network, 20-7-5-1.",
+        ),
+        "epochs": _override("integer", "Epochs", "Passes over the data, at most.", minimum=1, maximum=10_000_000),
+        "learning_rate": _override("number", "Learning rate", "Length of a step.", exclusiveMinimum=0, maximum=1000),
+        "batch_size": _override("integer", "Batch size", "Photos in a mini-batch. Absent: all in one.", minimum=1),
+        "threshold": _override("number", "Threshold", "Stop at this cost or below.", exclusiveMinimum=0),
+        "seed": _override("integer", "Seed", "Decides the first weights and the mini-batches.", minimum=0),
+        "strategy": _override(
+            "string", "Strategy", "What an epoch does with its mini-batches.",
+            enum=[None, "full-batch", "best-batch", "average"],
+            values_display={
+                "full-batch": "full-batch: one step on all data",
+                "best-batch": "best-batch: each takes its own step, the best wins the epoch",
+                "average": "average: the mini-batches' gradients make one step",
+            },
+        ),
+        "granularity": _override(
+            "string", "Granularity", "What one Lambda invocation computes: changes cost and visibility, not numbers.",
+            enum=[None, "batch", "layer", "neuron"],
+            values_display={
+                "batch": "batch: the trainer computes all",
+                "layer": "layer: an invocation a layer (needs the cache)",
+                "neuron": "neuron: an invocation a neuron (needs the cache)",
+            },
+        ),
+        "deploy": Param(
+            True, type="boolean", title="Deploy", section=WHERE,
+            description="Create the stack or bring it up to date first. Off: use the stack as it is.",
+        ),
+        "stack_name": Param(
+            os.environ.get("SNN_STACK_NAME", "snn"), type="string", maxLength=25, pattern="^[a-z](-?[a-z0-9])*$",
+            title="Stack", section=WHERE, description="Name of the CloudFormation stack.",
+        ),
+    }  # fmt: skip
+
+
+def overrides() -> dict[str, str]:
+    """Return the templates that read the overrides from the form."""
+    return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES}
+
+
+def _override(kind: str, title: str, description: str, **schema: Any) -> Param:
+    text = f"{description} Empty: as the parameters say."
+    return Param(None, type=["null", kind], title=title, section=HOW, description=text, **schema)

@@ -1,0 +1,127 @@
+"""The ledger and its lease on the emulator's DynamoDB, where conditional writes are real."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from snn_cloud import ledger as ledger_module
+from snn_cloud.errors import LeaseLost, RunNotFound
+from snn_cloud.ledger import Ledger
+from snn_cloud.places import new_run_id
+from snn_cloud.record import Run, State, Usage
+
+
+@pytest.fixture
+def ledger(clients, stack):
+    return Ledger(clients.dynamodb, stack.table)
+
+
+@pytest.fixture
+def run_id(ledger, request):
+    run_id = new_run_id(request.node.name)
+    assert ledger.create(Run(run_id, dataset="runs/x/d.h5", created_at=1.5, trainer_seconds=0.25))
+    return run_id
+
+
+def test_a_run_reads_back_as_it_was_written(ledger, run_id):
+    run = ledger.get(run_id)
+    assert (run.dataset, run.created_at, run.trainer_seconds, run.state) == ("runs/x/d.h5", 1.5, 0.25, State.PENDING)
+    assert not ledger.create(Run(run_id, dataset="other"))
+    assert ledger.get(run_id) == run
+    with pytest.raises(RunNotFound, match="has no run 'nobody'"):
+        ledger.get("nobody")
+    with pytest.raises(RunNotFound):
+        ledger.request_cancel("nobody")
+    assert ledger.find("nobody") is None
+
+
+def test_of_eight_trainers_at_once_one_gets_the_lease(ledger, run_id):
+    def contend(i):
+        lease = ledger.acquire(run_id, f"owner{i}", patience=2.0)
+        limit = time.monotonic() + 4
+        while lease and time.monotonic() < limit:
+            lease.flush([], {})
+            time.sleep(0.1)
+        return lease
+
+    with ThreadPoolExecutor(8) as pool:
+        leases = list(pool.map(contend, range(8)))
+    (winner,) = [lease for lease in leases if lease]
+    assert (winner.run.fence, winner.run.state) == (1, State.RUNNING)
+
+
+def test_a_beating_owner_keeps_its_run_and_a_silent_one_loses_it(ledger, run_id):
+    first = ledger.acquire(run_id, "first")
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(ledger.acquire, run_id, "second", 2.0)
+        while not second.done():
+            first.flush([0.5], {})
+            time.sleep(0.05)
+    assert second.result() is None
+
+    started = time.monotonic()
+    third = ledger.acquire(run_id, "third", patience=1.0)
+    assert time.monotonic() - started >= 1.0
+    assert (third.run.fence, third.run.owner) == (2, "third")
+    before = ledger.get(run_id)
+    for write in (
+        lambda: first.flush([0.5, 0.4], {}),
+        lambda: first.checkpointed("stale"),
+        lambda: first.release(),
+        lambda: first.finish(State.COMPLETED),
+    ):
+        with pytest.raises(LeaseLost):
+            write()
+    assert ledger.get(run_id) == before
+
+
+def test_a_released_run_is_taken_over_at_once(ledger, run_id):
+    ledger.acquire(run_id, "first").release(continuations=1)
+    started = time.monotonic()
+    assert ledger.acquire(run_id, "second").run.continuations == 1
+    assert time.monotonic() - started < 1
+
+
+def test_a_finished_run_takes_no_trainer_and_no_cancel(ledger, run_id):
+    lease = ledger.acquire(run_id, "first")
+    done = lease.finish(State.FAILED, reason="it broke")
+    assert ledger.acquire(run_id, "second") is None
+    assert ledger.request_cancel(run_id) == done
+    assert (done.reason, done.state, done.owner) == ("it broke", State.FAILED, "")
+    with pytest.raises(LeaseLost):
+        lease.flush([], {})
+
+
+def test_a_run_cancelled_before_its_trainer_never_gets_one(ledger, run_id):
+    assert ledger.request_cancel(run_id).state is State.CANCELLED
+    assert ledger.acquire(run_id, "late") is None
+
+
+def test_costs_read_back_exactly_from_any_epoch_on(ledger, run_id, monkeypatch):
+    monkeypatch.setattr(ledger_module, "CHUNK_EPOCHS", 3)
+    lease = ledger.acquire(run_id, "first")
+    costs = [1 / (i + 3) for i in range(10)]
+    for end in (1, 2, 9, 10):
+        lease.flush(costs[:end], {"trainer": Usage(0, 10, 512), "neuron": Usage(4, 7, 256)})
+    for after in (-1, 0, 4, 8):
+        run, seen = ledger.progress(run_id, after_epoch=after)
+        assert seen == list(enumerate(costs))[after + 1 :]
+    assert (run.epoch, run.cost) == (10, costs[-1])
+    assert ledger.progress(run_id, after_epoch=9)[1] == []
+    assert run.usage["trainer"] == Usage(1, 40, 512)
+    assert run.usage["neuron"] == Usage(16, 28, 256)
+    assert run.usage["launch"] == Usage()
+
+
+def test_a_successor_that_starts_further_back_writes_the_same_epochs_once(ledger, run_id):
+    first = ledger.acquire(run_id, "first")
+    first.flush([0.9, 0.8, 0.7], {})
+    first.release()
+    second = ledger.acquire(run_id, "second")
+    second.flush([0.9], {})
+    assert ledger.get(run_id).epoch == 1
+    second.flush([0.9, 0.8, 0.7, 0.6], {})
+    assert ledger.progress(run_id)[1] == [(0, 0.9), (1, 0.8), (2, 0.7), (3, 0.6)]

@@ -1,0 +1,241 @@
+"""The stack on the emulator: created, changed, refused, repaired and taken away."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+
+from snn_cli.local.emulator import Emulator
+from snn_cloud.clients import Clients
+from snn_cloud.errors import StackFailed
+from snn_cloud.stack import (
+    StackOptions,
+    StackOutputs,
+    delete_stack,
+    deploy_stack,
+    finish_deploy,
+    stack_status,
+    start_deploy,
+)
+
+NAME = "snn-life"
+MISSING_LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:missing:3"
+
+
+def options(**overrides: Any) -> StackOptions:
+    return StackOptions.from_environment(**{"stack_name": NAME, "with_cache": False, **overrides})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(clients: Clients) -> Iterator[None]:
+    yield
+    delete_stack(clients, NAME)
+
+
+def inventory(emulator: Emulator) -> dict[str, set[str]]:
+    """Return all that there is, by kind."""
+
+    def client(service: str) -> Any:
+        return boto3.client(service, endpoint_url=emulator.endpoint_url)
+
+    ec2, iam, cache, lambdas = client("ec2"), client("iam"), client("elasticache"), client("lambda")
+    stacks = client("cloudformation").describe_stacks()["Stacks"]
+    return {
+        "stacks": {item["StackName"] for item in stacks if item["StackStatus"] != "DELETE_COMPLETE"},
+        "buckets": {item["Name"] for item in client("s3").list_buckets()["Buckets"]},
+        "tables": set(client("dynamodb").list_tables()["TableNames"]),
+        "functions": {item["FunctionName"] for item in lambdas.list_functions()["Functions"]},
+        "layers": {item["LayerName"] for item in lambdas.list_layers()["Layers"]},
+        "queues": set(client("sqs").list_queues().get("QueueUrls", [])),
+        "topics": {item["TopicArn"] for item in client("sns").list_topics()["Topics"]},
+        "alarms": {item["AlarmName"] for item in client("cloudwatch").describe_alarms()["MetricAlarms"]},
+        "log groups": {item["logGroupName"] for item in client("logs").describe_log_groups()["logGroups"]},
+        "roles": {item["RoleName"] for item in iam.list_roles()["Roles"]},
+        "policies": {item["Arn"] for item in iam.list_policies(Scope="Local")["Policies"]},
+        "networks": {item["VpcId"] for item in ec2.describe_vpcs()["Vpcs"]},
+        "subnets": {item["SubnetId"] for item in ec2.describe_subnets()["Subnets"]},
+        "security groups": {item["GroupId"] for item in ec2.describe_security_groups()["SecurityGroups"]},
+        "endpoints": {item["VpcEndpointId"] for item in ec2.describe_vpc_endpoints()["VpcEndpoints"]},
+        "caches": {item["ReplicationGroupId"] for item in cache.describe_replication_groups()["ReplicationGroups"]},
+        "cache subnets": {
+            item["CacheSubnetGroupName"] for item in cache.describe_cache_subnet_groups()["CacheSubnetGroups"]
+        },
+    }
+
+
+def variables(clients: Clients, function: str) -> dict[str, str]:
+    return clients.lambda_.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+
+
+def test_without_a_cache_there_is_no_network(clients: Clients, emulator: Emulator) -> None:
+    before = inventory(emulator)
+    outputs = deploy_stack(clients, options())
+    made = {kind: names - before[kind] for kind, names in inventory(emulator).items()}
+    assert outputs == StackOutputs(
+        stack_name=NAME,
+        bucket=f"{NAME}-000000000000-us-east-1",
+        table=f"{NAME}-runs",
+        launch_function=f"{NAME}-LaunchLambda",
+        trainer_function=f"{NAME}-TrainerLambda",
+        neuron_function=f"{NAME}-NeuronLambda",
+        topic_arn=f"arn:aws:sns:us-east-1:000000000000:{NAME}-training",
+        has_cache=False,
+        region="us-east-1",
+        artifact_bucket=f"{NAME}-artifacts-000000000000-us-east-1",
+    )
+    assert StackOutputs.load(clients, NAME) == outputs
+    assert made["buckets"] == {outputs.bucket, outputs.artifact_bucket}
+    assert made["functions"] == {outputs.launch_function, outputs.trainer_function, outputs.neuron_function}
+    assert len(made["roles"]) == 3
+    nothing = ("networks", "subnets", "security groups", "endpoints", "caches", "cache subnets", "policies")
+    assert {kind: made[kind] for kind in nothing} == {kind: set() for kind in nothing}
+    assert variables(clients, outputs.trainer_function)["CACHE_HOST"] == ""
+    assert variables(clients, outputs.launch_function)["HAS_CACHE"] == "false"
+
+
+def test_a_stack_with_a_cache_points_its_functions_at_it_and_goes_away_whole(
+    clients: Clients, emulator: Emulator
+) -> None:
+    before = inventory(emulator)
+    outputs = deploy_stack(clients, options(with_cache=True))
+    made = {kind: names - before[kind] for kind, names in inventory(emulator).items()}
+    assert {kind: len(made[kind]) for kind in ("networks", "subnets", "endpoints", "caches", "cache subnets")} == {
+        "networks": 1, "subnets": 2, "endpoints": 4, "caches": 1, "cache subnets": 1,
+    }  # fmt: skip
+    assert outputs.has_cache
+    (cache,) = made["caches"]
+    assert variables(clients, outputs.neuron_function) == {
+        "CACHE_HOST": emulator.redis_host, "CACHE_PORT": str(emulator.redis_port), "CACHE_TLS": "false",
+        "CACHE_USER": "", "CACHE_NAME": cache,
+    }  # fmt: skip
+    for body in (b"one", b"two"):
+        clients.s3.put_object(Bucket=outputs.bucket, Key="runs/x/results.json", Body=body)
+    clients.s3.delete_object(Bucket=outputs.bucket, Key="runs/x/results.json")
+    delete_stack(clients, NAME)
+    assert inventory(emulator) == before
+    delete_stack(clients, NAME)  # nothing there: nothing happens
+
+
+def test_uploads_to_training_input_start_the_launch_function(clients: Clients) -> None:
+    outputs = deploy_stack(clients, options())
+    (target,) = clients.s3.get_bucket_notification_configuration(Bucket=outputs.bucket)["LambdaFunctionConfigurations"]
+    assert target["LambdaFunctionArn"].endswith(f":function:{outputs.launch_function}")
+    assert target["Events"] == ["s3:ObjectCreated:*"]
+    rules = {rule["Name"].lower(): rule["Value"] for rule in target["Filter"]["Key"]["FilterRules"]}
+    assert rules == {"prefix": "training_input/", "suffix": ".h5"}
+    policy = json.loads(clients.lambda_.get_policy(FunctionName=outputs.launch_function)["Policy"])
+    (statement,) = policy["Statement"]
+    assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert statement["Condition"]["ArnLike"] == {"AWS:SourceArn": f"arn:aws:s3:::{outputs.bucket}"}
+    assert clients.s3.get_bucket_versioning(Bucket=outputs.bucket)["Status"] == "Enabled"
+
+
+def test_the_functions_start(clients: Clients) -> None:
+    outputs = deploy_stack(clients, options())
+    for function in (outputs.launch_function, outputs.trainer_function, outputs.neuron_function):
+        answer = clients.lambda_.invoke(FunctionName=function, Payload=b"{}")["Payload"].read().decode()
+        assert "import" not in answer.lower(), answer
+        assert "No module" not in answer, answer
+
+
+def test_an_update_changes_what_changed_and_nothing_is_nothing(clients: Clients) -> None:
+    lines: list[str] = []
+    outputs = deploy_stack(clients, options(), lines.append)
+    assert f"creating the stack {NAME}" in lines
+    assert len([line for line in lines if line.startswith("uploading ")]) == 6  # code, layer, four templates
+    clients.s3.put_object(Bucket=outputs.bucket, Key="runs/kept", Body=b"kept")
+
+    lines.clear()
+    assert deploy_stack(clients, options(neuron_concurrency=3), lines.append) == outputs
+    assert variables(clients, outputs.trainer_function)["NEURON_CONCURRENCY"] == "3"
+    assert [line for line in lines if not line.startswith("UPDATE_")] == [f"updating the stack {NAME}"]
+    assert clients.s3.get_object(Bucket=outputs.bucket, Key="runs/kept")["Body"].read() == b"kept"
+
+    lines.clear()
+    assert deploy_stack(clients, options(neuron_concurrency=3), lines.append) == outputs
+    assert lines == [f"updating the stack {NAME}", f"the stack {NAME} is up to date"]
+
+
+def test_the_cache_comes_and_goes(clients: Clients, emulator: Emulator) -> None:
+    deploy_stack(clients, options())
+    before = inventory(emulator)
+    assert deploy_stack(clients, options(with_cache=True)).has_cache
+    with_cache = variables(clients, f"{NAME}-TrainerLambda")
+    assert (with_cache["CACHE_PORT"], with_cache["CACHE_TLS"]) == (str(emulator.redis_port), "false")
+    outputs = deploy_stack(clients, options())
+    assert not outputs.has_cache
+    assert variables(clients, outputs.trainer_function)["CACHE_HOST"] == ""
+    assert inventory(emulator) == before
+
+
+def test_without_waiting(clients: Clients) -> None:
+    operation = start_deploy(clients, options())
+    assert operation.startswith(f"arn:aws:cloudformation:us-east-1:000000000000:stack/{NAME}/")
+    deadline = time.monotonic() + 60
+    while not stack_status(clients, operation).done:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert stack_status(clients, operation).status == "CREATE_COMPLETE"
+    assert finish_deploy(clients, NAME, operation) == StackOutputs.load(clients, NAME)
+    assert start_deploy(clients, options()) == ""
+    assert finish_deploy(clients, NAME, "") == StackOutputs.load(clients, NAME)
+
+
+def test_a_creation_that_fails_says_what_failed_and_takes_the_stack_away(clients: Clients) -> None:
+    with pytest.raises(StackFailed, match=f"{NAME} could not be deployed: Training.*{MISSING_LAYER} does not"):
+        deploy_stack(clients, options(layer_arn=MISSING_LAYER))
+    assert stack_status(clients, NAME).status == "MISSING"
+    with pytest.raises(StackFailed, match=f"the stack {NAME} is not deployed"):
+        StackOutputs.load(clients, NAME)
+    assert deploy_stack(clients, options()).stack_name == NAME
+
+
+def test_an_update_that_fails_leaves_the_stack_as_it_was(clients: Clients) -> None:
+    outputs = deploy_stack(clients, options(neuron_concurrency=4))
+    with pytest.raises(StackFailed, match=f"could not be deployed: Training.*{MISSING_LAYER} does not exist"):
+        deploy_stack(clients, options(neuron_concurrency=9, layer_arn=MISSING_LAYER))
+    assert stack_status(clients, NAME).status == "UPDATE_ROLLBACK_COMPLETE"
+    assert variables(clients, outputs.trainer_function)["NEURON_CONCURRENCY"] == "4"
+    assert deploy_stack(clients, options(neuron_concurrency=4)) == outputs
+    assert deploy_stack(clients, options(neuron_concurrency=5)) == outputs
+    assert stack_status(clients, NAME).ok
+
+
+def test_what_a_failed_attempt_left_is_removed_first(clients: Clients) -> None:
+    broken = {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": {
+        "Code": {"ZipFile": "x"}, "Role": "arn:aws:iam::000000000000:role/x", "Handler": "x.y", "Runtime": "python3.13",
+        "Layers": [MISSING_LAYER],
+    }}}}  # fmt: skip
+    clients.cloudformation.create_stack(StackName=NAME, TemplateBody=json.dumps(broken))
+    deadline = time.monotonic() + 60
+    while not stack_status(clients, NAME).done:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert stack_status(clients, NAME).status == "ROLLBACK_COMPLETE"
+    lines: list[str] = []
+    assert deploy_stack(clients, options(), lines.append).stack_name == NAME
+    assert f"removing what an earlier attempt left of the stack {NAME} (ROLLBACK_COMPLETE)" in lines
+
+
+def test_two_deployments_at_the_same_time_both_end_well(clients: Clients) -> None:
+    with ThreadPoolExecutor() as pool:
+        first, second = pool.map(lambda _: deploy_stack(clients, options()), range(2))
+    assert first == second == StackOutputs.load(clients, NAME)
+
+
+def test_the_artifact_bucket_is_private_and_encrypted(clients: Clients) -> None:
+    bucket = deploy_stack(clients, options()).artifact_bucket
+    block = clients.s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    assert block == dict.fromkeys(
+        ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"), True
+    )
+    (rule,) = clients.s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    keys = [item["Key"] for item in clients.s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert sorted(key.split("/")[0] for key in keys) == ["code", "layers"] + ["templates"] * 4

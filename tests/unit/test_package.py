@@ -1,0 +1,172 @@
+"""What is uploaded to Lambda: complete, no more than needed, and the same bytes for the same contents."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from snn_cloud import package, stack_options
+from snn_cloud.errors import CloudError
+
+RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
+
+# Imports a handler with nothing on the path but the zip (and the packages given), where some packages do not exist.
+IMPORT = """
+import sys
+handler, blocked, path = sys.argv[1], sys.argv[2].split(","), sys.argv[3:]
+class Missing:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+sys.meta_path.insert(0, Missing())
+sys.path[:0] = path
+module = __import__(handler)
+assert callable(module.handler)
+assert module.__file__.startswith(path[0]), module.__file__
+"""
+
+
+@pytest.fixture(scope="module")
+def code() -> bytes:
+    return package.function_zip()
+
+
+@pytest.fixture(scope="module")
+def layer() -> Path:
+    """The layer for this interpreter, from where deployments keep it: built only if it is not there yet."""
+    if RUNTIME not in stack_options.RUNTIMES or sys.platform != "linux":
+        pytest.skip(f"Lambda has no {RUNTIME} on {sys.platform}")
+    return package.layer_zip(RUNTIME, MACHINE)
+
+
+def run_isolated(arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-I", "-S", "-c", *arguments], capture_output=True, text=True, check=False)
+
+
+def site_packages() -> str:
+    return str(Path(pytest.__file__).parents[1])
+
+
+def test_the_function_zip_is_the_same_twice(code: bytes) -> None:
+    assert package.function_zip() == code
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        assert [entry.filename for entry in archive.infolist()] == sorted(archive.namelist())
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o100644}
+
+
+def test_the_function_zip_has_handlers_and_shared_packages_and_nothing_client_side(code: bytes) -> None:
+    root = Path(package.__file__).parents[1]
+    shared = {
+        path.relative_to(root).as_posix() for name in ("snn", "snn_cloud") for path in (root / name).rglob("*.py")
+    }
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py"} | shared - package.CLIENT_SIDE
+        assert archive.read("neuron.py") == (root / "neuron.py").read_bytes()
+
+
+def test_what_is_left_out_is_there_to_leave_out() -> None:
+    root = Path(package.__file__).parents[1]
+    assert {name for name in package.CLIENT_SIDE if not (root / name).is_file()} == set()
+
+
+@pytest.mark.parametrize("handler", ["launch", "trainer", "neuron"])
+def test_a_handler_needs_only_the_zip_and_the_layers_packages(tmp_path: Path, code: bytes, handler: str) -> None:
+    archive = tmp_path / "code.zip"
+    archive.write_bytes(code)
+    absent = "airflow,jinja2,matplotlib,PIL,rich,scipy,skimage,sklearn,typer,uv"
+    if handler == "neuron":  # invoked thousands of times: its cold start is everybody's
+        absent += ",boto3,h5py,pydantic"
+    done = run_isolated([IMPORT, handler, absent, str(archive), site_packages()])
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_layer_serves_the_handlers_by_itself(tmp_path: Path, code: bytes, layer: Path) -> None:
+    archive = tmp_path / "code.zip"
+    archive.write_bytes(code)
+    with zipfile.ZipFile(layer) as contents:
+        contents.extractall(tmp_path)
+    path = [str(archive), str(tmp_path / "python")]
+    clients = f"""
+import sys
+sys.path[:0] = {path!r}
+import launch, trainer, neuron
+from snn_cloud.clients import Clients
+clients = Clients.from_environment()
+for client in (clients.s3, clients.dynamodb, clients.lambda_, clients.sns, clients.sts):
+    print(client.meta.endpoint_url)
+import boto3, h5py, numpy, pydantic, redis
+for module in (boto3, h5py, numpy, pydantic, redis):
+    assert module.__file__.startswith({path[1]!r}), module.__file__
+"""
+    environment = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", clients], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [
+        "https://s3.eu-central-1.amazonaws.com", "https://dynamodb.eu-central-1.amazonaws.com",
+        "https://lambda.eu-central-1.amazonaws.com", "https://sns.eu-central-1.amazonaws.com",
+        "https://sts.eu-central-1.amazonaws.com",
+    ]
+
+
+def test_the_layer_leaves_out_what_no_function_uses(layer: Path) -> None:
+    with zipfile.ZipFile(layer) as archive:
+        names = archive.namelist()
+        assert {name.split("/")[0] for name in names} == {"python"}
+        assert sum(entry.file_size for entry in archive.infolist()) < 100_000_000  # bytes; Lambda takes 262,144,000
+    described = [name.split("/") for name in names if name.startswith("python/botocore/data/")]
+    assert {parts[3] for parts in described if len(parts) > 4} == package.SERVICES
+    assert not [name for name in names if "/tests/" in name or "__pycache__" in name or name.endswith(".pyi")]
+    assert [name for name in names if name.startswith("python/numpy-") and name.endswith("/METADATA")]
+
+
+def test_a_layer_is_the_same_whenever_it_is_built(tmp_path: Path, layer: Path) -> None:
+    lines: list[str] = []
+    again = package.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append)
+    assert again.read_bytes() == layer.read_bytes()
+    assert again.name == layer.name
+    assert lines[0] == f"building the dependency layer for {RUNTIME} on {MACHINE}"
+    assert [path.name for path in tmp_path.iterdir()] == [layer.name]
+    assert package.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append) == again
+    assert len(lines) == 2  # taken from the cache without a word
+
+
+def test_a_layers_name_tells_runtimes_and_architectures_apart() -> None:
+    keys = {package.layer_key(runtime, machine) for runtime in stack_options.RUNTIMES for machine in package.PLATFORMS}
+    assert len(keys) == len(stack_options.RUNTIMES) * 2
+
+
+def test_a_layer_that_cannot_be_built_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    with pytest.raises(CloudError, match=r"layer for python3\.13 on arm64 cannot be built: \S") as raised:
+        package.layer_zip("python3.13", "arm64", tmp_path / "layers")
+    assert "\n" not in str(raised.value)
+    assert list((tmp_path / "layers").iterdir()) == []
+
+
+def test_a_layer_too_large_for_lambda_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: Path
+) -> None:
+    monkeypatch.setattr(package, "MAX_UNZIPPED", 1_000_000)
+    with pytest.raises(CloudError, match=r"has [\d,]+ bytes unzipped; Lambda takes 1,000,000"):
+        package.layer_zip(RUNTIME, MACHINE, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_can_be_put_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNN_CACHE_DIR", "/somewhere")
+    assert package.default_cache_dir() == Path("/somewhere")
+    monkeypatch.delenv("SNN_CACHE_DIR")
+    assert package.default_cache_dir() == Path.home() / ".cache" / "snn"

@@ -1,0 +1,311 @@
+"""The templates: accepted by cfn-lint, no wider than they must be, and of one mind with the code that reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from cfnlint.api import lint
+from cfnlint.decode import decode_str
+
+from snn_cloud import stack_options
+from snn_cloud.package import templates
+
+TEXTS = templates()
+CACHE_VARIABLES = {"CACHE_HOST", "CACHE_PORT", "CACHE_TLS", "CACHE_USER", "CACHE_NAME"}
+
+
+def parse(name: str) -> dict[str, Any]:
+    template, problems = decode_str(TEXTS[name])
+    assert not problems
+    assert template is not None
+    return dict(template)
+
+
+TEMPLATES = {name: parse(name) for name in TEXTS}
+BUCKET = "arn:${AWS::Partition}:s3:::${Prefix}-${AWS::AccountId}-${AWS::Region}"
+
+
+def holds(condition: str, template: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
+    """Evaluate a condition of a template, as CloudFormation would."""
+
+    def value(node: Any) -> Any:
+        if not isinstance(node, dict):
+            return node
+        ((function, argument),) = node.items()
+        if function == "Ref":
+            return parameters[argument]
+        if function == "Condition":
+            return value(template["Conditions"][argument])
+        if function == "Fn::Equals":
+            return str(value(argument[0])) == str(value(argument[1]))
+        if function == "Fn::Not":
+            return not value(argument[0])
+        if function == "Fn::And":
+            return all(value(item) for item in argument)
+        raise AssertionError(f"{function} is not understood here")
+
+    return bool(value(template["Conditions"][condition]))
+
+
+def resources(name: str, **parameters: str) -> set[str]:
+    """Return the types of the resources that a template makes with these parameters."""
+    template = TEMPLATES[name]
+    return {
+        resource["Type"]
+        for resource in template["Resources"].values()
+        if "Condition" not in resource or holds(resource["Condition"], template, parameters)
+    }
+
+
+def statements(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (where, statement) for every policy statement below a node."""
+    if isinstance(node, dict):
+        if "Effect" in node:
+            yield path, node
+        for key, child in node.items():
+            yield from statements(child, f"{path}/{key}" if path.count("/") < 1 else path)
+    elif isinstance(node, list):
+        for child in node:
+            yield from statements(child, path)
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def resolved(value: Any) -> str:
+    """Write a resource reference down as short text."""
+    if not isinstance(value, dict):
+        return str(value)
+    ((function, argument),) = value.items()
+    return {"Fn::GetAtt": lambda: ".".join(argument), "Ref": lambda: argument, "Fn::Sub": lambda: argument}[function]()
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_cfn_lint_finds_nothing(name: str) -> None:
+    found = lint(TEXTS[name], regions=["us-east-1", "eu-central-1"])
+    assert [f"{match.rule.id} line {match.linenumber}: {match.message}" for match in found] == []
+
+
+def test_cfn_lint_would_find_a_misspelt_property() -> None:
+    assert [match.rule.id for match in lint(TEXTS["cache"].replace("NodeType: !Ref", "NodeTyp: !Ref"))] == ["E3002"]
+
+
+def test_no_template_silences_cfn_lint() -> None:
+    for text in TEXTS.values():
+        assert "cfn-lint" not in text
+
+
+def test_the_root_template_can_be_sent_with_the_request() -> None:
+    assert len(TEXTS["root"].encode()) <= 51_200
+
+
+def test_without_a_cache_there_is_no_network_and_no_cache() -> None:
+    root = TEMPLATES["root"]["Resources"]
+    conditional = {name for name, resource in root.items() if resource.get("Condition") == "UseCache"}
+    assert conditional == {"Network", "Cache"}
+    assert set(root) == {"Network", "Cache", "Training", "Notifications"}
+    assert not holds("UseCache", TEMPLATES["root"], {"WithCache": "false"})
+    without = {"WithCache": "false", "CacheUser": "", "LayerArn": "", "SecureTransport": "true"}
+    assert not [kind for kind in resources("training", **without) if kind.startswith(("AWS::EC2", "AWS::ElastiCache"))]
+    for function in ("TrainerLambda", "NeuronLambda"):
+        condition, _, otherwise = TEMPLATES["training"]["Resources"][function]["Properties"]["VpcConfig"]["Fn::If"]
+        assert not holds(condition, TEMPLATES["training"], without)
+        assert otherwise == {"Ref": "AWS::NoValue"}
+    assert "AWS::IAM::ManagedPolicy" not in resources("training", **without)
+
+
+def test_launch_lambda_is_never_in_the_vpc() -> None:
+    assert "VpcConfig" not in TEMPLATES["training"]["Resources"]["LaunchLambda"]["Properties"]
+
+
+def test_a_key_of_our_own_is_paid_for_only_when_somebody_gets_mail() -> None:
+    assert resources("notifications", Email="") == {"AWS::SNS::Topic"}
+    assert resources("notifications", Email="a@b.example") == {
+        "AWS::SNS::Topic", "AWS::KMS::Key", "AWS::SNS::Subscription",
+    }
+
+
+def test_nested_stacks_get_exactly_the_parameters_they_ask_for() -> None:
+    for name in ("Network", "Cache", "Training", "Notifications"):
+        given = TEMPLATES["root"]["Resources"][name]["Properties"]["Parameters"]
+        assert set(given) == set(TEMPLATES[name.lower()]["Parameters"]), name
+
+
+def test_options_and_parameters_allow_the_same() -> None:
+    for name in ("root", "training"):
+        parameters = TEMPLATES[name]["Parameters"]
+        assert tuple(parameters["Runtime"]["AllowedValues"]) == stack_options.RUNTIMES
+        assert tuple(parameters["Architecture"]["AllowedValues"]) == stack_options.ARCHITECTURES
+        assert tuple(parameters["LogRetentionDays"]["AllowedValues"]) == stack_options.LOG_RETENTION_DAYS
+    defaults = stack_options.StackOptions()
+    root = TEMPLATES["root"]["Parameters"]
+    assert root["Runtime"]["Default"] == defaults.runtime
+    assert root["Architecture"]["Default"] == defaults.architecture
+    assert root["CacheNodeType"]["Default"] == defaults.cache_node_type
+    assert root["NeuronConcurrency"]["Default"] == defaults.neuron_concurrency
+    assert root["LogRetentionDays"]["Default"] == defaults.log_retention_days
+
+
+def test_each_function_gets_exactly_its_variables() -> None:
+    functions = {
+        name: resource["Properties"]["Environment"]["Variables"]
+        for name, resource in TEMPLATES["training"]["Resources"].items()
+        if resource["Type"] == "AWS::Lambda::Function"
+    }
+    assert {name: set(variables) for name, variables in functions.items()} == {
+        "LaunchLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "TRAINER_FUNCTION", "HAS_CACHE"},
+        "TrainerLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "NEURON_FUNCTION", "TRAINER_FUNCTION", "NEURON_CONCURRENCY"}
+        | CACHE_VARIABLES,
+        "NeuronLambda": CACHE_VARIABLES,
+    }
+    assert functions["TrainerLambda"]["TRAINER_FUNCTION"] == {"Fn::Sub": "${Prefix}-TrainerLambda"}
+
+
+def test_functions_have_the_names_limits_and_logs_that_were_agreed() -> None:
+    training = TEMPLATES["training"]["Resources"]
+    for name, handler, timeout in (
+        ("LaunchLambda", "launch.handler", 60),
+        ("TrainerLambda", "trainer.handler", 900),
+        ("NeuronLambda", "neuron.handler", 60),
+    ):
+        properties = training[name]["Properties"]
+        assert properties["FunctionName"] == {"Fn::Sub": f"${{Prefix}}-{name}"}
+        assert (properties["Handler"], properties["Timeout"]) == (handler, timeout)
+        logs = training[properties["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]
+        assert logs["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{Prefix}}-{name}"}
+        assert logs["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    # The chain Launch -> Trainer -> Neuron is three hops; only the trainer's continuations make it longer.
+    assert [name for name in training if "RecursiveLoop" in training[name]["Properties"]] == ["TrainerLambda"]
+
+
+def test_asynchronous_failures_end_in_the_queue() -> None:
+    training = TEMPLATES["training"]["Resources"]
+    configured = {
+        resource["Properties"]["FunctionName"]["Ref"]: resource["Properties"]
+        for resource in training.values()
+        if resource["Type"] == "AWS::Lambda::EventInvokeConfig"
+    }
+    assert set(configured) == {"LaunchLambda", "TrainerLambda"}  # neurons are invoked synchronously
+    for properties in configured.values():
+        assert properties["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+        assert (properties["MaximumRetryAttempts"], properties["MaximumEventAgeInSeconds"]) == (2, 3600)
+    alarm = training["DeadLetterAlarm"]["Properties"]
+    assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetters", "QueueName"]}}]
+
+
+def test_the_roles_may_do_this_and_nothing_else() -> None:
+    ledger = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+    logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    expected = {
+        "LaunchRole": {
+            "WriteLogs": (logs, ["LaunchLogs.Arn"]),
+            "ReadInput": (["s3:GetObject", "s3:GetObjectVersion"], [f"{BUCKET}/training_input/*", f"{BUCKET}/runs/*"]),
+            "WriteRuns": (["s3:PutObject"], [f"{BUCKET}/runs/*"]),
+            "KeepLedger": (ledger, ["Ledger.Arn"]),
+            "StartTrainer": (["lambda:InvokeFunction"], ["TrainerLambda.Arn"]),
+            "Announce": (["sns:Publish"], ["TopicArn"]),
+            "GiveUp": (["sqs:SendMessage"], ["DeadLetters.Arn"]),
+        },
+        "TrainerRole": {
+            "WriteLogs": (logs, ["TrainerLogs.Arn"]),
+            "ReadAndWriteRuns": (["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], [f"{BUCKET}/runs/*"]),
+            "Promote": (
+                ["s3:PutObject"], [f"{BUCKET}/training_results/results.json", f"{BUCKET}/predict_input/params.h5"],
+            ),
+            "KeepLedger": (ledger, ["Ledger.Arn"]),
+            "InvokeNeuronsAndContinueItself": (
+                ["lambda:InvokeFunction"],
+                ["NeuronLambda.Arn",
+                 "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${Prefix}-TrainerLambda"],
+            ),
+            "Announce": (["sns:Publish"], ["TopicArn"]),
+            "GiveUp": (["sqs:SendMessage"], ["DeadLetters.Arn"]),
+        },
+        "NeuronRole": {"WriteLogs": (logs, ["NeuronLogs.Arn"])},
+    }
+    training = TEMPLATES["training"]["Resources"]
+    roles = {name: resource for name, resource in training.items() if resource["Type"] == "AWS::IAM::Role"}
+    actual = {
+        name: {
+            item["Sid"]: (sorted(as_list(item["Action"])), [resolved(name) for name in as_list(item["Resource"])])
+            for policy in role["Properties"]["Policies"]
+            for item in policy["PolicyDocument"]["Statement"]
+        }
+        for name, role in roles.items()
+    }
+    assert actual == expected
+    shared = [
+        {"Fn::If": ["UseCache", {"Ref": "MayAttachToVpc"}, {"Ref": "AWS::NoValue"}]},
+        {"Fn::If": ["CacheHasLogin", {"Ref": "MayLogInToCache"}, {"Ref": "AWS::NoValue"}]},
+    ]
+    assert {name: role["Properties"].get("ManagedPolicyArns") for name, role in roles.items()} == {
+        "LaunchRole": None, "TrainerRole": shared, "NeuronRole": shared,
+    }
+
+
+def test_cache_log_in_is_for_one_cache_and_one_user() -> None:
+    (statement,) = TEMPLATES["training"]["Resources"]["MayLogInToCache"]["Properties"]["PolicyDocument"]["Statement"]
+    place = "arn:${AWS::Partition}:elasticache:${AWS::Region}:${AWS::AccountId}"
+    assert statement["Action"] == "elasticache:Connect"
+    assert [resolved(item) for item in statement["Resource"]] == [
+        f"{place}:replicationgroup:${{CacheName}}", f"{place}:user:${{CacheUser}}",
+    ]
+
+
+def test_wildcards_are_only_where_aws_forces_them() -> None:
+    """Each of these has its reason beside it in the template."""
+    allowed = {
+        ("training/Resources", "LambdaAttachesFunctions", "Resource"),
+        ("training/Resources", "TheirCodeDoesNot", "Resource"),  # denials
+        ("training/Resources", "TheirCodeDoesNot", "Action"),
+        ("training/Resources", "NothingWithoutTls", "Action"),
+        ("notifications/Resources", "TheAccountAdministersTheKey", "Resource"),  # in a key policy: this key
+        ("notifications/Resources", "TheAccountAdministersTheKey", "Action"),
+        ("notifications/Resources", "WhoMayPublishMayEncrypt", "Resource"),
+        ("notifications/Resources", "AlarmsMayPublish", "Resource"),
+    }
+    found = {
+        (path, statement.get("Sid", ""), key)
+        for name, template in TEMPLATES.items()
+        for path, statement in statements(template, name)
+        for key in ("Action", "Resource")
+        for value in as_list(statement.get(key, []))
+        if resolved(value) == "*" or resolved(value).endswith(":*")
+    }
+    assert found == allowed
+
+
+def test_everything_that_holds_data_is_encrypted_and_closed() -> None:
+    training, cache = TEMPLATES["training"]["Resources"], TEMPLATES["cache"]["Resources"]
+    bucket = training["Bucket"]["Properties"]
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(bucket["PublicAccessBlockConfiguration"]) == 4
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert training["Ledger"]["Properties"]["SSESpecification"] == {"SSEEnabled": True}
+    assert training["DeadLetters"]["Properties"]["SqsManagedSseEnabled"] is True
+    assert TEMPLATES["notifications"]["Resources"]["Topic"]["Properties"]["KmsMasterKeyId"] == {
+        "Fn::If": ["HasEmail", {"Ref": "Key"}, "alias/aws/sns"],
+    }
+    group = cache["ReplicationGroup"]["Properties"]
+    assert group["AtRestEncryptionEnabled"] is True
+    assert group["TransitEncryptionEnabled"] == {"Fn::If": ["Secure", True, False]}
+    assert cache["User"]["Properties"]["AuthenticationMode"] == {"Type": "iam"}
+    assert resources("cache", SecureTransport="true") - resources("cache", SecureTransport="false") == {
+        "AWS::ElastiCache::User", "AWS::ElastiCache::UserGroup",
+    }
+
+
+def test_no_subnet_leads_to_the_internet() -> None:
+    kinds = resources("network")
+    assert not kinds & {"AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::Route", "AWS::EC2::EIP"}
+    endpoints = {
+        resource["Properties"]["ServiceName"]["Fn::Sub"].rpartition(".")[2]: resource["Properties"]["VpcEndpointType"]
+        for resource in TEMPLATES["network"]["Resources"].values()
+        if resource["Type"] == "AWS::EC2::VPCEndpoint"
+    }
+    assert endpoints == {"s3": "Gateway", "dynamodb": "Gateway", "lambda": "Interface", "sns": "Interface"}
