@@ -26,6 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed ## install everything into .venv, as locked; nothing happens if that is done
+	@:
 
 .venv/installed: .venv/bin/uv requirements/dev.txt pyproject.toml
 	@echo "installing the locked packages into .venv"

@@ -73,7 +73,7 @@ class Batch:
     @property
     def size(self) -> int:
         """Return the number of samples."""
-        return self.Y.shape[1]
+        return int(self.Y.shape[1])
 
 
 def columns(pixels: Pixels) -> Pixels:

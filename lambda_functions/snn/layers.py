@@ -17,9 +17,12 @@ def forward(W: Array, b: Array, A_prev: Array, activation: str) -> Array:
     """Return the activations A = g(W·A_prev + b), (n, m), of neurons with weights W (n, p) and biases b (n, 1)."""
     Z = W @ A_prev
     Z += b
-    if activation == "relu":
-        return np.maximum(Z, 0.0, out=Z)
-    return sigmoid(Z)
+    return activate(Z, activation)
+
+
+def activate(Z: Array, activation: str) -> Array:
+    """Return g(Z). Takes over Z's memory where it can."""
+    return np.maximum(Z, 0.0, out=Z) if activation == "relu" else sigmoid(Z)
 
 
 def sigmoid(Z: Array) -> Array:

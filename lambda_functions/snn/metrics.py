@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict
-from sklearn.metrics import confusion_matrix
 
 from snn.errors import InvalidInput, InvalidModel
 
@@ -65,6 +64,9 @@ def evaluate(labels: ArrayLike, probabilities: ArrayLike) -> Evaluation:
 
     Raises InvalidInput when they do not belong together, InvalidModel when a probability is not a number in 0..1.
     """
+    # Here, not above: it takes over a second, and classifying photos or writing a report imports this module too.
+    from sklearn.metrics import confusion_matrix
+
     truth = np.ravel(np.asarray(labels))
     chances = np.ravel(np.asarray(probabilities, dtype=np.float64))
     if truth.size != chances.size or truth.size == 0:

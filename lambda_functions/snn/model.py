@@ -85,6 +85,8 @@ def dump_checkpoint(training: Training) -> bytes:
     with h5py.File(buffer, "w") as h5:
         _write(h5, training.weights)
         h5.create_dataset("costs", data=np.array(training.costs, dtype=np.float64))
+        if training.origin is not None:
+            h5.create_dataset("origin", data=training.origin)
     return buffer.getvalue()
 
 
@@ -92,7 +94,8 @@ def load_checkpoint(data: bytes, source: str = "checkpoint.h5") -> Training:
     """Return the training that `dump_checkpoint` wrote, bit for bit. Raises InvalidModel when it is damaged."""
     try:
         with h5py.File(io.BytesIO(data), "r") as h5:
-            return Training(_read(h5, source), h5["costs"][()].tolist())
+            origin = h5["origin"][()] if "origin" in h5 else None
+            return Training(_read(h5, source), h5["costs"][()].tolist(), origin)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise InvalidModel(f"cannot be read as HDF5: {error}", source=source) from None
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from snn.dataset import Batch
 from snn.layers import Array, cross_entropy, forward, gradients, hidden_error, output_error
 from snn.parameters import Activation, Parameters
+
+if TYPE_CHECKING:
+    from snn.first_layer import FirstLayer
 
 
 class Layer(NamedTuple):
@@ -44,12 +47,17 @@ def activations(weights: Weights, X: Array, functions: Sequence[Activation]) -> 
     return A
 
 
-def cost_and_gradients(weights: Weights, batch: Batch, functions: Sequence[Activation]) -> tuple[float, Weights]:
+def cost_and_gradients(
+    weights: Weights, batch: Batch, functions: Sequence[Activation], first: FirstLayer
+) -> tuple[float, Weights]:
     """Return the batch's cost and the cost's slope in every weight: forward through the layers, then back."""
-    A = activations(weights, batch.X, functions)
+    A = [first.forward(weights[0], batch)]
+    for (W, b), function in zip(weights[1:], functions[1:], strict=True):
+        A.append(forward(W, b, A[-1], function))
     dZ = output_error(A[-1], batch.Y)
-    slopes = [Layer(*gradients(dZ, A[-2]))]
-    for layer in range(len(weights) - 1, 0, -1):
-        dZ = hidden_error(weights[layer].W, dZ, A[layer], functions[layer - 1])
-        slopes.append(Layer(*gradients(dZ, A[layer - 1])))
+    slopes = []
+    for above in range(len(weights) - 1, 0, -1):
+        slopes.append(Layer(*gradients(dZ, A[above - 1])))
+        dZ = hidden_error(weights[above].W, dZ, A[above - 1], functions[above - 1])
+    slopes.append(first.gradients(dZ, batch))
     return cross_entropy(A[-1], batch.Y), slopes[::-1]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import pathlib
 from collections.abc import Mapping
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -36,6 +36,14 @@ class Granularity(StrEnum):
     BATCH = "batch"
 
 
+class Path(StrEnum):
+    """How the trainer computes the first layer (see `snn.first_layer`); the numbers are the same."""
+
+    AUTO = "auto"
+    DIRECT = "direct"
+    SPAN = "span"
+
+
 class Parameters(BaseModel):
     """A training, in full: together with the data set it decides every weight to the last bit."""
 
@@ -52,6 +60,7 @@ class Parameters(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**63)
     strategy: Strategy = Strategy.FULL_BATCH
     granularity: Granularity = Granularity.BATCH
+    first_layer: Path = Path.AUTO
 
     @model_validator(mode="before")
     @classmethod
@@ -85,17 +94,23 @@ class Parameters(BaseModel):
             raise _Mismatch(
                 "batch_size", f"{self.strategy.value} works on mini-batches, yet none is given", "add batch_size"
             )
+        if self.first_layer is Path.SPAN and self.granularity is not Granularity.BATCH:
+            raise _Mismatch(
+                "first_layer",
+                f"{self.granularity.value} granularity computes every neuron directly",
+                "use auto, or granularity batch",
+            )
         return self
 
     @classmethod
     def load(
-        cls, given: Path | str | bytes | Mapping[str, Any], source: str = "parameters.json", **overrides: Any
+        cls, given: pathlib.Path | str | bytes | Mapping[str, Any], source: str = "parameters.json", **overrides: Any
     ) -> Parameters:
         """Read parameters from a file, JSON text or a mapping; overrides that are not None replace single fields.
 
         Raises InvalidParameters, which names the field, when there is anything to mend.
         """
-        if isinstance(given, Path):
+        if isinstance(given, pathlib.Path):
             source = str(given)
             try:
                 given = given.read_bytes()

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+
 from snn.dataset import Batch
 from snn.errors import SnnError
-from snn.network import Weights, cost_and_gradients
-from snn.parameters import Parameters
+from snn.first_layer import Direct, FirstLayer, Span, choose_path
+from snn.layers import Array
+from snn.network import Layer, Weights, cost_and_gradients
+from snn.parameters import Parameters, Path
 from snn.strategies import GradientsOf, epoch
 
 
@@ -32,6 +36,9 @@ class Training:
 
     weights: Weights
     costs: list[float] = field(default_factory=list)
+    # W1 as it was before the first epoch, for a training in the span of the data: there the first layer's W in
+    # `weights` holds coefficients. Kept, not folded in, so that a continued training has the very same numbers.
+    origin: Array | None = None
 
     @property
     def epoch(self) -> int:
@@ -63,7 +70,21 @@ def train(
         yield cost
 
 
-def on_this_machine(parameters: Parameters) -> GradientsOf:
+def on_this_machine(parameters: Parameters, first: FirstLayer) -> GradientsOf:
     """Return the `gradients_of` that computes every batch right here."""
     functions = parameters.activation_per_layer
-    return lambda weights, batches: [cost_and_gradients(weights, batch, functions) for batch in batches]
+    return lambda weights, batches: [cost_and_gradients(weights, batch, functions, first) for batch in batches]
+
+
+def first_layer(training: Training, parameters: Parameters, batches: Sequence[Batch]) -> tuple[FirstLayer, str]:
+    """Return the cheaper way to compute the first layer, and a line that says why; `training` is made to fit it."""
+    samples = sum(batch.size for batch in batches)
+    path, why = choose_path(parameters, batches[0].pixels.shape[0], samples)
+    activation = parameters.activation_per_layer[0]
+    if path is Path.DIRECT:
+        return Direct(activation), why
+    if training.origin is None:
+        W, b = training.weights[0]
+        training.origin = W
+        training.weights = [Layer(np.zeros((len(W), samples)), b), *training.weights[1:]]
+    return Span(training.origin, batches, activation), why

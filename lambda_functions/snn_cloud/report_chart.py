@@ -115,10 +115,11 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return powers of ten, with their 2- and 5-fold where there are few, that reach from `low` to `high` (both > 0)."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(decades) <= 4 else (1,)
-    marks = [float(f"{factor}e{decade}") for decade in decades for factor in factors]
+    """Return powers of ten, and their 2- and 5-fold where there are few, that embrace `low` to `high` (both > 0)."""
+    first, past = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    factors = (1, 2, 5) if past - first <= 3 else (1,)
+    # One decade more at both ends: a logarithm is rounded, and may miss a power of ten by a hair.
+    marks = [float(f"{factor}e{decade}") for decade in range(first - 1, past + 2) for factor in factors]
     inside = [mark for mark in marks if low <= mark <= high]
     below, above = max(m for m in marks if m <= low), min(m for m in marks if m >= high)
     return sorted({below, *inside, above})

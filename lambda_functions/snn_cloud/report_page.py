@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that needs no network, no script and no fonts, in light, in dark and on paper."""
+"""The report for people: one HTML file that needs no network, script or font, in light, in dark and on paper."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -123,7 +124,7 @@ def _network(parameters: Parameters, data: DataFacts) -> dict[str, Any]:
         "inputs": sizes[0],
         "layers": list(zip(parameters.neurons_per_layer, parameters.activation_per_layer, strict=True)),
         "short": "-".join(str(size) for size in parameters.neurons_per_layer),
-        "weights": sum((fan_in + 1) * size for fan_in, size in zip(sizes, sizes[1:], strict=False)),
+        "weights": sum((fan_in + 1) * size for fan_in, size in pairwise(sizes)),
     }
 
 

@@ -16,9 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.dataset import Dataset, batches, load_dataset
 from snn.errors import SnnError
+from snn.first_layer import Direct, FirstLayer
 from snn.model import dump_checkpoint, load_checkpoint, save_model
+from snn.network import Weights
 from snn.parameters import Granularity, Parameters
-from snn.training import StoppedBy, Training, on_this_machine, train
+from snn.training import StoppedBy, Training, first_layer, on_this_machine, train
 from snn_cloud import places
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
@@ -96,8 +98,12 @@ class _Trainer:
         )
         pool = self._neuron_pool()
         meter = Meter(started, self._settings.memory_mb, pool)
-        gradients_of = pool.gradients_of if pool else on_this_machine(parameters)
         parts = batches(dataset, parameters.batch_size, parameters.seed)
+        first: FirstLayer = Direct(parameters.activation_per_layer[0])
+        if pool is None:
+            first, why = first_layer(training, parameters, parts)
+            print(f"{run.run_id}: {why}")
+        gradients_of = pool.gradients_of if pool else on_this_machine(parameters, first)
         checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
         try:
             with Reporter(self._lease, training, self._messages, meter, self._cache) as reporter:
@@ -114,7 +120,7 @@ class _Trainer:
         self._lease.flush(training.costs, meter.take())
         stopped_by = training.stopped_by(parameters)
         if stopped_by is not None:
-            return self._complete(training, dataset, stopped_by)
+            return self._complete(training, first.network(training.weights), dataset, stopped_by)
         self._checkpoint(training)
         return self._cancel() if reporter.cancel_requested else self._continue()
 
@@ -139,12 +145,12 @@ class _Trainer:
         stored = self._put(places.checkpoint(self._lease.run.run_id), dump_checkpoint(training))
         self._lease.checkpointed(stored)
 
-    def _complete(self, training: Training, dataset: Dataset, stopped_by: StoppedBy) -> Run:
+    def _complete(self, training: Training, weights: Weights, dataset: Dataset, stopped_by: StoppedBy) -> Run:
         run, parameters = self._lease.run, self._parameters
         model = io.BytesIO()
         save_model(
             model,
-            training.weights,
+            weights,
             parameters.activation_per_layer,
             {
                 "run_id": run.run_id,

@@ -23,8 +23,9 @@ from snn_operators.watching import Watch, passes
 if TYPE_CHECKING:
     from snn_cloud.stack import StackStatus
 
-# The triggerer needs some five seconds for its first write to XCom; a run that is over sooner should not wait for it.
-PROGRESS_EVERY = 4.0
+# Seconds. A triggerer is busy for some five with its first write to XCom, and hears of no event meanwhile: a short run
+# is over before it would be written about.
+FIRST_PROGRESS, PROGRESS_EVERY = 8.0, 3.0
 
 
 class RunTrigger(BaseTrigger):
@@ -89,7 +90,7 @@ class RunTrigger(BaseTrigger):
         )
 
     async def _ended(self) -> dict[str, Any]:
-        told_at = time.monotonic()
+        tell_at, telling = time.monotonic() + FIRST_PROGRESS, None
         while True:
             run, lines = await asyncio.to_thread(self._watch.look)
             for line in lines:
@@ -98,9 +99,9 @@ class RunTrigger(BaseTrigger):
                 return {"status": "ended"}
             if self.deadline is not None and time.time() >= self.deadline:
                 return {"status": "timeout"}
-            if run is not None and time.monotonic() - told_at >= PROGRESS_EVERY:
-                told_at = time.monotonic()
-                await self._tell(self._watch.narrator.record(run))
+            if run is not None and time.monotonic() >= tell_at and (telling is None or telling.done()):
+                tell_at = time.monotonic() + PROGRESS_EVERY
+                telling = asyncio.create_task(self._tell(self._watch.narrator.record(run)))
             await asyncio.sleep(self.poll_interval)
 
     async def _tell(self, progress: dict[str, Any]) -> None:

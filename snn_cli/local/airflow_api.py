@@ -41,7 +41,8 @@ class AirflowApi:
             answer = self._http.request(method, f"/api/v2/{path}", **keywords)
         if answer.is_error:
             try:
-                reason = answer.json()["detail"]
+                # A mistake in a Param is told in its first line; the rest is the whole schema.
+                reason = str(answer.json()["detail"]).partition("\n")[0]
             except (ValueError, KeyError, TypeError):
                 reason = answer.text
             raise AirflowError(f"{method} {path}: {answer.status_code}: {reason}")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from snn_cli.local import airflow, demo, emulator, processes
@@ -81,9 +82,10 @@ def _show(home: Path) -> bool:
     for name, answer in (parts | airflow.status(home)).items():
         colour = {"stopped": "dim", "not answering": "red"}.get(answer, "green")
         log = processes.log_path(home, name)
-        table.add_row(name, f"[{colour}]{answer}[/]", str(log) if log.exists() else "")
+        table.add_row(name, f"[{colour}]{answer}[/]", escape(str(log)) if log.exists() else "")
     console.print(table)
     running = airflow.find(home)
     if running is not None:
-        console.print(f"Airflow: log in at {running.url} as {airflow.USER}, the password is in {running.password_file}")
+        text = f"Airflow: log in at {running.url} as {airflow.USER}, the password is in {running.password_file}"
+        console.print(text, markup=False, soft_wrap=True)
     return all(answer not in ("stopped", "not answering") for answer in parts.values())

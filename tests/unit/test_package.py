@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import os
 import subprocess
@@ -75,6 +76,19 @@ def test_the_function_zip_has_handlers_and_shared_packages_and_nothing_client_si
 def test_what_is_left_out_is_there_to_leave_out() -> None:
     root = Path(package.__file__).parents[1]
     assert {name for name in package.CLIENT_SIDE if not (root / name).is_file()} == set()
+
+
+def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
+    """A module that does belongs in CLIENT_SIDE."""
+    there = {"snn", "snn_cloud", "boto3", "botocore", "h5py", "numpy", "pydantic", "redis", *sys.stdlib_module_names}
+    missing = set()
+    with zipfile.ZipFile(io.BytesIO(code)) as archive:
+        for name in archive.namelist():
+            for node in ast.parse(archive.read(name)).body:  # only what importing the module imports
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+                missing |= {(name, wanted) for wanted in names if wanted.split(".")[0] not in there}
+    assert missing == set()
 
 
 @pytest.mark.parametrize("handler", ["launch", "trainer", "neuron"])

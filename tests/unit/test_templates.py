@@ -211,6 +211,7 @@ def test_the_roles_may_do_this_and_nothing_else() -> None:
         },
         "TrainerRole": {
             "WriteLogs": (logs, ["TrainerLogs.Arn"]),
+            "ReadUploads": (["s3:GetObject", "s3:GetObjectVersion"], [f"{BUCKET}/training_input/*"]),
             "ReadAndWriteRuns": (["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], [f"{BUCKET}/runs/*"]),
             "Promote": (
                 ["s3:PutObject"], [f"{BUCKET}/training_results/results.json", f"{BUCKET}/predict_input/params.h5"],

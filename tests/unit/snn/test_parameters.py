@@ -69,6 +69,7 @@ def test_text_round_trip_keeps_every_field():
         ({"strategy": "average"}, "batch_size", "mini-batches"),
         ({"strategy": "full-batch", "batch_size": 64}, "strategy", "batch_size is given"),
         ({"granularity": "matrix"}, "granularity", "'neuron'"),
+        ({"first_layer": "span", "granularity": "layer"}, "first_layer", "computes every neuron directly"),
         ({"epoch": 5}, "epoch", "not a parameter"),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The network against an independent oracle and against finite differences."""
 
 import io
+import itertools
 
 import numpy as np
 import oracle
@@ -9,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn.dataset import batches, load_dataset, save_dataset
+from snn.first_layer import Direct, choose_path
 from snn.layers import cross_entropy, forward, gradients, hidden_error, sigmoid
+from snn.model import dump_checkpoint, load_checkpoint
 from snn.network import Layer, cost_and_gradients, initial_weights
-from snn.parameters import Parameters
-from snn.training import Diverged, StoppedBy, Training, on_this_machine, train
+from snn.parameters import Parameters, Path
+from snn.training import Diverged, StoppedBy, Training, first_layer, on_this_machine, train
 
 
 def parameters(sizes=(5, 4, 1), functions=("relu", "sigmoid", "sigmoid"), **fields):
@@ -39,18 +42,21 @@ def dataset():
 def run(parameters, dataset):
     training = Training(initial_weights(parameters, dataset.features))
     parts = batches(dataset, parameters.batch_size, parameters.seed)
-    costs = list(train(training, parameters, parts, on_this_machine(parameters)))
+    first, _ = first_layer(training, parameters, parts)
+    costs = list(train(training, parameters, parts, on_this_machine(parameters, first)))
     assert costs == training.costs
+    training.weights = first.network(training.weights)
     return training, parts
 
 
+@pytest.mark.parametrize("path", ["direct", "span"])
 @pytest.mark.parametrize(
     "fields",
     [{}, {"batch_size": 7}, {"batch_size": 7, "strategy": "average"}, {"batch_size": 8, "seed": 4}],
     ids=["full-batch", "best-batch", "average", "best-batch, other seed"],
 )
-def test_every_strategy_equals_the_oracle(dataset, fields):
-    chosen = parameters(epochs=40, **fields)
+def test_every_strategy_equals_the_oracle(dataset, fields, path):
+    chosen = parameters(epochs=40, first_layer=path, **fields)
     training, parts = run(chosen, dataset)
     start = initial_weights(chosen, dataset.features)
     Ws, bs, costs = oracle.train(
@@ -74,7 +80,8 @@ def test_gradients_match_finite_differences(dataset, functions):
     chosen = parameters(functions=functions)
     (batch,) = batches(dataset, None, 0)
     weights = initial_weights(chosen, dataset.features)
-    _, slopes = cost_and_gradients(weights, batch, chosen.activation_per_layer)
+    first = Direct(chosen.activation_per_layer[0])
+    _, slopes = cost_and_gradients(weights, batch, chosen.activation_per_layer, first)
     nudge = 1e-6
     for number, layer in enumerate(weights):
         for which, array in enumerate(layer):
@@ -84,7 +91,7 @@ def test_gradients_match_finite_differences(dataset, functions):
                 for sign in (1, -1):
                     moved = [Layer(W.copy(), b.copy()) for W, b in weights]
                     moved[number][which][place] += sign * nudge
-                    costs.append(cost_and_gradients(moved, batch, chosen.activation_per_layer)[0])
+                    costs.append(cost_and_gradients(moved, batch, chosen.activation_per_layer, first)[0])
                 numeric[place] = (costs[0] - costs[1]) / (2 * nudge)
             assert np.abs(slopes[number][which] - numeric).max() < 1e-8
             assert np.abs(numeric).max() > 1e-4
@@ -97,14 +104,16 @@ def test_gradients_match_finite_differences(dataset, functions):
     batch_size=st.one_of(st.none(), st.integers(1, 30)),
     strategy=st.sampled_from(["best-batch", "average"]),
     seed=st.integers(0, 1000),
+    path=st.sampled_from(["direct", "span"]),
 )
-def test_any_small_network_equals_the_oracle(dataset, sizes, functions, batch_size, strategy, seed):
+def test_any_small_network_equals_the_oracle(dataset, sizes, functions, batch_size, strategy, seed, path):
     chosen = parameters(
         sizes=(*sizes, 1),
         functions=(*functions, "sigmoid"),
         batch_size=batch_size,
         strategy=strategy if batch_size else None,
         seed=seed,
+        first_layer=path,
     )
     training, parts = run(chosen, dataset)
     start = initial_weights(chosen, dataset.features)
@@ -160,26 +169,47 @@ def test_the_threshold_stops_at_the_first_epoch_at_or_below_it(dataset):
     assert stopped.stopped_by(parameters(epochs=60, threshold=threshold)) is StoppedBy.THRESHOLD
 
 
-def test_going_on_from_the_middle_gives_the_same_bits(dataset):
-    chosen = parameters(epochs=20, batch_size=7)
+@pytest.mark.parametrize("path", ["direct", "span"])
+@pytest.mark.parametrize("fields", [{}, {"batch_size": 7}, {"batch_size": 7, "strategy": "average"}])
+def test_going_on_from_a_checkpoint_gives_the_same_bits(dataset, path, fields):
+    chosen = parameters(epochs=20, first_layer=path, **fields)
     whole, parts = run(chosen, dataset)
-    half = Training(initial_weights(chosen, dataset.features))
-    for _ in zip(range(8), train(half, chosen, parts, on_this_machine(chosen)), strict=False):
-        pass
-    rest = Training(half.weights, half.costs[:])
-    assert len(list(train(rest, chosen, parts, on_this_machine(chosen)))) == 12
-    assert half.epoch == 8
-    assert rest.costs == whole.costs
-    assert all(np.array_equal(a.W, b.W) for a, b in zip(rest.weights, whole.weights, strict=True))
+    training = Training(initial_weights(chosen, dataset.features))
+    for _ in range(10):
+        training = load_checkpoint(dump_checkpoint(training))
+        first, _ = first_layer(training, chosen, parts)
+        # two epochs, then a new trainer
+        for _ in itertools.islice(train(training, chosen, parts, on_this_machine(chosen, first)), 2):
+            pass
+    assert training.costs == whole.costs
+    for one, two in zip(first.network(training.weights), whole.weights, strict=True):
+        assert np.array_equal(one.W, two.W)
+        assert np.array_equal(one.b, two.b)
+
+
+def test_the_path_is_chosen_by_counting_operations():
+    def path(features, samples, **fields):
+        return choose_path(parameters(**fields), features, samples)
+
+    # itsacat's photos and network: 3,000 epochs of 4·20·12288·209 against 2·20·209² and 12288·209² + 4·20·12288·209
+    chosen, why = path(12_288, 209, epochs=3000, sizes=(20, 4, 1))
+    assert chosen is Path.SPAN
+    assert why == "first layer span: 6.16e+11 operations directly, 5.98e+09 in the span of 209 samples"
+    assert path(12_288, 209, epochs=2, sizes=(1, 4, 1))[0] is Path.DIRECT  # the Gram matrix would not pay
+    assert path(12_288, 12_288, epochs=3000)[0] is Path.DIRECT
+    assert path(100, 5_000, epochs=3000)[0] is Path.DIRECT
+    assert path(12_288, 209, epochs=3000, first_layer="direct")[0] is Path.DIRECT
+    assert path(100, 5_000, epochs=1, first_layer="span")[0] is Path.SPAN
 
 
 def test_a_cost_that_is_no_number_ends_the_training_before_it_spoils_the_weights(dataset):
     chosen = parameters(epochs=5)
     training = Training(initial_weights(chosen, dataset.features))
     training.weights[0].W[0, 0] = np.nan
-    (batch,) = batches(dataset, None, 0)
+    parts = batches(dataset, None, 0)
+    first, _ = first_layer(training, chosen, parts)
     with pytest.raises(Diverged, match=r"epoch 0 is nan \(lower learning_rate, now 0\.1\)"):
-        list(train(training, chosen, [batch], on_this_machine(chosen)))
+        list(train(training, chosen, parts, on_this_machine(chosen, first)))
     assert training.epoch == 0
 
 

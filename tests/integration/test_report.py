@@ -1,0 +1,180 @@
+"""Judging a run, classifying photos and writing the report, with everything where a run leaves it in a real bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pytest
+from PIL import Image
+
+from snn.dataset import Dataset, batches, load_dataset
+from snn.errors import InvalidImage, InvalidInput
+from snn.metrics import evaluate
+from snn.model import save_model
+from snn.network import activations, initial_weights
+from snn.parameters import Parameters
+from snn.training import StoppedBy, Training, on_this_machine, train
+from snn_cli.datasets import build_faces, sample_images
+from snn_cli.local.emulator import Emulator
+from snn_cloud import places
+from snn_cloud.clients import Clients
+from snn_cloud.money import cost_of
+from snn_cloud.record import Run, State, Usage
+from snn_cloud.report import build_report, evaluate_run, predict_images, to_json, write_report
+from snn_cloud.staging import Staged, stage
+
+PARAMETERS = Parameters.load(
+    {
+        "epochs": 60,
+        "layers": 2,
+        "learning_rate": 0.02,
+        "activations": {"layer1": "relu", "layer2": "sigmoid"},
+        "neurons": {"layer1": 10, "layer2": 1},
+    }
+)
+
+
+@dataclass
+class Trained:
+    """A run as TrainerLambda leaves it, its network trained right here."""
+
+    clients: Clients
+    bucket: str
+    run: Run
+    staged: Staged
+    training: Training
+    dataset: Dataset
+    photos: list[str]
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """What the network says of (m, h, w, 3) pixels, computed apart from the product's model file."""
+        inputs = pixels.reshape(len(pixels), -1).T / 255
+        return activations(self.training.weights, inputs, PARAMETERS.activation_per_layer)[-1][0]
+
+
+@pytest.fixture(scope="module")
+def trained(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("report")
+    build_faces(folder / "faces.h5")
+    photos = [str(path) for path in sample_images(folder)]
+    dataset = load_dataset(folder / "faces.h5")
+
+    clients, bucket = Clients(boto3.client), f"report-{uuid.uuid4().hex[:12]}"
+    clients.s3.create_bucket(Bucket=bucket)
+    staged = stage(clients, bucket, "run-1", folder / "faces.h5", PARAMETERS, photos)
+
+    training = Training(initial_weights(PARAMETERS, dataset.features))
+    list(train(training, PARAMETERS, batches(dataset, None, 0), on_this_machine(PARAMETERS)))
+    save_model(
+        folder / "params.h5",
+        training.weights,
+        PARAMETERS.activation_per_layer,
+        {"image_shape": dataset.image_shape, "classes": dataset.classes},
+    )
+    costs = {f"epoch{epoch}": {"cost": cost} for epoch, cost in enumerate(training.costs)}
+    results = json.dumps({"Start": "2026-11-01 00:00:00.000000", **costs, "End": "2026-11-01 00:00:01.000000"})
+    clients.s3.put_object(Bucket=bucket, Key=places.params("run-1"), Body=(folder / "params.h5").read_bytes())
+    clients.s3.put_object(Bucket=bucket, Key=places.results("run-1"), Body=results.encode())
+    run = Run(
+        "run-1",
+        State.COMPLETED,
+        PARAMETERS,
+        dataset=staged.dataset_key,
+        started_at=1_700_000_000.0,
+        ended_at=1_700_000_002.5,
+        epoch=60,
+        cost=training.costs[-1],
+        stopped_by=StoppedBy.EPOCHS,
+        usage={"launch": Usage(1, 200, 256), "trainer": Usage(1, 2_500, 1769)},
+    )
+    return Trained(clients, bucket, run, staged, training, dataset, photos)
+
+
+def test_the_test_set_is_judged_as_the_network_itself_would(trained: Trained) -> None:
+    answer = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
+
+    probabilities = trained.probabilities(trained.dataset.test_pixels)
+    right = (probabilities > 0.5) == trained.dataset.test_y[0]
+    assert answer["accuracy"] == pytest.approx(right.mean())
+    assert answer["accuracy"] > 0.8  # it did learn
+    assert [wrong["index"] for wrong in answer["mislabelled"]] == np.flatnonzero(~right).tolist()
+    assert {**evaluate(trained.dataset.test_y, probabilities).model_dump(), "mislabelled_left_out": 0} == answer
+    json.dumps(answer, allow_nan=False)
+
+
+def test_new_photos_are_answered_in_order_and_by_the_name_they_were_given(trained: Trained) -> None:
+    answers = predict_images(trained.clients, trained.bucket, "run-1", trained.staged.images)
+
+    assert [answer["uri"] for answer in answers] == trained.photos
+    for path, answer in zip(trained.photos, answers, strict=True):
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").resize((25, 25), Image.Resampling.BILINEAR)
+        expected = trained.probabilities(np.asarray(small)[np.newaxis])[0]
+        assert answer["probability"] == pytest.approx(expected, abs=1e-12)
+        assert answer["predicted"] == int(expected > 0.5)
+        assert answer["class_name"] == ("non-face", "face")[answer["predicted"]]
+    assert answers[0]["class_name"] == "face"  # the astronaut's
+    assert answers[2]["class_name"] == "non-face"  # the cat's does not count
+
+
+def test_photos_may_be_given_as_xcom_brings_them_or_as_addresses(trained: Trained) -> None:
+    first = trained.staged.images[0]
+    as_dict = trained.staged.to_dict()["images"][:1]
+    whole = predict_images(trained.clients, trained.bucket, "run-1", [first])
+    assert predict_images(trained.clients, trained.bucket, "run-1", as_dict) == whole
+    by_address = predict_images(trained.clients, trained.bucket, "run-1", [first.uri])
+    assert by_address == [{**whole[0], "uri": first.uri}]
+
+
+def test_a_photo_that_is_none_stops_with_one_line_that_names_it(trained: Trained) -> None:
+    trained.clients.s3.put_object(Bucket=trained.bucket, Key="notes.txt", Body=b"no picture")
+    bad = {"uri": f"s3://{trained.bucket}/notes.txt", "name": "my/notes.txt"}
+    with pytest.raises(InvalidImage, match=r"^my/notes\.txt: not a picture \(give a JPEG.*\)$"):
+        predict_images(trained.clients, trained.bucket, "run-1", [trained.staged.images[0], bad])
+
+
+def test_a_run_without_a_model_says_which_object_is_missing(trained: Trained) -> None:
+    with pytest.raises(InvalidInput, match=r"runs/run-2/params\.h5: no such object in S3$"):
+        evaluate_run(trained.clients, trained.bucket, "run-2", trained.staged.dataset_key)
+
+
+def test_the_report_and_its_page_are_left_in_the_runs_folder(trained: Trained) -> None:
+    test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
+    answers = predict_images(trained.clients, trained.bucket, "run-1", trained.staged.images)
+    report = build_report(trained.run, test_set, answers, cost_of(trained.run, has_cache=False))
+
+    written = write_report(trained.clients, trained.bucket, trained.run, report, trained.staged.to_dict()["images"])
+
+    assert written["artifacts"] == {
+        "report_html": f"s3://{trained.bucket}/runs/run-1/report/report.html",
+        "report_json": f"s3://{trained.bucket}/runs/run-1/report/report.json",
+        "params": f"s3://{trained.bucket}/runs/run-1/params.h5",
+        "results": f"s3://{trained.bucket}/runs/run-1/results.json",
+    }
+    assert {**written, "artifacts": {}} == report
+    stored = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.json")
+    assert stored["ContentType"] == "application/json"
+    assert stored["Body"].read().decode() == to_json(written)
+
+    stored = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.html")
+    assert stored["ContentType"] == "text/html; charset=utf-8"
+    page = stored["Body"].read().decode()
+    assert len(page) < 2_000_000
+    assert hashlib.sha256(Path(trained.photos[0]).with_name("faces.h5").read_bytes()).hexdigest() in page
+    assert f"{trained.training.costs[0]:.4g}" in page
+    assert page.count('class="photo"') == len(answers) + len(test_set["mislabelled"])
+    assert "no picture" not in page
+
+
+def test_the_report_can_be_written_without_the_photos(trained: Trained) -> None:
+    test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
+    answers = predict_images(trained.clients, trained.bucket, "run-1", trained.staged.images)
+    write_report(trained.clients, trained.bucket, trained.run, build_report(trained.run, test_set, answers, {}))
+    stored = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.html")
+    assert stored["Body"].read().decode().count("no picture") == len(answers)
