@@ -97,13 +97,16 @@ def start_trainer(clients: Clients, function: str, run_id: str) -> None:
 
 
 def read_object(clients: Clients, bucket: str, key: str, version: str = "") -> bytes:
-    """Return an object's bytes, of that version where one is named. Raises InvalidInput when there is none."""
+    """Return an object's bytes, of that version where one is named. Raises InvalidInput when there is none.
+
+    To a role that may not list the bucket (ours may not), S3 says AccessDenied of an object that is not there.
+    """
     try:
         named: Any = {"VersionId": version} if version else {}
         return clients.s3.get_object(Bucket=bucket, Key=key, **named)["Body"].read()
     except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "404"):
-            raise InvalidInput("does not exist", source=f"s3://{bucket}/{key}") from None
+        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "AccessDenied"):
+            raise InvalidInput("does not exist, or may not be read", source=f"s3://{bucket}/{key}") from None
         raise
 
 

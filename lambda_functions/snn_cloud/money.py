@@ -19,7 +19,7 @@ PRICES: dict[str, Any] = {
     "cache_node_hour": {"cache.t4g.micro": 0.0128},  # one Valkey node
     "endpoint_hour": 0.01,  # one interface endpoint in one availability zone
 }
-ENDPOINTS = 4  # Lambda and SNS, in two zones each
+ENDPOINTS = 2  # Lambda and SNS, in one zone
 
 
 def cost_of(run: Run, has_cache: bool, architecture: str = "arm64") -> dict[str, Any]:

@@ -29,7 +29,7 @@ CLIENT_SIDE = frozenset({
     "snn_cloud/staging.py", "snn_cloud/report.py", "snn_cloud/report_chart.py", "snn_cloud/report_page.py",
 })
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.
-LAYER_BUILDER = "1"
+LAYER_BUILDER = "2"
 # numpy and h5py no longer publish wheels for less than glibc 2.28. Lambda has 2.34 from python3.12 on (Amazon Linux
 # 2023); its python3.11 has 2.26 (Amazon Linux 2), see `snn_cloud.stack`.
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
@@ -166,4 +166,5 @@ def _write_zip(stream: io.BufferedWriter | io.BytesIO, contents: Iterable[tuple[
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, wherever it is made; below: a file that everybody may read
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, content)
+            # The fastest level: a third of the time, for a seventh more bytes.
+            archive.writestr(entry, content, compresslevel=1)

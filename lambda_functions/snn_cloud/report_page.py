@@ -100,7 +100,7 @@ def render_page(
             {**wrong, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 128))}
             for wrong, pixels in surest
         ],
-        more_mislabelled=sum(data.test) - _right(test_set) - len(surest),
+        more_mislabelled=test_set["mislabelled_left_out"] + len(test_set["mislabelled"]) - len(surest),
         new_images=[
             {**answer, "name": PurePosixPath(answer["uri"]).name or answer["uri"], **_views(file, data)}
             for answer, file in zip(fresh, [*new_images, *[b""] * len(fresh)], strict=False)

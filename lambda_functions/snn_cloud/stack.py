@@ -174,6 +174,8 @@ def delete_stack(clients: Clients, stack_name: str, on_progress: Callable[[str],
     stack = _describe(clients, stack_name)
     if stack is not None:
         on_progress(f"deleting the stack {stack_name}")
+        if not StackStatus(stack["StackStatus"]).done:
+            _wait(clients, stack["StackId"], on_progress)
         # CloudFormation deletes no bucket that holds anything.
         delete_bucket(clients, f"{stack_name}-{account}-{region}")
         clients.cloudformation.delete_stack(StackName=stack["StackId"])

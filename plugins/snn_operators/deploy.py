@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowException
 
+from snn_cloud.errors import StackFailed
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.progress import duration
 from snn_operators.trigger import StackTrigger
@@ -86,9 +86,9 @@ class SnnDeployOperator(SnnOperator):
         from snn_cloud.stack import finish_deploy
 
         if event["status"] == "error":
-            raise AirflowException(f"the stack {self.stack}: {event['message']}")
+            raise StackFailed(f"the stack {self.stack}: {event['message']}")
         if event["status"] == "timeout":
-            raise AirflowException(f"the stack {self.stack} was not ready within {duration(self.timeout or 0)}")
+            raise StackFailed(f"the stack {self.stack} was not ready within {duration(self.timeout or 0)}")
         return finish_deploy(self.hook.clients, str(self.stack), event["operation"]).to_dict()
 
     def _say(self, line: str) -> None:

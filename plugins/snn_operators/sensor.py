@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import PokeReturnValue, conf
-from airflow.sdk.exceptions import AirflowException, AirflowSensorTimeout
+from airflow.sdk.exceptions import AirflowSensorTimeout
 
+from snn.errors import InvalidInput
+from snn_cloud.errors import CloudError
 from snn_operators.base import plain_failure
 from snn_operators.hook import SnnHook
 from snn_operators.progress import summary
@@ -76,7 +78,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
     def execute(self, context: Context) -> Any:
         """Wait: in the triggerer if deferrable, and if the run has not ended already."""
         if self.watch not in ("ledger", "redis"):
-            raise AirflowException(f"watch={self.watch!r} is not possible: use 'ledger' or 'redis'")
+            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", mend="use 'ledger' or 'redis'")
         if self.deferrable:
             run = self._new_watch().look().run
             if run is None or not run.state.is_terminal:
@@ -106,7 +108,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(f"the run has not ended within {self.timeout:g} s")
         if event["status"] == "error":
-            raise AirflowException(event["message"])
+            raise CloudError(event["message"])
         watch = Watch(self.hook, self.stack, run_id=event["run_id"])
         return self._conclude(self.hook.ledger(watch.outputs).get(watch.run_id))
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from snn_cloud.errors import CloudError, RunFailed
 from snn_operators.base import SnnOperator, plain_failure, seconds
 from snn_operators.progress import Narrator, duration, summary
 from snn_operators.trigger import RunTrigger
@@ -97,7 +97,7 @@ class SnnTrainOperator(SnnOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "error":
-            raise AirflowException(f"run {event['run_id']}: {event['message']}")
+            raise CloudError(f"run {event['run_id']}: {event['message']}")
         watch = Watch(self.hook, self.stack, run_id=event["run_id"])
         if event["status"] == "timeout":
             self._give_up(watch)
@@ -132,7 +132,7 @@ class SnnTrainOperator(SnnOperator):
 
     def _give_up(self, watch: Watch) -> None:
         watch.cancel()
-        raise AirflowFailException(
+        raise RunFailed(
             f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it has been told to stop"
         )
 

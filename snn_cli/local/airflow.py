@@ -232,7 +232,8 @@ def _migrate(home: Path, folder: Path, environment: Mapping[str, str]) -> None:
 
 
 def _stop(home: Path) -> None:
-    processes.stop(home, *COMPONENTS)
+    # The triggerer often waits ten seconds and more for children that have ended already.
+    processes.stop(home, *COMPONENTS, grace=5.0)
     if processes.read_state(home):
         processes.write_state(home, airflow=None, airflow_made_for=None)
 

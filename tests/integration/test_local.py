@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import boto3
 import pytest
 import redis
+from typer.testing import CliRunner
 
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local import processes
+from snn_cli.main import app
 
 
 def _processes_mentioning(text: str) -> list[str]:
@@ -55,6 +58,15 @@ def test_up_is_idempotent_answers_and_down_leaves_nothing(tmp_path: Path, emulat
             aws_secret_access_key="test",
         )
         assert sts.get_caller_identity()["Account"] == "000000000000"
+        shown = CliRunner().invoke(app, ["local", "env", "--home", str(home)])
+        assert shown.exit_code == 0
+        for line in (
+            f"export AWS_ENDPOINT_URL={first.endpoint_url}",
+            "export AWS_ACCESS_KEY_ID=test",
+            "export SNN_WITH_CACHE=true",
+            f"export SNN_RUNTIME=python{sys.version_info.major}.{sys.version_info.minor}",
+        ):
+            assert line in shown.output.splitlines()
         if local_emulator.SHARED_MEMORY.is_dir():
             assert temporary.parent == local_emulator.SHARED_MEMORY
         assert temporary.is_dir()

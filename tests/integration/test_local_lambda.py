@@ -140,6 +140,46 @@ def test_throttled_events_wait_instead_of_being_lost(tiny: Any) -> None:
     assert _times_run(logs) == before + 10
 
 
+def test_a_nested_stack_can_be_updated(emulator: Emulator) -> None:
+    s3, cloudformation = boto3.client("s3"), boto3.client("cloudformation")
+    child = {
+        "Parameters": {"Seconds": {"Type": "String"}},
+        "Resources": {
+            "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"VisibilityTimeout": {"Ref": "Seconds"}}},
+            # Unchanged by the update: its attributes must still be known after it.
+            "Same": {"Type": "AWS::SQS::Queue"},
+        },
+        "Outputs": {
+            "Arn": {"Value": {"Fn::GetAtt": ["Queue", "Arn"]}},
+            "Same": {"Value": {"Fn::GetAtt": ["Same", "Arn"]}},
+        },
+    }
+    s3.create_bucket(Bucket="nested")
+    s3.put_object(Bucket="nested", Key="child.json", Body=json.dumps(child))
+    for operation, seconds in (("create", "30"), ("update", "60")):
+        root = {
+            "Resources": {
+                "Child": {
+                    "Type": "AWS::CloudFormation::Stack",
+                    "Properties": {
+                        "TemplateURL": f"{emulator.endpoint_url}/nested/child.json",
+                        "Parameters": {"Seconds": seconds},
+                    },
+                }
+            },
+            "Outputs": {"Arn": {"Value": {"Fn::GetAtt": ["Child", "Outputs.Arn"]}}},
+        }
+        getattr(cloudformation, f"{operation}_stack")(StackName="parent", TemplateBody=json.dumps(root))
+        cloudformation.get_waiter(f"stack_{operation}_complete").wait(
+            StackName="parent", WaiterConfig={"Delay": 0.1, "MaxAttempts": 100}
+        )
+        arn = cloudformation.describe_stacks(StackName="parent")["Stacks"][0]["Outputs"][0]["OutputValue"]
+        sqs = boto3.client("sqs")
+        url = sqs.get_queue_url(QueueName=arn.rpartition(":")[2])["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+        assert attributes == {"VisibilityTimeout": seconds}
+
+
 def _times_run(logs: Any) -> int:
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/aws/lambda/tiny", filterPattern='"ran"')
     return sum(event["message"].strip() == "ran" for page in pages for event in page["events"])

@@ -25,7 +25,7 @@ def test_a_batch_run_pays_for_its_two_invocations_and_their_time():
 def test_a_neuron_run_pays_for_cache_and_endpoints_while_it_trains():
     usage = {"trainer": Usage(1, 1_000, 1024), "neuron": Usage(264, 2_640, 512)}
     cost = cost_of(Run("r", started_at=0.5, ended_at=3600.5, usage=usage), has_cache=True, architecture="x86_64")
-    usd = 265 * 0.0000002 + (1.0 + 0.5 * 2.64) * 0.0000166667 + 0.0128 + 4 * 0.01
+    usd = 265 * 0.0000002 + (1.0 + 0.5 * 2.64) * 0.0000166667 + 0.0128 + 2 * 0.01
     assert cost["usd"] == pytest.approx(usd, rel=1e-12)
     assert sum(line["usd"] for line in cost["lines"]) == pytest.approx(cost["usd"])
     for line in cost["lines"]:

@@ -1,0 +1,331 @@
+"""Operators, sensor and triggers against a real stack on the emulator, one at a time and without a scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow makes one as soon as it is imported
+
+import numpy as np
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
+from PIL import Image
+
+from snn.dataset import load_dataset, save_dataset
+from snn_cloud import places, runs
+from snn_cloud.clients import Clients
+from snn_cloud.ledger import Ledger
+from snn_cloud.record import Run, State
+from snn_cloud.stack import StackOutputs
+from snn_operators.deploy import SnnDeployOperator
+from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
+from snn_operators.sensor import SnnRunSensor
+from snn_operators.stage import SnnStageOperator
+from snn_operators.train import SnnTrainOperator
+from snn_operators.trigger import RunTrigger, StackTrigger
+
+AWS: Any = {"aws_conn_id": None}  # boto3's own search: the environment leads to the emulator
+PARAMETERS = {
+    "epochs": 20,
+    "layers": 2,
+    "activations": {"layer1": "relu", "layer2": "sigmoid"},
+    "neurons": {"layer1": 4, "layer2": 1},
+    "learning_rate": 0.05,
+}
+ENDLESS = {**PARAMETERS, "epochs": 10_000_000, "learning_rate": 1e-9}
+
+
+class TaskInstance:
+    """What the operators use of Airflow's: a place for XComs."""
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+@pytest.fixture
+def context() -> dict[str, Any]:
+    return {"ti": TaskInstance()}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "datasets.h5"
+    random = np.random.default_rng(0)
+    pixels, labels = random.integers(0, 256, (24, 6, 6, 3), dtype=np.uint8), random.integers(0, 2, 24)
+    save_dataset(path, pixels[:16], labels[:16], pixels[16:], labels[16:], ("no", "yes"))
+    return path
+
+
+@pytest.fixture
+def stage(stack: StackOutputs, data: Path, request: pytest.FixtureRequest) -> Any:
+    """Stage the data for a run named after the test; returns what the task returns."""
+
+    def stage(parameters: Any = PARAMETERS, **options: Any) -> dict[str, Any]:
+        task = SnnStageOperator(
+            task_id="stage",
+            stack=stack.to_dict(),
+            run_id=f"{request.node.name} {time.time_ns()}",
+            **{"dataset": str(data), "parameters": parameters, **options, **AWS},
+        )
+        return task.execute({})
+
+    return stage
+
+
+def training(stack: StackOutputs, staged: dict[str, Any], **options: Any) -> SnnTrainOperator:
+    return SnnTrainOperator(
+        task_id="train",
+        stack=stack.to_dict(),
+        **{name: staged[name] for name in ("run_id", "dataset_key", "parameters")},
+        **{"poll_interval": 0.2, "log_interval": 0.5, **options, **AWS},
+    )
+
+
+def fired(trigger: Any) -> list[dict[str, Any]]:
+    """Return the payloads of all events of a trigger, made anew from what it goes to the database as."""
+
+    async def collect() -> list[Any]:
+        return [event.payload async for event in type(trigger)(**trigger.serialize()[1]).run()]
+
+    return asyncio.run(collect())
+
+
+def in_bucket(clients: Clients, stack: StackOutputs) -> set[tuple[str, str]]:
+    pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=stack.bucket)
+    return {(item["Key"], item["VersionId"]) for page in pages for item in page.get("Versions", [])}
+
+
+def test_from_data_to_report_waiting_in_the_worker(
+    clients: Clients, stack: StackOutputs, stage: Any, tmp_path: Path, context: Any, caplog: Any
+) -> None:
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
+    outputs = SnnDeployOperator(task_id="deploy", stack=stack.stack_name, deploy="False", **AWS).execute({})
+    assert outputs == stack.to_dict()
+    staged = stage(images=[str(tmp_path / "red.png")])
+    with caplog.at_level(logging.INFO):
+        trained = training(stack, staged).execute(context)
+    assert trained == {
+        "run_id": staged["run_id"],
+        "state": "COMPLETED",
+        "epochs_run": 20,
+        "epochs_configured": 20,
+        "final_cost": trained["final_cost"],
+        "stopped_by": "epochs",
+        "seconds": trained["seconds"],
+        "granularity": "batch",
+        "strategy": "full-batch",
+        "dataset_key": staged["dataset_key"],
+        "invocations": {"launch": 1, "trainer": 1, "neuron": 0},
+    }
+    assert context["ti"].xcoms["run_id"] == staged["run_id"]
+    assert (context["ti"].xcoms["progress"]["epoch"], context["ti"].xcoms["progress"]["state"]) == (20, "COMPLETED")
+    said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("epoch ")]
+    assert said[0].startswith("epoch 1 of 20, cost ")
+    assert said[-1].startswith(f"epoch 20 of 20, cost {trained['final_cost']:.6f}")
+
+    given: Any = {"stack": outputs, "run_id": trained["run_id"], **AWS}
+    test_set = SnnEvaluateOperator(task_id="evaluate", **given).execute({})
+    assert sum(test_set["confusion_matrix"].values()) == 8
+    predicted = SnnPredictOperator(task_id="predict", images=staged["images"], **given).execute({})
+    assert [(item["uri"], item["class_name"] in ("no", "yes")) for item in predicted] == [
+        (str(tmp_path / "red.png"), True)
+    ]
+    task = SnnReportOperator(
+        task_id="report", test_set=test_set, new_images=predicted, images=staged["images"], **given
+    )
+    report = task.execute({})
+    assert report["training"]["final_cost"] == trained["final_cost"]
+    key = places.report_json(trained["run_id"])
+    assert json.loads(clients.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()) == report
+    link = task.operator_extra_links[0].get_link(task, ti_key=None)  # type: ignore[arg-type]
+    assert link.endswith(f"/{stack.bucket}/runs/{trained['run_id']}/report/report.html")
+
+
+def test_a_task_run_again_goes_on_with_its_run(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
+    staged = stage()
+    first = training(stack, staged).execute(context)
+    # Deferrable, but over already: no trip to the triggerer.
+    assert training(stack, staged, deferrable=True).execute(context) == first
+    assert Ledger(clients.dynamodb, stack.table).get(first["run_id"]).usage["trainer"].invocations == 1
+
+
+def test_deferred_then_killed(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
+    staged = stage(ENDLESS)
+    task = training(stack, staged, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, RunTrigger)
+    assert (trigger.run_id, trigger.cancel_on_kill, deferred.value.method_name) == (
+        staged["run_id"],
+        True,
+        "execute_complete",
+    )
+    asyncio.run(trigger.on_kill())
+    assert fired(trigger) == [{"run_id": staged["run_id"], "status": "ended"}]
+    assert Ledger(clients.dynamodb, stack.table).get(staged["run_id"]).state is State.CANCELLED
+    with pytest.raises(AirflowFailException, match=r"run .* was cancelled after \d+ epochs"):
+        task.execute_complete(context, {"run_id": staged["run_id"], "status": "ended"})
+
+
+def test_killed_while_waiting_in_the_worker(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
+    task = training(stack, stage(ENDLESS))
+    task._wait = lambda *_: (
+        task.on_kill()
+        or runs.watch(  # type: ignore[method-assign,assignment,return-value,func-returns-value]
+            clients, stack, task.run_id, lambda run, costs: None
+        )
+    )
+    with pytest.raises(Exception, match="was cancelled"):
+        task.execute(context)
+
+
+def test_the_deadline_ends_the_run_and_the_task(
+    clients: Clients, stack: StackOutputs, stage: Any, context: Any
+) -> None:
+    staged = stage(ENDLESS)
+    task = training(stack, staged, deferrable=True, timeout=0.5)
+    with pytest.raises(TaskDeferred) as deferred:
+        task.execute(context)
+    event = fired(deferred.value.trigger)
+    assert event == [{"run_id": staged["run_id"], "status": "timeout"}]
+    with pytest.raises(AirflowFailException, match="did not end within 0 s; it has been told to stop"):
+        task.execute_complete(context, event[0])
+    ended = None
+    with pytest.raises(Exception, match="was cancelled"):
+        ended = runs.watch(clients, stack, staged["run_id"], lambda run, costs: None, limit_seconds=30)
+    assert ended is None
+
+
+def test_a_failed_run_fails_the_task_with_its_reason(
+    clients: Clients, stack: StackOutputs, stage: Any, context: Any
+) -> None:
+    staged = stage()
+    Ledger(clients.dynamodb, stack.table).create(
+        Run(staged["run_id"], State.FAILED, dataset=staged["dataset_key"], reason="MemoryError: too wide", epoch=3)
+    )
+    with pytest.raises(AirflowFailException, match="failed after 3 epochs: MemoryError: too wide"):
+        training(stack, staged).execute(context)
+
+
+def test_an_unknown_stack_is_one_line(emulator: Any) -> None:
+    with pytest.raises(Exception, match="the stack nobody is not deployed") as caught:
+        SnnEvaluateOperator(task_id="evaluate", stack="nobody", run_id="r", **AWS).execute({})
+    assert caught.value.__cause__ is None
+
+
+def test_a_finished_deployment_fires_at_once(clients: Clients, stack: StackOutputs) -> None:
+    operation = clients.cloudformation.describe_stacks(StackName=stack.stack_name)["Stacks"][0]["StackId"]
+    assert fired(StackTrigger(aws=AWS, operation=operation)) == [{"operation": operation, "status": "ended"}]
+    task = SnnDeployOperator(task_id="deploy", stack=stack.stack_name, **AWS)
+    assert task.execute_complete({}, {"operation": operation, "status": "ended"}) == stack.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"parameters": {**PARAMETERS, "learning_rate": -1}}, "parameters.json: learning_rate: "),
+        ({"overrides": {"epoch": 3}}, "parameters.json: epoch: is not a parameter"),
+        ({"parameters": "/nowhere/parameters.json"}, "/nowhere/parameters.json: no such file"),
+        ({"dataset": "/nowhere/datasets.h5"}, "/nowhere/datasets.h5: no such file"),
+        ({"images": [__file__]}, "test_operators.py: not a picture"),
+        ({"overrides": {"granularity": "neuron"}, "has_cache": False}, "neuron needs a cache, which the stack"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    clients: Clients, stack: StackOutputs, data: Path, options: dict[str, Any], line: str
+) -> None:
+    before = in_bucket(clients, stack)
+    outputs = {**stack.to_dict(), "has_cache": options.pop("has_cache", True)}
+    given: Any = {"dataset": str(data), "parameters": PARAMETERS, "run_id": line, **options, **AWS}
+    with pytest.raises(AirflowFailException) as caught:
+        SnnStageOperator(task_id="stage", stack=outputs, **given).execute({})
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert in_bucket(clients, stack) == before
+    assert Ledger(clients.dynamodb, stack.table).find(places.new_run_id(line)) is None
+
+
+def upload(clients: Clients, stack: StackOutputs, data: Path, folder: str, parameters: dict[str, Any]) -> str:
+    key = f"training_input/{folder}/datasets.h5"
+    clients.s3.put_object(
+        Bucket=stack.bucket, Key=f"training_input/{folder}/parameters.json", Body=json.dumps(parameters)
+    )
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data.read_bytes())
+    return key
+
+
+@pytest.mark.parametrize("watch", ["ledger", "redis"])
+def test_the_sensor_waits_for_the_run_of_an_upload(
+    clients: Clients, stack: StackOutputs, data: Path, watch: str
+) -> None:
+    folder, parameters = f"sensor-{watch}", {**PARAMETERS, "granularity": "layer", "epochs": 40}
+    given: Any = {
+        "stack": stack.to_dict(),
+        "upload": f"training_input/{folder}/datasets.h5",
+        "watch": watch,
+        "poke_interval": 0.2,
+        **AWS,
+    }
+    early = SnnRunSensor(task_id="sense", deferrable=True, **given)
+    with pytest.raises(TaskDeferred) as deferred:
+        early.execute({})
+    upload(clients, stack, data, folder, parameters)
+    seen = SnnRunSensor(task_id="sense", **given).execute({})
+    assert (seen["state"], seen["epochs_run"], seen["granularity"]) == ("COMPLETED", 40, "layer")
+    assert seen["run_id"].startswith(f"upload-sensor-{watch}-datasets-")
+    event = fired(deferred.value.trigger)
+    assert event == [{"run_id": seen["run_id"], "status": "ended"}]
+    assert early.execute_complete({}, event[0]) == seen
+    # Over before the sensor begins: nothing to defer for.
+    assert SnnRunSensor(task_id="sense", deferrable=True, **given).execute({}) == seen
+
+
+def test_the_sensor_says_why_an_uploaded_run_failed(clients: Clients, stack: StackOutputs, data: Path) -> None:
+    key = upload(clients, stack, data, "sensor-bad", {**PARAMETERS, "layers": 3})
+    with pytest.raises(AirflowFailException, match=r"run upload-sensor-bad-.* failed after 0 epochs: .*layer"):
+        SnnRunSensor(task_id="sense", stack=stack.to_dict(), upload=key, poke_interval=0.2, **AWS).execute({})
+
+
+def test_the_sensor_s_timeout_leaves_the_run_alone(clients: Clients, stack: StackOutputs, stage: Any) -> None:
+    staged = stage(ENDLESS)
+    parameters = load_parameters(ENDLESS)
+    runs.launch(clients, stack, staged["run_id"], staged["dataset_key"], parameters)
+    sensor = SnnRunSensor(
+        task_id="sense",
+        stack=stack.to_dict(),
+        run_id=staged["run_id"],
+        deferrable=True,
+        timeout=0.3,
+        poke_interval=0.1,
+        **AWS,
+    )
+    with pytest.raises(TaskDeferred) as deferred:
+        sensor.execute({})
+    event = fired(deferred.value.trigger)
+    with pytest.raises(AirflowSensorTimeout, match=r"not ended within 0\.3 s"):
+        sensor.execute_complete({}, event[0])
+    asyncio.run(deferred.value.trigger.on_kill())  # type: ignore[attr-defined]
+    run = Ledger(clients.dynamodb, stack.table).get(staged["run_id"])
+    assert (run.state.is_terminal, run.cancel_requested) == (False, False)
+    runs.cancel(clients, stack, staged["run_id"])
+
+
+def load_parameters(values: dict[str, Any]) -> Any:
+    from snn.parameters import Parameters
+
+    return Parameters.load(values)
+
+
+def test_the_data_is_what_the_tests_think(data: Path) -> None:
+    assert load_dataset(data).test_y.shape == (1, 8)

@@ -1,0 +1,173 @@
+"""The DAG files as Airflow reads them, and the form that starts one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG, ParamsDict
+from airflow.sdk.exceptions import ParamValidationError
+
+from snn.parameters import Granularity, Parameters, Strategy
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    return DagBag(ROOT / "dags")
+
+
+@pytest.fixture(scope="module")
+def training(bag: DagBag) -> DAG:
+    dag: DAG = bag.dags["snn_training"]
+    return dag
+
+
+def fill_in(dag: DAG, **fields: Any) -> dict[str, Any]:
+    """Return what a run's tasks see of the form. Raises ParamValidationError."""
+    params = ParamsDict({name: dag.params.get_param(name) for name in dag.params})
+    params.update(fields)
+    values: dict[str, Any] = params.validate()
+    return values
+
+
+def test_every_dag_file_imports(bag: DagBag) -> None:
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"snn_training"}
+
+
+def test_every_dag_says_what_it_does(bag: DagBag) -> None:
+    for dag in bag.dags.values():
+        assert dag.doc_md
+        assert dag.tags == {"snn"}
+
+
+def test_the_steps_of_the_training(training: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in training.tasks} == {
+        "deploy": {"stage", "train", "evaluate", "predict", "report"},
+        "stage": {"train", "predict", "report"},
+        "train": {"evaluate", "predict", "report"},
+        "evaluate": {"report"},
+        "predict": {"report"},
+        "report": set(),
+    }
+
+
+def test_the_form_has_the_contract_s_fields_each_explained(training: DAG) -> None:
+    assert set(training.params) == {
+        "dataset",
+        "parameters_file",
+        "epochs",
+        "learning_rate",
+        "batch_size",
+        "threshold",
+        "seed",
+        "strategy",
+        "granularity",
+        "images",
+        "deploy",
+        "stack_name",
+    }
+    for name in training.params:
+        param: Any = training.params.get_param(name)
+        assert param.description, name
+        assert {"type", "title", "section"} <= set(param.schema), name
+
+
+def test_the_form_offers_what_the_parameters_take(training: DAG) -> None:
+    strategy: Any = training.params.get_param("strategy")
+    granularity: Any = training.params.get_param("granularity")
+    assert set(strategy.schema["enum"]) == {None, *(item.value for item in Strategy)}
+    assert set(granularity.schema["enum"]) == {None, *(item.value for item in Granularity)}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dataset", None),
+        ("dataset", ""),
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("epochs", "many"),
+        ("learning_rate", 0),
+        ("learning_rate", -0.1),
+        ("batch_size", 0),
+        ("threshold", 0),
+        ("seed", -1),
+        ("strategy", "worst-batch"),
+        ("granularity", "cell"),
+        ("images", "cat.png"),
+        ("images", [""]),
+        ("deploy", "perhaps"),
+        ("stack_name", "Snn"),
+        ("stack_name", "a" * 26),
+        ("stack_name", "snn; rm"),
+    ],
+)
+def test_the_form_refuses(training: DAG, field: str, value: Any) -> None:
+    with pytest.raises(ParamValidationError, match=field):
+        fill_in(training, **{"dataset": "d.h5", field: value})
+
+
+def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
+    given = {
+        "dataset": "s3://data/datasets.h5",
+        "epochs": 3,
+        "learning_rate": 0.01,
+        "batch_size": 64,
+        "threshold": 0.0019,
+        "seed": 7,
+        "strategy": "average",
+        "granularity": "neuron",
+        "images": ["cat.png"],
+        "deploy": False,
+        "stack_name": "snn-two",
+    }
+    assert fill_in(training, **given) == {**given, "parameters_file": None}
+
+
+def test_the_network_beside_the_dag_is_itsacat_s() -> None:
+    parameters = Parameters.load(ROOT / "dags" / "parameters.json")
+    assert parameters.neurons_per_layer == (20, 7, 5, 1)
+    assert parameters.learning_rate == 0.0075
+
+
+PROBE = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow.plugins_manager import _get_plugins
+bag = DagBag(sys.argv[1])
+plugins, errors = _get_plugins()
+print(json.dumps({"dags": sorted(bag.dags), "plugins": [plugin.name for plugin in plugins], "errors": errors,
+                  "heavy": sorted({"numpy", "h5py", "sklearn", "scipy", "matplotlib", "pandas", "PIL", "redis"}
+                                  & set(sys.modules))}))
+"""
+
+
+def test_airflow_registers_the_plugin_once_and_parsing_loads_nothing_heavy(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(ROOT / "dags")],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["dags"] == ["snn_training"]
+    assert found["plugins"].count("snn") == 1
+    assert found["errors"] == {}
+    assert found["heavy"] == []

@@ -1,0 +1,137 @@
+"""What the task log says of a run, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from snn.parameters import Parameters
+from snn.training import StoppedBy
+from snn_cloud.record import Run, State, Usage
+from snn_operators.progress import Narrator, duration, summary
+
+PARAMETERS = Parameters.load(
+    {
+        "epochs": 1000,
+        "layers": 1,
+        "activations": {"layer1": "sigmoid"},
+        "neurons": {"layer1": 1},
+        "learning_rate": 0.01,
+    }
+)
+RUNNING = Run("run-1", State.RUNNING, PARAMETERS, "runs/run-1/input/d.h5", started_at=1000.0)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def follow(epochs_per_look: int, looks: int, every: float, seconds_per_look: float = 1.0) -> list[str]:
+    clock = Clock()
+    narrator, said, done = Narrator(every, clock), [], 0
+    for _ in range(looks):
+        costs = [(epoch, 1 / (epoch + 1)) for epoch in range(done, done + epochs_per_look)]
+        done += epochs_per_look
+        said += narrator.lines(replace(RUNNING, epoch=done, cost=costs[-1][1] if costs else None), costs)
+        clock.now += seconds_per_look
+    ended = replace(RUNNING, state=State.COMPLETED, epoch=done, ended_at=1000.0 + looks * seconds_per_look)
+    return said + narrator.lines(ended, [])
+
+
+def test_first_and_last_epoch_are_said_and_every_few_seconds_between() -> None:
+    lines = follow(epochs_per_look=10, looks=12, every=5.0)
+    assert [line.split(",")[0] for line in lines] == [
+        "epoch 1 of 1000",
+        "epoch 10 of 1000",
+        "epoch 60 of 1000",
+        "epoch 110 of 1000",
+        "epoch 120 of 1000",
+    ]
+    assert lines[2] == "epoch 60 of 1000, cost 0.016667, 10 epochs/s, about 1 min 34 s left"
+    assert lines[-1] == "epoch 120 of 1000, cost 0.008333, 10 epochs/s"
+
+
+def test_the_last_epoch_is_said_once_when_it_came_with_a_line_before_the_end() -> None:
+    lines = follow(epochs_per_look=3, looks=1, every=5.0)
+    assert [line.split(",")[0] for line in lines] == ["epoch 1 of 1000", "epoch 3 of 1000"]
+
+
+def test_a_run_over_at_the_first_look_is_two_lines_at_the_speed_of_the_whole_run() -> None:
+    ended = replace(RUNNING, state=State.COMPLETED, epoch=1000, ended_at=1004.0)
+    assert Narrator().lines(ended, [(epoch, 0.5) for epoch in range(1000)]) == [
+        "epoch 1 of 1000, cost 0.500000, 250 epochs/s",
+        "epoch 1000 of 1000, cost 0.500000, 250 epochs/s",
+    ]
+
+
+def test_nothing_new_is_nothing_to_say() -> None:
+    assert Narrator().lines(RUNNING, []) == []
+    assert follow(epochs_per_look=0, looks=20, every=1.0) == []
+
+
+def test_the_speed_is_that_of_the_last_half_minute() -> None:
+    clock = Clock()
+    narrator = Narrator(1.0, clock)
+    done = 0
+    for second in range(120):
+        step = 100 if second < 60 else 2
+        done += step
+        narrator.lines(replace(RUNNING, epoch=done), [(done - 1, 0.5)])
+        clock.now += 1.0
+    assert narrator.epochs_per_second(replace(RUNNING, epoch=done)) == pytest.approx(2.0, rel=0.01)
+
+
+def test_progress_is_a_handful_of_numbers_whatever_the_run() -> None:
+    clock = Clock()
+    narrator = Narrator(1.0, clock)
+    narrator.lines(replace(RUNNING, epoch=1), [(0, 0.7)])
+    clock.now = 2.0
+    run = replace(RUNNING, epoch=101, cost=0.25)
+    narrator.lines(run, [(epoch, 0.25) for epoch in range(1, 101)])
+    assert narrator.record(run) == {
+        "run_id": "run-1",
+        "state": "RUNNING",
+        "epoch": 101,
+        "epochs": 1000,
+        "cost": 0.25,
+        "epochs_per_second": 50.0,
+        "seconds_left": 18.0,
+    }
+    assert Narrator().record(RUNNING)["seconds_left"] is None
+
+
+def test_summary_tells_how_a_run_ended() -> None:
+    run = replace(
+        RUNNING,
+        state=State.COMPLETED,
+        epoch=420,
+        cost=0.01,
+        ended_at=1012.5,
+        stopped_by=StoppedBy.THRESHOLD,
+        usage={"trainer": Usage(2, 1000, 1769)},
+    )
+    assert summary(run) == {
+        "run_id": "run-1",
+        "state": "COMPLETED",
+        "epochs_run": 420,
+        "epochs_configured": 1000,
+        "final_cost": 0.01,
+        "stopped_by": "threshold",
+        "seconds": 12.5,
+        "granularity": "batch",
+        "strategy": "full-batch",
+        "dataset_key": "runs/run-1/input/d.h5",
+        "invocations": {"trainer": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (7800, "2 h 10 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

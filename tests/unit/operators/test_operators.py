@@ -1,0 +1,226 @@
+"""The operators as a DAG's author meets them: arguments, templates, errors."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from snn.errors import InvalidDataset
+from snn_cloud.errors import RunCancelled, RunFailed, StackFailed
+from snn_operators.base import SnnOperator, listed, native, plain_failure, seconds
+from snn_operators.deploy import SnnDeployOperator
+from snn_operators.links import object_url
+from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
+from snn_operators.sensor import SnnRunSensor
+from snn_operators.stage import SnnStageOperator
+from snn_operators.train import SnnTrainOperator
+
+ALL = [
+    SnnDeployOperator(task_id="deploy"),
+    SnnStageOperator(task_id="stage", dataset="d.h5", parameters={}),
+    SnnTrainOperator(task_id="train", run_id="r", dataset_key="k", parameters={}),
+    SnnEvaluateOperator(task_id="evaluate", run_id="r"),
+    SnnPredictOperator(task_id="predict", run_id="r", images=[]),
+    SnnReportOperator(task_id="report", run_id="r", test_set={}),
+    SnnRunSensor(task_id="sense", run_id="r"),
+]
+
+
+@pytest.mark.parametrize("task", ALL, ids=lambda task: task.task_id)
+def test_every_task_takes_what_aws_tasks_take_and_hands_it_to_its_hook(task: Any) -> None:
+    given = {
+        "aws_conn_id": "other",
+        "region_name": "eu-west-3",
+        "verify": False,
+        "botocore_config": {"read_timeout": 7},
+    }
+    required = {
+        name: getattr(task, name)
+        for name in ("dataset", "parameters", "run_id", "dataset_key", "images", "test_set")
+        if hasattr(task, name)
+    }
+    made = type(task)(task_id="made", **required, **given)
+    assert made._hook_parameters == {
+        "aws_conn_id": "other",
+        "region_name": "eu-west-3",
+        "verify": False,
+        "config": {"read_timeout": 7},
+    }
+    assert {"aws_conn_id", "region_name", "verify", "stack"} <= set(task.template_fields)
+    assert all(hasattr(task, field) for field in task.template_fields)
+    assert set(getattr(task, "template_fields_renderers", {})) <= set(task.template_fields)
+
+
+@pytest.mark.parametrize("task", ALL, ids=lambda task: task.task_id)
+def test_every_argument_is_documented(task: Any) -> None:
+    arguments = set(inspect.signature(type(task).__init__).parameters) - {"self", "kwargs"}
+    described = (type(task).__doc__ or "") + (SnnOperator.__doc__ or "")
+    assert [name for name in sorted(arguments) if f":param {name}:" not in described] == []
+
+
+def test_templates_are_rendered_into_their_fields() -> None:
+    task = SnnStageOperator(
+        task_id="stage",
+        stack="{{ params.stack }}",
+        dataset="s3://data/{{ ds }}.h5",
+        parameters={"epochs": "{{ params.epochs }}"},
+        overrides={"seed": "{{ params.seed }}"},
+        images=["{{ params.image }}"],
+        run_id="{{ run_id }}",
+    )
+    task.render_template_fields(
+        {
+            "params": {"stack": "mine", "epochs": 3, "seed": None, "image": "cat.png"},
+            "ds": "2026-11-22",
+            "run_id": "manual",
+        }
+    )
+    assert (task.stack, task.dataset, task.run_id) == ("mine", "s3://data/2026-11-22.h5", "manual")
+    assert (task.parameters, task.overrides, task.images) == ({"epochs": "3"}, {"seed": "None"}, ["cat.png"])
+
+
+def test_overrides_are_numbers_again_after_templating() -> None:
+    given = {
+        "epochs": 500,
+        "layers": 1,
+        "activations": {"layer1": "sigmoid"},
+        "neurons": {"layer1": 1},
+        "learning_rate": 0.1,
+    }
+    task = SnnStageOperator(
+        task_id="stage",
+        dataset="d.h5",
+        parameters=given,
+        overrides={
+            "epochs": "7",
+            "learning_rate": "2.5e-3",
+            "batch_size": "64",
+            "threshold": "None",
+            "seed": "",
+            "strategy": "average",
+            "granularity": None,
+        },
+    )
+    parameters = task._parameters()
+    assert (parameters.epochs, parameters.learning_rate, parameters.batch_size) == (7, 0.0025, 64)
+    assert (parameters.threshold, parameters.seed, parameters.strategy.value) == (None, 0, "average")
+    assert parameters.granularity.value == "batch"
+
+
+def test_parameters_may_be_text_and_an_override_of_none_leaves_them() -> None:
+    text = '{"epochs": 5, "layers": 1, "activations": {"layer1": "sigmoid"}, "neurons": {"layer1": 1}, '
+    text += '"learning_rate": 0.1, "seed": 9}'
+    task = SnnStageOperator(task_id="stage", dataset="d.h5", parameters=text, overrides={"seed": None, "epochs": None})
+    assert (task._parameters().epochs, task._parameters().seed) == (5, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("5", 5),
+        ("0.5", 0.5),
+        ("", None),
+        ("None", None),
+        ("null", None),
+        ("True", True),
+        ("false", False),
+        ("best-batch", "best-batch"),
+        (7, 7),
+        (None, None),
+    ],
+)
+def test_native(given: Any, meant: Any) -> None:
+    assert native(given) == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["a", "b"], ["a", "b"]),
+        ('["a", "b"]', ["a", "b"]),
+        ("['a', 'b']", ["a", "b"]),
+        ("cat.png", ["cat.png"]),
+        ("", []),
+        ("None", []),
+        (None, []),
+        ([{"uri": "u"}], [{"uri": "u"}]),
+    ],
+)
+def test_listed(given: Any, meant: Any) -> None:
+    assert listed(given) == meant
+
+
+@pytest.mark.parametrize(("given", "meant"), [(timedelta(minutes=2), 120.0), (5, 5.0), ("2.5", 2.5), (None, None)])
+def test_seconds(given: Any, meant: float | None) -> None:
+    assert seconds(given) == meant
+
+
+@pytest.mark.parametrize(
+    ("raised", "becomes"),
+    [
+        (InvalidDataset("is missing", field="test_set_y", source="d.h5"), AirflowFailException),
+        (RunFailed("run r failed after 3 epochs: out of memory"), AirflowFailException),
+        (RunCancelled("run r was cancelled after 3 epochs"), AirflowFailException),
+        (StackFailed("the stack snn is not deployed (missing)"), AirflowException),
+    ],
+)
+def test_failures_are_one_line_and_retried_only_where_that_helps(
+    raised: Exception, becomes: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(AirflowException) as caught, plain_failure():
+        raise raised
+    assert type(caught.value) is becomes
+    assert str(caught.value) == str(raised)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert [record.getMessage() for record in caplog.records] == [str(raised)]
+
+
+def test_other_errors_pass_unchanged() -> None:
+    with pytest.raises(ZeroDivisionError), plain_failure():
+        _ = 1 / 0
+
+
+def test_the_sensor_waits_for_exactly_one_run() -> None:
+    for given in ({}, {"run_id": "r", "upload": "training_input/d.h5"}):
+        with pytest.raises(ValueError, match="either run_id or upload"):
+            SnnRunSensor(task_id="sense", **given)
+
+
+DEFERRABLES = """
+from snn_operators.deploy import SnnDeployOperator
+from snn_operators.sensor import SnnRunSensor
+from snn_operators.train import SnnTrainOperator
+print(SnnDeployOperator(task_id="d").deferrable, SnnRunSensor(task_id="s", run_id="r").deferrable,
+      SnnTrainOperator(task_id="t", run_id="r", dataset_key="k", parameters={}).deferrable)
+"""
+
+
+def test_waiting_is_deferred_where_the_configuration_says_so(tmp_path: Path) -> None:
+    environment = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True"}
+    done = subprocess.run(
+        [sys.executable, "-c", DEFERRABLES], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["True", "True", "True"]
+    assert [task.deferrable for task in ALL if hasattr(task, "deferrable")] == [False, False, False]
+
+
+def test_report_link_leads_to_the_console_or_to_the_endpoint() -> None:
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-3"}
+    here = boto3.client("s3", endpoint_url="http://127.0.0.1:4570", **keys)
+    aws = boto3.client("s3", endpoint_url="https://s3.eu-west-3.amazonaws.com", **keys)
+    key = "runs/a/report/report.html"
+    assert object_url(here, "bucket", key) == "http://127.0.0.1:4570/bucket/runs/a/report/report.html"
+    assert object_url(aws, "bucket", key) == (
+        "https://console.aws.amazon.com/s3/object/bucket?region=eu-west-3&prefix=runs%2Fa%2Freport%2Freport.html"
+    )

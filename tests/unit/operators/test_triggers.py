@@ -1,0 +1,63 @@
+"""Triggers go through the database as a class path and JSON: what comes out must be what went in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from airflow.serialization.serialized_objects import BaseSerialization
+from airflow.triggers.base import BaseTrigger
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
+
+from snn_operators.trigger import RunTrigger, StackTrigger
+from snn_operators.watching import passes
+
+AWS = {"aws_conn_id": "aws_default", "region_name": "eu-west-3", "verify": None, "config": {"read_timeout": 7}}
+TRIGGERS: list[BaseTrigger] = [
+    RunTrigger(aws=AWS, stack={"table": "t", "bucket": "b"}, run_id="r", deadline=1.8e9, cancel_on_kill=True),
+    RunTrigger(aws=AWS, stack="snn", upload="training_input/a/d.h5", source="redis", poll_interval=1.5),
+    StackTrigger(aws=AWS, operation="arn:aws:cloudformation:::stack/snn/1", deadline=1.8e9),
+]
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=lambda trigger: type(trigger).__name__)
+def test_a_trigger_survives_the_database(trigger: Any) -> None:
+    from airflow.sdk._shared.module_loading import import_string
+
+    path, arguments = trigger.serialize()
+    assert import_string(path) is type(trigger)
+    stored = json.loads(json.dumps(BaseSerialization.serialize(arguments)))
+    again = import_string(path)(**BaseSerialization.deserialize(stored))
+    assert again.serialize() == (path, arguments)
+    assert set(arguments) == set(type(trigger).__init__.__code__.co_varnames[1:]) - {"__class__"}
+
+
+def test_only_the_task_that_started_a_run_cancels_it_and_never_on_a_restart() -> None:
+    assert RunTrigger(aws=AWS, stack="snn", run_id="r").cancel_on_kill is False
+    assert RunTrigger.cleanup is BaseTrigger.cleanup
+    assert RunTrigger.on_kill is not BaseTrigger.on_kill
+    assert StackTrigger.on_kill is BaseTrigger.on_kill
+
+
+def client_error(code: str, status: int) -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "Query")
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [
+        (client_error("InternalServerError", 500), True),
+        (client_error("ThrottlingException", 400), True),
+        (client_error("ProvisionedThroughputExceededException", 400), True),
+        (EndpointConnectionError(endpoint_url="http://x"), True),
+        (ConnectTimeoutError(endpoint_url="http://x"), True),
+        (client_error("AccessDeniedException", 400), False),
+        (client_error("ResourceNotFoundException", 400), False),
+        (ParamValidationError(report=""), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_what_passes_and_what_does_not(error: Exception, passing: bool) -> None:
+    assert passes(error) is passing
