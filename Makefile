@@ -20,10 +20,10 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test test-unit lint format lock clean
+.PHONY: help install demo up down status test test-browser test-unit lint format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed ## install everything into .venv, as locked; nothing happens if that is done
 	@:
@@ -55,7 +55,12 @@ status: install ## show what runs
 	@$(BIN)/snn local status
 
 test: install ## run all tests: unit, integration (emulator and real Valkey), one DAG in Airflow
-	@$(BIN)/pytest
+	@$(BIN)/pytest tests/unit tests/integration tests/e2e
+
+test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
+	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
+		{ echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; }
+	@$(BIN)/pytest tests/browser
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit

@@ -139,6 +139,8 @@ def sample_images(directory: Path | str) -> list[Path]:
 def describe(file: Path | str) -> str:
     """Return what a data set holds, in a few lines. Raises InvalidDataset."""
     file = Path(file)
+    if not file.is_file():
+        raise InvalidDataset("no such file", source=str(file))
     dataset = load_dataset(file)
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

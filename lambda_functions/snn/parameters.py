@@ -57,7 +57,7 @@ class Parameters(BaseModel):
     learning_rate: float = Field(gt=0, le=1_000)
     batch_size: int | None = Field(default=None, ge=1, description="samples in a mini-batch; absent: all in one")
     threshold: float | None = Field(default=None, gt=0, description="stop when an epoch's cost is at or below this")
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=1, ge=0, lt=2**63)
     strategy: Strategy = Strategy.FULL_BATCH
     granularity: Granularity = Granularity.BATCH
     first_layer: Path = Path.AUTO

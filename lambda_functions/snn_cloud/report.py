@@ -99,12 +99,17 @@ def build_report(
 
 
 def write_report(
-    clients: Clients, bucket: str, run: Run, report: Mapping[str, Any], images: Sequence[Image] = ()
+    clients: Clients,
+    bucket: str,
+    run: Run,
+    report: Mapping[str, Any],
+    images: Sequence[Image] = (),
+    dataset_key: str = "",
 ) -> dict[str, Any]:
     """Put `report.json` and the page `report.html` into the run's folder and return the report that names them.
 
     `images` are the staged photos that `new_images` tells of, in the same order; without them the page shows names
-    only.
+    only. `dataset_key` names the data set it was judged by, when that is not the run's own.
     """
     if run.parameters is None:
         raise CloudError(f"the ledger holds no parameters of run {run.run_id}")
@@ -115,15 +120,18 @@ def write_report(
         "results": places.results(run.run_id),
     }
     finished = _fit({**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}})
-    dataset, sha256 = _dataset(clients, bucket, run.dataset)
+    dataset_key = dataset_key or run.dataset
+    dataset, sha256 = _dataset(clients, bucket, dataset_key)
+    judged_by_it = sum(finished["test_set"]["confusion_matrix"].values()) == dataset.test_y.size
+    wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other photos
     costs = _costs(clients, bucket, run.run_id)
     shown = len(finished["new_images"])
     page = render_page(
         finished,
         run.parameters,
         costs,
-        DataFacts.of(dataset, sha256, f"s3://{bucket}/{run.dataset}"),
-        mislabelled=[dataset.test_pixels[wrong["index"]] for wrong in finished["test_set"]["mislabelled"]],
+        DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}"),
+        mislabelled=[dataset.test_pixels[one["index"]] for one in wrong],
         new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])],
         started_at=run.started_at,
         ended_at=run.ended_at,

@@ -91,6 +91,7 @@ def render_page(
         data=data,
         rates=_rates(test_set, data.classes),
         right=_right(test_set),
+        judged=sum(test_set["confusion_matrix"].values()),
         majority=max(data.test) / sum(data.test),
         majority_class=data.classes[data.test[1] >= data.test[0]],
         chart=cost_chart(costs, _lines(parameters, data)) if costs else None,
@@ -207,16 +208,26 @@ def _template() -> Template:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Return 0.78 as "78 %", with a space that does not break; None, a rate that is not defined, as a dash."""
+    """Return 0.78 as "78 %", with a space that does not break; None, a rate that is not defined, as a dash.
+
+    Nothing but 0 is shown as 0 %, and nothing but 1 as 100 %.
+    """
     if share is None:
         return "–"
+    smallest = 0.1**digits / 100
+    if 0 < share < smallest / 2:
+        return f"< {percent(smallest, digits)}"
+    if 1 - smallest / 2 < share < 1:
+        return f"> {percent(1 - smallest, digits)}"
     text = f"{100 * share:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text}\N{NO-BREAK SPACE}%"
 
 
 def number(count: float) -> str:
-    """Return 12288 as "12,288"."""
-    return f"{count:,.0f}" if float(count).is_integer() else f"{count:,.4g}"
+    """Return 12288 as "12,288", and fractions with four digits that count, never in powers of ten."""
+    if float(count).is_integer():
+        return f"{count:,.0f}"
+    return f"{count:,.{max(0, 3 - math.floor(math.log10(abs(count))))}f}"
 
 
 def significant(value: float | None, digits: int = 4) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 
 from airflow.sdk import Param
 
-WHAT, HOW, WHERE = "What to train on", "How to train", "Where"
+# Fields without a section stand in the one that is open from the start.
+HOW, WHERE = "How to train", "Where"
 
 # Fields that replace single parameters of parameters.json; empty ones leave it as it is.
 OVERRIDES = ("epochs", "learning_rate", "batch_size", "threshold", "seed", "strategy", "granularity")

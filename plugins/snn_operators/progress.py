@@ -108,7 +108,9 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as a person says it: 42 s, 3 min 5 s, 2 h 10 min."""
+    """Return a length of time as a person says it: 0.4 s, 42 s, 3 min 5 s, 2 h 10 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -61,7 +61,7 @@ def up(
 
     Its `aws_default` connection leads to `emulator`; `variables` are added to its environment. If it runs with other
     DAGs, another emulator or other variables it is restarted.
-    Raises LocalError if a component ends, or if they are not all healthy within two minutes.
+    Raises LocalError if a component ends, or if they are not all healthy within three minutes.
     """
     home, dags = home.resolve(), dags.resolve()
     if not dags.is_dir():
@@ -85,7 +85,7 @@ def up(
                 processes.start(home, name, [sys.executable, "-m", "airflow", *arguments], environment)
                 for name, arguments in COMPONENTS.items()
             ]
-            processes.wait_until(home, *servers, healthy=lambda: all(_health(airflow).values()), limit=120)
+            processes.wait_until(home, *servers, healthy=lambda: all(_health(airflow).values()), limit=180)
         except BaseException:
             _stop(home)
             raise

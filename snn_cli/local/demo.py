@@ -140,7 +140,7 @@ def follow(api: AirflowApi, run_id: str, clients: Clients) -> dict[str, dict[str
             if progress and progress != said and time.monotonic() - said_at > 3:
                 console.print(f"    [dim]{progress}[/]")
                 said, said_at = progress, time.monotonic()
-            time.sleep(0.5)
+            time.sleep(1.0)
 
 
 def _progress(api: AirflowApi, run_id: str, clients: Clients) -> str:

@@ -177,6 +177,14 @@ def test_the_report_and_its_page_are_left_in_the_runs_folder(trained: Trained) -
     assert "no picture" not in page
 
 
+def test_photos_of_another_test_set_are_not_shown_as_if_they_were_the_ones(trained: Trained) -> None:
+    test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
+    other = {**test_set, "confusion_matrix": {"tn": 500, "fp": 0, "fn": 3, "tp": 7}}
+    write_report(trained.clients, trained.bucket, trained.run, build_report(trained.run, other, [], {}))
+    page = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.html")["Body"].read()
+    assert page.decode().count("no picture") == len(test_set["mislabelled"]) > 0
+
+
 def test_the_report_can_be_written_without_the_photos(trained: Trained) -> None:
     test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
     answers = predict_images(trained.clients, trained.bucket, "run-1", trained.staged.images)

@@ -212,3 +212,5 @@ def test_a_file_that_is_no_data_set(tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_text("hello")
     with pytest.raises(InvalidDataset, match=r"x\.h5: "):
         describe(tmp_path / "x.h5")
+    with pytest.raises(InvalidDataset, match=r"y\.h5: no such file$"):
+        describe(tmp_path / "y.h5")

@@ -158,8 +158,9 @@ def test_each_function_gets_exactly_its_variables() -> None:
     assert {name: set(variables) for name, variables in functions.items()} == {
         "LaunchLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "TRAINER_FUNCTION", "HAS_CACHE"},
         "TrainerLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "NEURON_FUNCTION", "TRAINER_FUNCTION", "NEURON_CONCURRENCY"}
-        | CACHE_VARIABLES,
-        "NeuronLambda": CACHE_VARIABLES,
+        | CACHE_VARIABLES
+        | {"OPENBLAS_NUM_THREADS"},
+        "NeuronLambda": CACHE_VARIABLES | {"OPENBLAS_NUM_THREADS"},
     }
     assert functions["TrainerLambda"]["TRAINER_FUNCTION"] == {"Fn::Sub": "${Prefix}-TrainerLambda"}
 

@@ -225,6 +225,12 @@ def test_hints_tell_epoch_and_cost() -> None:
 def test_figures_as_people_write_them() -> None:
     shares = (0.78, 27 / 33, 1, 0, None)
     assert [percent(share) for share in shares] == ["78\xa0%", "81.8\xa0%", "100\xa0%", "0\xa0%", "–"]
+    assert [percent(share) for share in (0.9999, 0.99951, 0.0001, 0.0005)] == [
+        "> 99.9\xa0%",
+        "> 99.9\xa0%",
+        "< 0.1\xa0%",
+        "0.1\xa0%",
+    ]
     assert [usd(amount) for amount in (0, 0.00001234, 0.0095, 0.5, 1234.5)] == [
         "$0.00",
         "$0.000012",
@@ -240,7 +246,7 @@ def test_figures_as_people_write_them() -> None:
         "4 min 10 s",
         "2 h 5 min",
     ]
-    assert [number(count) for count in (12288, 0.00138812, 3.0)] == ["12,288", "0.001388", "3"]
+    assert [number(count) for count in (12288, 0.0000138812, 3.0, 12345.6)] == ["12,288", "0.00001388", "3", "12,346"]
     assert utc(1_700_000_000) == "2023-11-14 22:13:20 UTC"
 
 

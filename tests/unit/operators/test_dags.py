@@ -78,7 +78,7 @@ def test_the_form_has_the_contract_s_fields_each_explained(training: DAG) -> Non
     for name in training.params:
         param: Any = training.params.get_param(name)
         assert param.description, name
-        assert {"type", "title", "section"} <= set(param.schema), name
+        assert {"type", "title"} <= set(param.schema), name
 
 
 def test_the_form_offers_what_the_parameters_take(training: DAG) -> None:

@@ -26,7 +26,7 @@ def test_itsacats_file_works_unchanged():
     assert (parameters.strategy, parameters.granularity, parameters.seed) == (
         Strategy.FULL_BATCH,
         Granularity.BATCH,
-        0,
+        1,
     )
 
 
@@ -36,7 +36,7 @@ def test_batch_size_makes_best_batch_the_default_strategy():
 
 def test_overrides_replace_single_fields_and_none_is_no_override():
     parameters = Parameters.load(ITSACAT, epochs=5, seed=None, granularity="neuron")
-    assert (parameters.epochs, parameters.seed, parameters.granularity) == (5, 0, Granularity.NEURON)
+    assert (parameters.epochs, parameters.seed, parameters.granularity) == (5, 1, Granularity.NEURON)
 
 
 def test_text_round_trip_keeps_every_field():
