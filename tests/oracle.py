@@ -46,3 +46,28 @@ def train(Ws, bs, acts, parts, rate, epochs, strategy):
         bs = [b - rate * db for b, db in zip(bs, dbs)]
         costs.append(cost)
     return Ws, bs, costs
+
+
+def train_as(chosen, start, parts):
+    """Train as `chosen` (Parameters) says from `start` (layers of W and b) on `parts` (batches of X and Y)."""
+    return train(
+        [layer.W for layer in start],
+        [layer.b for layer in start],
+        [activation.value for activation in chosen.activation_per_layer],
+        [(batch.X, batch.Y) for batch in parts],
+        chosen.learning_rate,
+        chosen.epochs,
+        chosen.strategy.value,
+    )
+
+
+def small_network(sizes=(5, 4, 1), functions=("relu", "sigmoid", "sigmoid"), **fields):
+    """What stands in parameters.json for a network of these sizes."""
+    return {
+        "epochs": 3,
+        "layers": len(sizes),
+        "neurons": {f"layer{i}": size for i, size in enumerate(sizes, start=1)},
+        "activations": {f"layer{i}": name for i, name in enumerate(functions, start=1)},
+        "learning_rate": 0.1,
+        **fields,
+    }

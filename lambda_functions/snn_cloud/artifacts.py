@@ -119,14 +119,17 @@ def _ensure_bucket(clients: Clients, bucket: str, account: str, region: str, sec
             raise CloudError(f"the bucket {bucket} is not account {account}'s, or this role may not use it") from error
         if error.response["Error"]["Code"] not in ("404", "NoSuchBucket", "NotFound"):
             raise
-    settings: dict[str, Any] = {} if region == "us-east-1" else {
-        "CreateBucketConfiguration": {"LocationConstraint": region}
-    }
+    settings: dict[str, Any] = (
+        {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    )
     clients.s3.create_bucket(Bucket=bucket, **settings)
     clients.s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration={
-            "BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True,
+            "BlockPublicAcls": True,
+            "BlockPublicPolicy": True,
+            "IgnorePublicAcls": True,
+            "RestrictPublicBuckets": True,
         },
     )
     clients.s3.put_bucket_encryption(
@@ -138,10 +141,21 @@ def _ensure_bucket(clients: Clients, bucket: str, account: str, region: str, sec
     if secure_transport:
         partition = clients.s3.meta.partition
         arn = f"arn:{partition}:s3:::{bucket}"
-        clients.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps({
-            "Version": "2012-10-17",
-            "Statement": [{
-                "Sid": "NothingWithoutTls", "Effect": "Deny", "Principal": "*", "Action": "s3:*",
-                "Resource": [arn, f"{arn}/*"], "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-            }],
-        }))
+        clients.s3.put_bucket_policy(
+            Bucket=bucket,
+            Policy=json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Sid": "NothingWithoutTls",
+                            "Effect": "Deny",
+                            "Principal": "*",
+                            "Action": "s3:*",
+                            "Resource": [arn, f"{arn}/*"],
+                            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+                        }
+                    ],
+                }
+            ),
+        )

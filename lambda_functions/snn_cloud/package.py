@@ -23,11 +23,20 @@ from snn_cloud.errors import CloudError
 
 HANDLERS = ("launch.py", "trainer.py", "neuron.py")
 # Modules of the two shared packages that only an operator or a command uses; some need packages the layer has not.
-CLIENT_SIDE = frozenset({
-    "snn/images.py", "snn/metrics.py",
-    "snn_cloud/artifacts.py", "snn_cloud/package.py", "snn_cloud/stack.py", "snn_cloud/stack_options.py",
-    "snn_cloud/staging.py", "snn_cloud/report.py", "snn_cloud/report_chart.py", "snn_cloud/report_page.py",
-})
+CLIENT_SIDE = frozenset(
+    {
+        "snn/images.py",
+        "snn/metrics.py",
+        "snn_cloud/artifacts.py",
+        "snn_cloud/package.py",
+        "snn_cloud/stack.py",
+        "snn_cloud/stack_options.py",
+        "snn_cloud/staging.py",
+        "snn_cloud/report.py",
+        "snn_cloud/report_chart.py",
+        "snn_cloud/report_page.py",
+    }
+)
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.
 LAYER_BUILDER = "2"
 # numpy and h5py no longer publish wheels for less than glibc 2.28. Lambda has 2.34 from python3.12 on (Amazon Linux
@@ -126,13 +135,24 @@ def _install(target: Path, runtime: str, architecture: str) -> None:
 
     with as_file(files("snn_handlers") / "requirements.txt") as requirements:
         command = [
-            uv.find_uv_bin(), "pip", "install", "--quiet", "--no-progress",
-            "--python", sys.executable,
-            "--target", str(target),
-            "--python-platform", PLATFORMS[architecture],
-            "--python-version", runtime.removeprefix("python"),
-            "--only-binary", ":all:",  # a package built here would be built for this machine
-            "--require-hashes", "-r", str(requirements),
+            uv.find_uv_bin(),
+            "pip",
+            "install",
+            "--quiet",
+            "--no-progress",
+            "--python",
+            sys.executable,
+            "--target",
+            str(target),
+            "--python-platform",
+            PLATFORMS[architecture],
+            "--python-version",
+            runtime.removeprefix("python"),
+            "--only-binary",
+            ":all:",  # a package built here would be built for this machine
+            "--require-hashes",
+            "-r",
+            str(requirements),
         ]
         # The environment stays the user's: it says which package index to use and how to reach it.
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command

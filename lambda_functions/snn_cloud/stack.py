@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
 
 __all__ = [
-    "StackOptions", "StackOutputs", "StackStatus",
-    "delete_stack", "deploy_stack", "finish_deploy", "first_failure", "stack_status", "start_deploy",
+    "StackOptions",
+    "StackOutputs",
+    "StackStatus",
+    "delete_stack",
+    "deploy_stack",
+    "finish_deploy",
+    "first_failure",
+    "stack_status",
+    "start_deploy",
 ]
 NESTED = "AWS::CloudFormation::Stack"
 
@@ -57,10 +64,12 @@ class StackOutputs:
         if stack is None or "Bucket" not in outputs:
             status = stack["StackStatus"] if stack else "missing"
             raise StackFailed(f"the stack {stack_name} is not deployed ({status})")
-        return cls.from_dict({
-            "stack_name": stack["StackName"],
-            **{re.sub(r"(?<!^)(?=[A-Z])", "_", key).lower(): value for key, value in outputs.items()},
-        })
+        return cls.from_dict(
+            {
+                "stack_name": stack["StackName"],
+                **{re.sub(r"(?<!^)(?=[A-Z])", "_", key).lower(): value for key, value in outputs.items()},
+            }
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for XCom."""
@@ -96,9 +105,7 @@ def stack_status(clients: Clients, stack: str) -> StackStatus:
     return StackStatus(found["StackStatus"] if found else "MISSING")
 
 
-def deploy_stack(
-    clients: Clients, options: StackOptions, on_progress: Callable[[str], None] = _silent
-) -> StackOutputs:
+def deploy_stack(clients: Clients, options: StackOptions, on_progress: Callable[[str], None] = _silent) -> StackOutputs:
     """Create the stack, or bring it up to date, and wait. Raises StackFailed, CloudError or InvalidInput."""
     operation = start_deploy(clients, options, on_progress)
     if operation:
@@ -115,11 +122,20 @@ def start_deploy(clients: Clients, options: StackOptions, on_progress: Callable[
     # An endpoint without TLS is not AWS; what runs there has no TLS of its own to offer either.
     secure = clients.cloudformation.meta.endpoint_url.startswith("https:")
     if secure and options.runtime == "python3.11" and not options.layer_arn:
-        raise InvalidInput("python3.11 cannot load the dependencies on AWS", field="runtime", source="stack options",
-                           mend="python3.12 or later: its Amazon Linux 2 has glibc 2.26, numpy and h5py need 2.28")
+        raise InvalidInput(
+            "python3.11 cannot load the dependencies on AWS",
+            field="runtime",
+            source="stack options",
+            mend="python3.12 or later: its Amazon Linux 2 has glibc 2.26, numpy and h5py need 2.28",
+        )
     artifacts = upload_artifacts(
-        clients, options.stack_name, runtime=options.runtime, architecture=options.architecture,
-        build_layer=not options.layer_arn, secure_transport=secure, on_progress=on_progress,
+        clients,
+        options.stack_name,
+        runtime=options.runtime,
+        architecture=options.architecture,
+        build_layer=not options.layer_arn,
+        secure_transport=secure,
+        on_progress=on_progress,
     )
     values = {
         **artifacts.parameters,

@@ -45,17 +45,24 @@ class StackOptions:
             "neuron_concurrency": (1 <= self.neuron_concurrency <= 512, "1 to 512"),
             "reserve_neuron_concurrency": (self.reserve_neuron_concurrency >= 0, "0 or more"),
             "email": (not self.email or re.fullmatch(r"[^@\s]+@[^@\s]+", self.email), "an e-mail address, or nothing"),
-            "cache_node_type": (re.fullmatch(r"cache\.[a-z0-9]+\.[a-z0-9]+", self.cache_node_type),
-                                "a node type such as cache.t4g.micro"),
-            "log_retention_days": (self.log_retention_days in LOG_RETENTION_DAYS,
-                                   f"one of {', '.join(map(str, LOG_RETENTION_DAYS))}"),
-            "layer_arn": (not self.layer_arn or re.fullmatch(r"arn:\S+:layer:\S+:\d+", self.layer_arn),
-                          "the ARN of a layer version, or nothing"),
+            "cache_node_type": (
+                re.fullmatch(r"cache\.[a-z0-9]+\.[a-z0-9]+", self.cache_node_type),
+                "a node type such as cache.t4g.micro",
+            ),
+            "log_retention_days": (
+                self.log_retention_days in LOG_RETENTION_DAYS,
+                f"one of {', '.join(map(str, LOG_RETENTION_DAYS))}",
+            ),
+            "layer_arn": (
+                not self.layer_arn or re.fullmatch(r"arn:\S+:layer:\S+:\d+", self.layer_arn),
+                "the ARN of a layer version, or nothing",
+            ),
         }
         for name, (good, mend) in checks.items():
             if not good:
-                raise InvalidInput(f"{getattr(self, name)!r} is not possible", field=name, source="stack options",
-                                   mend=mend)
+                raise InvalidInput(
+                    f"{getattr(self, name)!r} is not possible", field=name, source="stack options", mend=mend
+                )
 
     @classmethod
     def from_environment(cls, **overrides: Any) -> Self:

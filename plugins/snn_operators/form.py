@@ -24,11 +24,11 @@ def training_form() -> dict[str, Param]:
     """
     return {
         "dataset": Param(
-            os.environ.get("SNN_DATASET"), type="string", minLength=1, title="Data set", section=WHAT,
+            os.environ.get("SNN_DATASET"), type="string", minLength=1, title="Data set",
             description="A datasets.h5: a path that the workers can read, or s3://bucket/key.",
         ),
         "images": Param(
-            [], type="array", items={"type": "string", "minLength": 1}, title="Photos to classify", section=WHAT,
+            None, type=["null", "array"], items={"type": "string", "minLength": 1}, title="Photos to classify",
             description="Paths or s3:// addresses of new photos for the trained network, one a line.",
         ),
         "parameters_file": Param(
@@ -37,13 +37,14 @@ def training_form() -> dict[str, Param]:
         ),
         "epochs": _override("integer", "Epochs", "Passes over the data, at most.", minimum=1, maximum=10_000_000),
         "learning_rate": _override("number", "Learning rate", "Length of a step.", exclusiveMinimum=0, maximum=1000),
-        "batch_size": _override("integer", "Batch size", "Photos in a mini-batch. Absent: all in one.", minimum=1),
+        "batch_size": _override("integer", "Batch size", "Photos in a mini-batch.", minimum=1),
         "threshold": _override("number", "Threshold", "Stop at this cost or below.", exclusiveMinimum=0),
         "seed": _override("integer", "Seed", "Decides the first weights and the mini-batches.", minimum=0),
         "strategy": _override(
             "string", "Strategy", "What an epoch does with its mini-batches.",
             enum=[None, "full-batch", "best-batch", "average"],
             values_display={
+                "null": "as the parameters say",
                 "full-batch": "full-batch: one step on all data",
                 "best-batch": "best-batch: each takes its own step, the best wins the epoch",
                 "average": "average: the mini-batches' gradients make one step",
@@ -53,6 +54,7 @@ def training_form() -> dict[str, Param]:
             "string", "Granularity", "What one Lambda invocation computes: changes cost and visibility, not numbers.",
             enum=[None, "batch", "layer", "neuron"],
             values_display={
+                "null": "as the parameters say",
                 "batch": "batch: the trainer computes all",
                 "layer": "layer: an invocation a layer (needs the cache)",
                 "neuron": "neuron: an invocation a neuron (needs the cache)",

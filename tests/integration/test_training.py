@@ -30,16 +30,7 @@ STRATEGIES = {"full-batch": None, "best-batch": 7, "average": 7}
 
 
 def parameters(**fields):
-    return Parameters.load(
-        {
-            "epochs": 3,
-            "layers": 3,
-            "neurons": {"layer1": 5, "layer2": 4, "layer3": 1},
-            "activations": {"layer1": "relu", "layer2": "relu", "layer3": "sigmoid"},
-            "learning_rate": 0.1,
-            **fields,
-        }
-    )
+    return Parameters.load(oracle.small_network(SIZES, ("relu", "relu", "sigmoid"), **fields))
 
 
 @pytest.fixture(scope="module")
@@ -74,15 +65,7 @@ def expected(chosen, data):
     """What an independent training gives: ({"W1": …, "b1": …}, costs)."""
     dataset = load_dataset(io.BytesIO(data))
     start = initial_weights(chosen, dataset.features)
-    Ws, bs, costs = oracle.train(
-        [layer.W for layer in start],
-        [layer.b for layer in start],
-        [activation.value for activation in chosen.activation_per_layer],
-        [(batch.X, batch.Y) for batch in batches(dataset, chosen.batch_size, chosen.seed)],
-        chosen.learning_rate,
-        chosen.epochs,
-        chosen.strategy.value,
-    )
+    Ws, bs, costs = oracle.train_as(chosen, start, batches(dataset, chosen.batch_size, chosen.seed))
     named = {f"W{i}": W for i, W in enumerate(Ws, start=1)} | {f"b{i}": b for i, b in enumerate(bs, start=1)}
     return named, costs
 

@@ -126,8 +126,10 @@ for module in (boto3, h5py, numpy, pydantic, redis):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [
-        "https://s3.eu-central-1.amazonaws.com", "https://dynamodb.eu-central-1.amazonaws.com",
-        "https://lambda.eu-central-1.amazonaws.com", "https://sns.eu-central-1.amazonaws.com",
+        "https://s3.eu-central-1.amazonaws.com",
+        "https://dynamodb.eu-central-1.amazonaws.com",
+        "https://lambda.eu-central-1.amazonaws.com",
+        "https://sns.eu-central-1.amazonaws.com",
         "https://sts.eu-central-1.amazonaws.com",
     ]
 
@@ -170,9 +172,7 @@ def test_a_layer_that_cannot_be_built_is_one_line_and_leaves_nothing(
     assert list((tmp_path / "layers").iterdir()) == []
 
 
-def test_a_layer_too_large_for_lambda_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: Path
-) -> None:
+def test_a_layer_too_large_for_lambda_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: Path) -> None:
     monkeypatch.setattr(package, "MAX_UNZIPPED", 1_000_000)
     with pytest.raises(CloudError, match=r"has [\d,]+ bytes unzipped; Lambda takes 1,000,000"):
         package.layer_zip(RUNTIME, MACHINE, tmp_path)

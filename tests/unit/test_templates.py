@@ -124,7 +124,9 @@ def test_launch_lambda_is_never_in_the_vpc() -> None:
 def test_a_key_of_our_own_is_paid_for_only_when_somebody_gets_mail() -> None:
     assert resources("notifications", Email="") == {"AWS::SNS::Topic"}
     assert resources("notifications", Email="a@b.example") == {
-        "AWS::SNS::Topic", "AWS::KMS::Key", "AWS::SNS::Subscription",
+        "AWS::SNS::Topic",
+        "AWS::KMS::Key",
+        "AWS::SNS::Subscription",
     }
 
 
@@ -215,13 +217,16 @@ def test_the_roles_may_do_this_and_nothing_else() -> None:
             "ReadUploads": (["s3:GetObject", "s3:GetObjectVersion"], [f"{BUCKET}/training_input/*"]),
             "ReadAndWriteRuns": (["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], [f"{BUCKET}/runs/*"]),
             "Promote": (
-                ["s3:PutObject"], [f"{BUCKET}/training_results/results.json", f"{BUCKET}/predict_input/params.h5"],
+                ["s3:PutObject"],
+                [f"{BUCKET}/training_results/results.json", f"{BUCKET}/predict_input/params.h5"],
             ),
             "KeepLedger": (ledger, ["Ledger.Arn"]),
             "InvokeNeuronsAndContinueItself": (
                 ["lambda:InvokeFunction"],
-                ["NeuronLambda.Arn",
-                 "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${Prefix}-TrainerLambda"],
+                [
+                    "NeuronLambda.Arn",
+                    "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${Prefix}-TrainerLambda",
+                ],
             ),
             "Announce": (["sns:Publish"], ["TopicArn"]),
             "GiveUp": (["sqs:SendMessage"], ["DeadLetters.Arn"]),
@@ -244,7 +249,9 @@ def test_the_roles_may_do_this_and_nothing_else() -> None:
         {"Fn::If": ["CacheHasLogin", {"Ref": "MayLogInToCache"}, {"Ref": "AWS::NoValue"}]},
     ]
     assert {name: role["Properties"].get("ManagedPolicyArns") for name, role in roles.items()} == {
-        "LaunchRole": None, "TrainerRole": shared, "NeuronRole": shared,
+        "LaunchRole": None,
+        "TrainerRole": shared,
+        "NeuronRole": shared,
     }
 
 
@@ -253,7 +260,8 @@ def test_cache_log_in_is_for_one_cache_and_one_user() -> None:
     place = "arn:${AWS::Partition}:elasticache:${AWS::Region}:${AWS::AccountId}"
     assert statement["Action"] == "elasticache:Connect"
     assert [resolved(item) for item in statement["Resource"]] == [
-        f"{place}:replicationgroup:${{CacheName}}", f"{place}:user:${{CacheUser}}",
+        f"{place}:replicationgroup:${{CacheName}}",
+        f"{place}:user:${{CacheUser}}",
     ]
 
 
@@ -298,7 +306,8 @@ def test_everything_that_holds_data_is_encrypted_and_closed() -> None:
     assert group["TransitEncryptionEnabled"] == {"Fn::If": ["Secure", True, False]}
     assert cache["User"]["Properties"]["AuthenticationMode"] == {"Type": "iam"}
     assert resources("cache", SecureTransport="true") - resources("cache", SecureTransport="false") == {
-        "AWS::ElastiCache::User", "AWS::ElastiCache::UserGroup",
+        "AWS::ElastiCache::User",
+        "AWS::ElastiCache::UserGroup",
     }
 
 
