@@ -96,6 +96,7 @@ def test_overrides_are_numbers_again_after_templating() -> None:
         "activations": {"layer1": "sigmoid"},
         "neurons": {"layer1": 1},
         "learning_rate": 0.1,
+        "seed": 4,
     }
     task = SnnStageOperator(
         task_id="stage",
@@ -113,7 +114,7 @@ def test_overrides_are_numbers_again_after_templating() -> None:
     )
     parameters = task._parameters()
     assert (parameters.epochs, parameters.learning_rate, parameters.batch_size) == (7, 0.0025, 64)
-    assert (parameters.threshold, parameters.seed, parameters.strategy.value) == (None, 0, "average")
+    assert (parameters.threshold, parameters.seed, parameters.strategy.value) == (None, 4, "average")
     assert parameters.granularity.value == "batch"
 
 
