@@ -22,7 +22,7 @@ PRICES: dict[str, Any] = {
 ENDPOINTS = 2  # Lambda and SNS, in one zone
 
 
-def cost_of(run: Run, has_cache: bool, architecture: str = "arm64") -> dict[str, Any]:
+def cost_of(run: Run, has_cache: bool, architecture: str) -> dict[str, Any]:
     """Return what a run used and its price: `usd`, `invocations`, `gb_seconds`, and the arithmetic in `lines`.
 
     Every line is {"what", "quantity", "unit", "price", "usd"}; `usd` is their sum.

@@ -53,6 +53,7 @@ class StackOutputs:
     neuron_function: str
     topic_arn: str
     has_cache: bool
+    architecture: str
     region: str
     artifact_bucket: str
 

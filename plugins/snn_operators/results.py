@@ -115,7 +115,8 @@ class SnnReportOperator(SnnOperator):
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        report = build_report(run, self.test_set, listed(self.new_images), cost_of(run, outputs.has_cache))
+        cost = cost_of(run, outputs.has_cache, outputs.architecture)
+        report = build_report(run, self.test_set, listed(self.new_images), cost)
         report = write_report(clients, outputs.bucket, run, report, listed(self.images))
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))
         self.log.info("report: %s", self.report_url)

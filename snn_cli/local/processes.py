@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -81,13 +82,18 @@ def tail(path: Path, lines: int = 15) -> str:
 
 
 def free_port(preferred: int = 0) -> int:
-    """Return `preferred` if nothing listens there, otherwise a port the system says is free."""
-    for port in (preferred, 0):
+    """Return `preferred` if nothing listens there, otherwise some other free port.
+
+    Not one that the system chooses: those it also gives to every outgoing connection, and one of them may take the port
+    before the server does.
+    """
+    candidates = random.sample(range(20_000, 32_000), 100)
+    for port in [preferred, *candidates] if preferred else candidates:
         with socket.socket() as probe, contextlib.suppress(OSError):
             # As servers do: a port in TIME_WAIT after a restart counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((LOOPBACK, port))
-            return int(probe.getsockname()[1])
+            return port
     raise LocalError("no port is free on 127.0.0.1")
 
 

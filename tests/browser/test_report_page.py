@@ -100,7 +100,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
         run,
         test_set,
         new_images,
-        cost_of(run, has_cache=True),
+        cost_of(run, has_cache=True, architecture="arm64"),
         {
             "report_html": f"{prefix}/report/report.html",
             "params": f"{prefix}/params.h5",

@@ -152,7 +152,7 @@ def test_a_run_without_a_model_says_which_object_is_missing(trained: Trained) ->
 def test_the_report_and_its_page_are_left_in_the_runs_folder(trained: Trained) -> None:
     test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
     answers = predict_images(trained.clients, trained.bucket, "run-1", trained.staged.images)
-    report = build_report(trained.run, test_set, answers, cost_of(trained.run, has_cache=False))
+    report = build_report(trained.run, test_set, answers, cost_of(trained.run, has_cache=False, architecture="arm64"))
 
     written = write_report(trained.clients, trained.bucket, trained.run, report, trained.staged.to_dict()["images"])
 

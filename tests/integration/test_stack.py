@@ -86,6 +86,7 @@ def test_without_a_cache_there_is_no_network(clients: Clients, emulator: Emulato
         neuron_function=f"{NAME}-NeuronLambda",
         topic_arn=f"arn:aws:sns:us-east-1:000000000000:{NAME}-training",
         has_cache=False,
+        architecture="x86_64",
         region="us-east-1",
         artifact_bucket=f"{NAME}-artifacts-000000000000-us-east-1",
     )

@@ -74,7 +74,7 @@ def test_the_longest_stack_name_leaves_every_name_within_awss_limits() -> None:
 
 
 def test_outputs_survive_xcom() -> None:
-    outputs = StackOutputs("snn", "b", "t", "l", "tr", "n", "arn", True, "eu-west-1", "a")
+    outputs = StackOutputs("snn", "b", "t", "l", "tr", "n", "arn", True, "arm64", "eu-west-1", "a")
     values = outputs.to_dict()
     assert values["has_cache"] is True
     assert StackOutputs.from_dict(values) == outputs

@@ -8,7 +8,7 @@ from snn_cloud.record import Run, Usage
 
 def test_a_batch_run_pays_for_its_two_invocations_and_their_time():
     usage = {"launch": Usage(1, 500, 1024), "trainer": Usage(1, 60_000, 2048), "neuron": Usage()}
-    cost = cost_of(Run("r", started_at=100.0, ended_at=160.0, usage=usage), has_cache=False)
+    cost = cost_of(Run("r", started_at=100.0, ended_at=160.0, usage=usage), has_cache=False, architecture="arm64")
     # 1 GB × 0.5 s + 2 GB × 60 s = 120.5 GB-s at $0.0000133334, and two requests at $0.20 a million
     assert cost["gb_seconds"] == pytest.approx(120.5)
     assert cost["usd"] == pytest.approx(120.5 * 0.0000133334 + 2 * 0.0000002, rel=1e-12)
@@ -33,4 +33,4 @@ def test_a_neuron_run_pays_for_cache_and_endpoints_while_it_trains():
 
 
 def test_a_run_that_never_began_costs_nothing():
-    assert cost_of(Run("r"), has_cache=True)["usd"] == 0
+    assert cost_of(Run("r"), has_cache=True, architecture="arm64")["usd"] == 0

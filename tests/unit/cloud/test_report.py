@@ -74,7 +74,7 @@ def photo(i: int = 0, uri: str = "photos/{}.png") -> dict[str, Any]:
 
 
 def test_the_report_is_the_object_of_the_contract() -> None:
-    cost = cost_of(RUN, has_cache=True)
+    cost = cost_of(RUN, has_cache=True, architecture="arm64")
     report = build_report(RUN, judged(), [photo()], cost, {"params": "s3://b/runs/demo-1/params.h5"})
 
     assert list(report) == [
