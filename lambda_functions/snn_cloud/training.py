@@ -108,10 +108,11 @@ class _Trainer:
         try:
             with Reporter(self._lease, training, self._messages, meter, self._cache) as reporter:
                 for _ in train(training, parameters, parts, gradients_of):
-                    reporter.raise_if_lost()
-                    if reporter.cancel_requested or time.monotonic() > deadline:
+                    now = time.monotonic()
+                    reporter.tick(now)
+                    if reporter.cancel_requested or now > deadline:
                         break
-                    if time.monotonic() > checkpoint_at:
+                    if now > checkpoint_at:
                         reporter.hold(lambda: self._checkpoint(training))
                         checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
         finally:

@@ -113,7 +113,7 @@ def test_a_stack_with_a_cache_points_its_functions_at_it_and_goes_away_whole(
     (cache,) = made["caches"]
     assert variables(clients, outputs.neuron_function) == {
         "CACHE_HOST": emulator.redis_host, "CACHE_PORT": str(emulator.redis_port), "CACHE_TLS": "false",
-        "CACHE_USER": "", "CACHE_NAME": cache,
+        "CACHE_USER": "", "CACHE_NAME": cache, "OPENBLAS_NUM_THREADS": "1",
     }  # fmt: skip
     for body in (b"one", b"two"):
         clients.s3.put_object(Bucket=outputs.bucket, Key="runs/x/results.json", Body=body)

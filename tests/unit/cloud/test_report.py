@@ -105,7 +105,7 @@ def test_the_report_is_the_object_of_the_contract() -> None:
 
 
 def test_ten_thousand_mislabelled_and_a_thousand_new_photos_stay_under_48_kb() -> None:
-    report = build_report(RUN, judged(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, True), {})
+    report = build_report(RUN, judged(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, True, "arm64"), {})
 
     size = len(to_json(report).encode())
     assert 47_000 < size <= LIMIT < 48 * 1024  # no room is wasted either
@@ -132,7 +132,7 @@ def test_a_photo_with_an_endless_name_is_left_out_not_the_limit_broken() -> None
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 900), st.lists(st.text(max_size=300), max_size=80))
 def test_the_limit_holds_for_any_names(wrong: int, names: list[str]) -> None:
-    report = build_report(RUN, judged(wrong), [{**photo(), "uri": name} for name in names], cost_of(RUN, True))
+    report = build_report(RUN, judged(wrong), [{**photo(), "uri": name} for name in names], cost_of(RUN, True, "arm64"))
     assert len(to_json(report).encode()) <= LIMIT
     assert len(report["new_images"]) + report["new_images_left_out"] == len(names)
     assert len(report["test_set"]["mislabelled"]) + report["test_set"]["mislabelled_left_out"] == wrong
@@ -252,7 +252,7 @@ def test_figures_as_people_write_them() -> None:
 
 def page(**changes: Any) -> str:
     test_set, new_images = changes.pop("test_set", judged()), changes.pop("new_images", [photo()])
-    report = build_report(RUN, test_set, new_images, cost_of(RUN, True), {"params": "s3://b/p"})
+    report = build_report(RUN, test_set, new_images, cost_of(RUN, True, "arm64"), {"params": "s3://b/p"})
     costs, data = changes.pop("costs", [0.7, 0.4, 0.009876]), changes.pop("data", FACTS)
     return render_page(report, PARAMETERS, costs, data, **changes)
 
