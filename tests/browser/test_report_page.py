@@ -303,7 +303,7 @@ def test_the_photos(page: Page, example: Example) -> None:
 
 def test_how_it_was_trained_what_it_cost_and_where_it_is(page: Page, example: Example) -> None:
     training = text(page, "#training")
-    for fact in ("Learning rate 0.01", "full-batch: every epoch", "batch: the trainer computes", "Seed 0"):
+    for fact in ("Learning rate 0.01", "full-batch: every epoch", "batch: the trainer computes", "Seed 1"):
         assert fact in training
     assert re.search(r"inputs → 20 relu → 5 relu → 1 sigmoid", training)
     assert text(page, "#invocations-neuron") == "1,234"
