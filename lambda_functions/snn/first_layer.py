@@ -15,6 +15,7 @@ too), not for element-wise ones such as Adam. With 209 photos of 12,288 numbers 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -57,22 +58,38 @@ class Direct:
         return weights
 
 
+class Gram:
+    """The Gram matrix XᵀX of a training set, column by column as the batches need it; the same for every training."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self.samples = sum(batch.size for batch in batches)
+        ends = np.cumsum([batch.size for batch in batches])
+        self.columns = [slice(end - batch.size, end) for end, batch in zip(ends, batches, strict=True)]
+        self._batches, self._products = batches, dict[int, Array]()
+
+    @cached_property
+    def X(self) -> Array:
+        """Return all photos (features, m), in the order of the batches."""
+        return self._batches[0].X if len(self._batches) == 1 else np.hstack([batch.X for batch in self._batches])
+
+    def of(self, batch: Batch) -> Array:
+        """Return XᵀX in the columns of a batch, (m, samples)."""
+        if batch.index not in self._products:
+            self._products[batch.index] = self.X.T @ self.X[:, self.columns[batch.index]]
+        return self._products[batch.index]
+
+
 class Span:
     """C times the Gram matrix; in training, the first layer's `W` holds C (neurons, m of all batches)."""
 
-    def __init__(self, origin: Array, batches: Sequence[Batch], activation: Activation) -> None:
-        self._origin, self._activation = origin, activation
-        self._X = np.hstack([batch.X for batch in batches])
-        ends = np.cumsum([batch.size for batch in batches])
-        self._columns = [slice(end - batch.size, end) for end, batch in zip(ends, batches, strict=True)]
-        gram, start = self._X.T @ self._X, origin @ self._X
-        self._gram = [np.ascontiguousarray(gram[:, columns]) for columns in self._columns]
-        self._start = [np.ascontiguousarray(start[:, columns]) for columns in self._columns]
+    def __init__(self, origin: Array, gram: Gram, activation: Activation) -> None:
+        self._origin, self._gram, self._activation = origin, gram, activation
+        self._starts: dict[int, Array] = {}
 
     def forward(self, layer: Layer, batch: Batch) -> Array:
         """Return the activations (neurons, samples) for a batch."""
-        Z = layer.W @ self._gram[batch.index]
-        Z += self._start[batch.index]
+        Z = layer.W @ self._gram.of(batch)
+        Z += self._start(batch)
         Z += layer.b
         return activate(Z, self._activation)
 
@@ -80,15 +97,20 @@ class Span:
         """Return the step in C and the slope in b1; zero in the columns of other batches."""
         slope = dZ / batch.size
         db = slope.sum(axis=1, keepdims=True)
-        if len(self._columns) == 1:
+        if len(self._gram.columns) == 1:
             return Layer(slope, db)
-        dC = np.zeros((len(dZ), self._X.shape[1]))
-        dC[:, self._columns[batch.index]] = slope
+        dC = np.zeros((len(dZ), self._gram.samples))
+        dC[:, self._gram.columns[batch.index]] = slope
         return Layer(dC, db)
 
     def network(self, weights: Weights) -> Weights:
         """Return the weights with W1 = W1₀ + C·Xᵀ in the first layer."""
-        return [Layer(self._origin + weights[0].W @ self._X.T, weights[0].b), *weights[1:]]
+        return [Layer(self._origin + weights[0].W @ self._gram.X.T, weights[0].b), *weights[1:]]
+
+    def _start(self, batch: Batch) -> Array:
+        if batch.index not in self._starts:
+            self._starts[batch.index] = self._origin @ batch.X
+        return self._starts[batch.index]
 
 
 def choose_path(parameters: Parameters, features: int, samples: int) -> tuple[Path, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -49,15 +49,19 @@ def activations(weights: Weights, X: Array, functions: Sequence[Activation]) -> 
 
 def cost_and_gradients(
     weights: Weights, batch: Batch, functions: Sequence[Activation], first: FirstLayer
-) -> tuple[float, Weights]:
-    """Return the batch's cost and the cost's slope in every weight: forward through the layers, then back."""
+) -> tuple[float, Callable[[], Weights]]:
+    """Return the batch's cost, forward through the layers, and a function that goes back for the gradients."""
     A = [first.forward(weights[0], batch)]
     for (W, b), function in zip(weights[1:], functions[1:], strict=True):
         A.append(forward(W, b, A[-1], function))
-    dZ = output_error(A[-1], batch.Y)
-    slopes = []
-    for above in range(len(weights) - 1, 0, -1):
-        slopes.append(Layer(*gradients(dZ, A[above - 1])))
-        dZ = hidden_error(weights[above].W, dZ, A[above - 1], functions[above - 1])
-    slopes.append(first.gradients(dZ, batch))
-    return cross_entropy(A[-1], batch.Y), slopes[::-1]
+
+    def back() -> Weights:
+        dZ = output_error(A[-1], batch.Y)
+        slopes = []
+        for above in range(len(weights) - 1, 0, -1):
+            slopes.append(Layer(*gradients(dZ, A[above - 1])))
+            dZ = hidden_error(weights[above].W, dZ, A[above - 1], functions[above - 1])
+        slopes.append(first.gradients(dZ, batch))
+        return slopes[::-1]
+
+    return cross_entropy(A[-1], batch.Y), back

@@ -61,6 +61,8 @@ class Parameters(BaseModel):
     strategy: Strategy = Strategy.FULL_BATCH
     granularity: Granularity = Granularity.BATCH
     first_layer: Path = Path.AUTO
+    neurons_per_invocation: int = Field(default=1, ge=1, description="for neuron granularity")
+    workers: int = Field(default=1, ge=1, le=100, description="trainers that share out the mini-batches")
 
     @model_validator(mode="before")
     @classmethod
@@ -93,6 +95,18 @@ class Parameters(BaseModel):
         if self.strategy is not Strategy.FULL_BATCH and self.batch_size is None:
             raise _Mismatch(
                 "batch_size", f"{self.strategy.value} works on mini-batches, yet none is given", "add batch_size"
+            )
+        if self.neurons_per_invocation > 1 and self.granularity is not Granularity.NEURON:
+            raise _Mismatch(
+                "neurons_per_invocation",
+                f"says nothing to {self.granularity.value} granularity",
+                "leave it out, or choose granularity neuron",
+            )
+        if self.workers > 1 and (self.granularity is not Granularity.BATCH or self.strategy is Strategy.FULL_BATCH):
+            raise _Mismatch(
+                "workers",
+                "share out mini-batches, which need batch granularity and batch_size",
+                "leave it out, or choose granularity batch with best-batch or average",
             )
         if self.first_layer is Path.SPAN and self.granularity is not Granularity.BATCH:
             raise _Mismatch(
@@ -128,6 +142,13 @@ class Parameters(BaseModel):
     def to_json(self) -> str:
         """Return the parameters as `parameters.json` text, defaults written out."""
         return self.model_dump_json(exclude_none=True, indent=2)
+
+    @property
+    def needs_cache(self) -> str:
+        """Return the name of the parameter that makes the run need a cache, or nothing."""
+        if self.granularity is not Granularity.BATCH:
+            return "granularity"
+        return "workers" if self.workers > 1 else ""
 
     @property
     def neurons_per_layer(self) -> tuple[int, ...]:

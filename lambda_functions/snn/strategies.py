@@ -11,9 +11,12 @@ from snn.layers import Array
 from snn.network import Layer, Weights
 from snn.parameters import Strategy
 
-# Gives, for the same weights, every batch's cost and gradients. Here or in a thousand Lambda invocations: the
-# strategies cannot tell.
-GradientsOf = Callable[[Weights, Sequence[Batch]], Sequence[tuple[float, Weights]]]
+# A batch's cost, and a function that gives its gradients: a strategy may not want the gradients of every batch.
+Result = tuple[float, Callable[[], Weights]]
+
+# Gives the results of every batch for the same weights. Here, in a thousand Lambda invocations or shared with other
+# trainers: the strategies cannot tell.
+GradientsOf = Callable[[Weights, Sequence[Batch]], Sequence[Result]]
 
 
 def epoch(
@@ -25,11 +28,12 @@ def epoch(
     if strategy is Strategy.BEST_BATCH:
         # itsacat's: each batch would take its own step from the same weights; the one with the lowest cost does.
         best = int(np.argmin(costs))
-        return costs[best], step(weights, results[best][1], learning_rate)
+        return costs[best], step(weights, results[best][1](), learning_rate)
     # full-batch is average over one batch. Summed in the order of the batches, whoever computed them.
     shares = np.array([batch.size for batch in batches], dtype=np.float64)
     shares /= shares.sum()
-    return float(np.dot(shares, costs)), step(weights, mean([slopes for _, slopes in results], shares), learning_rate)
+    slopes = mean([gradients() for _, gradients in results], shares)
+    return float(np.dot(shares, costs)), step(weights, slopes, learning_rate)
 
 
 def step(weights: Weights, slopes: Weights, learning_rate: float) -> Weights:

@@ -11,7 +11,7 @@ import numpy as np
 
 from snn.dataset import Batch
 from snn.errors import SnnError
-from snn.first_layer import Direct, FirstLayer, Span, choose_path
+from snn.first_layer import Direct, FirstLayer, Gram, Span, choose_path
 from snn.layers import Array
 from snn.network import Layer, Weights, cost_and_gradients
 from snn.parameters import Parameters, Path
@@ -76,15 +76,14 @@ def on_this_machine(parameters: Parameters, first: FirstLayer) -> GradientsOf:
     return lambda weights, batches: [cost_and_gradients(weights, batch, functions, first) for batch in batches]
 
 
-def first_layer(training: Training, parameters: Parameters, batches: Sequence[Batch]) -> tuple[FirstLayer, str]:
+def first_layer(training: Training, parameters: Parameters, gram: Gram, features: int) -> tuple[FirstLayer, str]:
     """Return the cheaper way to compute the first layer, and a line that says why; `training` is made to fit it."""
-    samples = sum(batch.size for batch in batches)
-    path, why = choose_path(parameters, batches[0].pixels.shape[0], samples)
+    path, why = choose_path(parameters, features, gram.samples)
     activation = parameters.activation_per_layer[0]
     if path is Path.DIRECT:
         return Direct(activation), why
     if training.origin is None:
         W, b = training.weights[0]
         training.origin = W
-        training.weights = [Layer(np.zeros((len(W), samples)), b), *training.weights[1:]]
-    return Span(training.origin, batches, activation), why
+        training.weights = [Layer(np.zeros((len(W), gram.samples)), b), *training.weights[1:]]
+    return Span(training.origin, gram, activation), why

@@ -67,12 +67,12 @@ class Cache:
             )
         )
 
-    def put(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Ref]:
-        """Store arrays (rows, columns) under their keys; return the references."""
+    def put(self, arrays: Mapping[str, NDArray[Any]], seconds: int = KEEP_SECONDS) -> dict[str, Ref]:
+        """Store arrays (rows, columns) under their keys, for so many seconds at most; return the references."""
         refs = {}
         with self._redis.pipeline(transaction=False) as pipe:
             for key, array in arrays.items():
-                pipe.set(key, np.ascontiguousarray(array).tobytes(), ex=KEEP_SECONDS)
+                pipe.set(key, np.ascontiguousarray(array).tobytes(), ex=seconds)
                 refs[key] = Ref(key, array.shape[0], array.shape[1], array.dtype.str)
             pipe.execute()
         return refs
@@ -88,6 +88,36 @@ class Cache:
                     pipe.getrange(ref.key, ref.first * width, ref.last * width - 1)
             values = pipe.execute()
         return [_array(ref, value) for ref, value in zip(refs, values, strict=True)]
+
+    def find(self, refs: Sequence[Ref]) -> list[NDArray[Any] | None]:
+        """Return the arrays that are there, and None for those that are not."""
+        values: Any = self._redis.mget([ref.key for ref in refs])
+        return [None if value is None else _array(ref, value) for ref, value in zip(refs, values, strict=True)]
+
+    def exists(self, key: str) -> bool:
+        """Return whether something lies under a key."""
+        return bool(self._redis.exists(key))
+
+    def sign(self, key: str, seconds: int) -> None:
+        """Leave a sign that vanishes after so many seconds."""
+        self._redis.set(key, 1, ex=seconds)
+
+    def claim(self, key: str) -> bool:
+        """Return whether the caller is the first to claim a key."""
+        return bool(self._redis.set(key, 1, nx=True, ex=KEEP_SECONDS))
+
+    def poke(self, inboxes: Sequence[str]) -> None:
+        """Wake who waits for a poke. It is a hint and no more: one lost or one too many does no harm."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for inbox in inboxes:
+                pipe.rpush(inbox, 1)
+                pipe.ltrim(inbox, -100, -1)
+                pipe.expire(inbox, KEEP_SECONDS)
+            pipe.execute()
+
+    def wait_for_poke(self, inbox: str, seconds: int) -> bool:
+        """Return whether a poke came within so many seconds."""
+        return self._redis.blpop([inbox], timeout=seconds) is not None
 
     def forget(self, keys: Sequence[str]) -> None:
         """Free the memory of arrays that are no longer needed."""

@@ -39,3 +39,7 @@ class CacheLost(CloudError):
 
 class NeuronFailed(CloudError):
     """A NeuronLambda invocation raised; the message is its error."""
+
+
+class PeerLost(CloudError):
+    """Another trainer of the same run is gone; the run can go on from its last checkpoint."""

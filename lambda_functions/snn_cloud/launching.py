@@ -15,7 +15,7 @@ from snn.dataset import load_dataset
 from snn.errors import InvalidInput, InvalidParameters, SnnError
 from snn.model import dump_checkpoint
 from snn.network import initial_weights
-from snn.parameters import Granularity, Parameters
+from snn.parameters import Parameters
 from snn.training import Training
 from snn_cloud import places
 from snn_cloud.clients import Clients
@@ -50,11 +50,11 @@ def launch(request: Mapping[str, Any], settings: Settings, clients: Clients) -> 
     if not isinstance(given, dict):
         raise InvalidParameters("is missing", field="parameters", source="LaunchLambda", mend="send an object")
     parameters = Parameters.load(given)
-    if parameters.granularity is not Granularity.BATCH and not settings.has_cache:
+    if (field := parameters.needs_cache) and not settings.has_cache:
         raise InvalidParameters(
-            f"{parameters.granularity} needs a cache, which this stack has not",
-            field="granularity",
-            mend="deploy the stack with a cache, or use batch",
+            f"{getattr(parameters, field)} needs a cache, which this stack has not",
+            field=field,
+            mend="deploy the stack with a cache, or use granularity batch with one worker",
         )
     ledger = Ledger(clients.dynamodb, settings.table)
     run = ledger.find(run_id)
@@ -87,13 +87,15 @@ def _record(run: Run, parameters: Parameters, settings: Settings, clients: Clien
     first = dump_checkpoint(Training(initial_weights(parameters, dataset.features)))
     # The first weights are a checkpoint like any other: a trainer always continues, also at epoch 0.
     stored = clients.s3.put_object(Bucket=settings.bucket, Key=places.checkpoint(run.run_id), Body=first)
-    ledger.create(Run(**{**vars(run), "checkpoint_version": stored.get("VersionId", "")}))
+    size = {"features": dataset.features, "samples": len(dataset.train_pixels)}
+    ledger.create(Run(**{**vars(run), **size, "checkpoint_version": stored.get("VersionId", "")}))
     return ledger.get(run.run_id)
 
 
-def start_trainer(clients: Clients, function: str, run_id: str) -> None:
+def start_trainer(clients: Clients, function: str, run_id: str, **more: Any) -> None:
     """Invoke TrainerLambda asynchronously: the ledger, not the call, tells what becomes of it."""
-    clients.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=json.dumps({"run_id": run_id}))
+    event = json.dumps({"run_id": run_id, **more})
+    clients.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=event)
 
 
 def read_object(clients: Clients, bucket: str, key: str, version: str = "") -> bytes:

@@ -20,6 +20,7 @@ from snn.dataset import Batch
 from snn.layers import Array, cross_entropy
 from snn.network import Layer, Weights
 from snn.parameters import Granularity, Parameters
+from snn.strategies import Result
 from snn_cloud.cache import Cache, Ref
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CacheLost, NeuronFailed
@@ -49,7 +50,8 @@ class NeuronPool:
         self._run_id, self._prefix = run_id, prefix
         self._functions = parameters.activation_per_layer
         self._sizes = parameters.neurons_per_layer
-        self._at_once = 1 if parameters.granularity is Granularity.NEURON else max(self._sizes)
+        neuron = parameters.granularity is Granularity.NEURON
+        self._at_once = parameters.neurons_per_invocation if neuron else max(self._sizes)
         self._epochs = itertools.count()
         self._photos: dict[int, tuple[Ref, Ref]] = {}
         self._invokers = ThreadPoolExecutor(concurrency, thread_name_prefix="invoke")
@@ -68,7 +70,7 @@ class NeuronPool:
             self._invocations = self._milliseconds = 0
         return usage
 
-    def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> list[tuple[float, Weights]]:
+    def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> list[Result]:
         """Return every batch's cost and gradients. An epoch whose arrays the cache lost is done again, from the start.
 
         Raises NeuronFailed when a neuron raises, CacheLost when the cache loses arrays again and again.
@@ -82,7 +84,7 @@ class NeuronPool:
                     raise
         raise AssertionError("unreachable")
 
-    def _epoch(self, weights: Weights, batches: Sequence[Batch]) -> list[tuple[float, Weights]]:
+    def _epoch(self, weights: Weights, batches: Sequence[Batch]) -> list[Result]:
         # A number of its own for every attempt: a straggler of an earlier one writes where nobody reads.
         step = f"{self._prefix}:{next(self._epochs)}"
         arrays: dict[str, Array] = {}
@@ -105,7 +107,7 @@ class NeuronPool:
                 refs = self._cache.put(dict(zip(keys, (batch.pixels, batch.Y), strict=True)))
                 self._photos[batch.index] = refs[keys[0]], refs[keys[1]]
 
-    def _batch(self, step: str, refs: Mapping[str, Ref], batch: Batch) -> tuple[float, Weights]:
+    def _batch(self, step: str, refs: Mapping[str, Ref], batch: Batch) -> Result:
         """Walk one batch forward and back, layer by layer."""
         X, Y = self._photos[batch.index]
         A, last = [X], len(self._sizes)
@@ -131,7 +133,8 @@ class NeuronPool:
                     above = {"W_next": refs[f"{step}:W{layer}T"], "dZ_next": dZ_next}
         finally:
             self._cache.forget(mine)
-        return cost, slopes[::-1]
+        slopes.reverse()
+        return cost, lambda: slopes
 
     def _share(self, key: str, array: Array, mine: list[str]) -> Ref:
         mine.append(key)

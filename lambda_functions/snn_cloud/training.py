@@ -14,22 +14,22 @@ from typing import Any
 import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
-from snn.dataset import Dataset, batches, load_dataset
 from snn.errors import SnnError
-from snn.first_layer import Direct, FirstLayer
-from snn.model import dump_checkpoint, load_checkpoint, save_model
-from snn.network import Weights
-from snn.parameters import Granularity, Parameters
-from snn.training import StoppedBy, Training, first_layer, on_this_machine, train
+from snn.model import dump_checkpoint, save_model
+from snn.parameters import Granularity
+from snn.training import StoppedBy, Training, on_this_machine, train
 from snn_cloud import places
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
-from snn_cloud.errors import CacheLost, LeaseLost
-from snn_cloud.launching import read_object, start_trainer
+from snn_cloud.errors import CacheLost, LeaseLost, PeerLost
+from snn_cloud.following import lead
+from snn_cloud.job import Job, load_job
+from snn_cloud.launching import start_trainer
 from snn_cloud.ledger import Lease, Ledger
 from snn_cloud.messages import Messages
 from snn_cloud.neuron_pool import NeuronPool
-from snn_cloud.record import Run, State
+from snn_cloud.peers import Peers
+from snn_cloud.record import LAST_WRITE, Run, State, Usage
 from snn_cloud.reporter import Meter, Reporter
 from snn_cloud.settings import Settings
 
@@ -38,7 +38,7 @@ MARGIN_SECONDS = 20.0  # kept of a Lambda's time to store the state and continue
 MAX_CONTINUATIONS = 500  # of ≈ 13 minutes: four days, then something is wrong
 MAX_ATTEMPTS = 3  # without reaching another checkpoint
 
-TRANSIENT = (BotoCoreError, ClientError, redis.RedisError, CacheLost)
+TRANSIENT = (BotoCoreError, ClientError, redis.RedisError, CacheLost, PeerLost)
 
 
 def advance(
@@ -57,8 +57,9 @@ def advance(
     run = lease.run
     messages = Messages(clients.sns, settings.topic_arn, epoch=run.epoch)
     limit = min(remaining_seconds() - MARGIN_SECONDS, run.trainer_seconds or float("inf"))
+    meter = Meter(started, settings.memory_mb, clients.requests)
     try:
-        return _Trainer(lease, messages, settings, clients).work(started, started + limit)
+        return _Trainer(lease, messages, meter, settings, clients).work(started + limit)
     except LeaseLost as lost:
         print(f"{run_id}: {lost}; leaving")
         return ledger.get(run_id)
@@ -66,10 +67,10 @@ def advance(
         print(f"{run_id}: {traceback.format_exc()}")
         if isinstance(error, TRANSIENT) and lease.run.attempts < MAX_ATTEMPTS:
             with suppress(LeaseLost):
-                lease.release()
+                lease.release(usage=meter.take(LAST_WRITE))
             raise
         reason = str(error) if isinstance(error, SnnError) else f"{type(error).__name__}: {error}"
-        failed = lease.finish(State.FAILED, reason=reason)
+        failed = lease.finish(State.FAILED, reason=reason, usage=meter.take(_ending(messages)))
         messages.last(f"Training failed: {reason}")
         return failed
 
@@ -77,37 +78,21 @@ def advance(
 class _Trainer:
     """One invocation's work on a run it holds the lease of."""
 
-    def __init__(self, lease: Lease, messages: Messages, settings: Settings, clients: Clients) -> None:
+    def __init__(self, lease: Lease, messages: Messages, meter: Meter, settings: Settings, clients: Clients) -> None:
         self._lease, self._messages, self._settings, self._clients = lease, messages, settings, clients
-        run = lease.run
-        if run.parameters is None:
-            raise SnnError(f"run {run.run_id} has no parameters")
-        self._parameters: Parameters = run.parameters
+        self._meter = meter
         self._cache = Cache.from_environment()
 
-    def work(self, started: float, deadline: float) -> Run:
-        run, parameters = self._lease.run, self._parameters
-        bucket = self._settings.bucket
-        state = read_object(self._clients, bucket, places.checkpoint(run.run_id), run.checkpoint_version)
-        training = load_checkpoint(state)
-        data = read_object(self._clients, bucket, run.dataset, run.dataset_version)
-        dataset = load_dataset(io.BytesIO(data), source=run.dataset)
-        print(
-            f"{run.run_id}: epoch {training.epoch} of {parameters.epochs}, {parameters.strategy}, "
-            f"{parameters.granularity} granularity, fence {run.fence}"
-        )
-        pool = self._neuron_pool()
-        meter = Meter(started, self._settings.memory_mb, pool)
-        parts = batches(dataset, parameters.batch_size, parameters.seed)
-        first: FirstLayer = Direct(parameters.activation_per_layer[0])
-        if pool is None:
-            first, why = first_layer(training, parameters, parts)
-            print(f"{run.run_id}: {why}")
-        gradients_of = pool.gradients_of if pool else on_this_machine(parameters, first)
+    def work(self, deadline: float) -> Run:
+        job = load_job(self._lease.run, self._settings.bucket, self._clients)
+        training, parameters = job.training, job.parameters
+        helpers = self._helpers(job)
+        self._meter.pool = helpers if isinstance(helpers, NeuronPool) else None
+        gradients_of = helpers.gradients_of if helpers else on_this_machine(parameters, job.first)
         checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
         try:
-            with Reporter(self._lease, training, self._messages, meter, self._cache) as reporter:
-                for _ in train(training, parameters, parts, gradients_of):
+            with Reporter(self._lease, training, self._messages, self._meter, self._cache) as reporter:
+                for _ in train(training, parameters, job.batches, gradients_of):
                     now = time.monotonic()
                     reporter.tick(now)
                     if reporter.cancel_requested or now > deadline:
@@ -116,47 +101,44 @@ class _Trainer:
                         reporter.hold(lambda: self._checkpoint(training))
                         checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
         finally:
-            if pool:
-                pool.close()
-        self._lease.flush(training.costs, meter.take())
+            if helpers:
+                helpers.close()
+        self._lease.flush(training.costs, self._meter.take())
         stopped_by = training.stopped_by(parameters)
         if stopped_by is not None:
-            return self._complete(training, first.network(training.weights), dataset, stopped_by)
+            return self._complete(job, stopped_by)
         self._checkpoint(training)
         return self._cancel() if reporter.cancel_requested else self._continue()
 
-    def _neuron_pool(self) -> NeuronPool | None:
-        if self._parameters.granularity is Granularity.BATCH:
+    def _helpers(self, job: Job) -> NeuronPool | Peers | None:
+        """Return what computes batches beside this invocation: neurons, other trainers, or nothing."""
+        run, parameters = self._lease.run, job.parameters
+        if not parameters.needs_cache:
             return None
         if self._cache is None:
-            raise SnnError(f"{self._parameters.granularity} granularity needs a cache, which this stack has not")
-        run = self._lease.run
-        return NeuronPool(
-            self._clients,
-            self._settings.neuron_function,
-            self._cache,
-            self._parameters,
-            run.run_id,
-            f"snn:{run.run_id}:{run.fence}",
-            self._settings.neuron_concurrency,
-        )
+            raise SnnError(f"{parameters.needs_cache} needs a cache, which this stack has not")
+        prefix = f"snn:{run.run_id}:{run.fence}"
+        if parameters.granularity is not Granularity.BATCH:
+            function, concurrency = self._settings.neuron_function, self._settings.neuron_concurrency
+            return NeuronPool(self._clients, function, self._cache, parameters, run.run_id, prefix, concurrency)
+        return lead(job, run, prefix, self._cache, self._settings, self._clients)
 
     def _checkpoint(self, training: Training) -> None:
         """Store the state, then make it count: the ledger names the version, and only the lease's holder may."""
         stored = self._put(places.checkpoint(self._lease.run.run_id), dump_checkpoint(training))
         self._lease.checkpointed(stored)
 
-    def _complete(self, training: Training, weights: Weights, dataset: Dataset, stopped_by: StoppedBy) -> Run:
-        run, parameters = self._lease.run, self._parameters
+    def _complete(self, job: Job, stopped_by: StoppedBy) -> Run:
+        run, parameters, training = self._lease.run, job.parameters, job.training
         model = io.BytesIO()
         save_model(
             model,
-            weights,
+            job.first.network(training.weights),
             parameters.activation_per_layer,
             {
                 "run_id": run.run_id,
-                "image_shape": dataset.image_shape,
-                "classes": dataset.classes,
+                "image_shape": job.dataset.image_shape,
+                "classes": job.dataset.classes,
                 "epochs_run": training.epoch,
                 "final_cost": training.costs[-1],
                 "dataset": run.dataset,
@@ -181,18 +163,23 @@ class _Trainer:
     def _continue(self) -> Run:
         if self._lease.run.continuations >= MAX_CONTINUATIONS:
             raise SnnError(f"not finished after {MAX_CONTINUATIONS} continuations (fewer epochs, or a larger function)")
-        run = self._lease.release(continuations=1)
+        run = self._lease.release(continuations=1, usage=self._meter.take(LAST_WRITE))
         start_trainer(self._clients, self._settings.trainer_function, run.run_id)
         return run
 
     def _finish(self, state: State, stopped_by: StoppedBy) -> Run:
-        run = self._lease.finish(state, stopped_by)
+        run = self._lease.finish(state, stopped_by, usage=self._meter.take(_ending(self._messages)))
         if self._cache:
             self._cache.put_progress(run)
         return run
 
     def _put(self, key: str, body: bytes) -> str:
         return self._clients.s3.put_object(Bucket=self._settings.bucket, Key=key, Body=body).get("VersionId", "")
+
+
+def _ending(messages: Messages) -> Usage:
+    """Return what follows a run's last count: the write that carries it, the wait for the last message, the message."""
+    return LAST_WRITE + Usage(milliseconds=round(messages.wait * 1000), publishes=1)
 
 
 def _results(started_at: float, costs: list[float]) -> bytes:

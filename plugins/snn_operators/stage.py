@@ -61,15 +61,14 @@ class SnnStageOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
-        from snn.parameters import Granularity
         from snn_cloud.places import new_run_id
         from snn_cloud.staging import stage
 
         outputs, parameters = self.outputs, self._parameters()
-        if parameters.granularity is not Granularity.BATCH and not outputs.has_cache:
+        if (field := parameters.needs_cache) and not outputs.has_cache:
             raise InvalidParameters(
-                f"{parameters.granularity.value} needs a cache, which the stack {outputs.stack_name} has not",
-                field="granularity", mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch",
+                f"{getattr(parameters, field)} needs a cache, which the stack {outputs.stack_name} has not",
+                field=field, mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch with one worker",
             )  # fmt: skip
         run_id = new_run_id(self.run_id)
         staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images))

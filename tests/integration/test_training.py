@@ -133,6 +133,46 @@ def test_continuing_in_fresh_invocations_gives_the_same_bits(clients, stack, tra
     assert all(np.array_equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.parametrize("strategy", ["best-batch", "average"])
+@pytest.mark.parametrize("path", ["direct", "span"])
+def test_the_number_of_trainers_changes_no_bit(clients, stack, train, strategy, path):
+    # Nine batches over one, two and four trainers, the last ones also in a chain of continuations.
+    fields = {"epochs": 12, "batch_size": 3, "strategy": strategy, "first_layer": path}
+    alone = train(parameters(**fields), name="1")
+    stored = stored_weights(clients, stack, places.params(alone.run_id))
+    ledger = Ledger(clients.dynamodb, stack.table)
+    for workers, seconds in ((2, 0.0), (4, 0.0), (2, 0.001)):
+        run = train(parameters(**fields, workers=workers), name=f"{workers} {seconds}", trainer_seconds=seconds)
+        together = stored_weights(clients, stack, places.params(run.run_id))
+        assert all(np.array_equal(stored[name], together[name]) for name in stored)
+        assert ledger.progress(run.run_id)[1] == ledger.progress(alone.run_id)[1]
+        limit = time.monotonic() + 10
+        invocations = workers * (1 + run.continuations)
+        while ledger.get(run.run_id).usage["trainer"].invocations < invocations and time.monotonic() < limit:
+            time.sleep(0.1)  # a follower reports what it used after the run has ended
+        assert ledger.get(run.run_id).usage["trainer"].invocations == invocations
+
+
+def test_a_follower_invoked_twice_or_late_changes_nothing(clients, stack, train):
+    run = train(parameters(epochs=3, batch_size=7, workers=2))
+    before = Ledger(clients.dynamodb, stack.table).get(run.run_id)
+    for fence in (run.fence, run.fence - 1):
+        follower = {"fence": fence, "rank": 1, "workers": 2, "checkpoint_version": run.checkpoint_version}
+        event = json.dumps({"run_id": run.run_id, "follower": follower})
+        answer = clients.lambda_.invoke(FunctionName=stack.trainer_function, Payload=event)
+        assert json.loads(answer["Payload"].read())["state"] == "COMPLETED"
+    after = Ledger(clients.dynamodb, stack.table).get(run.run_id)
+    assert (after.epoch, after.beat, after.fence) == (before.epoch, before.beat, before.fence)
+
+
+def test_neurons_may_be_grouped(clients, stack, train, data):
+    chosen = parameters(granularity="neuron", neurons_per_invocation=2, batch_size=7)
+    run = train(chosen)
+    assert run.usage["neuron"].invocations == 2 * (3 + 2 + 1) * 4 * 3
+    for name, array in expected(chosen, data)[0].items():
+        assert np.abs(stored_weights(clients, stack, places.params(run.run_id))[name] - array).max() < 1e-12
+
+
 def test_a_chain_longer_than_lambdas_loop_detection_allows(train):
     run = train(parameters(epochs=22), trainer_seconds=0.001)
     assert (run.epoch, run.continuations, run.state) == (22, 21, State.COMPLETED)

@@ -70,6 +70,9 @@ def test_text_round_trip_keeps_every_field():
         ({"strategy": "full-batch", "batch_size": 64}, "strategy", "batch_size is given"),
         ({"granularity": "matrix"}, "granularity", "'neuron'"),
         ({"first_layer": "span", "granularity": "layer"}, "first_layer", "computes every neuron directly"),
+        ({"neurons_per_invocation": 3}, "neurons_per_invocation", "says nothing to batch"),
+        ({"workers": 2}, "workers", "mini-batches"),
+        ({"workers": 2, "batch_size": 64, "granularity": "layer"}, "workers", "batch granularity"),
         ({"epoch": 5}, "epoch", "not a parameter"),
     ],
 )  # fmt: skip

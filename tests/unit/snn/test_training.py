@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snn.dataset import batches, load_dataset, save_dataset
-from snn.first_layer import Direct, choose_path
+from snn.first_layer import Direct, Gram, choose_path
 from snn.layers import cross_entropy, forward, gradients, hidden_error, sigmoid
 from snn.model import dump_checkpoint, load_checkpoint
 from snn.network import Layer, cost_and_gradients, initial_weights
@@ -33,7 +33,7 @@ def dataset():
 def run(parameters, dataset):
     training = Training(initial_weights(parameters, dataset.features))
     parts = batches(dataset, parameters.batch_size, parameters.seed)
-    first, _ = first_layer(training, parameters, parts)
+    first, _ = first_layer(training, parameters, Gram(parts), dataset.features)
     costs = list(train(training, parameters, parts, on_this_machine(parameters, first)))
     assert costs == training.costs
     training.weights = first.network(training.weights)
@@ -64,7 +64,7 @@ def test_gradients_match_finite_differences(dataset, functions):
     (batch,) = batches(dataset, None, 0)
     weights = initial_weights(chosen, dataset.features)
     first = Direct(chosen.activation_per_layer[0])
-    _, slopes = cost_and_gradients(weights, batch, chosen.activation_per_layer, first)
+    slopes = cost_and_gradients(weights, batch, chosen.activation_per_layer, first)[1]()
     nudge = 1e-6
     for number, layer in enumerate(weights):
         for which, array in enumerate(layer):
@@ -152,7 +152,7 @@ def test_going_on_from_a_checkpoint_gives_the_same_bits(dataset, path, fields):
     training = Training(initial_weights(chosen, dataset.features))
     for _ in range(10):
         training = load_checkpoint(dump_checkpoint(training))
-        first, _ = first_layer(training, chosen, parts)
+        first, _ = first_layer(training, chosen, Gram(parts), dataset.features)
         # two epochs, then a new trainer
         for _ in itertools.islice(train(training, chosen, parts, on_this_machine(chosen, first)), 2):
             pass
@@ -182,7 +182,7 @@ def test_a_cost_that_is_no_number_ends_the_training_before_it_spoils_the_weights
     training = Training(initial_weights(chosen, dataset.features))
     training.weights[0].W[0, 0] = np.nan
     parts = batches(dataset, None, 0)
-    first, _ = first_layer(training, chosen, parts)
+    first, _ = first_layer(training, chosen, Gram(parts), dataset.features)
     with pytest.raises(Diverged, match=r"epoch 0 is nan \(lower learning_rate, now 0\.1\)"):
         list(train(training, chosen, parts, on_this_machine(chosen, first)))
     assert training.epoch == 0

@@ -1,0 +1,66 @@
+"""Followers: further TrainerLambda invocations that take a share of a run's mini-batches."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TypedDict
+
+from snn.training import on_this_machine, train
+from snn_cloud import init_phase
+from snn_cloud.cache import Cache
+from snn_cloud.clients import Clients
+from snn_cloud.errors import PeerLost
+from snn_cloud.job import Job, load_job
+from snn_cloud.launching import start_trainer
+from snn_cloud.ledger import Ledger
+from snn_cloud.peers import Dismissed, Peers
+from snn_cloud.record import LAST_WRITE, Run, Usage
+from snn_cloud.settings import Settings
+
+
+class Follower(TypedDict):
+    """What the trainer that holds the lease sends to those that share its work."""
+
+    fence: int
+    rank: int
+    workers: int
+    checkpoint_version: str
+
+
+def lead(job: Job, run: Run, prefix: str, cache: Cache, settings: Settings, clients: Clients) -> Peers:
+    """Start the followers of a run whose lease this trainer holds, and take rank 0 among them."""
+    workers = min(job.parameters.workers, len(job.batches))
+    for rank in range(1, workers):
+        follower = Follower(fence=run.fence, rank=rank, workers=workers, checkpoint_version=run.checkpoint_version)
+        start_trainer(clients, settings.trainer_function, run.run_id, follower=follower)
+    return Peers(cache, prefix, 0, workers, job.parameters.strategy, on_this_machine(job.parameters, job.first))
+
+
+def follow(run_id: str, follower: Follower, settings: Settings, clients: Clients) -> Run:
+    """Work beside the run's trainer until it has no more need, and return where the run stands then.
+
+    A follower writes nothing but results into the cache. One that was invoked twice, or whose leader has been replaced
+    (the fence tells), leaves at once.
+    """
+    started, ledger, rank = time.monotonic(), Ledger(clients.dynamodb, settings.table), follower["rank"]
+    run, cache = ledger.get(run_id), Cache.from_environment()
+    prefix = f"snn:{run_id}:{run.fence}"
+    if run.state.is_terminal or run.fence != follower["fence"] or cache is None:
+        return run
+    if not cache.claim(f"{prefix}:follower:{rank}"):
+        return run
+    job = load_job(replace(run, checkpoint_version=follower["checkpoint_version"]), settings.bucket, clients)
+    compute = on_this_machine(job.parameters, job.first)
+    peers = Peers(cache, prefix, rank, follower["workers"], job.parameters.strategy, compute)
+    try:
+        for _ in train(job.training, job.parameters, job.batches, peers.gradients_of):
+            pass
+    except (Dismissed, PeerLost) as why:
+        print(f"{run_id}: follower {rank} leaves: {type(why).__name__} {why}")
+    finally:
+        peers.close()
+        milliseconds = round((time.monotonic() - started) * 1000)
+        used = Usage(1, milliseconds + init_phase.take(), settings.memory_mb, **clients.requests.take())
+        ledger.add_usage(run_id, {"trainer": used + LAST_WRITE})
+    return ledger.get(run_id)
