@@ -127,7 +127,10 @@ class Cache:
     def put_progress(self, run: Run) -> None:
         """Tell who watches the cache how far a run is."""
         progress = {"state": run.state, "epoch": run.epoch, "cost": run.cost}
-        self._redis.set(f"snn:{run.run_id}:progress", json.dumps(progress), ex=KEEP_SECONDS)
+        try:
+            self._redis.set(f"snn:{run.run_id}:progress", json.dumps(progress), ex=KEEP_SECONDS)
+        except redis.RedisError as error:  # the ledger has it too: no reason to stop training
+            print(f"{run.run_id}: no progress in the cache: {error}")
 
 
 def read_progress(cache: Cache, run_id: str) -> dict[str, Any] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
 
@@ -28,12 +30,20 @@ class Messages:
         self._publish(f"Cost after epoch {epoch} = {costs[epoch]}")
         self._next_epoch = epoch + EVERY_EPOCHS
 
+    @property
+    def wait(self) -> float:
+        """Return the seconds until the next message may be sent."""
+        return max(0.0, self._ready_at - time.monotonic())
+
     def last(self, text: str) -> None:
         """Tell how the run ended, waiting out the second since the message before."""
-        time.sleep(max(0.0, self._ready_at - time.monotonic()))
+        time.sleep(self.wait)
         self._publish(text)
 
     def _publish(self, text: str) -> None:
-        if self._topic:
-            self._sns.publish(TopicArn=self._topic, Subject=SUBJECT, Message=text)
+        try:
+            if self._topic:
+                self._sns.publish(TopicArn=self._topic, Subject=SUBJECT, Message=text)
+        except (BotoCoreError, ClientError) as error:  # a message is a courtesy: no reason to stop training
+            print(f"not sent: {text}: {error}")
         self._ready_at = time.monotonic() + PAUSE_SECONDS

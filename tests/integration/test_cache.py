@@ -62,6 +62,14 @@ def test_progress_is_what_was_last_put(cache):
     assert read_progress(cache, "t-run") == {"state": "RUNNING", "epoch": 3, "cost": 0.5}
 
 
+def test_a_cache_that_is_down_stops_no_progress(capsys):
+    down = Cache(redis.Redis("127.0.0.1", 1, socket_connect_timeout=1))
+    down.put_progress(Run("t-run", State.RUNNING))
+    assert "t-run: no progress in the cache: " in capsys.readouterr().out
+    with pytest.raises(redis.RedisError):
+        down.put({"t:x": np.zeros((1, 1))})
+
+
 def test_without_a_host_there_is_no_cache():
     assert Cache.from_environment({}) is None
     assert Cache.from_environment({"CACHE_HOST": ""}) is None

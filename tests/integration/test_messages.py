@@ -54,3 +54,8 @@ def test_a_successor_goes_on_where_its_predecessor_stopped(clients, stack, inbox
     messages.progress([0.5] * 199)
     messages.progress([0.5] * 201)
     assert inbox(1) == [("Training update!", "Cost after epoch 200 = 0.5")]
+
+
+def test_a_topic_that_is_gone_stops_nobody(clients, stack, capsys):
+    Messages(clients.sns, stack.topic_arn + "-gone").last("Training completed")
+    assert "not sent: Training completed: " in capsys.readouterr().out

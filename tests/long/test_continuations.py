@@ -32,7 +32,6 @@ def test_invocations_of_half_a_second(clients, stack, tmp_path, fields):
         chosen = Parameters.load(oracle.small_network((20, 7, 1), ("relu", "relu", "sigmoid"), **fields))
         runs.launch(clients, stack, run_id, key, chosen, trainer_seconds=seconds)
         run = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.5, limit_seconds=300)
-        print(f"{seconds} s: {run.continuations} continuations, {run.seconds:.1f} s in all")
         clients.s3.download_file(stack.bucket, places.params(run_id), str(tmp_path / "p.h5"))
         with h5py.File(tmp_path / "p.h5") as h5:
             stored.append({name: h5[name][()] for name in h5})

@@ -1,0 +1,82 @@
+"""What a run asks of AWS, counted by itself, against what the emulator has of it."""
+
+from __future__ import annotations
+
+import io
+
+import oracle
+import pytest
+
+from snn.dataset import save_dataset
+from snn.parameters import Parameters
+from snn_cloud import places, runs
+from snn_cloud.clients import Clients
+from snn_cloud.ledger import Ledger
+from snn_cloud.money import cost_of
+from snn_cloud.record import Run, Usage
+
+
+@pytest.fixture(scope="module")
+def data():
+    pixels, labels = oracle.photos_and_labels()
+    buffer = io.BytesIO()
+    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
+    return buffer.getvalue()
+
+
+def train(clients, stack, data, name, **fields):
+    run_id = runs.new_run_id(name)
+    key = places.input_dataset(run_id, "0" * 64)
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
+    network = oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), **fields)
+    runs.launch(clients, stack, run_id, key, Parameters.load(network))
+    return runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
+
+
+def test_units_are_dynamodbs_own(emulator, stack):
+    clients = Clients.from_environment()
+    ledger = Ledger(clients.dynamodb, stack.table)
+    run_id = runs.new_run_id("units")
+    assert ledger.create(Run(run_id, created_at=1.5))
+    assert not ledger.create(Run(run_id, created_at=1.5))
+    ledger.get(run_id)
+    assert clients.requests.take() == {"write_units": 1 + 1, "read_units": 1}
+    ledger.put_costs(run_id, 0, [0.5] * 1_000)  # 8,000 bytes and the names of the fields
+    assert clients.requests.take() == {"write_units": 8}
+    ledger.add_usage(run_id, {"trainer": Usage(1, 2, 3, 4, 5, 6, 7, 8)})
+    ledger.add_usage(run_id, {"trainer": Usage(1, 2, 3, 4, 5, 6, 7, 8)})
+    assert ledger.get(run_id).usage["trainer"] == Usage(2, 4, 3, 8, 10, 12, 14, 16)
+
+
+def test_a_run_counts_what_its_functions_ask(clients, stack, data):
+    run = train(clients, stack, data, "asks", epochs=3)
+    launch, trainer = run.usage["launch"], run.usage["trainer"]
+    assert (run.features, run.samples) == oracle.photos_and_labels()[0].reshape(
+        len(oracle.photos_and_labels()[1]), -1
+    ).shape[::-1]
+    assert (launch.s3_puts, launch.s3_gets) == (1, 1)  # the first weights; the data set
+    assert (launch.write_units, launch.publishes) == (1 + 2, 0)  # the run's item; this count
+    assert (trainer.s3_puts, trainer.s3_gets) == (2, 2)  # model and costs; data set and checkpoint
+    assert (trainer.read_units, trainer.publishes) == (1, 1)
+    assert trainer.write_units == 2 + 1 + 2 + 2 or trainer.write_units in range(5, 9)
+    usd = cost_of(run, has_cache=False, architecture="arm64")["usd"]
+    assert 0.00003 < usd < 0.0005
+    assert trainer.milliseconds >= 1000 * run.seconds * 0.5
+
+
+def test_the_counts_of_continued_trainers_are_added(clients, stack, data):
+    whole = train(clients, stack, data, "whole", epochs=4)
+    run_id = runs.new_run_id("cut")
+    key = places.input_dataset(run_id, "0" * 64)
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
+    runs.launch(clients, stack, run_id, key, whole.parameters, trainer_seconds=0.001)
+    cut = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
+    assert cut.usage["trainer"].invocations == 4
+    # each reads data set and checkpoint; the first three store a checkpoint, the last model and costs
+    assert (cut.usage["trainer"].s3_gets, cut.usage["trainer"].s3_puts) == (4 * 2, 3 + 2)
+    assert cut.usage["trainer"].publishes == whole.usage["trainer"].publishes == 1
+
+
+def test_workers_count_theirs_too(clients, stack, data):
+    run = train(clients, stack, data, "two", epochs=3, batch_size=7, strategy="average", workers=2)
+    assert (run.usage["trainer"].invocations, run.usage["trainer"].s3_gets) == (2, 4)

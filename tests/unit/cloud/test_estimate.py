@@ -1,0 +1,142 @@
+"""The workload and the estimate against cases computed by hand: 10 features, 6 photos, layers of 3, 2 and 1."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snn.parameters import Parameters
+from snn_cloud.estimate import CACHE_BANDWIDTH, Machine, estimate, forecast, neuron_seconds, training_seconds
+from snn_cloud.prices import CACHE_NODE_HOUR
+from snn_cloud.record import Usage
+from snn_cloud.stack_options import StackOptions
+from snn_cloud.workload import Workload
+
+NETWORK = {
+    "epochs": 100,
+    "layers": 3,
+    "activations": {"layer1": "relu", "layer2": "relu", "layer3": "sigmoid"},
+    "neurons": {"layer1": 3, "layer2": 2, "layer3": 1},
+    "learning_rate": 0.1,
+}
+MICRO = 0.064e9 / 8, 5e9 / 8
+
+
+def workload(**fields: Any) -> Workload:
+    return Workload(Parameters.load({**NETWORK, **fields}), features=10, samples=6)
+
+
+def test_operations_are_counted_by_layer() -> None:
+    # directly 4·3·10·6 = 720; in the span 2·3·6² = 216; the others 6·2·3·6 = 216 and 6·1·2·6 = 72
+    assert workload(first_layer="direct").operations == 720 + 216 + 72
+    assert workload(first_layer="direct").setup_operations == 0
+    assert workload(first_layer="span").operations == 216 + 216 + 72
+    assert workload(first_layer="span").setup_operations == 2 * 10 * 36 + 720
+
+
+@pytest.mark.parametrize(
+    ("fields", "tasks", "invocations"),
+    [
+        ({"granularity": "neuron"}, [3, 2, 1], 2 * 6),
+        ({"granularity": "neuron", "batch_size": 3}, [3, 2, 1], 2 * 2 * 6),
+        ({"granularity": "neuron", "batch_size": 4, "neurons_per_invocation": 2}, [2, 1, 1], 2 * 2 * 4),
+        ({"granularity": "layer", "batch_size": 1}, [1, 1, 1], 2 * 6 * 3),
+        ({"batch_size": 3}, [0, 0, 0], 0),
+    ],
+)
+def test_invocations_are_those_of_every_batch_there_and_back(
+    fields: dict[str, Any], tasks: list[int], invocations: int
+) -> None:
+    assert (workload(**fields).tasks, workload(**fields).invocations) == (tasks, invocations)
+
+
+def test_bytes_through_the_cache() -> None:
+    # 38 weights, 8 of them above the first layer. Published 38 + 8; for each of two batches read 38 by rows and 8 by
+    # columns, gradients of 38 written and read: 46 + 2·(38 + 8 + 76) = 290 numbers.
+    # A photo: 7·6 (A written, read, shared, and its slice read; dZ written, read, shared); 2·(2·3 + 1·2) = 16 for A of
+    # the layer below, read by each invocation in both directions; 3·2 + 2·1 = 8 for dZ of the layer above.
+    assert workload(granularity="neuron", batch_size=3).cache_bytes == 8 * (290 + 6 * (42 + 16 + 8)) == 5_488
+    # Gradients 8 + 3·10 + 6 biases = 44 numbers of both batches, written by one and read by the other; or the best's.
+    both = {"batch_size": 3, "workers": 2, "first_layer": "direct"}
+    assert workload(**both, strategy="average").cache_bytes == 8 * 2 * 44 * 2
+    assert workload(**both, strategy="best-batch").cache_bytes == 8 * 1 * 44 * 2
+    assert workload(batch_size=3).cache_bytes == 0
+
+
+def test_memory() -> None:
+    assert workload(first_layer="direct").trainer_bytes == 90_000_000 + 60 * (1 + 8)
+    assert workload(first_layer="span").trainer_bytes == 90_000_000 + 60 * (1 + 8) + 8 * 36
+    assert workload(first_layer="span", batch_size=3).trainer_bytes == 90_000_000 + 60 * (1 + 1 + 16) + 8 * 36
+    shared = workload(first_layer="direct", batch_size=3, workers=2)
+    assert shared.trainer_bytes == 90_000_000 + 60 * (1 + 1 + 4)
+    neurons = workload(granularity="neuron", batch_size=3)
+    assert neurons.trainer_bytes == 90_000_000 + 60 * 2
+    assert neurons.neuron_bytes == 90_000_000 + 30 * (8 * 2 + 1)
+    assert shared.neuron_bytes == 0
+
+
+def test_seconds_of_batches() -> None:
+    # 3 layers × 60 µs, and 1,008 operations at 10 billion a second
+    assert training_seconds(workload(first_layer="direct"), Machine()) == pytest.approx(100 * (180e-6 + 1008 / 10e9))
+    # three batches, two workers: one of them has two of the three; 3 ms to meet; 1,008·2/3 operations
+    work = workload(first_layer="direct", batch_size=2, workers=2, strategy="average")
+    epoch = 2 * 180e-6 + 672 / 10e9 + 0.003 + work.cache_bytes / MICRO[1]
+    assert training_seconds(work, Machine()) == pytest.approx(100 * epoch)
+
+
+def test_seconds_of_neurons() -> None:
+    work, part = workload(granularity="neuron", batch_size=3), 10e9 * 512 / 1769
+    # 6, 4 and 2 invocations, four at a time: 2 + 1 + 1 waves, there and back; the longest arithmetic is layer 1's:
+    # (2·3·10 + 3·2)·3 photos / 3 invocations = 66
+    epoch = 8 * (0.035 + 66 / part) + 5_488 / MICRO[1]
+    assert training_seconds(work, Machine(neuron_concurrency=4)) == pytest.approx(100 * epoch)
+    # billed: 24 invocations of 5 ms, and the arithmetic of 12·66 + 8·(2·2·3 + 2·1)·3/2 + 4·2·2·1·3/1
+    assert neuron_seconds(work, Machine()) == pytest.approx(24 * 0.005 + (12 * 66 + 8 * 21 + 4 * 12) / part)
+
+
+def test_after_five_minutes_the_cache_no_longer_bursts() -> None:
+    work = workload(granularity="neuron", batch_size=3, epochs=10_000)
+    fast = 6 * (0.035 + 66 / (10e9 * 512 / 1769)) + 5_488 / MICRO[1]
+    slow = fast - 5_488 / MICRO[1] + 5_488 / MICRO[0]
+    assert training_seconds(work, Machine()) == pytest.approx(300 + (10_000 - 300 / fast) * slow)
+
+
+def test_a_batch_run_is_forecast_to_the_last_request() -> None:
+    parameters = Parameters.load({**NETWORK, "first_layer": "direct"})
+    run = forecast(parameters, 10, 6, Machine())
+    # 0.018 s of epochs and 4 s around them, of 1.2 µs reading; three flushes of 3 units, a unit for 800 bytes of costs,
+    # and the item twice at 2
+    assert run.usage == {
+        "launch": Usage(1, 3_000, 1024, s3_puts=1, s3_gets=1, write_units=3, read_units=2),
+        "trainer": Usage(1, 4_018, 1769, s3_puts=4, s3_gets=2, write_units=9 + 1 + 4, read_units=1, publishes=3),
+        "neuron": Usage(),
+    }
+    cost = estimate(parameters, 10, 6, has_cache=False, architecture="arm64")
+    millionths = (
+        2 * 0.2 + (3 + 1769 / 1024 * 4.018) * 13.3334 + 5 * 5 + 3 * 0.4 + 17 * 0.625 + 3 * 0.125 + 3 * 0.5 + 0.5
+    )  # fmt: skip
+    assert cost["usd"] * 1e6 == pytest.approx(millionths)
+    assert sum(line["usd"] for line in cost["lines"]) == pytest.approx(cost["usd"])
+    assert (cost["epochs"], cost["granularity"], cost["seconds"]) == (100, "batch", pytest.approx(4.01802, abs=1e-5))
+
+
+def test_a_long_run_pays_for_every_continuation() -> None:
+    # 10 million epochs of 180.1 µs are 1,801 s: three trainers of 860 s; one write a second and a checkpoint every 20
+    run = forecast(Parameters.load({**NETWORK, "epochs": 10_000_000, "first_layer": "direct"}), 10, 6, Machine())
+    trainer = run.usage["trainer"]
+    assert (trainer.invocations, run.continuations, trainer.milliseconds) == (3, 2, 1_801_008 + 3 * 4_000)
+    assert (trainer.s3_puts, trainer.s3_gets) == (4 + 90 + 2, 6)
+    assert trainer.write_units == 3 * (1_802 + 2) + 78_125 + 2 * (6 + 92)
+
+
+def test_the_sizes_taken_are_those_of_the_template() -> None:
+    template = (Path(__file__).parents[3] / "cloudformation" / "training.yaml").read_text()
+    machine, options = Machine(), StackOptions()
+    sizes = [machine.launch_mb, machine.trainer_mb, machine.neuron_mb]
+    assert [int(size) for size in re.findall(r"MemorySize: (\d+)", template)] == sizes
+    assert machine.neuron_concurrency == options.neuron_concurrency
+    assert machine.cache_node_type == options.cache_node_type
+    assert CACHE_BANDWIDTH.keys() == CACHE_NODE_HOUR.keys()
