@@ -4,18 +4,21 @@ import time
 from typing import Any
 
 from snn.errors import SnnError
+from snn_cloud import init_phase
 from snn_cloud.clients import Clients
 from snn_cloud.launching import launch, launch_upload
 from snn_cloud.ledger import Ledger
-from snn_cloud.record import Run, Usage
+from snn_cloud.record import LAST_WRITE, Run, Usage
 from snn_cloud.settings import Settings
 
 clients = Clients.from_environment()
+init_phase.done()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Parse, launch, answer {"run_id", "state"} or {"error"}: a refusal is an answer, so nobody retries it."""
     started, settings = time.monotonic(), Settings.from_environment()
+    clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
     try:
         if "Records" in event:
             runs = [launch_upload(record, settings, clients) for record in event["Records"]]
@@ -24,9 +27,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except SnnError as error:
         print(f"refused: {error}")
         return {"error": str(error), "type": type(error).__name__}
-    milliseconds = round((time.monotonic() - started) * 1000)
+    milliseconds = round((time.monotonic() - started) * 1000) + init_phase.take()
     for run in runs:
-        _account(run, Usage(1, milliseconds // len(runs), settings.memory_mb), settings)
+        used = Usage(1, milliseconds // len(runs), settings.memory_mb, **clients.requests.take())
+        _account(run, used + LAST_WRITE, settings)
     return {"run_id": runs[0].run_id, "state": runs[0].state} if runs else {}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from snn_cloud.metering import Requests
+
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -17,10 +19,14 @@ if TYPE_CHECKING:
 
 
 class Clients:
-    """The clients of one account and region: `Clients(boto3.client)`, or from an Airflow hook or a named profile."""
+    """The clients of one account and region: `Clients(boto3.client)`, or from an Airflow hook or a named profile.
+
+    `requests` counts what they ask of AWS.
+    """
 
     def __init__(self, make: Callable[[str], Any]) -> None:
-        self._make = make
+        self.requests = Requests()
+        self._make: Callable[[str], Any] = lambda service: self.requests.watch(make(service))
 
     @classmethod
     def from_environment(cls) -> Clients:

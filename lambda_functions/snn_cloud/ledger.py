@@ -27,13 +27,14 @@ from botocore.exceptions import ClientError
 
 from snn.training import StoppedBy
 from snn_cloud.errors import LeaseLost, RunNotFound
-from snn_cloud.record import Run, State, Usage, from_item, pack, to_item, unpack
+from snn_cloud.record import COUNTERS, Run, State, Usage, from_item, pack, to_item, unpack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LEASE_SECONDS = 20.0
-CHUNK_EPOCHS = 40_000  # 8 bytes each, and an item may have 400 KB
+# 8 bytes each. An item may have 400 KB, but whoever watches a run reads one chunk too many at every look.
+CHUNK_EPOCHS = 4_000
 
 
 class Ledger:
@@ -75,10 +76,18 @@ class Ledger:
         pages = self._dynamodb.get_paginator("query").paginate(
             TableName=self.table,
             ConsistentRead=True,
-            KeyConditionExpression="run_id = :run AND begins_with(#item, :costs)",
+            # A chunk that holds a later epoch begins less than a whole chunk before it.
+            KeyConditionExpression="run_id = :run AND #item BETWEEN :first AND :end",
             FilterExpression="#last > :after",
             ExpressionAttributeNames={"#item": "item", "#last": "last"},
-            ExpressionAttributeValues=pack({":run": run_id, ":costs": "costs#", ":after": after_epoch}),
+            ExpressionAttributeValues=pack(
+                {
+                    ":run": run_id,
+                    ":first": _chunk(max(0, after_epoch + 2 - CHUNK_EPOCHS)),
+                    ":end": "costs#:",  # ":" comes after "9"
+                    ":after": after_epoch,
+                }
+            ),
         )
         for item in (unpack(item) for page in pages for item in page["Items"]):
             chunk = np.frombuffer(bytes(item["costs"]), dtype="<f8").tolist()
@@ -93,8 +102,8 @@ class Ledger:
         for start in range(0, len(costs), CHUNK_EPOCHS):
             part = np.array(costs[start : start + CHUNK_EPOCHS], dtype="<f8")
             chunk = {"first": first + start, "last": first + start + len(part) - 1, "costs": part.tobytes()}
-            name = f"costs#{first + start:08d}"
-            self._dynamodb.put_item(TableName=self.table, Item=pack({"run_id": run_id, "item": name, **chunk}))
+            name = {"run_id": run_id, "item": _chunk(first + start)}
+            self._dynamodb.put_item(TableName=self.table, Item=pack({**name, **chunk}))
 
     def acquire(self, run_id: str, owner: str, patience: float = LEASE_SECONDS) -> Lease | None:
         """Become the run's trainer; return None when the run is over or another trainer lives.
@@ -191,14 +200,26 @@ class Lease:
         """Record which version of the checkpoint counts: what a superseded trainer still uploads is never read."""
         return self._write({"checkpoint_version": version, "attempts": 0})
 
-    def release(self, continuations: int = 0) -> Run:
-        """Let another trainer take over at once, be it a planned continuation or a retry after an error."""
-        return self._write({"owner": ""}, {"continuations": continuations} if continuations else {})
+    def release(self, continuations: int = 0, usage: Mapping[str, Usage] | None = None) -> Run:
+        """Let another trainer take over at once, be it a planned continuation or a retry after an error.
 
-    def finish(self, state: State, stopped_by: StoppedBy | None = None, reason: str = "") -> Run:
-        """Set the run's final state."""
+        `usage` is that since the last flush.
+        """
+        put, add = _counters(usage or {})
+        return self._write({"owner": "", **put}, {**({"continuations": continuations} if continuations else {}), **add})
+
+    def finish(
+        self,
+        state: State,
+        stopped_by: StoppedBy | None = None,
+        reason: str = "",
+        usage: Mapping[str, Usage] | None = None,
+    ) -> Run:
+        """Set the run's final state, and add the usage since the last flush: nothing is counted after this."""
+        put, add = _counters(usage or {})
         why = {"stopped_by": stopped_by} if stopped_by else {}
-        return self._write({"state": state, "owner": "", "ended_at": time.time(), "reason": reason[:8_000], **why})
+        over = {"state": state, "owner": "", "ended_at": time.time(), "reason": reason[:8_000]}
+        return self._write({**over, **why, **put}, add)
 
     def _write(self, put: Mapping[str, Any], add: Mapping[str, int] | None = None) -> Run:
         mine = {":fence": self.run.fence, ":running": State.RUNNING}
@@ -217,10 +238,14 @@ def _counters(usage: Mapping[str, Usage]) -> tuple[dict[str, int], dict[str, int
     add = {
         f"{function}_{name}": getattr(used, name)
         for function, used in usage.items()
-        for name in ("invocations", "milliseconds")
+        for name in COUNTERS
         if getattr(used, name)
     }
     return put, add
+
+
+def _chunk(first: int) -> str:
+    return f"costs#{first:08d}"
 
 
 def _key(run_id: str) -> dict[str, Any]:

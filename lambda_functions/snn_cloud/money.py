@@ -1,49 +1,76 @@
 """What a run cost, in USD at list prices.
 
-One table with its date and region. Amazon's free tier is not deducted. What is idle costs nothing but the cache and the
-interface endpoints, which are the stack's, not a run's: a run is charged for the time it used them.
+A run is charged for what its functions used and asked, and for the cache and the interface endpoints, which are the
+stack's and cost by the hour, idle or not, for the time it trained. The quantities are counted where they arise, but
+for three that are computed: log lines, data through the interface endpoints, and data between availability zones.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from snn_cloud import prices
+from snn_cloud.prices import Price
 from snn_cloud.record import FUNCTIONS, Run, Usage
+from snn_cloud.workload import Workload
 
-PRICES: dict[str, Any] = {
-    "region": "us-east-1",
-    "date": "2026-11-01",
-    # per GB-second; arm64 costs 20 % less and is what the stack takes unless told otherwise
-    "lambda_gb_second": {"x86_64": 0.0000166667, "arm64": 0.0000133334},
-    "lambda_request": 0.20 / 1_000_000,
-    "cache_node_hour": {"cache.t4g.micro": 0.0128},  # one Valkey node
-    "endpoint_hour": 0.01,  # one interface endpoint in one availability zone
-}
 ENDPOINTS = 2  # Lambda and SNS, in one zone
+# Lambda's START, END and REPORT lines (≈ 260 bytes), one of ours (≈ 95), and the 26 that CloudWatch adds to each line.
+LOG_BYTES = 500
+# A neuron's task (≈ 700 bytes) and answer, and the headers of a signed request with a role's session token (≈ 2 KB).
+ENDPOINT_BYTES = 3_000
+
+LEFT_OUT = (
+    "what is stored in S3, DynamoDB and the logs (by the month), deliveries of messages to subscribers, what Airflow "
+    "and the command line ask of AWS, and invocations that found the run taken or over"
+)
 
 
-def cost_of(run: Run, has_cache: bool, architecture: str) -> dict[str, Any]:
-    """Return what a run used and its price: `usd`, `invocations`, `gb_seconds`, and the arithmetic in `lines`.
+def cost_of(run: Run, has_cache: bool, architecture: str, cache_node_type: str = "cache.t4g.micro") -> dict[str, Any]:
+    """Return what a run used and its price: `usd`, `invocations`, `gb_seconds`, `requests`, `cache_hours`, `lines`.
 
-    Every line is {"what", "quantity", "unit", "price", "usd"}; `usd` is their sum.
+    `lines` are the arithmetic: every line is {"what", "quantity", "unit", "price", "usd"}, and `usd` is their sum.
+    `left_out` says in words what no line is for.
     """
     usage = {function: run.usage.get(function, Usage()) for function in FUNCTIONS}
-    gb_second, lines = PRICES["lambda_gb_second"][architecture], []
+    invocations = {function: used.invocations for function, used in usage.items()}
+    hours = run.seconds / 3600 if has_cache else 0.0
+    lines = []
     for function, used in usage.items():
-        if used.invocations:
-            name = f"{function.capitalize()}Lambda"
-            lines.append(_line(f"{name} invocations", used.invocations, "requests", PRICES["lambda_request"]))
-            lines.append(_line(f"{name} at {used.memory_mb} MB", gb_seconds(used), "GB-s", gb_second))
+        name = f"{function.capitalize()}Lambda"
+        lines.append(_line(f"{name} invocations", used.invocations, prices.LAMBDA_REQUEST))
+        lines.append(_line(f"{name} at {used.memory_mb} MB", gb_seconds(used), prices.LAMBDA_GB_SECOND[architecture]))
+    lines += [
+        _line("S3 put-class", run.requests["s3_puts"], prices.S3_PUT),
+        _line("S3 get-class", run.requests["s3_gets"], prices.S3_GET),
+        _line("DynamoDB writes", run.requests["write_units"], prices.DYNAMODB_WRITE_UNIT),
+        _line("DynamoDB reads", run.requests["read_units"], prices.DYNAMODB_READ_UNIT),
+        _line("SNS", run.requests["publishes"], prices.SNS_PUBLISH),
+        _line(
+            f"log lines, {LOG_BYTES} bytes an invocation", sum(invocations.values()) * LOG_BYTES / 1e6, prices.LOG_MB
+        ),
+    ]
     if has_cache:
-        hours = run.seconds / 3600
-        lines.append(_line("cache node", hours, "hours", PRICES["cache_node_hour"]["cache.t4g.micro"]))
-        lines.append(_line(f"{ENDPOINTS} interface endpoints", hours * ENDPOINTS, "hours", PRICES["endpoint_hour"]))
+        node = prices.CACHE_NODE_HOUR.get(cache_node_type)
+        what = f"cache node {cache_node_type}" if node else f"cache node {cache_node_type}, price not known"
+        lines.append(_line(what, hours, node or Price(0.0, "hours", "")))
+        lines.append(_line(f"{ENDPOINTS} interface endpoints", hours * ENDPOINTS, prices.ENDPOINT_HOUR))
+        through = invocations["neuron"] * ENDPOINT_BYTES / 1e6
+        lines.append(_line(f"endpoint data, {ENDPOINT_BYTES} bytes a neuron invocation", through, prices.ENDPOINT_MB))
+        if run.parameters and run.samples:
+            # Functions run in two zones and the cache is in one, so half of it crosses; the cache's side is free.
+            half = Workload(run.parameters, run.features, run.samples).cache_bytes * run.epoch / 2 / 1e6
+            lines.append(_line("data to and from the cache in the other zone", half, prices.CROSS_ZONE_MB))
+    lines = [line for line in lines if line["quantity"]]
     return {
         "usd": sum(line["usd"] for line in lines),
-        "invocations": {function: used.invocations for function, used in usage.items()},
+        "invocations": invocations,
         "gb_seconds": sum(gb_seconds(used) for used in usage.values()),
+        "requests": run.requests,
+        "cache_hours": hours,
         "lines": lines,
-        "prices": {"region": PRICES["region"], "date": PRICES["date"], "architecture": architecture},
+        "left_out": LEFT_OUT,
+        "prices": {"region": prices.REGION, "date": prices.DATE, "architecture": architecture},
     }
 
 
@@ -52,5 +79,5 @@ def gb_seconds(used: Usage) -> float:
     return used.memory_mb / 1024 * used.milliseconds / 1000
 
 
-def _line(what: str, quantity: float, unit: str, price: float) -> dict[str, Any]:
-    return {"what": what, "quantity": quantity, "unit": unit, "price": price, "usd": quantity * price}
+def _line(what: str, quantity: float, price: Price) -> dict[str, Any]:
+    return {"what": what, "quantity": quantity, "unit": price.unit, "price": price.usd, "usd": quantity * price.usd}

@@ -28,13 +28,17 @@ CLIENT_SIDE = frozenset(
         "snn/images.py",
         "snn/metrics.py",
         "snn_cloud/artifacts.py",
+        "snn_cloud/estimate.py",
+        "snn_cloud/money.py",
         "snn_cloud/package.py",
+        "snn_cloud/prices.py",
         "snn_cloud/stack.py",
         "snn_cloud/stack_options.py",
         "snn_cloud/staging.py",
         "snn_cloud/report.py",
         "snn_cloud/report_chart.py",
         "snn_cloud/report_page.py",
+        "snn_cloud/workload.py",
     }
 )
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -36,11 +36,31 @@ FUNCTIONS = ("launch", "trainer", "neuron")
 
 @dataclass(frozen=True)
 class Usage:
-    """What was used of one function: invocations, their milliseconds together, and the size they ran in."""
+    """What was used of one function: invocations, their milliseconds together, and the size they ran in.
+
+    And what these invocations asked of AWS: S3's two classes of requests, DynamoDB's units, messages to SNS.
+    """
 
     invocations: int = 0
     milliseconds: int = 0
     memory_mb: int = 0
+    s3_puts: int = 0
+    s3_gets: int = 0
+    write_units: int = 0
+    read_units: int = 0
+    publishes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return both together, in the larger size (one of the two is usually not known, 0)."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in COUNTERS}
+        return Usage(**sums, memory_mb=max(self.memory_mb, other.memory_mb))
+
+
+LAST_WRITE = Usage(write_units=2)
+"""What the write that carries a function's last count costs itself: a run's item has 1 to 2 KB."""
+
+REQUESTS = ("s3_puts", "s3_gets", "write_units", "read_units", "publishes")
+COUNTERS = ("invocations", "milliseconds", *REQUESTS)
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,13 @@ class Run:
     fence: int = 0
     beat: int = 0
     usage: Mapping[str, Usage] = field(default_factory=dict)
+    features: int = 0
+    samples: int = 0
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Return what all functions together asked of S3, DynamoDB and SNS, under the names of `Usage`'s fields."""
+        return {name: sum(getattr(used, name) for used in self.usage.values()) for name in REQUESTS}
 
     @property
     def seconds(self) -> float:
@@ -87,16 +114,14 @@ def from_item(packed: Mapping[str, Any]) -> Run:
     """Return the run that a DynamoDB item holds."""
     item = unpack(packed)
     usage = {
-        function: Usage(
-            *(int(item.get(f"{function}_{count}", 0)) for count in ("invocations", "milliseconds", "memory_mb"))
-        )
+        function: Usage(**{count.name: int(item.get(f"{function}_{count.name}", 0)) for count in fields(Usage)})
         for function in FUNCTIONS
     }
     known: dict[str, Any] = {name: item[name] for name in vars(Run(run_id="")) if name in item}
     for name in ("trainer_seconds", "created_at", "started_at", "ended_at", "cost"):
         if name in known:
             known[name] = float(known[name])
-    for name in ("epoch", "continuations", "attempts", "fence", "beat"):
+    for name in ("epoch", "continuations", "attempts", "fence", "beat", "features", "samples"):
         if name in known:
             known[name] = int(known[name])
     if known.get("parameters"):

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from types import TracebackType
 
 from snn.training import Training
+from snn_cloud import init_phase
 from snn_cloud.cache import Cache
 from snn_cloud.ledger import Lease
 from snn_cloud.messages import Messages
+from snn_cloud.metering import Requests
 from snn_cloud.neuron_pool import NeuronPool
 from snn_cloud.record import Usage
 
@@ -18,17 +20,22 @@ FLUSH_SECONDS = 1.0  # progress, sign of life and the look for a cancel, in one 
 
 
 class Meter:
-    """Counts what this invocation and its neurons use. (That it was invoked, the ledger counted with its lease.)"""
+    """Counts what this invocation and its neurons use. (That it was invoked, the ledger counted with its lease.)
 
-    def __init__(self, started: float, memory_mb: int, pool: NeuronPool | None) -> None:
-        self._since, self._memory_mb, self._pool = started, memory_mb, pool
+    Set `pool` once there are neurons.
+    """
 
-    def take(self) -> dict[str, Usage]:
-        """Return the usage since the last call."""
+    def __init__(self, started: float, memory_mb: int, requests: Requests) -> None:
+        self._since, self._memory_mb, self._requests = started, memory_mb, requests
+        self.pool: NeuronPool | None = None
+
+    def take(self, ahead: Usage | None = None) -> dict[str, Usage]:
+        """Return the usage since the last call, and with it what is known to be still ahead of this invocation."""
         now = time.monotonic()
-        mine = Usage(0, round((now - self._since) * 1000), self._memory_mb)
+        milliseconds = round((now - self._since) * 1000) + init_phase.take()
+        mine = Usage(0, milliseconds, self._memory_mb, **self._requests.take()) + (ahead or Usage())
         self._since = now
-        return {"trainer": mine, **({"neuron": self._pool.take_usage()} if self._pool else {})}
+        return {"trainer": mine, **({"neuron": self.pool.take_usage()} if self.pool else {})}
 
 
 class Reporter:

@@ -56,6 +56,7 @@ class StackOutputs:
     architecture: str
     region: str
     artifact_bucket: str
+    cache_node_type: str = "cache.t4g.micro"
 
     @classmethod
     def load(cls, clients: Clients, stack_name: str) -> Self:
@@ -79,7 +80,7 @@ class StackOutputs:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_dict` gave. Other keys are ignored."""
-        known = {item.name: values[item.name] for item in fields(cls)}
+        known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
         return cls(**{**known, "has_cache": str(known["has_cache"]).lower() == "true"})
 
 

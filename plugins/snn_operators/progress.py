@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -105,6 +106,23 @@ def summary(run: Run) -> dict[str, Any]:
         "dataset_key": run.dataset,
         "invocations": {function: used.invocations for function, used in run.usage.items()},
     }
+
+
+def estimate_line(estimate: Mapping[str, Any]) -> str:
+    """Return the line for the task log that says, before the run, what it may cost (see `snn_cloud.estimate`)."""
+    invocations = estimate["invocations"]
+    neurons = f" and {invocations['neuron']:,} NeuronLambda" if invocations["neuron"] else ""
+    return (
+        f"estimate: ≤ {_usd(estimate['usd'])} USD for {estimate['epochs']:,} epochs, {estimate['granularity']} "
+        f"granularity: {invocations['trainer']:,} TrainerLambda{neurons}, ≈ {duration(estimate['seconds'])} (list "
+        f"prices of {estimate['prices']['date']}, {estimate['prices']['region']})"
+    )
+
+
+def _usd(amount: float) -> str:
+    """Return an amount to two digits that count, rounded up, never in powers of ten."""
+    digits = 2 if amount >= 0.1 else 1 - math.floor(math.log10(amount))
+    return f"{math.ceil(amount * 10**digits) / 10**digits:,.{digits}f}"
 
 
 def duration(seconds: float) -> str:

@@ -115,7 +115,7 @@ class SnnReportOperator(SnnOperator):
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        cost = cost_of(run, outputs.has_cache, outputs.architecture)
+        cost = cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)
         report = build_report(run, self.test_set, listed(self.new_images), cost)
         report = write_report(clients, outputs.bucket, run, report, listed(self.images))
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))

@@ -12,7 +12,7 @@ from airflow.sdk import conf
 
 from snn_cloud.errors import CloudError, RunFailed
 from snn_operators.base import SnnOperator, plain_failure, seconds
-from snn_operators.progress import Narrator, duration, summary
+from snn_operators.progress import Narrator, duration, estimate_line, summary
 from snn_operators.trigger import RunTrigger
 from snn_operators.watching import Watch
 
@@ -32,9 +32,10 @@ class SnnTrainOperator(SnnOperator):
     None of them is retried, as the same run would only be read again. Clearing, marking or killing the task cancels
     the run.
 
-    Its log has the first and the last epoch and a line every ``log_interval`` seconds. XCom ``run_id`` is there from
-    the start, ``progress`` while it runs, and the return value at the end: run_id, state, epochs_run,
-    epochs_configured, final_cost, stopped_by, seconds, granularity, strategy, dataset_key, invocations.
+    Its log has an estimate of what the run may cost, the first and the last epoch and a line every ``log_interval``
+    seconds. XCom ``run_id`` is there from the start, ``progress`` while it runs, and the return value at the end:
+    run_id, state, epochs_run, epochs_configured, final_cost, stopped_by, seconds, granularity, strategy, dataset_key,
+    invocations.
 
     .. seealso:: ``docs/operators.md``
 
@@ -74,6 +75,7 @@ class SnnTrainOperator(SnnOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the run, or find it started, and wait for its end."""
         from snn.parameters import Parameters
+        from snn_cloud.estimate import Machine, estimate
         from snn_cloud.runs import launch
 
         deadline = None if self.timeout is None else time.time() + self.timeout
@@ -82,6 +84,10 @@ class SnnTrainOperator(SnnOperator):
         context["ti"].xcom_push(key="run_id", value=run.run_id)
         self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
                       parameters.strategy.value, parameters.granularity.value)  # fmt: skip
+        if run.samples:
+            machine = Machine(cache_node_type=outputs.cache_node_type)
+            size = run.features, run.samples, outputs.has_cache, outputs.architecture
+            self.log.info("%s", estimate_line(estimate(parameters, *size, machine)))
         self._watch = Watch(self.hook, outputs.to_dict(), run_id=run.run_id, log_interval=self.log_interval)
         if self.deferrable and not self._is_over_soon(run):
             self.defer(

@@ -116,7 +116,9 @@ def test_from_data_to_report_waiting_in_the_worker(
     assert outputs == stack.to_dict()
     staged = stage(images=[str(tmp_path / "red.png")])
     trained = training(stack, staged).execute(context)
-    said = re.findall(r"epoch \d+ of .*?, cost [0-9.]+", capsys.readouterr().out)
+    log = capsys.readouterr().out
+    said = re.findall(r"epoch \d+ of .*?, cost [0-9.]+", log)
+    assert re.search(r"estimate: ≤ 0\.000\d+ USD for 20 epochs, batch granularity: 1 TrainerLambda, ≈ \d", log)
     assert trained == {
         "run_id": staged["run_id"],
         "state": "COMPLETED",

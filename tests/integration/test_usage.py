@@ -51,14 +51,13 @@ def test_units_are_dynamodbs_own(emulator, stack):
 def test_a_run_counts_what_its_functions_ask(clients, stack, data):
     run = train(clients, stack, data, "asks", epochs=3)
     launch, trainer = run.usage["launch"], run.usage["trainer"]
-    assert (run.features, run.samples) == oracle.photos_and_labels()[0].reshape(
-        len(oracle.photos_and_labels()[1]), -1
-    ).shape[::-1]
+    assert (run.features, run.samples) == (27, 24)
     assert (launch.s3_puts, launch.s3_gets) == (1, 1)  # the first weights; the data set
     assert (launch.write_units, launch.publishes) == (1 + 2, 0)  # the run's item; this count
     assert (trainer.s3_puts, trainer.s3_gets) == (2, 2)  # model and costs; data set and checkpoint
     assert (trainer.read_units, trainer.publishes) == (1, 1)
-    assert trainer.write_units == 2 + 1 + 2 + 2 or trainer.write_units in range(5, 9)
+    # The lease, the costs, the flush with them, and the end (counted ahead, as 2): an item of about 1 KB takes 1 or 2.
+    assert trainer.write_units in range(1 + 1 + 1 + 2, 2 + 1 + 2 + 2 + 1)
     usd = cost_of(run, has_cache=False, architecture="arm64")["usd"]
     assert 0.00003 < usd < 0.0005
     assert trainer.milliseconds >= 1000 * run.seconds * 0.5

@@ -9,7 +9,7 @@ import pytest
 from snn.parameters import Parameters
 from snn.training import StoppedBy
 from snn_cloud.record import Run, State, Usage
-from snn_operators.progress import Narrator, duration, summary
+from snn_operators.progress import Narrator, duration, estimate_line, summary
 
 PARAMETERS = Parameters.load(
     {
@@ -143,3 +143,22 @@ def test_summary_tells_how_a_run_ended() -> None:
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("usd", "neurons", "said"),
+    [
+        (0.000201, 0, "≤ 0.00021 USD for 3,000 epochs, batch granularity: 1 TrainerLambda, ≈ 5.5 s ("),
+        (12.301, 5_280, "≤ 12.31 USD for 3,000 epochs, batch granularity: 1 TrainerLambda and 5,280 NeuronLambda, ≈"),
+    ],
+)
+def test_the_estimate_is_one_line_that_rounds_up(usd: float, neurons: int, said: str) -> None:
+    line = estimate_line(
+        {
+            "usd": usd, "epochs": 3_000, "granularity": "batch", "seconds": 5.5,
+            "invocations": {"launch": 1, "trainer": 1, "neuron": neurons},
+            "prices": {"date": "2026-11-01", "region": "us-east-1"},
+        }
+    )  # fmt: skip
+    assert line.startswith(f"estimate: {said}")
+    assert line.endswith("(list prices of 2026-11-01, us-east-1)")
