@@ -59,7 +59,8 @@ def test_a_run_counts_what_its_functions_ask(clients, stack, data):
     # The lease, the costs, the flush with them, and the end (counted ahead, as 2): an item of about 1 KB takes 1 or 2.
     assert trainer.write_units in range(1 + 1 + 1 + 2, 2 + 1 + 2 + 2 + 1)
     usd = cost_of(run, has_cache=False, architecture="arm64")["usd"]
-    assert 0.00003 < usd < 0.0005
+    # At least its S3 writes ($0.005 a thousand): how long the functions took is the machine's affair.
+    assert 3 * 0.005 / 1000 < usd < 0.0005
     assert trainer.milliseconds >= 1000 * run.seconds * 0.5
 
 
