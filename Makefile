@@ -20,7 +20,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up down status test test-browser test-long test-unit lint format lock clean
+.PHONY: help install bench demo up down status test test-browser test-long test-unit lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ test-browser: install ## run the tests that look at pages in headless Chromium; 
 
 test-long: install ## run the tests that take minutes: 100 epochs in which every neuron is an invocation
 	@$(BIN)/pytest tests/long --durations=0
+
+bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, about 12 minutes: [BENCH='--quick' or '--only PARTS']
+	@$(BIN)/python -m benchmarks.run $(BENCH)
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit

@@ -1,0 +1,101 @@
+"""What is trained: itsacat's photos and network, the same grown, and jobs as files for whoever shall train them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from snn.dataset import batches, columns, load_dataset, save_dataset
+from snn.network import initial_weights
+from snn.parameters import Parameters
+from snn_cli.datasets import build_faces
+
+ROOT = Path(__file__).parents[1]
+ITSACAT = ROOT.parent / "shared" / "datasets" / "datasets.h5"
+LAYERS = (20, 7, 5, 1)
+RATE = 0.0075
+BATCH_SIZE = 64
+
+
+def photos(folder: Path) -> tuple[Path, str]:
+    """Return the data set to measure on, and what to call it: itsacat's where it is, otherwise the faces."""
+    if ITSACAT.exists():
+        return ITSACAT, "itsacat"
+    faces = folder / "faces.h5"
+    if not faces.exists():
+        build_faces(faces)
+    return faces, "faces"
+
+
+def describe(dataset: Path, name: str) -> dict[str, Any]:
+    """Return what the data set is, in numbers."""
+    loaded = load_dataset(dataset)
+    return {"name": name, "samples": int(loaded.train_y.size), "features": loaded.features}
+
+
+def parameters(neurons: tuple[int, ...] = LAYERS, **fields: Any) -> Parameters:
+    """Return the parameters of a network of ReLU layers under a sigmoid, itsacat's unless told otherwise."""
+    last = len(neurons)
+    return Parameters.load(
+        {
+            "epochs": 3000,
+            "layers": last,
+            "neurons": {f"layer{i}": count for i, count in enumerate(neurons, start=1)},
+            "activations": {f"layer{i}": "sigmoid" if i == last else "relu" for i in range(1, last + 1)},
+            "learning_rate": RATE,
+            **fields,
+        }
+    )
+
+
+def widened(factor: int) -> tuple[int, ...]:
+    """Return itsacat's layers with `factor` times the neurons, the last one's single neuron excepted."""
+    return (*(count * factor for count in LAYERS[:-1]), 1)
+
+
+def grown(dataset: Path, factor: int, folder: Path) -> Path:
+    """Return a data set with `factor` times the training photos: shifted and mirrored copies, no two the same."""
+    if factor == 1:
+        return dataset
+    file = folder / f"{dataset.stem}-x{factor}.h5"
+    if not file.exists():
+        loaded = load_dataset(dataset)
+        width = loaded.image_shape[1]
+        copies = []
+        for number in range(factor):
+            copy = np.roll(loaded.train_pixels, (number // (2 * width), number // 2 % width), axis=(1, 2))
+            copies.append(copy[:, :, ::-1] if number % 2 else copy)
+        labels = np.tile(loaded.train_y[0].astype(np.int64), factor)
+        unfinished = file.with_suffix(".part")
+        test = loaded.test_pixels, loaded.test_y[0].astype(np.int64)
+        save_dataset(unfinished, np.concatenate(copies), labels, *test, loaded.classes)
+        unfinished.replace(file)
+    return file
+
+
+def save_job(file: Path, dataset: Path, chosen: Parameters) -> Path:
+    """Write what `reference.Job` reads: the very mini-batches and first weights that the project trains with."""
+    loaded = load_dataset(dataset)
+    if chosen.batch_size is None:
+        pieces = [(columns(loaded.train_pixels), loaded.train_y)]
+    else:
+        pieces = [(batch.pixels, batch.Y) for batch in batches(loaded, chosen.batch_size, chosen.seed)]
+    weights = initial_weights(chosen, loaded.features)
+    about = {
+        "batches": len(pieces),
+        "layers": len(weights),
+        "functions": [str(function) for function in chosen.activation_per_layer],
+        "rate": chosen.learning_rate,
+        "strategy": str(chosen.strategy),
+        "threshold": chosen.threshold,
+    }
+    arrays: dict[str, Any] = {"about": json.dumps(about)}
+    for index, (pixels, labels) in enumerate(pieces):
+        arrays |= {f"pixels{index}": pixels, f"Y{index}": labels}
+    for index, (W, b) in enumerate(weights):
+        arrays |= {f"W{index}": W, f"b{index}": b}
+    np.savez(file, **arrays)
+    return file

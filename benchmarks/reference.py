@@ -1,0 +1,184 @@
+"""The plain NumPy loop that all is measured against: what a competent person writes in an afternoon, in one file.
+
+Full arrays, float64, every W updated in place at every step; the matrix products are BLAS calls and take nearly all of
+the time. It shares no line with the project. As a program it trains one job and prints one line of JSON:
+
+    python reference.py JOB.npz EPOCHS [--thrifty] [--seconds LIMIT]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass
+class Job:
+    """What there is to train: mini-batches X (features, m) in 0..1 and Y (1, m), first weights, and how."""
+
+    X: list[np.ndarray]
+    Y: list[np.ndarray]
+    W: list[np.ndarray]
+    b: list[np.ndarray]
+    functions: list[str]
+    rate: float
+    strategy: str
+    threshold: float | None = None
+
+    @classmethod
+    def load(cls, file: Path | str) -> Job:
+        """Read what `problem.save_job` wrote."""
+        with np.load(file) as stored:
+            about = json.loads(str(stored["about"]))
+            return cls(
+                X=[stored[f"pixels{i}"] / 255.0 for i in range(about["batches"])],
+                Y=[stored[f"Y{i}"] for i in range(about["batches"])],
+                W=[stored[f"W{i}"] for i in range(about["layers"])],
+                b=[stored[f"b{i}"] for i in range(about["layers"])],
+                functions=about["functions"],
+                rate=about["rate"],
+                strategy=about["strategy"],
+                threshold=about["threshold"],
+            )
+
+
+@dataclass
+class Timed:
+    """What came out: the cost before each epoch's step, and the clock after every epoch."""
+
+    costs: list[float] = field(default_factory=list)
+    clock: list[float] = field(default_factory=list)
+
+
+def forward(job: Job, X: np.ndarray) -> list[np.ndarray]:
+    """Return the activations of layers 0..L."""
+    A = [X]
+    for W, b, function in zip(job.W, job.b, job.functions, strict=True):
+        Z = W @ A[-1] + b
+        A.append(np.maximum(Z, 0.0) if function == "relu" else 1.0 / (1.0 + np.exp(-Z)))
+    return A
+
+
+def cost(A: np.ndarray, Y: np.ndarray) -> float:
+    """Return the mean cross-entropy."""
+    return float(-np.mean(Y * np.log(A) + (1.0 - Y) * np.log(1.0 - A)))
+
+
+def backward(job: Job, A: list[np.ndarray], Y: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return dW and db of every layer."""
+    m, layers = Y.shape[1], len(job.W)
+    dW, db = [np.empty(0)] * layers, [np.empty(0)] * layers
+    dZ = A[-1] - Y
+    for i in reversed(range(layers)):
+        dW[i] = dZ @ A[i].T / m
+        db[i] = dZ.sum(axis=1, keepdims=True) / m
+        if i:
+            dA = job.W[i].T @ dZ
+            dZ = dA * (A[i] > 0) if job.functions[i - 1] == "relu" else dA * A[i] * (1.0 - A[i])
+    return dW, db
+
+
+def step(job: Job, dW: list[np.ndarray], db: list[np.ndarray]) -> None:
+    """Move the weights, in place."""
+    for i in range(len(job.W)):
+        job.W[i] -= job.rate * dW[i]
+        job.b[i] -= job.rate * db[i]
+
+
+def full_batch(job: Job) -> float:
+    """One step on all data."""
+    A = forward(job, job.X[0])
+    step(job, *backward(job, A, job.Y[0]))
+    return cost(A[-1], job.Y[0])
+
+
+def best_batch(job: Job) -> float:
+    """Every batch's gradients from the same weights; the batch with the lowest cost moves them."""
+    results = []
+    for X, Y in zip(job.X, job.Y, strict=True):
+        A = forward(job, X)
+        results.append((cost(A[-1], Y), backward(job, A, Y)))
+    best = min(results, key=lambda result: result[0])
+    step(job, *best[1])
+    return best[0]
+
+
+def best_batch_thrifty(job: Job) -> float:
+    """The same, but the way back is gone for the winner only: less than half the work."""
+    seen = [forward(job, X) for X in job.X]
+    costs = [cost(A[-1], Y) for A, Y in zip(seen, job.Y, strict=True)]
+    best = int(np.argmin(costs))
+    step(job, *backward(job, seen[best], job.Y[best]))
+    return costs[best]
+
+
+def average(job: Job) -> float:
+    """The batches' gradients, weighted by size, make one step."""
+    total = sum(Y.shape[1] for Y in job.Y)
+    epoch_cost, dW, db = 0.0, [np.zeros_like(W) for W in job.W], [np.zeros_like(b) for b in job.b]
+    for X, Y in zip(job.X, job.Y, strict=True):
+        A, share = forward(job, X), Y.shape[1] / total
+        epoch_cost += share * cost(A[-1], Y)
+        for i, (dWi, dbi) in enumerate(zip(*backward(job, A, Y), strict=True)):
+            dW[i] += share * dWi
+            db[i] += share * dbi
+    step(job, dW, db)
+    return epoch_cost
+
+
+EPOCH: dict[str, Callable[[Job], float]] = {
+    "full-batch": full_batch,
+    "best-batch": best_batch,
+    "average": average,
+    "thrifty": best_batch_thrifty,
+}
+
+
+def train(job: Job, epochs: int, seconds: float = float("inf")) -> Timed:
+    """Train until the last epoch, the job's threshold, or the first epoch that ends after `seconds`."""
+    timed, epoch = Timed(), EPOCH[job.strategy]
+    began = time.perf_counter()
+    while len(timed.costs) < epochs:
+        timed.costs.append(epoch(job))
+        timed.clock.append(time.perf_counter() - began)
+        if job.threshold is not None and timed.costs[-1] <= job.threshold:
+            break
+        if timed.clock[-1] > seconds and len(timed.costs) >= 3:
+            break
+    return timed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job")
+    parser.add_argument("epochs", type=int)
+    parser.add_argument("--thrifty", action="store_true")
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    options = parser.parse_args()
+    job = Job.load(options.job)
+    if options.thrifty:
+        job.strategy = "thrifty"
+    timed = train(job, options.epochs, options.seconds)
+    laps = np.diff([0.0, *timed.clock])
+    print(
+        json.dumps(
+            {
+                "seconds": timed.clock[-1],
+                "epochs": len(timed.costs),
+                "seconds_per_epoch": float(np.median(laps)),
+                "costs": timed.costs[:300],
+                "final_cost": timed.costs[-1],
+                "version": np.__version__,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
