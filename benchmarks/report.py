@@ -210,7 +210,7 @@ def _granularities(section: dict[str, Any], results: dict[str, Any]) -> str:
             rows.append(
                 (
                     kind,
-                    f"{result['seconds_per_epoch']:.3f} {_range(result['all'])}",
+                    f"{result['seconds_per_epoch']:.3f} {_range(result['all'], 3)}",
                     f"{result['invocations_per_epoch']:g}",
                     _difference(result["difference"]),
                 )
@@ -316,8 +316,8 @@ def _span(column: dict[str, Any]) -> str:
     return f"{column['seconds']:.2f} {_range(column['all'])}"
 
 
-def _range(samples: list[float]) -> str:
-    return f"[{min(samples):.2f}–{max(samples):.2f}]"
+def _range(samples: list[float], digits: int = 2) -> str:
+    return f"[{min(samples):.{digits}f}–{max(samples):.{digits}f}]"
 
 
 def _difference(value: float | None) -> str:
