@@ -163,7 +163,7 @@ def workers(session: Session) -> dict[str, Any]:
     if "workers" not in Parameters.model_fields:
         return {"speedup": None, "why": "this version has one trainer a run"}
     ours, stack = session.serverless, session.cached
-    samples, times_neurons, epochs = (3, 5, 20) if session.quick else (30, 5, 40)
+    samples, times_neurons, epochs = (3, 5, 20) if session.quick else (30, 5, 20)
     data = problem.grown(session.dataset, samples, session.folder)
     facts = problem.describe(data, "grown")
     neurons = problem.widened(times_neurons)
