@@ -84,8 +84,8 @@ class Reporter:
         with self._busy:
             run = self._lease.flush(self._costs[:], self._meter.take())
             self._due = time.monotonic() + FLUSH_SECONDS
+            self._messages.progress(self._costs)
         self.cancel_requested = run.cancel_requested
-        self._messages.progress(self._costs)
         if self._cache:
             self._cache.put_progress(run)
 

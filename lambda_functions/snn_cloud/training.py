@@ -11,13 +11,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import SnnError
 from snn.model import dump_checkpoint, save_model
 from snn.parameters import Granularity
-from snn.training import StoppedBy, Training, on_this_machine, train
+from snn.training import Diverged, StoppedBy, Training, on_this_machine, train
 from snn_cloud import places
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
@@ -130,10 +131,14 @@ class _Trainer:
 
     def _complete(self, job: Job, stopped_by: StoppedBy) -> Run:
         run, parameters, training = self._lease.run, job.parameters, job.training
+        weights = job.first.network(training.weights)
+        # An epoch's cost is that of the weights before its step; the last step has none to betray it.
+        if not all(np.isfinite(array).all() for layer in weights for array in layer):
+            raise Diverged(f"weights left the numbers (lower learning_rate, now {parameters.learning_rate:g})")
         model = io.BytesIO()
         save_model(
             model,
-            job.first.network(training.weights),
+            weights,
             parameters.activation_per_layer,
             {
                 "run_id": run.run_id,
