@@ -159,12 +159,16 @@ def granularities(session: Session) -> dict[str, Any]:
 
 
 def workers(session: Session) -> dict[str, Any]:
-    """Two trainers for one run against one, on a problem big enough to need them."""
+    """Two trainers for one run against one, on a problem big enough to need them.
+
+    It has more photos than numbers a photo, as CIFAR-10 has: with fewer, and more than a few epochs, the trainer works
+    in the span of the data, where there is too little to compute to be worth a second one.
+    """
     if "workers" not in Parameters.model_fields:
         return {"speedup": None, "why": "this version has one trainer a run"}
     ours, stack = session.serverless, session.cached
-    samples, times_neurons, epochs = (3, 5, 20) if session.quick else (30, 5, 20)
-    data = problem.grown(session.dataset, samples, session.folder)
+    samples, times_neurons, epochs = (10, 5, 10) if session.quick else (100, 5, 30)
+    data = problem.grown(session.dataset, samples, session.folder, every=2)
     facts = problem.describe(data, "grown")
     neurons = problem.widened(times_neurons)
     size = -(-facts["samples"] // 2)  # a mini-batch for each

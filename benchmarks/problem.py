@@ -56,21 +56,25 @@ def widened(factor: int) -> tuple[int, ...]:
     return (*(count * factor for count in LAYERS[:-1]), 1)
 
 
-def grown(dataset: Path, factor: int, folder: Path) -> Path:
-    """Return a data set with `factor` times the training photos: shifted and mirrored copies, no two the same."""
-    if factor == 1:
+def grown(dataset: Path, factor: int, folder: Path, every: int = 1) -> Path:
+    """Return a data set with `factor` times the training photos: shifted and mirrored copies, no two the same.
+
+    Of every photo the rows and columns 0, `every`, 2·`every` … are kept.
+    """
+    if factor == every == 1:
         return dataset
-    file = folder / f"{dataset.stem}-x{factor}.h5"
+    file = folder / f"{dataset.stem}-x{factor}-every{every}.h5"
     if not file.exists():
         loaded = load_dataset(dataset)
-        width = loaded.image_shape[1]
+        small, test_small = loaded.train_pixels[:, ::every, ::every], loaded.test_pixels[:, ::every, ::every]
+        width = small.shape[2]
         copies = []
         for number in range(factor):
-            copy = np.roll(loaded.train_pixels, (number // (2 * width), number // 2 % width), axis=(1, 2))
+            copy = np.roll(small, (number // (2 * width), number // 2 % width), axis=(1, 2))
             copies.append(copy[:, :, ::-1] if number % 2 else copy)
         labels = np.tile(loaded.train_y[0].astype(np.int64), factor)
         unfinished = file.with_suffix(".part")
-        test = loaded.test_pixels, loaded.test_y[0].astype(np.int64)
+        test = test_small, loaded.test_y[0].astype(np.int64)
         save_dataset(unfinished, np.concatenate(copies), labels, *test, loaded.classes)
         unfinished.replace(file)
     return file
