@@ -28,7 +28,7 @@ def test_what_would_break_a_line_or_a_terminal_is_spelled_out(text, line):
 def test_any_message_is_one_line_that_can_be_stored(problem, field, source, mend):
     message = str(InvalidInput(problem, field=field, source=source, mend=mend))
     assert len(message.splitlines()) <= 1
-    assert message.encode()
+    assert message.encode().decode() == message
 
 
 def test_a_message_is_cut_to_what_a_ledger_and_an_email_take():
