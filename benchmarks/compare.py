@@ -167,7 +167,7 @@ def workers(session: Session) -> dict[str, Any]:
     if "workers" not in Parameters.model_fields:
         return {"speedup": None, "why": "this version has one trainer a run"}
     ours, stack = session.serverless, session.cached
-    samples, times_neurons, epochs = (10, 5, 10) if session.quick else (100, 5, 30)
+    samples, times_neurons, epochs = (10, 5, 10) if session.quick else (100, 5, 40)
     data = problem.grown(session.dataset, samples, session.folder, every=2)
     facts = problem.describe(data, "grown")
     neurons = problem.widened(times_neurons)

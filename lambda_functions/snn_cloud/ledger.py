@@ -12,7 +12,8 @@ How two trainers of one run cannot both advance it, whatever Lambda delivers twi
                                      fence 2, owner B ◀─────────────── acquire if fence = 1 and beat is still that
     flush if fence = 1 ────────────▶ refused: LeaseLost, A stops
 
-No two clocks are compared: B measures A's silence with its own. Every write of a trainer is conditional on its fence.
+No two clocks are compared: B measures A's silence with its own. Every write of a trainer is conditional on its fence
+and on the beat before it, so one that botocore repeats because its answer was lost is recognised and counts once.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from botocore.exceptions import ClientError
 
+from snn.errors import one_line
 from snn.training import StoppedBy
 from snn_cloud.errors import LeaseLost, RunNotFound
 from snn_cloud.record import COUNTERS, Run, State, Usage, from_item, pack, to_item, unpack
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 LEASE_SECONDS = 20.0
-# 8 bytes each. An item may have 400 KB, but whoever watches a run reads one chunk too many at every look.
+# 8 bytes each. An item may have 400 KB, but whoever watches a run reads up to a chunk too much at every look.
 CHUNK_EPOCHS = 4_000
 
 
@@ -73,26 +76,37 @@ class Ledger:
         Raises RunNotFound.
         """
         run, costs = self.get(run_id), dict[int, float]()
-        pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self.table,
-            ConsistentRead=True,
-            # A chunk that holds a later epoch begins less than a whole chunk before it.
-            KeyConditionExpression="run_id = :run AND #item BETWEEN :first AND :end",
-            FilterExpression="#last > :after",
-            ExpressionAttributeNames={"#item": "item", "#last": "last"},
-            ExpressionAttributeValues=pack(
-                {
-                    ":run": run_id,
-                    ":first": _chunk(max(0, after_epoch + 2 - CHUNK_EPOCHS)),
-                    ":end": "costs#:",  # ":" comes after "9"
-                    ":after": after_epoch,
-                }
-            ),
-        )
-        for item in (unpack(item) for page in pages for item in page["Items"]):
+        for item in [*self._chunk_at(run_id, after_epoch), *self._chunks_from(run_id, after_epoch + 1)]:
             chunk = np.frombuffer(bytes(item["costs"]), dtype="<f8").tolist()
             costs.update(enumerate(chunk, start=int(item["first"])))
         return run, sorted((epoch, cost) for epoch, cost in costs.items() if epoch > after_epoch)
+
+    def _chunks_from(self, run_id: str, epoch: int) -> list[dict[str, Any]]:
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self.table,
+            ConsistentRead=True,
+            KeyConditionExpression="run_id = :run AND #item BETWEEN :first AND :end",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues=pack(
+                {":run": run_id, ":first": _chunk(epoch), ":end": "costs#:"}
+            ),  # ":" is "9"+1
+        )
+        return [unpack(item) for page in pages for item in page["Items"]]
+
+    def _chunk_at(self, run_id: str, epoch: int) -> list[dict[str, Any]]:
+        """Return the last chunk that begins at `epoch` or before: it may go beyond it."""
+        if epoch < 0:
+            return []
+        answer = self._dynamodb.query(
+            TableName=self.table,
+            ConsistentRead=True,
+            KeyConditionExpression="run_id = :run AND #item BETWEEN :first AND :last",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues=pack({":run": run_id, ":first": _chunk(0), ":last": _chunk(epoch)}),
+            ScanIndexForward=False,
+            Limit=1,
+        )
+        return [unpack(item) for item in answer["Items"]]
 
     def put_costs(self, run_id: str, first: int, costs: list[float]) -> None:
         """Store the costs of epochs `first`, `first` + 1 …
@@ -110,39 +124,64 @@ class Ledger:
 
         Takes `patience` seconds when the present owner gives no sign of life, less in every other case.
         """
+        run = self._unattended(run_id, patience)
+        return self._take(run, owner, {"attempts": 1, "trainer_invocations": 1}) if run else None
+
+    def abandon(self, run_id: str, reason: str, patience: float = LEASE_SECONDS) -> Run:
+        """End a run that Lambda has stopped trying to train: CANCELLED if that was wanted, otherwise FAILED.
+
+        Returns the run as it stands when it is over already or a trainer takes it up within `patience` seconds.
+        """
+        run = self._unattended(run_id, patience, wait_though_free=True)
+        lease = self._take(run, "nobody", {}) if run else None
+        if lease is None:
+            return self.get(run_id)
+        if lease.run.cancel_requested:
+            return lease.finish(State.CANCELLED, StoppedBy.CANCEL)
+        return lease.finish(State.FAILED, reason=reason)
+
+    def _unattended(self, run_id: str, patience: float, wait_though_free: bool = False) -> Run | None:
+        """Return the run once nobody has worked on it for `patience` seconds, by the clock here, or it is free.
+
+        None when it is over, or somebody works on it.
+        """
         run = self.get(run_id)
         seen, deadline = (run.fence, run.beat), time.monotonic() + patience
-        while run.owner and not run.state.is_terminal and time.monotonic() < deadline:
+        while (run.owner or wait_though_free) and not run.state.is_terminal and time.monotonic() < deadline:
             time.sleep(min(0.5, patience / 4))
             run = self.get(run_id)
-            if run.owner and (run.fence, run.beat) != seen:
+            if (run.fence, run.beat) != seen and (run.owner or wait_though_free):
                 return None
-        if run.state.is_terminal:
-            return None
+        return None if run.state.is_terminal else run
+
+    def _take(self, run: Run, owner: str, add: Mapping[str, int]) -> Lease | None:
+        """Take a run over as it was seen last; None when another was quicker."""
+        mine = f"{owner}/{uuid4().hex}"  # the same event may be delivered twice at a time
         taken = self._update(
-            run_id,
+            run.run_id,
             "#fence = :fence AND #beat = :beat AND #state IN (:pending, :running)",
             {":fence": run.fence, ":beat": run.beat, ":pending": State.PENDING, ":running": State.RUNNING},
-            put={"state": State.RUNNING, "owner": owner, "started_at": run.started_at or time.time()},
-            add={"fence": 1, "attempts": 1, "trainer_invocations": 1},
+            put={"state": State.RUNNING, "owner": mine, "started_at": run.started_at or time.time()},
+            add={"fence": 1, **add},
         )
+        if taken is None and (now := self.get(run.run_id)).owner == mine:
+            taken = now  # the answer was lost, and the repeated write refused because of the first
         return Lease(self, taken) if taken else None
 
     def request_cancel(self, run_id: str) -> Run:
-        """Ask the run's trainer to stop; a run that no trainer has begun is CANCELLED at once. Raises RunNotFound."""
-        if not self.find(run_id):
-            return self.get(run_id)
+        """Ask the run's trainer to stop; a run that none has at the moment is CANCELLED at once. Raises RunNotFound."""
+        self.get(run_id)
         over = {"state": State.CANCELLED, "ended_at": time.time(), "stopped_by": StoppedBy.CANCEL}
         return (
-            self._update(run_id, "#state = :pending", {":pending": State.PENDING}, put=over)
+            self._update(
+                run_id,
+                "#state = :pending OR (#state = :running AND #owner = :nobody)",
+                {":pending": State.PENDING, ":running": State.RUNNING, ":nobody": ""},
+                put=over,
+            )
             or self._update(run_id, "#state = :running", {":running": State.RUNNING}, put={"cancel_requested": True})
             or self.get(run_id)
         )
-
-    def give_up(self, run_id: str, reason: str) -> Run:
-        """Mark a run that never got a trainer as FAILED."""
-        over = {"state": State.FAILED, "ended_at": time.time(), "reason": reason}
-        return self._update(run_id, "#state = :pending", {":pending": State.PENDING}, put=over) or self.get(run_id)
 
     def add_usage(self, run_id: str, usage: Mapping[str, Usage]) -> None:
         """Add to the run's counters what its functions used."""
@@ -190,11 +229,16 @@ class Lease:
         self._ledger, self.run = ledger, run
 
     def flush(self, costs: list[float], usage: Mapping[str, Usage]) -> Run:
-        """Give a sign of life, record the costs of new epochs and the usage since the last call; return the run."""
-        if len(costs) > self.run.epoch:
-            self._ledger.put_costs(self.run.run_id, self.run.epoch, costs[self.run.epoch :])
+        """Give a sign of life, record the costs of new epochs and the usage since the last call; return the run.
+
+        `costs` are those of all epochs; after a return to a checkpoint, fewer than are known to the ledger.
+        """
+        epochs, known = len(costs), self.run.epoch
         put, add = _counters(usage)
-        return self._write({"epoch": len(costs), **({"cost": costs[-1]} if costs else {}), **put}, add)
+        if epochs <= known:
+            return self._write(put, add)
+        self._ledger.put_costs(self.run.run_id, known, costs[known:epochs])
+        return self._write({**put, "epoch": epochs, "cost": costs[epochs - 1]}, add)
 
     def checkpointed(self, version: str) -> Run:
         """Record which version of the checkpoint counts: what a superseded trainer still uploads is never read."""
@@ -218,16 +262,23 @@ class Lease:
         """Set the run's final state, and add the usage since the last flush: nothing is counted after this."""
         put, add = _counters(usage or {})
         why = {"stopped_by": stopped_by} if stopped_by else {}
-        over = {"state": state, "owner": "", "ended_at": time.time(), "reason": reason[:8_000]}
+        over = {"state": state, "owner": "", "ended_at": time.time(), "reason": one_line(reason)}
         return self._write({**over, **why, **put}, add)
 
     def _write(self, put: Mapping[str, Any], add: Mapping[str, int] | None = None) -> Run:
-        mine = {":fence": self.run.fence, ":running": State.RUNNING}
+        before = self.run
         run = self._ledger._update(
-            self.run.run_id, "#fence = :fence AND #state = :running", mine, put, {**(add or {}), "beat": 1}
+            before.run_id,
+            "#fence = :fence AND #beat = :beat AND #state = :running",
+            {":fence": before.fence, ":beat": before.beat, ":running": State.RUNNING},
+            put,
+            {**(add or {}), "beat": 1},
         )
         if run is None:
-            raise LeaseLost(f"run {self.run.run_id} has another trainer (this one's fence was {self.run.fence})")
+            # Only the lease's holder moves the beat: if it moved, the answer to this very write was lost.
+            run = self._ledger.get(before.run_id)
+            if (run.fence, run.beat) != (before.fence, before.beat + 1):
+                raise LeaseLost(f"run {before.run_id} has another trainer (this one's fence was {before.fence})")
         self.run = run
         return run
 

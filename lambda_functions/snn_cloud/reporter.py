@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from snn.training import Training
 from snn_cloud import init_phase
 from snn_cloud.cache import Cache
 from snn_cloud.ledger import Lease
@@ -41,15 +40,18 @@ class Meter:
 class Reporter:
     """Flushes a training's progress once a second, whether an epoch takes 20 µs or a minute.
 
-    The epoch loop calls `tick`, which flushes when it is time. Only when it has not come by for long, in a long epoch,
-    does a thread flush in its place, so that a slow trainer does not look like a dead one. The thread alone would not
-    do: a loop of small NumPy operations gives up the interpreter for a moment at each of them, which keeps a second
-    thread from ever insisting on its turn; measured, a flush of 15 ms took 10 s.
+    The epoch loop calls `tick`, which flushes when it is time. Only when it has not come by for long (in a long epoch,
+    while the data is read or the model is stored) does a thread flush in its place, so that a slow trainer does not
+    look like a dead one. The thread alone would not do: a loop of small NumPy operations gives up the interpreter for a
+    moment at each of them, which keeps a second thread from ever insisting on its turn; measured, a flush of 15 ms took
+    10 s.
+
+    Set `costs` to the training's own list once there is one.
     """
 
-    def __init__(self, lease: Lease, training: Training, messages: Messages, meter: Meter, cache: Cache | None) -> None:
-        self._lease, self._costs, self._messages = lease, training.costs, messages
-        self._meter, self._cache = meter, cache
+    def __init__(self, lease: Lease, messages: Messages, meter: Meter, cache: Cache | None) -> None:
+        self._lease, self._messages, self._meter, self._cache = lease, messages, meter, cache
+        self.costs: list[float] = []
         self._done, self._busy = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._stand_in, name="reporter", daemon=True)
         self._due = time.monotonic() + FLUSH_SECONDS / 2
@@ -75,16 +77,16 @@ class Reporter:
         if self._lost:
             raise self._lost
 
-    def hold(self, action: Callable[[], None]) -> None:
+    def hold(self, action: Callable[[], object]) -> None:
         """Do something with the lease while no flush is under way."""
         with self._busy:
             action()
 
     def _flush(self) -> None:
         with self._busy:
-            run = self._lease.flush(self._costs[:], self._meter.take())
+            run = self._lease.flush(self.costs, self._meter.take())
             self._due = time.monotonic() + FLUSH_SECONDS
-            self._messages.progress(self._costs)
+            self._messages.progress(self.costs)
         self.cancel_requested = run.cancel_requested
         if self._cache:
             self._cache.put_progress(run)

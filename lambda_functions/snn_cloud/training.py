@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import redis
@@ -36,8 +34,10 @@ from snn_cloud.settings import Settings
 
 CHECKPOINT_SECONDS = 20.0
 MARGIN_SECONDS = 20.0  # kept of a Lambda's time to store the state and continue elsewhere
-MAX_CONTINUATIONS = 500  # of ≈ 13 minutes: four days, then something is wrong
-MAX_ATTEMPTS = 3  # without reaching another checkpoint
+MAX_CONTINUATIONS = 500  # of ≈ 13 minutes: four and a half days, then something is wrong
+MAX_SECONDS = 7 * 86_400.0  # of a run, whatever it is doing
+MAX_ATTEMPTS = 3  # without reaching another checkpoint: Lambda's first and its two retries
+EPOCH_RESERVE = 1.2  # times the longest epoch so far must be left to begin another
 
 TRANSIENT = (BotoCoreError, ClientError, redis.RedisError, CacheLost, PeerLost)
 
@@ -47,8 +47,10 @@ def advance(
 ) -> Run:
     """Advance a run as far as this invocation's time allows, and return where it stands then.
 
-    Leaves at once when the run is over or another trainer has it. An error that may pass (AWS, cache) is raised after
-    the lease is given back, so that Lambda's retry can go on from the last checkpoint; any other ends the run FAILED.
+    Leaves at once when the run is over or another trainer has it. After an error that may pass (AWS, cache) the lease
+    is given back and the run goes on from its last checkpoint: by Lambda's retry, for which the error is raised, or,
+    if this invocation reached a checkpoint, by an event of its own, for Lambda would count its retries on. Any other
+    error ends the run FAILED.
     """
     started = time.monotonic()
     ledger = Ledger(clients.dynamodb, settings.table)
@@ -60,6 +62,8 @@ def advance(
     limit = min(remaining_seconds() - MARGIN_SECONDS, run.trainer_seconds or float("inf"))
     meter = Meter(started, settings.memory_mb, clients.requests)
     try:
+        if run.attempts > MAX_ATTEMPTS:
+            raise SnnError(f"{MAX_ATTEMPTS} trainers were killed before a checkpoint (out of memory, or of time?)")
         return _Trainer(lease, messages, meter, settings, clients).work(started + limit)
     except LeaseLost as lost:
         print(f"{run_id}: {lost}; leaving")
@@ -68,11 +72,14 @@ def advance(
         print(f"{run_id}: {traceback.format_exc()}")
         if isinstance(error, TRANSIENT) and lease.run.attempts < MAX_ATTEMPTS:
             with suppress(LeaseLost):
-                lease.release(usage=meter.take(LAST_WRITE))
+                run = lease.release(usage=meter.take(LAST_WRITE))
+            if run.attempts == 0:
+                start_trainer(clients, settings.trainer_function, run_id)
+                return run
             raise
         reason = str(error) if isinstance(error, SnnError) else f"{type(error).__name__}: {error}"
         failed = lease.finish(State.FAILED, reason=reason, usage=meter.take(_ending(messages)))
-        messages.last(f"Training failed: {reason}")
+        messages.last(f"Training failed: {failed.reason}")
         return failed
 
 
@@ -85,31 +92,43 @@ class _Trainer:
         self._cache = Cache.from_environment()
 
     def work(self, deadline: float) -> Run:
-        job = load_job(self._lease.run, self._settings.bucket, self._clients)
-        training, parameters = job.training, job.parameters
+        with Reporter(self._lease, self._messages, self._meter, self._cache) as reporter:
+            job = load_job(self._lease.run, self._settings.bucket, self._clients)
+            training, parameters = job.training, job.parameters
+            reporter.costs = training.costs
+            self._run_epochs(job, reporter, deadline)
+            reporter.hold(lambda: self._lease.flush(training.costs, self._meter.take()))
+            stopped_by = training.stopped_by(parameters)
+            if stopped_by is not None:
+                self._store_model(job, reporter)
+            else:
+                self._checkpoint(training, reporter)
+        if stopped_by is not None:
+            done = self._finish(State.COMPLETED, stopped_by)
+            self._messages.last(f"Training completed: cost after epoch {training.epoch - 1} = {training.costs[-1]}")
+            return done
+        return self._cancel() if reporter.cancel_requested else self._continue()
+
+    def _run_epochs(self, job: Job, reporter: Reporter, deadline: float) -> None:
+        """Train until the run is done or cancelled, or too little time is left for one more epoch."""
         helpers = self._helpers(job)
         self._meter.pool = helpers if isinstance(helpers, NeuronPool) else None
-        gradients_of = helpers.gradients_of if helpers else on_this_machine(parameters, job.first)
-        checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+        gradients_of = helpers.gradients_of if helpers else on_this_machine(job.parameters, job.first)
+        checkpoint_at, last, longest = time.monotonic() + CHECKPOINT_SECONDS, time.monotonic(), 0.0
         try:
-            with Reporter(self._lease, training, self._messages, self._meter, self._cache) as reporter:
-                for _ in train(training, parameters, job.batches, gradients_of):
-                    now = time.monotonic()
-                    reporter.tick(now)
-                    if reporter.cancel_requested or now > deadline:
-                        break
-                    if now > checkpoint_at:
-                        reporter.hold(lambda: self._checkpoint(training))
-                        checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+            for _ in train(job.training, job.parameters, job.batches, gradients_of):
+                now = time.monotonic()
+                longest = max(longest, now - last)
+                reporter.tick(now)
+                if reporter.cancel_requested or now + EPOCH_RESERVE * longest > deadline:
+                    break
+                if now > checkpoint_at:
+                    self._checkpoint(job.training, reporter)
+                    checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
+                last = time.monotonic()
         finally:
             if helpers:
                 helpers.close()
-        self._lease.flush(training.costs, self._meter.take())
-        stopped_by = training.stopped_by(parameters)
-        if stopped_by is not None:
-            return self._complete(job, stopped_by)
-        self._checkpoint(training)
-        return self._cancel() if reporter.cancel_requested else self._continue()
 
     def _helpers(self, job: Job) -> NeuronPool | Peers | None:
         """Return what computes batches beside this invocation: neurons, other trainers, or nothing."""
@@ -124,12 +143,12 @@ class _Trainer:
             return NeuronPool(self._clients, function, self._cache, parameters, run.run_id, prefix, concurrency)
         return lead(job, run, prefix, self._cache, self._settings, self._clients)
 
-    def _checkpoint(self, training: Training) -> None:
+    def _checkpoint(self, training: Training, reporter: Reporter) -> None:
         """Store the state, then make it count: the ledger names the version, and only the lease's holder may."""
         stored = self._put(places.checkpoint(self._lease.run.run_id), dump_checkpoint(training))
-        self._lease.checkpointed(stored)
+        reporter.hold(lambda: self._lease.checkpointed(stored))
 
-    def _complete(self, job: Job, stopped_by: StoppedBy) -> Run:
+    def _store_model(self, job: Job, reporter: Reporter) -> None:
         run, parameters, training = self._lease.run, job.parameters, job.training
         weights = job.first.network(training.weights)
         # An epoch's cost is that of the weights before its step; the last step has none to betray it.
@@ -154,11 +173,10 @@ class _Trainer:
         self._put(places.params(run.run_id), model.getvalue())
         self._put(places.results(run.run_id), results)
         if run.promote:
+            # A trainer that lost its lease while it stored the model promotes nothing.
+            reporter.hold(lambda: self._lease.flush(training.costs, self._meter.take()))
             self._put(places.PROMOTED_RESULTS, results)
             self._put(places.PROMOTED_PARAMS, model.getvalue())
-        done = self._finish(State.COMPLETED, stopped_by)
-        self._messages.last(f"Training completed: cost after epoch {training.epoch - 1} = {training.costs[-1]}")
-        return done
 
     def _cancel(self) -> Run:
         cancelled = self._finish(State.CANCELLED, StoppedBy.CANCEL)
@@ -168,6 +186,8 @@ class _Trainer:
     def _continue(self) -> Run:
         if self._lease.run.continuations >= MAX_CONTINUATIONS:
             raise SnnError(f"not finished after {MAX_CONTINUATIONS} continuations (fewer epochs, or a larger function)")
+        if self._lease.run.seconds > MAX_SECONDS:
+            raise SnnError(f"not finished after {MAX_SECONDS / 86_400:g} days (fewer epochs, or a larger function)")
         run = self._lease.release(continuations=1, usage=self._meter.take(LAST_WRITE))
         start_trainer(self._clients, self._settings.trainer_function, run.run_id)
         return run
@@ -179,7 +199,9 @@ class _Trainer:
         return run
 
     def _put(self, key: str, body: bytes) -> str:
-        return self._clients.s3.put_object(Bucket=self._settings.bucket, Key=key, Body=body).get("VersionId", "")
+        named = {"run-id": self._lease.run.run_id}
+        stored = self._clients.s3.put_object(Bucket=self._settings.bucket, Key=key, Body=body, Metadata=named)
+        return stored.get("VersionId", "")
 
 
 def _ending(messages: Messages) -> Usage:
@@ -193,7 +215,10 @@ def _results(started_at: float, costs: list[float]) -> bytes:
     def stamp(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
-    entries: dict[str, Any] = {"Start": stamp(started_at)}
-    entries.update((f"epoch{number}", {"cost": cost}) for number, cost in enumerate(costs))
-    entries["End"] = stamp(time.time())
-    return json.dumps(entries).encode()
+    # Written, not built and then dumped: a million epochs would take 390 MB of small dictionaries.
+    text = io.StringIO()
+    text.write(f'{{"Start": "{stamp(started_at)}"')
+    for number, cost in enumerate(costs):
+        text.write(f', "epoch{number}": {{"cost": {cost!r}}}')
+    text.write(f', "End": "{stamp(time.time())}"}}')
+    return text.getvalue().encode()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import oracle
 import pytest
 
+from snn.dataset import save_dataset
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local.emulator import Emulator
 
@@ -54,3 +57,12 @@ def stack(clients: Clients) -> StackOutputs:
     from snn_cloud.stack import StackOptions, deploy_stack
 
     return deploy_stack(clients, StackOptions.from_environment(stack_name="snn-test", with_cache=True))
+
+
+@pytest.fixture(scope="session")
+def data() -> bytes:
+    """A small data set of photos, as the file that users stage."""
+    pixels, labels = oracle.photos_and_labels()
+    buffer = io.BytesIO()
+    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
+    return buffer.getvalue()

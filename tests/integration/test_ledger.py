@@ -65,7 +65,8 @@ def test_a_beating_owner_keeps_its_run_and_a_silent_one_loses_it(ledger, run_id)
     started = time.monotonic()
     third = ledger.acquire(run_id, "third", patience=1.0)
     assert time.monotonic() - started >= 1.0
-    assert (third.run.fence, third.run.owner) == (2, "third")
+    assert third.run.fence == 2
+    assert third.run.owner.startswith("third/")
     before = ledger.get(run_id)
     for write in (
         lambda: first.flush([0.5, 0.4], {}),
@@ -122,6 +123,84 @@ def test_a_successor_that_starts_further_back_writes_the_same_epochs_once(ledger
     first.release()
     second = ledger.acquire(run_id, "second")
     second.flush([0.9], {})
-    assert ledger.get(run_id).epoch == 1
+    assert (ledger.get(run_id).epoch, ledger.get(run_id).cost) == (3, 0.7)  # who watches sees no step back
     second.flush([0.9, 0.8, 0.7, 0.6], {})
     assert ledger.progress(run_id)[1] == [(0, 0.9), (1, 0.8), (2, 0.7), (3, 0.6)]
+
+
+class Repeating:
+    """A DynamoDB client whose answers to updates are lost once: botocore then sends the same update again."""
+
+    def __init__(self, dynamodb):
+        self._dynamodb = dynamodb
+
+    def __getattr__(self, name):
+        return getattr(self._dynamodb, name)
+
+    def update_item(self, **request):
+        self._dynamodb.update_item(**request)
+        return self._dynamodb.update_item(**request)
+
+
+def test_a_write_whose_answer_was_lost_counts_once(clients, stack, run_id):
+    ledger = Ledger(Repeating(clients.dynamodb), stack.table)
+    lease = ledger.acquire(run_id, "first")
+    assert (lease.run.fence, lease.run.attempts, lease.run.usage["trainer"].invocations) == (1, 1, 1)
+    run = lease.flush([0.5], {"trainer": Usage(0, 10, 512)})
+    assert (run.epoch, run.beat, run.usage["trainer"].milliseconds) == (1, 1, 10)
+    assert lease.checkpointed("v1").checkpoint_version == "v1"
+    done = lease.finish(State.COMPLETED, usage={"trainer": Usage(0, 7, 512)})
+    assert (done.state, done.beat, done.usage["trainer"].milliseconds) == (State.COMPLETED, 3, 17)
+    assert ledger.get(run_id) == done
+
+
+def test_a_run_that_lambda_gave_up_is_failed_unless_someone_works_on_it(ledger, run_id):
+    lease = ledger.acquire(run_id, "killed")
+    lease.flush([0.5], {})
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        abandoning = pool.submit(ledger.abandon, run_id, "killed", 1.0)
+        while not abandoning.done():
+            lease.flush([0.5], {})
+            time.sleep(0.05)
+    assert abandoning.result().state is State.RUNNING
+    lost = ledger.abandon(run_id, "killed", patience=1.0)
+    assert time.monotonic() - started >= 1.0
+    assert (lost.state, lost.reason, lost.epoch, lost.owner) == (State.FAILED, "killed", 1, "")
+    assert ledger.abandon(run_id, "again", patience=1.0) == lost
+
+
+def test_a_run_that_lambda_gave_up_while_it_was_to_be_cancelled_is_cancelled(ledger, run_id):
+    ledger.acquire(run_id, "killed")
+    ledger.request_cancel(run_id)
+    assert ledger.abandon(run_id, "killed", patience=0.2).state is State.CANCELLED
+
+
+def test_a_run_waiting_for_its_next_trainer_may_still_get_it(ledger, run_id):
+    ledger.acquire(run_id, "first").release()
+    with ThreadPoolExecutor(1) as pool:
+        abandoning = pool.submit(ledger.abandon, run_id, "killed", 2.0)
+        time.sleep(0.3)
+        assert ledger.acquire(run_id, "second").run.fence == 2
+    assert abandoning.result().state is State.RUNNING
+
+
+def test_a_run_between_two_trainers_is_cancelled_at_once(ledger, run_id):
+    ledger.acquire(run_id, "first").release(continuations=1)
+    assert ledger.request_cancel(run_id).state is State.CANCELLED
+    assert ledger.acquire(run_id, "second") is None
+
+
+def test_looking_at_a_run_of_many_small_chunks_reads_the_new_ones(ledger, run_id):
+    lease = ledger.acquire(run_id, "first")
+    costs = [1 / (i + 3) for i in range(40)]
+    for end in range(1, 41):
+        lease.flush(costs[:end], {})
+    read = []
+    events = ledger._dynamodb.meta.events
+    events.register("after-call.dynamodb.Query", lambda parsed, **_: read.extend(parsed["Items"]), unique_id="count")
+    try:
+        assert ledger.progress(run_id, after_epoch=37)[1] == [(38, costs[38]), (39, costs[39])]
+        assert len(read) == 3
+    finally:
+        events.unregister("after-call.dynamodb.Query", unique_id="count")

@@ -14,7 +14,7 @@ import oracle
 import pytest
 import redis
 
-from snn.dataset import batches, load_dataset, save_dataset
+from snn.dataset import batches, load_dataset
 from snn.model import dump_checkpoint
 from snn.network import initial_weights
 from snn.parameters import Parameters
@@ -31,14 +31,6 @@ STRATEGIES = {"full-batch": None, "best-batch": 7, "average": 7}
 
 def parameters(**fields):
     return Parameters.load(oracle.small_network(SIZES, ("relu", "relu", "sigmoid"), **fields))
-
-
-@pytest.fixture(scope="module")
-def data():
-    pixels, labels = oracle.photos_and_labels()
-    buffer = io.BytesIO()
-    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -93,13 +85,19 @@ def test_every_granularity_and_strategy_equals_the_oracle(clients, stack, train,
 def test_the_counted_invocations_are_the_ones_that_lambda_logged(clients, stack, train):
     run = train(parameters(granularity="neuron", epochs=1))
     counted = {"launch": stack.launch_function, "trainer": stack.trainer_function, "neuron": stack.neuron_function}
+    wanted = {"launch": r"PENDING|RUNNING|COMPLETED", "trainer": "COMPLETED after 1 epochs", "neuron": r"\d+ ms"}
     for name, function in counted.items():
-        pages = clients.logs.get_paginator("filter_log_events").paginate(
-            logGroupName=f"/aws/lambda/{function}", filterPattern=f'"{run.run_id}"'
-        )
-        lines = [event["message"] for page in pages for event in page["events"]]
-        wanted = {"launch": r"PENDING|RUNNING|COMPLETED", "trainer": "COMPLETED after 1 epochs", "neuron": r"\d+ ms"}
-        assert len([line for line in lines if re.search(wanted[name], line)]) == run.usage[name].invocations, name
+        limit = time.monotonic() + 5  # what a function printed is stored when it has returned
+        while True:
+            pages = clients.logs.get_paginator("filter_log_events").paginate(
+                logGroupName=f"/aws/lambda/{function}", filterPattern=f'"{run.run_id}"'
+            )
+            lines = [event["message"] for page in pages for event in page["events"]]
+            logged = len([line for line in lines if re.search(wanted[name], line)])
+            if logged == run.usage[name].invocations or time.monotonic() > limit:
+                break
+            time.sleep(0.1)
+        assert logged == run.usage[name].invocations, name
 
 
 def test_results_json_is_itsacats(clients, stack, train, data):

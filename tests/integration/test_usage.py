@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import oracle
-import pytest
 
-from snn.dataset import save_dataset
 from snn.parameters import Parameters
 from snn_cloud import places, runs
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.money import cost_of
 from snn_cloud.record import Run, Usage
-
-
-@pytest.fixture(scope="module")
-def data():
-    pixels, labels = oracle.photos_and_labels()
-    buffer = io.BytesIO()
-    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
-    return buffer.getvalue()
 
 
 def train(clients, stack, data, name, **fields):

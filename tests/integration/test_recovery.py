@@ -1,0 +1,180 @@
+"""What a trainer does when something breaks: `advance` runs here, against the emulator, with faults of the test's own.
+
+Where a run has to go on, it does so in the stack's real TrainerLambda.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+
+import h5py
+import numpy as np
+import oracle
+import pytest
+from botocore.exceptions import ClientError
+
+from snn.dataset import batches, load_dataset
+from snn.model import dump_checkpoint
+from snn.network import initial_weights
+from snn.parameters import Parameters
+from snn.training import Training
+from snn_cloud import places, runs, training
+from snn_cloud.clients import Clients
+from snn_cloud.ledger import Ledger
+from snn_cloud.record import Run, State
+from snn_cloud.settings import Settings
+
+PARAMETERS = Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), epochs=6))
+PLENTY = training.MARGIN_SECONDS + 600
+
+
+@pytest.fixture
+def settings(stack):
+    return Settings(stack.bucket, stack.table, "", stack.trainer_function)
+
+
+@pytest.fixture
+def ledger(clients, stack):
+    return Ledger(clients.dynamodb, stack.table)
+
+
+@pytest.fixture
+def recorded(clients, stack, ledger, data, request):
+    """Record a run as LaunchLambda does, without starting its trainer."""
+
+    def record(**fields):
+        run_id = runs.new_run_id(request.node.name)
+        key = places.input_dataset(run_id, "0" * 64)
+        clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
+        first = dump_checkpoint(Training(initial_weights(PARAMETERS, load_dataset(io.BytesIO(data)).features)))
+        put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(run_id), Body=first)
+        version = put["VersionId"]
+        run = Run(run_id, parameters=PARAMETERS, dataset=key, checkpoint_version=version, created_at=1.0, **fields)
+        assert ledger.create(run)
+        return run_id
+
+    return record
+
+
+class Failing:
+    """An S3 client that answers 503 to puts, from the `after`-th on."""
+
+    def __init__(self, s3, after):
+        self._s3, self._left = s3, after
+
+    def __getattr__(self, name):
+        return getattr(self._s3, name)
+
+    def put_object(self, **request):
+        if self._left == 0:
+            raise ClientError({"Error": {"Code": "SlowDown", "Message": "Please reduce your rate"}}, "PutObject")
+        self._left -= 1
+        return self._s3.put_object(**request)
+
+
+def with_failing_puts(after):
+    clients = Clients.from_environment()
+    clients.s3 = Failing(clients.s3, after)
+    return clients
+
+
+def weights_of(clients, stack, run_id):
+    body = clients.s3.get_object(Bucket=stack.bucket, Key=places.params(run_id))["Body"].read()
+    with h5py.File(io.BytesIO(body)) as h5:
+        return {name: h5[name][()] for name in h5}
+
+
+def test_an_error_after_a_checkpoint_goes_on_by_an_event_of_its_own(
+    clients, stack, settings, ledger, recorded, data, monkeypatch
+):
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    run_id = recorded()
+    # The second checkpoint fails; were the error raised, Lambda would count this as one of three tries.
+    released = training.advance(run_id, "here", lambda: PLENTY, settings, with_failing_puts(1))
+    assert (released.state, released.owner, released.attempts, released.fence) == (State.RUNNING, "", 0, 1)
+    done = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=30)
+    assert (done.fence, done.epoch) == (2, 6)
+    dataset = load_dataset(io.BytesIO(data))
+    Ws, _, costs = oracle.train_as(
+        PARAMETERS, initial_weights(PARAMETERS, dataset.features), batches(dataset, None, PARAMETERS.seed)
+    )
+    assert np.abs(weights_of(clients, stack, run_id)["W1"] - Ws[0]).max() < 1e-12
+    assert [cost for _, cost in ledger.progress(run_id)[1]] == pytest.approx(costs, abs=1e-12)
+
+
+def test_an_error_before_any_checkpoint_is_left_to_lambdas_retries_and_the_third_ends_the_run(
+    settings, ledger, recorded
+):
+    run_id = recorded()
+    for attempt in (1, 2):
+        with pytest.raises(ClientError, match="SlowDown"):
+            training.advance(run_id, "here", lambda: PLENTY, settings, with_failing_puts(0))
+        run = ledger.get(run_id)
+        assert (run.state, run.owner, run.attempts) == (State.RUNNING, "", attempt)
+    failed = training.advance(run_id, "here", lambda: PLENTY, settings, with_failing_puts(0))
+    assert (failed.state, failed.attempts) == (State.FAILED, 3)
+    assert failed.reason.startswith("ClientError: An error occurred (SlowDown)")
+
+
+def test_a_run_whose_trainers_were_killed_again_and_again_fails(settings, clients, ledger, recorded):
+    run_id = recorded()
+    for number in range(3):
+        assert ledger.acquire(run_id, f"killed {number}", patience=0.1)
+    ledger.acquire(run_id, "killed 3", patience=0.1).release()
+    failed = training.advance(run_id, "here", lambda: PLENTY, settings, clients)
+    assert failed.state is State.FAILED
+    assert failed.reason == "3 trainers were killed before a checkpoint (out of memory, or of time?)"
+
+
+def test_no_epoch_is_begun_that_cannot_end_in_time(settings, clients, recorded, monkeypatch):
+    ends = []
+
+    def slow(*arguments):
+        for result in training_train(*arguments):
+            time.sleep(0.4)
+            ends.append(time.monotonic())
+            yield result
+
+    training_train = training.train
+    monkeypatch.setattr(training, "train", slow)
+    monkeypatch.setattr(training, "start_trainer", lambda *_, **__: None)  # it shall stay where it stopped
+    run_id, started = recorded(), time.monotonic()
+    run = training.advance(run_id, "here", lambda: training.MARGIN_SECONDS + 1.7, settings, clients)
+    assert (run.state, run.continuations, run.epoch) == (State.RUNNING, 1, len(ends))
+    assert 1 <= len(ends) < 6
+    assert ends[-1] - started < 1.7
+
+
+def test_a_trainer_that_reads_its_data_for_long_gives_signs_of_life(settings, clients, ledger, recorded, monkeypatch):
+    def slow(*arguments):
+        time.sleep(4)
+        return load(*arguments)
+
+    load = training.load_job
+    monkeypatch.setattr(training, "load_job", slow)
+    run_id, beats = recorded(), set()
+    worker = threading.Thread(target=training.advance, args=(run_id, "here", lambda: PLENTY, settings, clients))
+    worker.start()
+    time.sleep(3.5)
+    beats.add(ledger.get(run_id).beat)
+    worker.join(30)
+    assert min(beats) >= 1
+    assert ledger.get(run_id).state is State.COMPLETED
+
+
+def test_a_run_may_not_take_longer_than_a_week(settings, clients, recorded):
+    run_id = recorded(started_at=time.time() - 8 * 86_400, trainer_seconds=0.001)
+    failed = training.advance(run_id, "here", lambda: PLENTY, settings, clients)
+    assert (failed.state, failed.epoch) == (State.FAILED, 1)
+    assert failed.reason == "not finished after 7 days (fewer epochs, or a larger function)"
+
+
+def test_results_of_many_epochs_are_written_and_not_built():
+    costs = [1 / (number + 1) for number in range(1_000)] + [1e-300, 5e-324, 0.1 + 0.2]
+    results = json.loads(training._results(0.0, costs))
+    assert list(results) == ["Start", *(f"epoch{number}" for number in range(len(costs))), "End"]
+    assert [results[f"epoch{number}"] for number in range(len(costs))] == [{"cost": cost} for cost in costs]
+    assert results["Start"] == "1970-01-01 00:00:00.000000"
