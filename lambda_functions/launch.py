@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from snn.errors import SnnError
+from snn.errors import InvalidInput
 from snn_cloud import init_phase
 from snn_cloud.clients import Clients
 from snn_cloud.launching import launch, launch_upload
@@ -15,16 +15,16 @@ clients = Clients.from_environment()
 init_phase.done()
 
 
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: Any, context: Any) -> dict[str, Any]:
     """Parse, launch, answer {"run_id", "state"} or {"error"}: a refusal is an answer, so nobody retries it."""
     started, settings = time.monotonic(), Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
     try:
-        if "Records" in event:
+        if isinstance(event, dict) and isinstance(event.get("Records"), list):
             runs = [launch_upload(record, settings, clients) for record in event["Records"]]
         else:
             runs = [launch(event, settings, clients)]
-    except SnnError as error:
+    except InvalidInput as error:
         print(f"refused: {error}")
         return {"error": str(error), "type": type(error).__name__}
     milliseconds = round((time.monotonic() - started) * 1000) + init_phase.take()

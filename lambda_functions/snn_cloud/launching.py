@@ -6,50 +6,40 @@ import io
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
 from snn.dataset import load_dataset
-from snn.errors import InvalidInput, InvalidParameters, SnnError
-from snn.model import dump_checkpoint
+from snn.errors import InvalidInput, InvalidParameters, SnnError, one_line
+from snn.model import dump_checkpoint, load_checkpoint
 from snn.network import initial_weights
 from snn.parameters import Parameters
 from snn.training import Training
 from snn_cloud import places
 from snn_cloud.clients import Clients
+from snn_cloud.launch_request import SOURCE, LaunchRequest
 from snn_cloud.ledger import Ledger
 from snn_cloud.messages import Messages
 from snn_cloud.record import Run, State
+from snn_cloud.resuming import check_resumable, load_done
 from snn_cloud.settings import Settings
 
 # Someone who uploads a folder sends its files in any order.
 PARAMETERS_GRACE_SECONDS = 10.0
+# A run is what was asked for: asked again for the same it is returned, under a taken name another is refused.
+ASKED = ("parameters", "dataset", "dataset_version", "promote", "trainer_seconds", "resumed_from")
 
 
-def launch(request: Mapping[str, Any], settings: Settings, clients: Clients) -> Run:
-    """Start the run a caller asks for, or, asked again for the same, return it as it stands.
+def launch(request: Any, settings: Settings, clients: Clients) -> Run:
+    """Start the run a caller asks for (see LaunchRequest), or, asked again for the same, return it as it stands.
 
-    `request`: `run_id`, `dataset` (key in the bucket), `parameters` (an object as in parameters.json); optional
-    `promote` (put the model into predict_input/ when done) and `trainer_seconds` (let a trainer work only this long
-    before it continues in a fresh one). Raises InvalidInput for anything that cannot be trained; nothing is left then.
+    Raises InvalidInput for anything that cannot be trained; nothing is left then.
     """
-    unknown = set(request) - {"run_id", "dataset", "dataset_version", "parameters", "promote", "trainer_seconds"}
-    if unknown:
-        raise InvalidInput("is not part of a launch request", field=sorted(unknown)[0], source="LaunchLambda")
-    run_id, key = places.check_run_id(request.get("run_id", "")), request.get("dataset")
-    if not isinstance(key, str) or not key.startswith((places.run_prefix(run_id), places.UPLOAD_PREFIX)):
-        raise InvalidInput(
-            f"{key!r} is not the run's own",
-            field="dataset",
-            source="LaunchLambda",
-            mend=f"stage it under {places.run_prefix(run_id)}input/",
-        )
-    given = request.get("parameters")
-    if not isinstance(given, dict):
-        raise InvalidParameters("is missing", field="parameters", source="LaunchLambda", mend="send an object")
-    parameters = Parameters.load(given)
+    asked = LaunchRequest.load(request)
+    parameters = Parameters.load(asked.parameters)
     if (field := parameters.needs_cache) and not settings.has_cache:
         raise InvalidParameters(
             f"{getattr(parameters, field)} needs a cache, which this stack has not",
@@ -57,39 +47,81 @@ def launch(request: Mapping[str, Any], settings: Settings, clients: Clients) -> 
             mend="deploy the stack with a cache, or use granularity batch with one worker",
         )
     ledger = Ledger(clients.dynamodb, settings.table)
-    run = ledger.find(run_id)
-    if run is None:
-        run = _record(
-            Run(
-                run_id,
-                parameters=parameters,
-                dataset=key,
-                dataset_version=request.get("dataset_version", ""),
-                promote=bool(request.get("promote", False)),
-                trainer_seconds=float(request.get("trainer_seconds", 0)),
-                created_at=time.time(),
-            ),
-            parameters,
-            settings,
-            clients,
-            ledger,
+    older = _older(asked.resume_from, ledger)
+    version = asked.dataset_version
+    if older and asked.dataset == older.dataset:
+        version = version or older.dataset_version
+    wanted = Run(
+        asked.run_id,
+        parameters=parameters,
+        dataset=asked.dataset,
+        dataset_version=version,
+        promote=asked.promote,
+        trainer_seconds=asked.trainer_seconds,
+        resumed_from=asked.resume_from,
+        created_at=time.time(),
+    )
+    run = ledger.find(asked.run_id) or _record(wanted, parameters, older, settings, clients, ledger)
+    different = [name for name in ASKED if getattr(run, name) != getattr(wanted, name)]
+    if different:
+        raise InvalidInput(
+            f"{run.run_id} is the name of a run with another {' and '.join(different)}",
+            field="run_id",
+            source=SOURCE,
+            mend="choose another name",
         )
     if run.state is State.PENDING:
         # Also for a run that an earlier attempt recorded and then died: a second trainer finds the lease taken.
-        start_trainer(clients, settings.trainer_function, run_id)
+        if run.epoch:
+            _copy_costs(run, settings, clients, ledger)
+        start_trainer(clients, settings.trainer_function, run.run_id)
     return run
 
 
-def _record(run: Run, parameters: Parameters, settings: Settings, clients: Clients, ledger: Ledger) -> Run:
+def _older(run_id: str, ledger: Ledger) -> Run | None:
+    older = ledger.find(run_id) if run_id else None
+    if run_id and older is None:
+        raise InvalidInput(f"there is no run {run_id!r}", field="resume_from", source=SOURCE)
+    return older
+
+
+def _record(
+    run: Run, parameters: Parameters, older: Run | None, settings: Settings, clients: Clients, ledger: Ledger
+) -> Run:
+    """Store the run's first checkpoint, its first weights or the older run's last, and record the run."""
+    if older:
+        check_resumable(older, parameters, run.dataset, run.dataset_version)
     dataset = load_dataset(
         io.BytesIO(read_object(clients, settings.bucket, run.dataset, run.dataset_version)), source=run.dataset
     )
-    first = dump_checkpoint(Training(initial_weights(parameters, dataset.features)))
     # The first weights are a checkpoint like any other: a trainer always continues, also at epoch 0.
+    if older:
+        first = read_object(clients, settings.bucket, places.checkpoint(older.run_id), older.checkpoint_version)
+        training = load_done(first, older, parameters)
+    else:
+        training = Training(initial_weights(parameters, dataset.features))
+        first = dump_checkpoint(training)
     stored = clients.s3.put_object(Bucket=settings.bucket, Key=places.checkpoint(run.run_id), Body=first)
-    size = {"features": dataset.features, "samples": len(dataset.train_pixels)}
-    ledger.create(Run(**{**vars(run), **size, "checkpoint_version": stored.get("VersionId", "")}))
+    ledger.create(
+        replace(
+            run,
+            features=dataset.features,
+            samples=len(dataset.train_pixels),
+            checkpoint_version=stored.get("VersionId", ""),
+            epoch=training.epoch,
+            cost=training.costs[-1] if training.costs else None,
+        )
+    )
     return ledger.get(run.run_id)
+
+
+def _copy_costs(run: Run, settings: Settings, clients: Clients, ledger: Ledger) -> None:
+    """Give a resumed run the costs it begins with, so that whoever watches sees the whole curve.
+
+    After the run is recorded, since costs are not fenced: of two launches under one name only one records its run.
+    """
+    checkpoint = read_object(clients, settings.bucket, places.checkpoint(run.run_id), run.checkpoint_version)
+    ledger.put_costs(run.run_id, 0, load_checkpoint(checkpoint).costs)
 
 
 def start_trainer(clients: Clients, function: str, run_id: str, **more: Any) -> None:
@@ -122,7 +154,7 @@ def launch_upload(record: Mapping[str, Any], settings: Settings, clients: Client
         item = record["s3"]["object"]
         key, version = unquote_plus(item["key"]), item.get("versionId", "")
         bucket = record["s3"]["bucket"]["name"]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InvalidInput(f"is not an S3 event: {error!r}", source="LaunchLambda") from None
     if bucket != settings.bucket or not key.startswith(places.UPLOAD_PREFIX) or not key.endswith(".h5"):
         raise InvalidInput(
@@ -145,7 +177,7 @@ def launch_upload(record: Mapping[str, Any], settings: Settings, clients: Client
             clients,
         )
     except SnnError as error:
-        return _failed(run_id, key, str(error), settings, clients)
+        return _failed(run_id, key, one_line(str(error)), settings, clients)
 
 
 def _parameters_beside(key: str, settings: Settings, clients: Clients) -> Parameters:

@@ -38,7 +38,6 @@ CLIENT_SIDE = frozenset(
         "snn_cloud/report.py",
         "snn_cloud/report_chart.py",
         "snn_cloud/report_page.py",
-        "snn_cloud/workload.py",
     }
 )
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.

@@ -12,6 +12,7 @@ PROMOTED_RESULTS = "training_results/results.json"
 PROMOTED_PARAMS = "predict_input/params.h5"
 
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_INPUT = re.compile(rf"runs/{_RUN_ID.pattern}/input/(?:datasets-(?P<digest>[0-9a-f]{{12}})\.h5|.+)")
 
 
 def check_run_id(run_id: str) -> str:
@@ -46,6 +47,17 @@ def run_prefix(run_id: str) -> str:
 def input_dataset(run_id: str, sha256: str) -> str:
     """Return the key of a staged data set, named by its contents."""
     return f"runs/{run_id}/input/datasets-{sha256[:12]}.h5"
+
+
+def may_be_dataset(key: str) -> bool:
+    """Return whether data sets are kept where the key points: in the input of any run, or among the uploads."""
+    return bool(_INPUT.fullmatch(key)) or (key.startswith(UPLOAD_PREFIX) and key != UPLOAD_PREFIX)
+
+
+def is_same_dataset(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Return whether two (key, version) are known to hold the same: by the hash in their names, or the object."""
+    digests = [named["digest"] if (named := _INPUT.fullmatch(key)) else None for key, _ in (one, other)]
+    return one == other or (digests[0] is not None and digests[0] == digests[1])
 
 
 def input_parameters(run_id: str) -> str:

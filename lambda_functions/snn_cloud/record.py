@@ -91,6 +91,7 @@ class Run:
     usage: Mapping[str, Usage] = field(default_factory=dict)
     features: int = 0
     samples: int = 0
+    resumed_from: str = ""
 
     @property
     def requests(self) -> dict[str, int]:

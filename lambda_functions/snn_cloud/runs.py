@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from snn.errors import one_line
 from snn.parameters import Parameters
 from snn_cloud.clients import Clients
-from snn_cloud.errors import LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.errors import CloudError, LaunchRejected, RunCancelled, RunFailed
 from snn_cloud.ledger import Ledger
 from snn_cloud.places import new_run_id, run_id_for_upload
 from snn_cloud.record import Run, State
@@ -31,10 +32,13 @@ def launch(
     *,
     promote: bool = False,
     trainer_seconds: float = 0.0,
+    resume_from: str = "",
 ) -> Run:
-    """Start a run, or find the one of this name that was started before; return it.
+    """Start a run, or find the one that was started before by the same request; return it.
 
-    Raises LaunchRejected with LaunchLambda's one-line reason.
+    `resume_from` names a failed or cancelled run of the same data and parameters (how far to go and who computes may
+    differ): the new run begins at its last checkpoint. Raises LaunchRejected with LaunchLambda's one-line reason, and
+    CloudError when LaunchLambda itself failed, so that it may be tried again.
     """
     request = {
         "run_id": run_id,
@@ -42,11 +46,12 @@ def launch(
         "parameters": json.loads(parameters.to_json()),
         "promote": promote,
         "trainer_seconds": trainer_seconds,
+        "resume_from": resume_from,
     }
     response = clients.lambda_.invoke(FunctionName=outputs.launch_function, Payload=json.dumps(request).encode())
     answer: Any = json.loads(response["Payload"].read())
     if "FunctionError" in response:
-        raise LaunchRejected(f"{outputs.launch_function} failed: {answer.get('errorMessage', answer)}")
+        raise CloudError(one_line(f"{outputs.launch_function} failed: {answer.get('errorMessage', answer)}"))
     if "error" in answer:
         raise LaunchRejected(answer["error"])
     return Ledger(clients.dynamodb, outputs.table).get(run_id)

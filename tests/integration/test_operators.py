@@ -209,8 +209,9 @@ def test_a_failed_run_fails_the_task_with_its_reason(
     clients: Clients, stack: StackOutputs, stage: Any, context: Any
 ) -> None:
     staged = stage()
+    asked: Any = {"parameters": Parameters.load(staged["parameters"]), "dataset": staged["dataset_key"]}
     Ledger(clients.dynamodb, stack.table).create(
-        Run(staged["run_id"], State.FAILED, dataset=staged["dataset_key"], reason="MemoryError: too wide", epoch=3)
+        Run(staged["run_id"], State.FAILED, **asked, reason="MemoryError: too wide", epoch=3)
     )
     with pytest.raises(AirflowFailException, match="failed after 3 epochs: MemoryError: too wide"):
         training(stack, staged).execute(context)

@@ -36,3 +36,12 @@ def test_what_is_no_run_id_is_refused(bad):
 def test_an_images_name_stays_within_its_folder():
     assert places.input_image("r", 3, "../../etc/pass wd.jpg") == "runs/r/input/images/0003-.._.._etc_pass_wd.jpg"
     assert places.input_image("r", 0, "é" * 200).startswith("runs/r/input/images/0000-_")
+
+
+def test_the_same_data_set_is_known_by_its_hash_or_by_being_the_same_object():
+    one, two = places.input_dataset("a", "0123456789abcdef"), places.input_dataset("b", "0123456789abffff")
+    assert places.is_same_dataset((one, ""), (two, "v"))
+    assert not places.is_same_dataset((one, ""), (places.input_dataset("a", "1123456789abcdef"), ""))
+    assert places.is_same_dataset(("training_input/x.h5", "v"), ("training_input/x.h5", "v"))
+    assert not places.is_same_dataset(("training_input/x.h5", "v"), ("training_input/x.h5", "w"))
+    assert not places.is_same_dataset(("runs/a/input/d.h5", ""), ("runs/b/input/d.h5", ""))

@@ -1,0 +1,271 @@
+"""Launching: what is refused, what is shared, what is asked for twice, and a run that goes on where another stopped."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import h5py
+import numpy as np
+import oracle
+import pytest
+
+from snn.dataset import save_dataset
+from snn.errors import InvalidInput
+from snn.model import load_checkpoint
+from snn.parameters import Parameters
+from snn_cloud import places, runs
+from snn_cloud.clients import Clients
+from snn_cloud.errors import CloudError, LaunchRejected, RunCancelled
+from snn_cloud.launching import launch
+from snn_cloud.ledger import Ledger
+from snn_cloud.record import Run, State
+from snn_cloud.settings import Settings
+from snn_cloud.stack import StackOutputs
+
+EPOCHS = 30
+
+
+def parameters(**fields: Any) -> Parameters:
+    return Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), **{"epochs": EPOCHS, **fields}))
+
+
+def as_file(**options: Any) -> bytes:
+    pixels, labels = oracle.photos_and_labels(**options)
+    buffer = io.BytesIO()
+    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def ledger(clients: Clients, stack: StackOutputs) -> Ledger:
+    return Ledger(clients.dynamodb, stack.table)
+
+
+@pytest.fixture
+def key(clients: Clients, stack: StackOutputs) -> str:
+    """A staged data set, in the input of a run that there never was."""
+    key = places.input_dataset("shared", "a" * 64)
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=as_file())
+    return key
+
+
+@pytest.fixture
+def settings(clients: Clients, stack: StackOutputs) -> Settings:
+    """LaunchLambda's own, but that the trainer is a function which does nothing with the event: runs stay PENDING."""
+    configuration = clients.lambda_.get_function_configuration(FunctionName=stack.launch_function)
+    return replace(
+        Settings.from_environment(configuration["Environment"]["Variables"]), trainer_function=stack.neuron_function
+    )
+
+
+def watch(clients: Clients, stack: StackOutputs, run_id: str) -> Run:
+    return runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.05, limit_seconds=60)
+
+
+def stored(clients: Clients, stack: StackOutputs, key: str, version: str = "") -> bytes:
+    named: Any = {"VersionId": version} if version else {}
+    return clients.s3.get_object(Bucket=stack.bucket, Key=key, **named)["Body"].read()
+
+
+def arrays(file: bytes) -> dict[str, Any]:
+    with h5py.File(io.BytesIO(file)) as h5:
+        return {name: h5[name][()] for name in h5}
+
+
+@pytest.fixture
+def stop(clients: Clients, stack: StackOutputs, ledger: Ledger, key: str) -> Any:
+    """Launch a run in which every epoch is an invocation, and cancel it after some."""
+
+    def stop(run_id: str, chosen: Parameters) -> Run:
+        runs.launch(clients, stack, run_id, key, chosen, trainer_seconds=0.001)
+        limit = time.monotonic() + 60
+        while ledger.get(run_id).epoch < 5:
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        runs.cancel(clients, stack, run_id)
+        with pytest.raises(RunCancelled):
+            watch(clients, stack, run_id)
+        return ledger.get(run_id)
+
+    return stop
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "direct": {"first_layer": "direct"},
+    "span": {"first_layer": "span"},
+    "best-batch, span": {"first_layer": "span", "batch_size": 7},
+    "average by two": {"batch_size": 7, "strategy": "average", "first_layer": "span"},
+    "neurons": {"granularity": "layer"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_resumed_run_ends_as_one_that_never_stopped(
+    clients: Clients, stack: StackOutputs, ledger: Ledger, key: str, stop: Any, way: str
+) -> None:
+    chosen = parameters(**WAYS[way])
+    whole, older_id, new_id = (runs.new_run_id(f"{way} {part}") for part in ("whole", "older", "new"))
+    runs.launch(clients, stack, whole, key, chosen)
+    watch(clients, stack, whole)
+    # What may differ does: how far the older run was to go, and by how many trainers.
+    older = stop(older_id, chosen.model_copy(update={"epochs": 1_000_000}))
+    assert 5 <= older.epoch < EPOCHS
+    again = chosen.model_copy(update={"workers": 2}) if way == "average by two" else chosen
+    runs.launch(clients, stack, new_id, key, again, resume_from=older_id)
+    new = watch(clients, stack, new_id)
+    assert (new.state, new.epoch, new.resumed_from) == (State.COMPLETED, EPOCHS, older_id)
+    one, two = (arrays(stored(clients, stack, places.params(run_id))) for run_id in (whole, new_id))
+    assert one.keys() == two.keys() == {"W1", "b1", "W2", "b2", "W3", "b3"}
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    results = [json.loads(stored(clients, stack, places.results(run_id))) for run_id in (whole, new_id)]
+    costs = [[result[f"epoch{epoch}"] for epoch in range(EPOCHS)] for result in results]
+    assert costs[0] == costs[1]
+    assert ledger.progress(whole)[1] == ledger.progress(new_id)[1]
+    assert len(ledger.progress(new_id)[1]) == EPOCHS
+
+
+def test_a_resumed_run_begins_with_the_epochs_of_the_older_one(
+    clients: Clients, stack: StackOutputs, ledger: Ledger, settings: Settings, key: str, stop: Any
+) -> None:
+    older = stop("older", parameters(epochs=1_000_000, first_layer="direct"))
+    request = {
+        "run_id": "begins",
+        "dataset": places.input_dataset("begins", "a" * 64),  # another object, the same contents by its name
+        "parameters": json.loads(parameters(first_layer="direct").to_json()),
+        "resume_from": "older",
+    }
+    clients.s3.put_object(Bucket=stack.bucket, Key=request["dataset"], Body=as_file())
+    for _ in range(2):  # a repeated launch writes the same again
+        run = launch(request, settings, clients)
+        assert (run.state, run.epoch, run.cost, run.resumed_from) == ("PENDING", older.epoch, older.cost, "older")
+        assert ledger.progress("begins")[1] == ledger.progress("older")[1]
+    first = stored(clients, stack, places.checkpoint("begins"), run.checkpoint_version)
+    assert first == stored(clients, stack, places.checkpoint("older"), older.checkpoint_version)
+    assert load_checkpoint(first).epoch == run.epoch
+
+
+def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
+    clients: Clients, stack: StackOutputs, ledger: Ledger, settings: Settings, key: str, stop: Any
+) -> None:
+    chosen = parameters(epochs=1_000_000, first_layer="direct", threshold=1e-9)
+    older = stop("stopped", chosen)
+    costs = [cost for _, cost in ledger.progress("stopped")[1]]
+    assert older.dataset == key
+    for name, change in {
+        "running": {"state": State.RUNNING},
+        "completed": {"state": State.COMPLETED},
+        "upload": {"parameters": None, "checkpoint_version": ""},
+        "spanned": {"parameters": parameters(epochs=1_000_000, first_layer="span", threshold=1e-9)},
+    }.items():
+        ledger.create(replace(older, run_id=name, **change))
+    other = places.input_dataset("shared", "b" * 64)
+    clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=as_file(seed=9))
+    for change, line in [
+        ({"resume_from": "nobody"}, "resume_from: there is no run 'nobody'"),
+        ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED or CANCELLED run)"),
+        ({"resume_from": "completed"}, "resume_from: run completed is COMPLETED (resume a FAILED or CANCELLED run)"),
+        ({"resume_from": "upload"}, "resume_from: run upload never had a checkpoint (launch anew)"),
+        ({"seed": 2}, "parameters.seed: 2 where run stopped had 1 (keep 1)"),
+        ({"learning_rate": 0.2}, "parameters.learning_rate: 0.2 where run stopped had 0.1 (keep 0.1)"),
+        ({"dataset": other}, f"dataset: is another than run stopped's (use {key})"),
+        (
+            {"epochs": 4},
+            f"parameters.epochs: 4 where run stopped has done {older.epoch} (choose {older.epoch} or more)",
+        ),
+        (
+            {"threshold": costs[2]},
+            f"parameters.threshold: {costs[2]:g} was reached in epoch 2 of the {older.epoch} that run stopped has done "
+            "(choose a lower one)",
+        ),
+        (
+            {"first_layer": "span"},
+            "parameters.first_layer: would be span where run stopped's was direct (choose direct)",
+        ),
+        (
+            {"resume_from": "spanned", "granularity": "layer"},
+            "parameters.first_layer: would be direct where run spanned's was span (choose span and granularity batch)",
+        ),
+    ]:
+        asked = {"run_id": "refused", "dataset": key, "resume_from": "stopped"}
+        asked |= {name: change.pop(name) for name in ("resume_from", "dataset") if name in change}
+        given = json.loads(Parameters.load(json.loads(chosen.to_json()), **change).to_json())
+        with pytest.raises(InvalidInput) as refused:
+            launch({**asked, "parameters": given}, settings, clients)
+        assert str(refused.value) == f"launch request: {line}"
+    assert ledger.find("refused") is None
+    assert "Contents" not in clients.s3.list_objects_v2(Bucket=stack.bucket, Prefix=places.run_prefix("refused"))
+
+
+def test_a_failed_run_can_be_resumed_and_an_upload_s_version_is_kept(
+    clients: Clients, stack: StackOutputs, ledger: Ledger, settings: Settings, key: str, stop: Any
+) -> None:
+    older = stop("failed", parameters(epochs=1_000_000, first_layer="direct"))
+    upload = "training_input/resumed/data.bin"  # no .h5: it starts nothing
+    version = clients.s3.put_object(Bucket=stack.bucket, Key=upload, Body=as_file())["VersionId"]
+    clients.s3.put_object(Bucket=stack.bucket, Key=upload, Body=b"replaced since")
+    checkpoint = stored(clients, stack, places.checkpoint("failed"), older.checkpoint_version)
+    copy = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint("broke"), Body=checkpoint)
+    broke = replace(older, run_id="broke", state=State.FAILED, checkpoint_version=copy["VersionId"])
+    ledger.create(replace(broke, dataset=upload, dataset_version=version))
+    given = json.loads(parameters(first_layer="direct").to_json())
+    request = {"run_id": "mended", "dataset": upload, "parameters": given, "resume_from": "broke"}
+    for _ in range(2):
+        run = launch(request, settings, clients)
+        assert (run.dataset_version, run.epoch, run.state) == (version, older.epoch, State.PENDING)
+    with pytest.raises(InvalidInput, match="dataset: is another than run broke's"):
+        launch({**request, "run_id": "other", "dataset_version": "other"}, settings, clients)
+
+
+def test_runs_share_a_data_set(clients: Clients, stack: StackOutputs, key: str) -> None:
+    for seed in (1, 2):
+        run_id = runs.new_run_id(f"share {seed}")
+        runs.launch(clients, stack, run_id, key, parameters(seed=seed))
+        run = watch(clients, stack, run_id)
+        assert (run.state, run.dataset, run.epoch) == (State.COMPLETED, key, EPOCHS)
+    with pytest.raises(LaunchRejected, match=r"dataset: 'runs/.*/params.h5' is no place for a data set"):
+        runs.launch(clients, stack, "thief", places.params(run_id), parameters())
+
+
+def test_a_name_stands_for_one_request(clients: Clients, stack: StackOutputs, settings: Settings, key: str) -> None:
+    other = places.input_dataset("shared", "b" * 64)
+    clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=as_file(seed=9))
+    request = {"run_id": "taken", "dataset": key, "parameters": json.loads(parameters().to_json())}
+    first = launch(request, settings, clients)
+    for change, what in [
+        ({"parameters": json.loads(parameters(seed=2).to_json())}, "parameters"),
+        ({"dataset": other}, "dataset"),
+        ({"dataset": other, "promote": True}, "dataset and promote"),
+        ({"trainer_seconds": 5}, "trainer_seconds"),
+    ]:
+        with pytest.raises(InvalidInput) as refused:
+            launch({**request, **change}, settings, clients)
+        line = f"launch request: run_id: taken is the name of a run with another {what} (choose another name)"
+        assert str(refused.value) == line
+    assert launch(request, settings, clients) == first
+    with pytest.raises(LaunchRejected, match="taken is the name of a run with another promote"):
+        runs.launch(clients, stack, "taken", key, parameters(), promote=True)
+
+
+@pytest.mark.parametrize("event", [{"Records": 5}, 5, {"run_id": "x", "promote": "false"}, {"trainer_seconds": "y"}])
+def test_a_malformed_event_is_refused_in_one_line(clients: Clients, stack: StackOutputs, event: Any) -> None:
+    answer = clients.lambda_.invoke(FunctionName=stack.launch_function, Payload=json.dumps(event).encode())
+    assert "FunctionError" not in answer
+    said = json.loads(answer["Payload"].read())
+    assert said["type"] == "InvalidInput"
+    assert said["error"].startswith("launch request: ")
+    assert "\n" not in said["error"]
+
+
+def test_a_launch_that_breaks_may_be_tried_again_and_a_refusal_may_not(
+    clients: Clients, stack: StackOutputs, key: str
+) -> None:
+    broken = replace(stack, launch_function=stack.trainer_function)  # raises: it knows no such run
+    with pytest.raises(CloudError, match=r"TrainerLambda failed: the ledger .* has no run 'breaks'") as failed:
+        runs.launch(clients, broken, "breaks", key, parameters())
+    assert not isinstance(failed.value, LaunchRejected)
+    with pytest.raises(LaunchRejected):
+        runs.launch(clients, stack, "breaks", places.input_dataset("nobody", "c" * 64), parameters())
