@@ -18,7 +18,7 @@ from snn.errors import InvalidInput
 from snn_cloud.artifacts import bucket_name, delete_bucket, upload_artifacts
 from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
-from snn_cloud.stack_options import StackOptions
+from snn_cloud.stack_options import StackOptions, template_value
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
@@ -35,6 +35,7 @@ __all__ = [
     "start_deploy",
 ]
 NESTED = "AWS::CloudFormation::Stack"
+LIMIT_SECONDS = 7_200.0  # for CloudFormation; a cache takes up to half an hour, a VPC's interfaces as long to go
 
 
 def _silent(line: str) -> None:
@@ -107,20 +108,49 @@ def stack_status(clients: Clients, stack: str) -> StackStatus:
     return StackStatus(found["StackStatus"] if found else "MISSING")
 
 
-def deploy_stack(clients: Clients, options: StackOptions, on_progress: Callable[[str], None] = _silent) -> StackOutputs:
+def deploy_stack(
+    clients: Clients,
+    options: StackOptions,
+    on_progress: Callable[[str], None] = _silent,
+    limit_seconds: float = LIMIT_SECONDS,
+) -> StackOutputs:
     """Create the stack, or bring it up to date, and wait. Raises StackFailed, CloudError or InvalidInput."""
-    operation = start_deploy(clients, options, on_progress)
+    deadline = time.monotonic() + limit_seconds
+    operation = start_deploy(clients, options, on_progress, limit_seconds)
     if operation:
-        _wait(clients, operation, on_progress)
+        _wait(clients, operation, on_progress, deadline)
     return finish_deploy(clients, options.stack_name, operation)
 
 
-def start_deploy(clients: Clients, options: StackOptions, on_progress: Callable[[str], None] = _silent) -> str:
+def start_deploy(
+    clients: Clients,
+    options: StackOptions,
+    on_progress: Callable[[str], None] = _silent,
+    limit_seconds: float = LIMIT_SECONDS,
+) -> str:
     """Upload the artifacts and start to create or update the stack; return the id to poll `stack_status` with.
 
-    The id is empty if the stack is as wanted already. What an earlier, failed creation left behind is removed first; a
-    deployment under way is waited for. Raises StackFailed if the stack is in a state that only a person can mend.
+    The id is empty if the stack is as wanted already. Options that nobody gave stay as they are in a stack that is
+    there. What an earlier, failed creation left behind is removed first; a deployment under way is waited for, until
+    `limit_seconds` have passed. Raises StackFailed if the stack is in a state that only a person can mend.
     """
+    deadline = time.monotonic() + limit_seconds
+    for _ in range(5):
+        operation = _submit(clients, options, on_progress, deadline)
+        if operation is not None:
+            return operation
+    raise StackFailed(f"the stack {options.stack_name} could not be deployed: other deployments keep getting in first")
+
+
+def _request(
+    clients: Clients, options: StackOptions, live: StackTypeDef | None, on_progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return what to ask of CloudFormation, after uploading what that names."""
+    if live is not None:
+        options = options.keeping(
+            {item["ParameterKey"]: item.get("ParameterValue", "") for item in live.get("Parameters", [])},
+            {tag["Key"]: tag["Value"] for tag in live.get("Tags", [])},
+        )
     # An endpoint without TLS is not AWS; what runs there has no TLS of its own to offer either.
     secure = clients.cloudformation.meta.endpoint_url.startswith("https:")
     if secure and options.runtime == "python3.11" and not options.layer_arn:
@@ -139,34 +169,14 @@ def start_deploy(clients: Clients, options: StackOptions, on_progress: Callable[
         secure_transport=secure,
         on_progress=on_progress,
     )
-    values = {
-        **artifacts.parameters,
-        "WithCache": options.with_cache,
-        "CacheNodeType": options.cache_node_type,
-        "Runtime": options.runtime,
-        "Architecture": options.architecture,
-        "NeuronConcurrency": options.neuron_concurrency,
-        "ReservedNeuronConcurrency": options.reserve_neuron_concurrency,
-        "Email": options.email,
-        "LogRetentionDays": options.log_retention_days,
-        "SecureTransport": secure,
-        "LayerArn": options.layer_arn,
-    }
-    request: dict[str, Any] = {
+    values = {**artifacts.parameters, **options.parameters, "SecureTransport": template_value(secure)}
+    return {
         "StackName": options.stack_name,
         "TemplateBody": artifacts.root_template,
         "Capabilities": ["CAPABILITY_IAM"],
-        "Parameters": [
-            {"ParameterKey": key, "ParameterValue": str(value).lower() if isinstance(value, bool) else str(value)}
-            for key, value in values.items()
-        ],
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
         "Tags": [{"Key": key, "Value": value} for key, value in options.tags.items()],
     }
-    for _ in range(5):
-        operation = _submit(clients, request, on_progress)
-        if operation is not None:
-            return operation
-    raise StackFailed(f"the stack {options.stack_name} could not be deployed: other deployments keep getting in first")
 
 
 def finish_deploy(clients: Clients, stack_name: str, operation: str) -> StackOutputs:
@@ -233,11 +243,13 @@ def first_failure(clients: Clients, stack: str, operations: Sequence[str] = ("CR
     return f"{name}/{inner}" if inner else f"{name}: {reason}"
 
 
-def _submit(clients: Clients, request: dict[str, Any], on_progress: Callable[[str], None]) -> str | None:
+def _submit(clients: Clients, options: StackOptions, on_progress: Callable[[str], None], deadline: float) -> str | None:
     """Create or update; return the stack's id, "" if it is as wanted, None if another deployment was quicker."""
-    name = request["StackName"]
+    name = options.stack_name
     try:
-        if _settle(clients, name, on_progress):
+        live = _settle(clients, name, on_progress, deadline)
+        request = _request(clients, options, live, on_progress)
+        if live is not None:
             on_progress(f"updating the stack {name}")
             return clients.cloudformation.update_stack(**request)["StackId"]
         on_progress(f"creating the stack {name}")
@@ -253,21 +265,23 @@ def _submit(clients: Clients, request: dict[str, Any], on_progress: Callable[[st
         raise StackFailed(f"the stack {name} could not be deployed: {message}") from error
 
 
-def _settle(clients: Clients, stack_name: str, on_progress: Callable[[str], None]) -> bool:
-    """Bring a stack to where it can be updated (True) or created (False)."""
+def _settle(
+    clients: Clients, stack_name: str, on_progress: Callable[[str], None], deadline: float
+) -> StackTypeDef | None:
+    """Bring a stack to where it can be updated, and return it as it is there, or be created (None)."""
     status = stack_status(clients, stack_name)
     if not status.done:
         on_progress(f"the stack {stack_name} is {status.status}: waiting for that to end")
-        status = _wait(clients, stack_name, on_progress)
+        status = _wait(clients, stack_name, on_progress, deadline)
     if status.status in ("MISSING", "DELETE_COMPLETE"):
-        return False
+        return None
     if status.status in ("REVIEW_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
         # It was never up, so nothing of anybody's is in it; and CloudFormation can do nothing with it but delete it.
         on_progress(f"removing what an earlier attempt left of the stack {stack_name} ({status.status})")
         clients.cloudformation.delete_stack(StackName=stack_name)
-        status = _wait(clients, stack_name, on_progress)
+        status = _wait(clients, stack_name, on_progress, deadline)
         if status.status in ("MISSING", "DELETE_COMPLETE"):
-            return False
+            return None
     if status.status in ("DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED", "ROLLBACK_FAILED"):
         updating = status.status.startswith("UPDATE")
         reason = first_failure(clients, stack_name, ("UPDATE",) if updating else ("DELETE",)) or "no reason given"
@@ -275,11 +289,16 @@ def _settle(clients: Clients, stack_name: str, on_progress: Callable[[str], None
         raise StackFailed(
             f"the stack {stack_name} is {status.status}: {reason} (only a person can mend it in CloudFormation: {mend})"
         )
-    return True
+    return _describe(clients, stack_name)
 
 
-def _wait(clients: Clients, stack: str, on_progress: Callable[[str], None]) -> StackStatus:
+def _wait(
+    clients: Clients, stack: str, on_progress: Callable[[str], None], deadline: float | None = None
+) -> StackStatus:
+    """Wait until CloudFormation is done with a stack. Raises StackFailed at the deadline (`time.monotonic`)."""
     pause, last = 0.1, ""
+    began = time.monotonic()
+    deadline = began + LIMIT_SECONDS if deadline is None else deadline
     while True:
         status = stack_status(clients, stack)
         if status.status != last:
@@ -287,6 +306,9 @@ def _wait(clients: Clients, stack: str, on_progress: Callable[[str], None]) -> S
             last = status.status
         if status.done:
             return status
+        if time.monotonic() >= deadline:
+            waited = time.monotonic() - began
+            raise StackFailed(f"the stack {stack} is still {status.status} after {waited:.0f} s; that goes on")
         time.sleep(pause)
         pause = min(pause * 1.5, 5.0)  # seconds; AWS takes minutes
 

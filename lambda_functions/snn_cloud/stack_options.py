@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from snn.errors import InvalidInput
@@ -15,11 +15,27 @@ ARCHITECTURES = ("arm64", "x86_64")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
 # The longest name made of it is the artifact bucket's: 63 = this + "-artifacts-" + 12 digits + "-" + "ap-southeast-1".
 MAX_NAME = 25
+# The options that the root template has a parameter for, and its name there.
+PARAMETERS = {
+    "with_cache": "WithCache",
+    "cache_node_type": "CacheNodeType",
+    "runtime": "Runtime",
+    "architecture": "Architecture",
+    "neuron_concurrency": "NeuronConcurrency",
+    "reserve_neuron_concurrency": "ReservedNeuronConcurrency",
+    "email": "Email",
+    "log_retention_days": "LogRetentionDays",
+    "layer_arn": "LayerArn",
+}
 
 
 @dataclass(frozen=True)
 class StackOptions:
-    """What to deploy. Raises InvalidInput, naming the field, if it cannot be."""
+    """What to deploy. Raises InvalidInput, naming the field, if it cannot be.
+
+    `given` names the options that somebody gave; the others are defaults, which a stack that is there overrides. Made
+    directly, the options are all meant as they are.
+    """
 
     stack_name: str = "snn"
     with_cache: bool = False
@@ -32,6 +48,7 @@ class StackOptions:
     log_retention_days: int = 30
     tags: Mapping[str, str] = field(default_factory=dict)
     layer_arn: str = ""  # an existing dependency layer, instead of building one
+    given: frozenset[str] = field(default=frozenset((*PARAMETERS, "tags")), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -71,7 +88,7 @@ class StackOptions:
         Overrides that are None say nothing. Text is converted, as from a form ("true", "8", tags "team=ml,env=dev").
         """
         values: dict[str, Any] = {}
-        for option in fields(cls):
+        for option in (option for option in fields(cls) if option.name != "given"):
             value = overrides.pop(option.name, None)
             if value is None:
                 value = os.environ.get(f"SNN_{option.name.upper()}")
@@ -79,7 +96,27 @@ class StackOptions:
                 values[option.name] = _converted(option.name, str(option.type), value)
         if overrides:
             raise InvalidInput("there is no such option", field=", ".join(sorted(overrides)), source="stack options")
-        return cls(**values)
+        return cls(**values, given=frozenset(values))
+
+    def keeping(self, parameters: Mapping[str, str], tags: Mapping[str, str]) -> Self:
+        """Return the options for a stack that is there: what nobody gave stays as in its parameters and tags."""
+        kept: dict[str, Any] = {} if "tags" in self.given else {"tags": dict(tags)}
+        for option in fields(self):
+            name = PARAMETERS.get(option.name, "")
+            if name in parameters and option.name not in self.given:
+                kept[option.name] = _converted(option.name, str(option.type), parameters[name])
+        return replace(self, **kept)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return the root template's parameters."""
+        values = {parameter: getattr(self, name) for name, parameter in PARAMETERS.items()}
+        return {name: template_value(value) for name, value in values.items()}
+
+
+def template_value(value: Any) -> str:
+    """Return a value as CloudFormation has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _converted(name: str, kind: str, value: Any) -> Any:

@@ -44,7 +44,7 @@ class SnnOperator(AwsBaseOperator[SnnHook]):
 
     @property
     def outputs(self) -> StackOutputs:
-        """Return the stack's outputs. Raises StackError when there is no such stack."""
+        """Return the stack's outputs. Raises StackFailed when there is no such stack."""
         return self.hook.outputs(self.stack)
 
 

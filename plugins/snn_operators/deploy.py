@@ -23,7 +23,8 @@ class SnnDeployOperator(SnnOperator):
     """Create the stack, or bring it up to date, and return its outputs.
 
     A stack that is up to date already takes a second. Options that are not given come from the environment of the
-    worker (``SNN_WITH_CACHE``, ``SNN_RUNTIME``, …) and then from their defaults.
+    worker (``SNN_WITH_CACHE``, ``SNN_RUNTIME``, …); what is not said there either stays as it is in a stack that is
+    there, and has its default in a new one.
 
     Returns the outputs (bucket, table, functions, …): what the other operators take as ``stack``.
 
@@ -67,10 +68,11 @@ class SnnDeployOperator(SnnOperator):
             return self.outputs.to_dict()
         given = {option: native(value) for option, value in (self.options or {}).items()}
         options = StackOptions.from_environment(**{**given, "stack_name": name})
+        limit = float("inf") if self.timeout is None else self.timeout
         if not self.deferrable:
-            return deploy_stack(clients, options, self._say).to_dict()
+            return deploy_stack(clients, options, self._say, limit).to_dict()
         deadline = None if self.timeout is None else time.time() + self.timeout
-        operation = start_deploy(clients, options, self._say)
+        operation = start_deploy(clients, options, self._say, limit)
         if operation and not stack_status(clients, operation).done:
             self.defer(
                 trigger=StackTrigger(

@@ -30,7 +30,7 @@ class SnnHook(AwsBaseHook):
     def outputs(self, stack: str | Mapping[str, Any]) -> StackOutputs:
         """Return a stack's outputs, given its name or what the deploying task returned.
 
-        Raises StackError when no stack of that name exists.
+        Raises StackFailed when no stack of that name exists.
         """
         from snn_cloud.stack import StackOutputs
 

@@ -175,6 +175,44 @@ def test_the_cache_comes_and_goes(clients: Clients, emulator: Emulator) -> None:
     assert inventory(emulator) == before
 
 
+def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = options(
+        with_cache=True, neuron_concurrency=3, log_retention_days=7, email="a@b.example", tags={"team": "ml"}
+    )
+    outputs = deploy_stack(clients, said)
+    before = inventory(emulator)
+    for name in ("WITH_CACHE", "RUNTIME", "ARCHITECTURE"):  # another worker, which knows nothing of this stack
+        monkeypatch.delenv(f"SNN_{name}", raising=False)
+    silent = StackOptions.from_environment(stack_name=NAME)
+    assert (silent.with_cache, silent.architecture, silent.neuron_concurrency) == (False, "arm64", 8)
+
+    assert deploy_stack(clients, StackOptions.from_environment(stack_name=NAME, neuron_concurrency=5)) == outputs
+    assert outputs.has_cache
+    assert inventory(emulator) == before
+    assert variables(clients, outputs.trainer_function)["NEURON_CONCURRENCY"] == "5"
+    lines: list[str] = []
+    assert deploy_stack(clients, silent, lines.append) == outputs
+    assert lines == [f"updating the stack {NAME}", f"the stack {NAME} is up to date"]
+    found = clients.cloudformation.describe_stacks(StackName=NAME)["Stacks"][0]
+    assert found["Tags"] == [{"Key": "team", "Value": "ml"}]
+    present = {item["ParameterKey"]: item["ParameterValue"] for item in found["Parameters"]}
+    kept = {**said.parameters, "NeuronConcurrency": "5"}
+    assert {name: present[name] for name in kept} == kept
+
+    without = deploy_stack(clients, StackOptions.from_environment(stack_name=NAME, with_cache=False))
+    assert not without.has_cache
+    assert inventory(emulator)["caches"] == before["caches"] - {name for name in before["caches"] if NAME in name}
+    assert variables(clients, without.trainer_function)["CACHE_HOST"] == ""
+
+
+def test_a_deployment_is_waited_for_only_so_long(clients: Clients) -> None:
+    with pytest.raises(StackFailed, match=rf"the stack .*{NAME}.* is still CREATE_IN_PROGRESS after 0 s; that goes on"):
+        deploy_stack(clients, options(), limit_seconds=0.0)
+    with pytest.raises(StackFailed, match="is still CREATE_IN_PROGRESS"):
+        start_deploy(clients, options(), limit_seconds=0.0)
+    assert deploy_stack(clients, options(), limit_seconds=60.0).stack_name == NAME
+
+
 def test_without_waiting(clients: Clients) -> None:
     operation = start_deploy(clients, options())
     assert operation.startswith(f"arn:aws:cloudformation:us-east-1:000000000000:stack/{NAME}/")

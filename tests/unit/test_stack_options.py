@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from snn.errors import InvalidInput
+from snn_cloud import stack_options
 from snn_cloud.stack import StackOptions, StackOutputs, StackStatus
 
 
@@ -34,6 +36,28 @@ def test_text_is_converted() -> None:
     assert (options.with_cache, options.neuron_concurrency, options.log_retention_days) == (False, 12, 7)
     assert options.tags == {"team": "ml", "env": "a=b"}
     assert StackOptions.from_environment(tags={"team": "ml"}).tags == {"team": "ml"}
+
+
+def test_what_nobody_gave_is_kept_from_the_stack_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    live = StackOptions(with_cache=True, runtime="python3.12", neuron_concurrency=3, email="a@b.example")
+    monkeypatch.setenv("SNN_LOG_RETENTION_DAYS", "7")
+    options = StackOptions.from_environment(neuron_concurrency="5", with_cache=None, email="")
+    kept = options.keeping(live.parameters, {"team": "ml"})
+    assert kept == StackOptions(
+        with_cache=True, runtime="python3.12", neuron_concurrency=5, log_retention_days=7, tags={"team": "ml"}
+    )
+    # A stack deployed by an older version has no value for a later parameter: its default.
+    assert options.keeping({"WithCache": "true"}, {}).with_cache
+    assert options.keeping({"WithCache": "true"}, {}).runtime == "python3.13"
+    # Said is said: false, empty, and options made directly.
+    assert not StackOptions.from_environment(with_cache="false").keeping(live.parameters, {}).with_cache
+    assert StackOptions.from_environment(tags="").keeping({}, {"team": "ml"}).tags == {}
+    assert StackOptions().keeping(live.parameters, {"team": "ml"}) == StackOptions()
+
+
+def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
+    options = {option.name for option in fields(StackOptions)}
+    assert options == {*stack_options.PARAMETERS, "stack_name", "tags", "given"}
 
 
 @pytest.mark.parametrize(
