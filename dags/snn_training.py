@@ -51,6 +51,7 @@ with DAG(
         run_id=stage.output["run_id"],
         dataset_key=stage.output["dataset_key"],
         parameters=stage.output["parameters"],
+        resume="{{ params.resume }}",
     )
 
     trained = train.output["run_id"]

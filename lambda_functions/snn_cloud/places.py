@@ -27,8 +27,19 @@ def check_run_id(run_id: str) -> str:
 def new_run_id(text: str) -> str:
     """Return the run id for a text, always the same: readable where it can be, unique by a hash of the whole."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:50].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:46].strip("-")
     return f"{readable}-{digest}" if readable else digest
+
+
+def run_of_try(run_id: str, number: int) -> str:
+    """Return the run id for a further try at what `run_id` names: `run_id` itself, then `run_id-t2`, …"""
+    if number == 1:
+        return check_run_id(run_id)
+    suffix = f"-t{number}"
+    if len(run_id) + len(suffix) > 63:
+        digest = hashlib.sha256(run_id.encode()).hexdigest()[:10]
+        run_id = f"{run_id[: 63 - 11 - len(suffix)].rstrip('-')}-{digest}"
+    return check_run_id(f"{run_id}{suffix}")
 
 
 def run_id_for_upload(bucket: str, key: str, version: str) -> str:

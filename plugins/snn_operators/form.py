@@ -60,6 +60,11 @@ def training_form() -> dict[str, Param]:
                 "neuron": "neuron: an invocation a neuron (needs the cache)",
             },
         ),
+        "resume": Param(
+            False, type="boolean", title="Resume", section=HOW,
+            description="When the train task is cleared, go on from its failed or cancelled run's checkpoint. Off: "
+            "train from the first epoch.",
+        ),
         "deploy": Param(
             True, type="boolean", title="Deploy", section=WHERE,
             description="Create the stack or bring it up to date first. Off: use the stack as it is.",

@@ -22,11 +22,17 @@ class Narrator:
     as readable as a run of three.
 
     :param every: seconds between two lines
+    :param price: what a run has cost so far, in USD; None: not said
     :param clock: monotonic seconds
     """
 
-    def __init__(self, every: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._every, self._clock = every, clock
+    def __init__(
+        self,
+        every: float = 5.0,
+        price: Callable[[Run], float] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._every, self._price, self._clock = every, price, clock
         self._seen: deque[tuple[float, int]] = deque()  # (when, epochs done), oldest first
         self._latest: tuple[int, float] | None = None
         self._said: tuple[int, float] | None = None
@@ -72,6 +78,7 @@ class Narrator:
             "cost": run.cost,
             "epochs_per_second": None if speed is None else round(speed, 3),
             "seconds_left": None if left is None else round(left, 1),
+            "usd": self._price(run) if self._price else None,
         }
 
     def _line(self, run: Run, done: int, cost: float) -> str:
@@ -81,6 +88,8 @@ class Narrator:
             parts.append(f"{speed:.3g} epochs/s")
         if left:
             parts.append(f"about {duration(left)} left")
+        if self._price:
+            parts.append(f"{_usd(self._price(run))} USD so far")
         return ", ".join(parts)
 
     def _seconds_left(self, run: Run, done: int) -> float | None:
@@ -121,7 +130,7 @@ def estimate_line(estimate: Mapping[str, Any]) -> str:
 
 def _usd(amount: float) -> str:
     """Return an amount to two digits that count, rounded up, never in powers of ten."""
-    digits = 2 if amount >= 0.1 else 1 - math.floor(math.log10(amount))
+    digits = 2 if amount >= 0.1 or amount == 0 else 1 - math.floor(math.log10(amount))
     return f"{math.ceil(amount * 10**digits) / 10**digits:,.{digits}f}"
 
 

@@ -11,8 +11,9 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 
 from snn_cloud.errors import CloudError, RunFailed
-from snn_operators.base import SnnOperator, plain_failure, seconds
-from snn_operators.progress import Narrator, duration, estimate_line, summary
+from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.progress import duration, estimate_line, summary
+from snn_operators.tries import Choice, choose_run
 from snn_operators.trigger import RunTrigger
 from snn_operators.watching import Watch
 
@@ -26,11 +27,11 @@ class SnnTrainOperator(SnnOperator):
     """Train a network in Lambda: start the run, watch the ledger until it ends.
 
     The training belongs to Lambda. The task only watches: deferred, it holds no worker slot, and a restart of worker or
-    triggerer changes nothing. Starting is idempotent: a retried task goes on with the run it started.
+    triggerer changes nothing. A try that Airflow repeats by itself goes on with the run that is there.
 
     How the run ends is how the task ends: COMPLETED succeeds; FAILED fails, with the run's own reason; CANCELLED fails.
     None of them is retried, as the same run would only be read again. Clearing, marking or killing the task cancels
-    the run.
+    the run. A cleared task starts a new run, ``<run_id>-t2`` for its second try, or resumes the one before.
 
     Its log has an estimate of what the run may cost, the first and the last epoch and a line every ``log_interval``
     seconds. XCom ``run_id`` is there from the start, ``progress`` while it runs, and the return value at the end:
@@ -42,6 +43,8 @@ class SnnTrainOperator(SnnOperator):
     :param run_id: the run, as the stage task named it (templated)
     :param dataset_key: key of the staged data set in the stack's bucket (templated)
     :param parameters: what to train, as the stage task returned it (templated)
+    :param resume: whether a cleared task goes on from the checkpoint of the run that failed or was cancelled, with the
+        same result as if it had not stopped; False: it trains from the first epoch (templated)
     :param promote: whether to copy model and results to the promoted model's places when the run completes
     :param timeout: how long the run may take; it is cancelled then, and the task fails. None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
@@ -49,7 +52,9 @@ class SnnTrainOperator(SnnOperator):
     :param log_interval: seconds between two lines in the log
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "dataset_key", "parameters", "promote")
+    template_fields: Sequence[str] = aws_template_fields(
+        "stack", "run_id", "dataset_key", "parameters", "resume", "promote"
+    )
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
 
     def __init__(
@@ -58,6 +63,7 @@ class SnnTrainOperator(SnnOperator):
         run_id: str,
         dataset_key: str,
         parameters: str | Mapping[str, Any],
+        resume: bool | str = False,
         promote: bool = False,
         timeout: timedelta | float | None = timedelta(days=2),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -66,7 +72,8 @@ class SnnTrainOperator(SnnOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id, self.dataset_key, self.parameters, self.promote = run_id, dataset_key, parameters, promote
+        self.run_id, self.dataset_key, self.parameters = run_id, dataset_key, parameters
+        self.resume, self.promote = resume, promote
         self.timeout, self.deferrable = seconds(timeout), deferrable
         self.poll_interval, self.log_interval = poll_interval, log_interval
         self._watch: Watch | None = None
@@ -80,7 +87,13 @@ class SnnTrainOperator(SnnOperator):
 
         deadline = None if self.timeout is None else time.time() + self.timeout
         outputs, parameters = self.outputs, Parameters.load(self.parameters)
-        run = launch(self.hook.clients, outputs, self.run_id, self.dataset_key, parameters, promote=bool(self.promote))
+        chosen = self._choose_run(context)
+        if chosen.why:
+            self.log.info("%s", chosen.why)
+        run = launch(
+            self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
+            promote=bool(native(self.promote)), resume_from=chosen.resume_from,
+        )  # fmt: skip
         context["ti"].xcom_push(key="run_id", value=run.run_id)
         self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
                       parameters.strategy.value, parameters.granularity.value)  # fmt: skip
@@ -97,7 +110,7 @@ class SnnTrainOperator(SnnOperator):
                 ),
                 method_name="execute_complete",
             )  # fmt: skip
-        return self._conclude(context, self._wait(context, self._watch, deadline))
+        return self._conclude(context, self._watch, self._wait(context, self._watch, deadline))
 
     @plain_failure()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -107,13 +120,26 @@ class SnnTrainOperator(SnnOperator):
         watch = Watch(self.hook, self.stack, run_id=event["run_id"])
         if event["status"] == "timeout":
             self._give_up(watch)
-        return self._conclude(context, self.hook.ledger(watch.outputs).get(watch.run_id))
+        return self._conclude(context, watch, self.hook.ledger(watch.outputs).get(watch.run_id))
 
     def on_kill(self) -> None:
         """Cancel the run: the task was killed while it waited in the worker."""
         if self._watch is not None:
             self.log.info("the task was killed: cancelling run %s", self._watch.run_id)
             self._watch.cancel()
+
+    def _choose_run(self, context: Context) -> Choice:
+        from snn_cloud.runs import cancel
+
+        ti, clients, outputs = context["ti"], self.hook.clients, self.outputs
+        return choose_run(
+            self.run_id,
+            ti.try_number,
+            ti.max_tries - (self.retries or 0) + 1,
+            bool(native(self.resume)),
+            find=self.hook.ledger(outputs).find,
+            cancel=lambda run_id: cancel(clients, outputs, run_id),
+        )
 
     def _is_over_soon(self, run: Run) -> bool:
         """Return whether the run has ended, or does within the time that the trip to the triggerer would take."""
@@ -142,11 +168,11 @@ class SnnTrainOperator(SnnOperator):
             f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it has been told to stop"
         )
 
-    def _conclude(self, context: Context, run: Run) -> dict[str, Any]:
+    def _conclude(self, context: Context, watch: Watch, run: Run) -> dict[str, Any]:
         """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""
         from snn_cloud.runs import outcome
 
-        context["ti"].xcom_push(key="progress", value=Narrator().record(run))
+        context["ti"].xcom_push(key="progress", value=watch.narrator.record(run))
         outcome(run)
         self.log.info(
             "run %s: %d epochs in %s, final cost %s, stopped by %s",

@@ -41,7 +41,7 @@ class Watch:
     ) -> None:  # fmt: skip
         self._hook, self._stack, self._upload, self._source = hook, stack, upload, source
         self.run_id = run_id
-        self.narrator = Narrator(log_interval)
+        self.narrator = Narrator(log_interval, self._price)
         self._last_epoch = -1
         self._last_run: Run | None = None
         self._log_interval, self._trouble_at = log_interval, -float("inf")
@@ -94,6 +94,14 @@ class Watch:
             self._last_epoch = costs[-1][0]
         self._last_run = run
         return Look(run, self.narrator.lines(run, costs))
+
+    def _price(self, run: Run) -> float:
+        """Return what the run has cost so far, in USD."""
+        from snn_cloud.money import cost_of
+
+        stack = self.outputs
+        usd: float = cost_of(run, stack.has_cache, stack.architecture, stack.cache_node_type)["usd"]
+        return usd
 
     def _run_of_upload(self) -> str:
         """Return the run that the upload starts, or "" while there is no such object."""

@@ -46,10 +46,11 @@ ENDLESS = {**PARAMETERS, "epochs": 10_000_000, "learning_rate": 1e-9}
 
 
 class TaskInstance:
-    """What the operators use of Airflow's: a place for XComs."""
+    """What the operators use of Airflow's: a place for XComs, and which try this is."""
 
-    def __init__(self) -> None:
+    def __init__(self, try_number: int = 1, max_tries: int = 0) -> None:
         self.xcoms: dict[str, Any] = {}
+        self.try_number, self.max_tries = try_number, max_tries
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
@@ -161,6 +162,32 @@ def test_a_task_run_again_goes_on_with_its_run(clients: Clients, stack: StackOut
     # Deferrable, but over already: no trip to the triggerer.
     again = training(stack, staged, deferrable=True).execute(context)
     assert again == {**first, "invocations": {"launch": 2, "trainer": 1, "neuron": 0}}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_cleared_task_trains_anew_or_resumes(
+    clients: Clients, stack: StackOutputs, stage: Any, context: Any, resume: bool, capsys: Any
+) -> None:
+    # Enough epochs to be caught in the middle of, few enough to wait for.
+    staged = stage({**PARAMETERS, "epochs": 60_000, "learning_rate": 1e-3})
+    task = training(stack, staged, resume=str(resume))
+    threading.Timer(1.5, task.on_kill).start()
+    with pytest.raises(AirflowFailException, match=r"was cancelled after \d+ epochs"):
+        task.execute(context)
+    ledger = Ledger(clients.dynamodb, stack.table)
+    stopped = ledger.get(staged["run_id"])
+    assert 0 < stopped.epoch < 60_000
+    again = training(stack, staged, resume=str(resume))
+    # What Airflow makes of a task that has been cleared once and has no retries of its own.
+    trained = again.execute({"ti": TaskInstance(try_number=2, max_tries=1)})
+    assert trained["run_id"] == f"{staged['run_id']}-t2"
+    assert (trained["epochs_run"], trained["state"]) == (60_000, "COMPLETED")
+    run = ledger.get(trained["run_id"])
+    assert run.resumed_from == (stopped.run_id if resume else "")
+    assert ledger.get(stopped.run_id) == stopped
+    said = capsys.readouterr().out
+    wanted = "resuming run .* of try 1 .CANCELLED. from its checkpoint" if resume else "CANCELLED: a new run"
+    assert re.search(wanted, said)
 
 
 def test_deferred_then_killed(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:

@@ -72,6 +72,7 @@ def test_the_form_has_the_contract_s_fields_each_explained(training: DAG) -> Non
         "strategy",
         "granularity",
         "images",
+        "resume",
         "deploy",
         "stack_name",
     }
@@ -127,6 +128,7 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
         "strategy": "average",
         "granularity": "neuron",
         "images": ["cat.png"],
+        "resume": True,
         "deploy": False,
         "stack_name": "snn-two",
     }

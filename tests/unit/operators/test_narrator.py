@@ -32,7 +32,7 @@ class Clock:
 
 def follow(epochs_per_look: int, looks: int, every: float, seconds_per_look: float = 1.0) -> list[str]:
     clock = Clock()
-    narrator, said, done = Narrator(every, clock), [], 0
+    narrator, said, done = Narrator(every, clock=clock), [], 0
     for _ in range(looks):
         costs = [(epoch, 1 / (epoch + 1)) for epoch in range(done, done + epochs_per_look)]
         done += epochs_per_look
@@ -68,6 +68,12 @@ def test_a_run_over_at_the_first_look_is_two_lines_at_the_speed_of_the_whole_run
     ]
 
 
+def test_a_line_says_what_the_run_has_cost_so_far() -> None:
+    said = Narrator(price=lambda run: run.epoch / 3e5).lines(replace(RUNNING, epoch=2), [(0, 0.5), (1, 0.4)])
+    assert said == [f"epoch {n} of 1000, cost 0.{6 - n}00000, 0.0000067 USD so far" for n in (1, 2)]
+    assert Narrator(price=lambda run: 0.0).lines(RUNNING, [(0, 0.5)])[0].endswith("0.00 USD so far")
+
+
 def test_nothing_new_is_nothing_to_say() -> None:
     assert Narrator().lines(RUNNING, []) == []
     assert follow(epochs_per_look=0, looks=20, every=1.0) == []
@@ -75,7 +81,7 @@ def test_nothing_new_is_nothing_to_say() -> None:
 
 def test_the_speed_is_that_of_the_last_half_minute() -> None:
     clock = Clock()
-    narrator = Narrator(1.0, clock)
+    narrator = Narrator(1.0, clock=clock)
     done = 0
     for second in range(120):
         step = 100 if second < 60 else 2
@@ -87,7 +93,7 @@ def test_the_speed_is_that_of_the_last_half_minute() -> None:
 
 def test_progress_is_a_handful_of_numbers_whatever_the_run() -> None:
     clock = Clock()
-    narrator = Narrator(1.0, clock)
+    narrator = Narrator(1.0, lambda run: run.epoch / 1e5, clock)
     narrator.lines(replace(RUNNING, epoch=1), [(0, 0.7)])
     clock.now = 2.0
     run = replace(RUNNING, epoch=101, cost=0.25)
@@ -100,6 +106,7 @@ def test_progress_is_a_handful_of_numbers_whatever_the_run() -> None:
         "cost": 0.25,
         "epochs_per_second": 50.0,
         "seconds_left": 18.0,
+        "usd": 0.00101,
     }
     assert Narrator().record(RUNNING)["seconds_left"] is None
 

@@ -1,0 +1,74 @@
+"""Which run a try of the training task works on: one that is under way, the same result again, or a new run.
+
+Airflow repeats a task for two reasons, and wants opposite things of it:
+
+    a worker, or its machine, died      try 1: run x  ✗  try 2: run x      the training went on: watch it again
+    a person cleared the task           try 1: run x  │  try 2: run x-t2   train again, or on from x's checkpoint
+
+They are told apart by `max_tries`: clearing sets it to the tries so far and the task's retries on top; Airflow's own
+retries leave it alone. Only a task that is cleared while it runs in a worker keeps it; that one has cancelled its run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from snn_cloud.errors import CloudError
+from snn_cloud.places import run_of_try
+
+if TYPE_CHECKING:
+    from snn_cloud.record import Run
+
+STOP_SECONDS = 60.0  # for a run to end that has been told to; it takes about two
+
+
+class Choice(NamedTuple):
+    """The run of this try. `resume_from` is the run whose checkpoint it begins with, if any."""
+
+    run_id: str
+    resume_from: str
+    why: str
+
+
+def choose_run(
+    run_id: str,
+    try_number: int,
+    first_try: int,
+    resume: bool,
+    find: Callable[[str], Run | None],
+    cancel: Callable[[str], Run],
+) -> Choice:
+    """Return the run that a try works on; one that goes on although a person has cleared its task is stopped first.
+
+    `first_try` is the first since the task was last cleared. `find` looks a run up in the ledger, `cancel` stops one.
+    Raises CloudError when a run does not stop.
+    """
+    from snn_cloud.record import State
+
+    numbered = ((number, find(run_of_try(run_id, number))) for number in range(try_number, 0, -1))
+    number, last = next(((number, run) for number, run in numbered if run), (0, None))
+    mine = run_of_try(run_id, try_number)
+    if last is None:
+        return Choice(mine, "", "")
+    cancelled = last.cancel_requested or last.state is State.CANCELLED
+    if number >= first_try and not cancelled:
+        return Choice(last.run_id, "", f"run {last.run_id} was started by try {number}: it is the run of this try too")
+    if not last.state.is_terminal:
+        last = _stopped(last, find, cancel)
+    if not resume:
+        return Choice(mine, "", f"run {last.run_id} of try {number} is {last.state}: a new run, from the first epoch")
+    if last.state is State.COMPLETED:
+        return Choice(mine, "", f"run {last.run_id} of try {number} is complete, nothing to resume: a new run")
+    return Choice(mine, last.run_id, f"resuming run {last.run_id} of try {number} ({last.state}) from its checkpoint")
+
+
+def _stopped(run: Run, find: Callable[[str], Run | None], cancel: Callable[[str], Run]) -> Run:
+    deadline, now = time.monotonic() + STOP_SECONDS, cancel(run.run_id)
+    while not now.state.is_terminal:
+        if time.monotonic() > deadline:
+            raise CloudError(f"run {run.run_id} was told to stop and has not within {STOP_SECONDS:g} s")
+        time.sleep(0.5)
+        now = find(run.run_id) or now
+    return now
