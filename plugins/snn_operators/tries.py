@@ -25,7 +25,10 @@ STOP_SECONDS = 60.0  # for a run to end that has been told to; it takes about tw
 
 
 class Choice(NamedTuple):
-    """The run of this try. `resume_from` is the run whose checkpoint it begins with, if any."""
+    """The run of this try, to be launched: one that is there already is launched again in the same words.
+
+    `resume_from` is the run whose checkpoint it begins with, if any.
+    """
 
     run_id: str
     resume_from: str
@@ -54,7 +57,8 @@ def choose_run(
         return Choice(mine, "", "")
     cancelled = last.cancel_requested or last.state is State.CANCELLED
     if number >= first_try and not cancelled:
-        return Choice(last.run_id, "", f"run {last.run_id} was started by try {number}: it is the run of this try too")
+        why = f"run {last.run_id} was started by try {number}: it is the run of this try too"
+        return Choice(last.run_id, last.resumed_from, why)
     if not last.state.is_terminal:
         last = _stopped(last, find, cancel)
     if not resume:

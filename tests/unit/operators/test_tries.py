@@ -64,8 +64,8 @@ def test_a_task_cleared_in_the_worker_has_cancelled_its_run_and_gets_a_new_one()
 
 
 def test_the_latest_run_counts() -> None:
-    runs = Runs(Run("x", State.CANCELLED), Run("x-t3", State.RUNNING))
-    assert runs.choose(4, 3)[:2] == ("x-t3", "")
+    runs = Runs(Run("x", State.CANCELLED), Run("x-t3", State.RUNNING, resumed_from="x"))
+    assert runs.choose(4, 3)[:2] == ("x-t3", "x")  # as it was launched
     assert runs.choose(4, 4, resume=True)[:2] == ("x-t4", "x-t3")
 
 
