@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn.errors import InvalidDataset
+from snn.hdf5 import opened, read_array
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
-
-# Read whole into memory, so bounded: a file of a few kilobytes can claim a data set of petabytes.
-MAX_BYTES = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -108,22 +106,19 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     `list_classes` with two names.
     """
     source = source or (str(file) if isinstance(file, (Path, str)) else "datasets.h5")
-    try:
-        with h5py.File(file, "r") as h5:
-            train_pixels = _photos(h5, "train_set_x", source)
-            test_pixels = _photos(h5, "test_set_x", source)
-            if test_pixels.shape[1:] != train_pixels.shape[1:]:
-                raise InvalidDataset(
-                    f"photos are {test_pixels.shape[1:]}, the training set's are {train_pixels.shape[1:]}",
-                    field="test_set_x",
-                    source=source,
-                    mend="make both the same size",
-                )
-            train_y = _labels(h5, "train_set_y", len(train_pixels), source)
-            test_y = _labels(h5, "test_set_y", len(test_pixels), source)
-            names = _read(h5, "list_classes", source)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:  # what h5py raises for a damaged file
-        raise InvalidDataset(f"cannot be read as HDF5: {error}", source=source) from None
+    with opened(file, source, InvalidDataset) as h5:
+        train_pixels = _photos(h5, "train_set_x", source)
+        test_pixels = _photos(h5, "test_set_x", source)
+        if test_pixels.shape[1:] != train_pixels.shape[1:]:
+            raise InvalidDataset(
+                f"photos are {test_pixels.shape[1:]}, the training set's are {train_pixels.shape[1:]}",
+                field="test_set_x",
+                source=source,
+                mend="make both the same size",
+            )
+        train_y = _labels(h5, "train_set_y", len(train_pixels), source)
+        test_y = _labels(h5, "test_set_y", len(test_pixels), source)
+        names = read_array(h5, "list_classes", source, InvalidDataset)
     if names.shape != (2,) or names.dtype.kind not in "SO":
         raise InvalidDataset(
             f"holds {names.shape} {names.dtype}",
@@ -151,26 +146,8 @@ def save_dataset(
         h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
 
 
-def _read(h5: h5py.File, name: str, source: str) -> NDArray[np.generic]:
-    """Read one data set that lies in this file itself: a link or external storage could name any file of the host."""
-    if name not in h5:
-        raise InvalidDataset(
-            "is missing", field=name, source=source, mend=f"the file holds {', '.join(sorted(h5)) or 'nothing'}"
-        )
-    if not isinstance(h5.get(name, getlink=True), h5py.HardLink):
-        raise InvalidDataset("is a link", field=name, source=source, mend="store the data itself")
-    item = h5[name]
-    if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
-        raise InvalidDataset("is no plain data set", field=name, source=source, mend="store the data itself")
-    if item.nbytes > MAX_BYTES:
-        raise InvalidDataset(
-            f"claims {item.nbytes / 1e9:.1f} GB", field=name, source=source, mend=f"at most {MAX_BYTES / 1e9:.1f} GB"
-        )
-    return np.asarray(item[()])
-
-
 def _photos(h5: h5py.File, name: str, source: str) -> Pixels:
-    photos = _read(h5, name, source)
+    photos = read_array(h5, name, source, InvalidDataset)
     if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or 0 in photos.shape:
         raise InvalidDataset(
             f"is {photos.shape} {photos.dtype}",
@@ -182,7 +159,7 @@ def _photos(h5: h5py.File, name: str, source: str) -> Pixels:
 
 
 def _labels(h5: h5py.File, name: str, samples: int, source: str) -> Array:
-    labels = _read(h5, name, source)
+    labels = read_array(h5, name, source, InvalidDataset)
     if labels.shape not in ((samples,), (1, samples)) or labels.dtype.kind not in "iufb":
         raise InvalidDataset(
             f"is {labels.shape} {labels.dtype}",
