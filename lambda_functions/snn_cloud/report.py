@@ -18,7 +18,7 @@ from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
 from snn_cloud.record import Run
-from snn_cloud.report_page import DataFacts, render_page
+from snn_cloud.report_page import MOST_PHOTOS, DataFacts, render_page
 from snn_cloud.staging import StagedImage, read_source
 
 LIMIT = 48_000
@@ -125,7 +125,7 @@ def write_report(
     judged_by_it = sum(finished["test_set"]["confusion_matrix"].values()) == dataset.test_y.size
     wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other photos
     costs = _costs(clients, bucket, run.run_id)
-    shown = len(finished["new_images"])
+    shown = min(len(finished["new_images"]), MOST_PHOTOS)
     page = render_page(
         finished,
         run.parameters,

@@ -28,7 +28,8 @@ from snn_cloud.clients import Clients
 from snn_cloud.money import cost_of
 from snn_cloud.record import Run, State, Usage
 from snn_cloud.report import build_report, evaluate_run, predict_images, to_json, write_report
-from snn_cloud.staging import Staged, stage
+from snn_cloud.report_page import MOST_PHOTOS
+from snn_cloud.staging import Staged, StagedImage, stage
 
 PARAMETERS = Parameters.load(
     {
@@ -191,3 +192,18 @@ def test_the_report_can_be_written_without_the_photos(trained: Trained) -> None:
     write_report(trained.clients, trained.bucket, trained.run, build_report(trained.run, test_set, answers, {}))
     stored = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.html")
     assert stored["Body"].read().decode().count("no picture") == len(answers)
+
+
+def test_only_the_photos_that_the_page_shows_are_fetched(trained: Trained) -> None:
+    test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
+    many = [StagedImage(trained.staged.images[0].uri, f"{number}.png") for number in range(MOST_PHOTOS + 7)]
+    answers = [{"uri": one.name, "predicted": 1, "class_name": "face", "probability": 0.9} for one in many]
+    clients, fetched = Clients(boto3.client), []
+    clients.s3.meta.events.register("before-call.s3.GetObject", lambda params, **_: fetched.append(params["url_path"]))
+    write_report(clients, trained.bucket, trained.run, build_report(trained.run, test_set, answers, {}), many)
+    assert sum("/images/" in path for path in fetched) == MOST_PHOTOS
+    stored = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.html")
+    page = stored["Body"].read().decode()
+    assert page.count('class="photo"') == MOST_PHOTOS + len(test_set["mislabelled"])
+    assert "no picture" not in page
+    assert "7 more" in page
