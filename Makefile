@@ -81,11 +81,14 @@ format: install ## mend the style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# The layer and the benchmark take the versions that the tests run with.
 lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer versions
 	@$(COMPILE) $(UPGRADE) requirements/uv.in --output-file requirements/uv.txt
 	@$(COMPILE) $(UPGRADE) requirements/emulator.in --output-file snn_cli/local/emulator.txt
-	@$(COMPILE) $(UPGRADE) lambda_functions/requirements.in --output-file lambda_functions/requirements.txt
 	@$(COMPILE) $(UPGRADE) pyproject.toml --all-extras --output-file requirements/dev.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/requirements.in \
+		--output-file lambda_functions/requirements.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included
 	@rm -rf .venv .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
