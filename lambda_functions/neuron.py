@@ -9,6 +9,7 @@ from snn_cloud import init_phase
 from snn_cloud.cache import Cache
 from snn_cloud.errors import CacheLost
 from snn_cloud.neuron_task import work
+from snn_cloud.saying import say_traceback
 
 cache = Cache.from_environment()
 MEMORY_MB = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
@@ -25,6 +26,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         work(event, cache)
     except CacheLost as loss:
         answer["lost"] = str(loss)
+    except Exception:
+        say_traceback(f"{event['run_id']}: error")
+        raise
     milliseconds = math.ceil((time.perf_counter() - started) * 1000) + init_phase.take()
     where = f"layer {event['layer']} neurons {event['neurons']} {event['direction']}"
     print(f"{event['run_id']}: {where} {milliseconds} ms")

@@ -18,6 +18,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Parse, train (or follow the trainer that holds the lease), answer where the run stands."""
     run_id, settings = check_run_id(event.get("run_id", "")), Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
+    # First of all: should Lambda kill this invocation, its own lines name no run, and are found by what they follow.
+    print(f"{run_id}: begins, {_seconds_left(context)():.0f} s and {settings.memory_mb:,} MB to itself")
     if "follower" in event:
         run = follow(run_id, event["follower"], settings, clients)
     else:

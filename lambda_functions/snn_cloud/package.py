@@ -29,6 +29,7 @@ CLIENT_SIDE = frozenset(
         "snn/metrics.py",
         "snn_cloud/artifacts.py",
         "snn_cloud/estimate.py",
+        "snn_cloud/logs.py",
         "snn_cloud/money.py",
         "snn_cloud/package.py",
         "snn_cloud/prices.py",

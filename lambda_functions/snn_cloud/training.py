@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from snn_cloud.neuron_pool import NeuronPool
 from snn_cloud.peers import Peers
 from snn_cloud.record import LAST_WRITE, Run, State, Usage
 from snn_cloud.reporter import Meter, Reporter
+from snn_cloud.saying import say_traceback
 from snn_cloud.settings import Settings
 
 CHECKPOINT_SECONDS = 20.0
@@ -69,7 +69,7 @@ def advance(
         print(f"{run_id}: {lost}; leaving")
         return ledger.get(run_id)
     except Exception as error:
-        print(f"{run_id}: {traceback.format_exc()}")
+        say_traceback(run_id)
         if isinstance(error, TRANSIENT) and lease.run.attempts < MAX_ATTEMPTS:
             with suppress(LeaseLost):
                 run = lease.release(usage=meter.take(LAST_WRITE))

@@ -23,8 +23,6 @@ from snn_operators.watching import Watch
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_cloud.record import Run
-
 
 class SnnRunSensor(AwsBaseSensor[SnnHook]):
     """Wait for a run that this task did not start: most often one that an upload to S3 started.
@@ -100,7 +98,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
             self.log.info("%s", line)
         if run is None or not run.state.is_terminal:
             return PokeReturnValue(False)
-        return PokeReturnValue(True, self._conclude(run))
+        return PokeReturnValue(True, summary(self._watching.outcome(run)))
 
     @plain_failure()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -110,7 +108,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
         if event["status"] == "error":
             raise CloudError(event["message"])
         watch = Watch(self.hook, self.stack, run_id=event["run_id"])
-        return self._conclude(self.hook.ledger(watch.outputs).get(watch.run_id))
+        return summary(watch.outcome(self.hook.ledger(watch.outputs).get(watch.run_id)))
 
     @cached_property
     def _watching(self) -> Watch:
@@ -119,8 +117,3 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
     def _new_watch(self) -> Watch:
         return Watch(self.hook, self.stack, run_id=self.run_id, upload=self.upload, source=self.watch,
                      log_interval=self.log_interval)  # fmt: skip
-
-    def _conclude(self, run: Run) -> dict[str, Any]:
-        from snn_cloud.runs import outcome
-
-        return summary(outcome(run))

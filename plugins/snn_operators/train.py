@@ -12,6 +12,7 @@ from airflow.sdk import conf
 
 from snn_cloud.errors import CloudError, RunFailed
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.progress import duration, estimate_line, summary
 from snn_operators.tries import Choice, choose_run
 from snn_operators.trigger import RunTrigger
@@ -56,6 +57,7 @@ class SnnTrainOperator(SnnOperator):
         "stack", "run_id", "dataset_key", "parameters", "resume", "promote"
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
+    operator_extra_links = RUN_LINKS
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class SnnTrainOperator(SnnOperator):
         self.timeout, self.deferrable = seconds(timeout), deferrable
         self.poll_interval, self.log_interval = poll_interval, log_interval
         self._watch: Watch | None = None
+        self.links: dict[str, str] = {}
 
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
@@ -85,7 +88,8 @@ class SnnTrainOperator(SnnOperator):
         from snn_cloud.estimate import Machine, estimate
         from snn_cloud.runs import launch
 
-        deadline = None if self.timeout is None else time.time() + self.timeout
+        began = time.time()
+        deadline = None if self.timeout is None else began + self.timeout
         outputs, parameters = self.outputs, Parameters.load(self.parameters)
         chosen = self._choose_run(context)
         if chosen.why:
@@ -94,19 +98,22 @@ class SnnTrainOperator(SnnOperator):
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
             promote=bool(native(self.promote)), resume_from=chosen.resume_from,
         )  # fmt: skip
-        context["ti"].xcom_push(key="run_id", value=run.run_id)
+        self.links = run_links(self.hook.clients, outputs, run.run_id)
+        for key, value in {"run_id": run.run_id, **self.links}.items():
+            context["ti"].xcom_push(key=key, value=value)
         self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
                       parameters.strategy.value, parameters.granularity.value)  # fmt: skip
         if run.samples:
             machine = Machine(cache_node_type=outputs.cache_node_type)
             size = run.features, run.samples, outputs.has_cache, outputs.architecture
             self.log.info("%s", estimate_line(estimate(parameters, *size, machine)))
-        self._watch = Watch(self.hook, outputs.to_dict(), run_id=run.run_id, log_interval=self.log_interval)
+        watched: Any = {"run_id": run.run_id, "log_interval": self.log_interval, "since": began}
+        self._watch = Watch(self.hook, outputs.to_dict(), **watched)
         if self.deferrable and not self._is_over_soon(run):
             self.defer(
                 trigger=RunTrigger(
-                    aws=self._hook_parameters, stack=outputs.to_dict(), run_id=run.run_id, deadline=deadline,
-                    poll_interval=self.poll_interval, log_interval=self.log_interval, cancel_on_kill=True,
+                    aws=self._hook_parameters, stack=outputs.to_dict(), deadline=deadline,
+                    poll_interval=self.poll_interval, cancel_on_kill=True, **watched,
                 ),
                 method_name="execute_complete",
             )  # fmt: skip
@@ -118,6 +125,7 @@ class SnnTrainOperator(SnnOperator):
         if event["status"] == "error":
             raise CloudError(f"run {event['run_id']}: {event['message']}")
         watch = Watch(self.hook, self.stack, run_id=event["run_id"])
+        self.links = run_links(self.hook.clients, watch.outputs, watch.run_id)
         if event["status"] == "timeout":
             self._give_up(watch)
         return self._conclude(context, watch, self.hook.ledger(watch.outputs).get(watch.run_id))
@@ -170,10 +178,8 @@ class SnnTrainOperator(SnnOperator):
 
     def _conclude(self, context: Context, watch: Watch, run: Run) -> dict[str, Any]:
         """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""
-        from snn_cloud.runs import outcome
-
         context["ti"].xcom_push(key="progress", value=watch.narrator.record(run))
-        outcome(run)
+        watch.outcome(run)
         self.log.info(
             "run %s: %d epochs in %s, final cost %s, stopped by %s",
             run.run_id, run.epoch, duration(run.seconds), run.cost, run.stopped_by,

@@ -43,17 +43,18 @@ class RunTrigger(BaseTrigger):
     :param log_interval: seconds between two lines in the log
     :param deadline: seconds since 1970 after which to wait no longer; absolute, so that a restart does not prolong it
     :param cancel_on_kill: whether to stop the run when someone clears the task or marks it
+    :param since: seconds since 1970 from which on the functions' lines are shown; None: from the run's creation
     """
 
     def __init__(
         self, *, aws: Mapping[str, Any], stack: Any, run_id: str = "", upload: str = "", source: str = "ledger",
         poll_interval: float = 2.0, log_interval: float = 5.0, deadline: float | None = None,
-        cancel_on_kill: bool = False,
+        cancel_on_kill: bool = False, since: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__()  # type: ignore[no-untyped-call]
         self.aws, self.stack, self.run_id, self.upload, self.source = aws, stack, run_id, upload, source
         self.poll_interval, self.log_interval, self.deadline = poll_interval, log_interval, deadline
-        self.cancel_on_kill = cancel_on_kill
+        self.cancel_on_kill, self.since = cancel_on_kill, since
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what the triggerer makes this trigger from again."""
@@ -61,7 +62,7 @@ class RunTrigger(BaseTrigger):
         return "snn_operators.trigger.RunTrigger", {
             "aws": dict(self.aws), "stack": self.stack, "run_id": self.run_id, "upload": self.upload,
             "source": self.source, "poll_interval": self.poll_interval, "log_interval": self.log_interval,
-            "deadline": self.deadline, "cancel_on_kill": self.cancel_on_kill,
+            "deadline": self.deadline, "cancel_on_kill": self.cancel_on_kill, "since": self.since,
         }  # fmt: skip
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -87,6 +88,7 @@ class RunTrigger(BaseTrigger):
             upload=self.upload,
             source=self.source,
             log_interval=self.log_interval,
+            since=self.since,
         )
 
     async def _ended(self) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
-from snn_cloud.errors import RunNotFound
+from snn_cloud.errors import RunFailed, RunNotFound
 from snn_operators.progress import Narrator
 
 if TYPE_CHECKING:
     from snn_cloud.cache import Cache
     from snn_cloud.record import Run
     from snn_operators.hook import SnnHook
+    from snn_operators.remote_logs import RemoteLogs
 
 
 class Look(NamedTuple):
@@ -33,18 +34,21 @@ class Watch:
     :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run
     :param source: where to look: ``ledger``, or ``redis`` for the progress that a run keeps in the stack's cache
     :param log_interval: seconds between two lines
+    :param since: seconds since 1970 from which on the functions' lines are shown; None: from the run's creation
     """
 
     def __init__(
         self, hook: SnnHook, stack: Any, *, run_id: str = "", upload: str = "", source: str = "ledger",
-        log_interval: float = 5.0,
+        log_interval: float = 5.0, since: float | None = None,
     ) -> None:  # fmt: skip
         self._hook, self._stack, self._upload, self._source = hook, stack, upload, source
+        self._since = since
         self.run_id = run_id
         self.narrator = Narrator(log_interval, self._price)
         self._last_epoch = -1
         self._last_run: Run | None = None
         self._log_interval, self._trouble_at = log_interval, -float("inf")
+        self._remote: RemoteLogs | None = None
 
     @cached_property
     def outputs(self) -> Any:
@@ -67,6 +71,20 @@ class Watch:
                 return Look(self._last_run, [])
             self._trouble_at = now
             return Look(self._last_run, [f"cannot see the run just now, trying on: {error}"])
+
+    def outcome(self, run: Run) -> Run:
+        """Return a COMPLETED run. Raises RunCancelled; or RunFailed, with the last lines of its functions.
+
+        Those are the tracebacks, if it came to any, and how Lambda ended the functions, below the run's own reason.
+        """
+        from snn_cloud.runs import outcome
+        from snn_operators.remote_logs import last_words
+
+        try:
+            return outcome(run)
+        except RunFailed as failed:
+            lines = [str(failed), *last_words(self._hook.clients.logs, self.outputs, run)]
+            raise RunFailed("\n".join(lines)) from None
 
     def cancel(self) -> None:
         """Ask the run to stop."""
@@ -93,7 +111,20 @@ class Watch:
         if costs:
             self._last_epoch = costs[-1][0]
         self._last_run = run
-        return Look(run, self.narrator.lines(run, costs))
+        return Look(run, self.narrator.lines(run, costs) + self._remote_lines(run))
+
+    def _remote_lines(self, run: Run) -> list[str]:
+        """Return what the functions printed since the last look; of a run that ended FAILED, `outcome` tells."""
+        from snn_cloud.logs import RunLogs
+        from snn_cloud.record import State
+        from snn_operators.remote_logs import RemoteLogs
+
+        if self._remote is None:
+            since = run.created_at if self._since is None else self._since
+            self._remote = RemoteLogs(RunLogs(self._hook.clients.logs, self.outputs, run.run_id, since))
+        if not run.state.is_terminal:
+            return self._remote.lines()
+        return [] if run.state is State.FAILED else self._remote.rest(run)
 
     def _price(self, run: Run) -> float:
         """Return what the run has cost so far, in USD."""

@@ -1,0 +1,212 @@
+"""Lambda's lines of a run, read from the emulator's CloudWatch Logs: while it goes on, and when it has failed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tempfile
+import time
+import urllib.request
+from typing import Any
+
+os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow makes one as soon as it is imported
+
+import oracle
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from snn.dataset import load_dataset
+from snn.model import dump_checkpoint
+from snn.network import initial_weights
+from snn.parameters import Parameters
+from snn.training import Training
+from snn_cloud import places, runs
+from snn_cloud.clients import Clients
+from snn_cloud.ledger import Ledger
+from snn_cloud.logs import RunLogs, last_lines
+from snn_cloud.record import Run, State
+from snn_cloud.stack import StackOutputs
+from snn_operators.sensor import SnnRunSensor
+from snn_operators.train import SnnTrainOperator
+
+AWS: Any = {"aws_conn_id": None}  # boto3's own search: the environment leads to the emulator
+
+
+class TaskInstance:
+    """What the operators use of Airflow's: a place for XComs."""
+
+    def __init__(self) -> None:
+        self.xcoms: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcoms[key] = json.loads(json.dumps(value))
+
+
+@pytest.fixture
+def staged(clients: Clients, stack: StackOutputs, data: bytes, request: pytest.FixtureRequest) -> Any:
+    """Put the data set where the stage task puts it; returns (run_id, key)."""
+
+    def stage(name: str = "") -> tuple[str, str]:
+        run_id = runs.new_run_id(f"{request.node.name} {name}")
+        key = places.input_dataset(run_id, "0" * 64)
+        clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
+        return run_id, key
+
+    return stage
+
+
+@pytest.fixture
+def bad_shape(clients: Clients, stack: StackOutputs, data: bytes, staged: Any) -> Any:
+    """Record a run as LaunchLambda does, past all validation: its first layer reads one pixel more than photos have."""
+
+    def record(parameters: Parameters) -> tuple[str, str]:
+        run_id, key = staged()
+        features = load_dataset(io.BytesIO(data)).features
+        broken = dump_checkpoint(Training(initial_weights(parameters, features + 1)))
+        put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(run_id), Body=broken)
+        run = Run(
+            run_id,
+            parameters=parameters,
+            dataset=key,
+            checkpoint_version=put["VersionId"],
+            created_at=time.time(),
+        )
+        assert Ledger(clients.dynamodb, stack.table).create(run)
+        return run_id, key
+
+    return record
+
+
+def small(**fields: Any) -> Parameters:
+    return Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), **fields))
+
+
+def training(stack: StackOutputs, run_id: str, key: str, parameters: Parameters, **options: Any) -> SnnTrainOperator:
+    return SnnTrainOperator(
+        task_id="train",
+        stack=stack.to_dict(),
+        run_id=run_id,
+        dataset_key=key,
+        parameters=parameters.to_json(),
+        **{"poll_interval": 0.2, "log_interval": 0.5, **options, **AWS},
+    )
+
+
+def printed(clients: Clients, stack: StackOutputs, run_id: str) -> list[str]:
+    """Return all that LaunchLambda and TrainerLambda printed of a run, found by reading everything."""
+    lines = []
+    for function in (stack.launch_function, stack.trainer_function):
+        streams = clients.logs.describe_log_streams(logGroupName=f"/aws/lambda/{function}")["logStreams"]
+        for stream in streams:
+            events = clients.logs.get_log_events(
+                logGroupName=f"/aws/lambda/{function}", logStreamName=stream["logStreamName"], startFromHead=True
+            )["events"]
+            lines += [f"[{function.rpartition('-')[2]}] {event['message']}" for event in events]
+    return [line.replace(f"{run_id}: ", "", 1) for line in lines if f"] {run_id}: " in line]
+
+
+def test_lines_of_two_runs_at_once_are_whole_and_not_mixed(clients: Clients, stack: StackOutputs, staged: Any) -> None:
+    chosen = small(epochs=20_000)
+    names = [staged(name)[0] for name in ("one", "two")]
+    following = {run_id: RunLogs(clients.logs, stack, run_id, time.time()) for run_id in names}
+    heard: dict[str, list[str]] = {run_id: [] for run_id in names}
+    for run_id in names:
+        runs.launch(clients, stack, run_id, places.input_dataset(run_id, "0" * 64), chosen, trainer_seconds=0.4)
+    deadline, looks = time.monotonic() + 90, 0
+    while not all(logs.heard_last_word for logs in following.values()):
+        assert time.monotonic() < deadline, heard
+        for run_id, logs in following.items():
+            heard[run_id] += [str(line) for line in logs.new()]
+        looks += 1
+        time.sleep(0.1)
+    for run_id in names:
+        assert sorted(heard[run_id]) == sorted(printed(clients, stack, run_id))
+        assert heard[run_id][0] == "[LaunchLambda] PENDING "
+        begun = [line for line in heard[run_id] if line.startswith("[TrainerLambda] begins")]
+        assert len(begun) == Ledger(clients.dynamodb, stack.table).get(run_id).usage["trainer"].invocations >= 2
+        assert len([line for line in heard[run_id] if "COMPLETED after 20000 epochs" in line]) == 1
+    assert looks > 10
+
+
+def test_the_task_log_has_the_lines_of_the_functions(
+    clients: Clients, stack: StackOutputs, staged: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_id, key = staged()
+    context: Any = {"ti": TaskInstance()}
+    task = training(stack, run_id, key, small(epochs=60, granularity="layer"))
+    task.execute(context)
+    said = r"((?:\[\w+Lambda\] |epoch \d+ of 60, cost ).*?) +\[airflow\.task"
+    lines = re.findall(said, capsys.readouterr().out)
+    lambdas = [line for line in lines if line.startswith("[")]
+    assert sorted(lambdas) == sorted(line.strip() for line in printed(clients, stack, run_id))
+    # What LaunchLambda said comes while epochs do, the trainer's last word when they are over.
+    assert lines.index("[LaunchLambda] PENDING") < max(i for i, line in enumerate(lines) if line.startswith("epoch 60"))
+    assert lines[-1] == "[TrainerLambda] COMPLETED after 60 epochs"
+    # The folder of the run can be looked at from the start: in XCom while the task is at work, and again at its end.
+    link = context["ti"].xcoms["_link_BucketPrefixLink"]
+    assert [each.get_link(task, ti_key=None) for each in task.operator_extra_links] == ["", "", link]  # type: ignore[arg-type]
+    with urllib.request.urlopen(link, timeout=10) as answer:
+        keys = re.findall(r"<Key>(.*?)</Key>", answer.read().decode())
+    assert {places.params(run_id), places.results(run_id), places.checkpoint(run_id)} <= set(keys)
+    assert all(each.startswith(places.run_prefix(run_id)) for each in keys)
+
+
+def test_a_failed_run_brings_its_traceback_into_the_exception_and_the_log(
+    clients: Clients, stack: StackOutputs, bad_shape: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen = small()
+    run_id, key = bad_shape(chosen)
+    with pytest.raises(AirflowFailException) as caught:
+        training(stack, run_id, key, chosen).execute({"ti": TaskInstance()})
+    reason, heading, *lines = str(caught.value).splitlines()
+    run = Ledger(clients.dynamodb, stack.table).get(run_id)
+    assert run.state is State.FAILED
+    assert reason == f"run {run_id} failed after 0 epochs: {run.reason}"
+    assert run.reason.startswith("ValueError: ")
+    assert heading == "The last lines of its Lambda functions:"
+    assert lines[-1].startswith("  [TrainerLambda] REPORT RequestId: ")
+    assert lines[-2].rstrip() == f"  [TrainerLambda] FAILED after 0 epochs {run.reason}".rstrip()
+    first = lines.index("  [TrainerLambda] Traceback (most recent call last):")
+    trace = lines[first:-2]
+    # Whole: from the function that called to the one that raised, and the exception itself last.
+    assert re.fullmatch(r'  \[TrainerLambda\]   File ".*/snn_cloud/training\.py", line \d+, in advance', trace[1])
+    assert any(re.search(r'File ".*/snn/first_layer\.py", line \d+, in forward', line) for line in trace)
+    assert re.fullmatch(r'.* File ".*/snn/layers\.py", line \d+, in forward', trace[-3])
+    assert trace[-2].endswith("Z = W @ A_prev")
+    assert trace[-1] == f"  [TrainerLambda] {run.reason}"
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [str(caught.value)]
+
+
+def test_a_neuron_that_failed_brings_its_own_traceback(
+    clients: Clients, stack: StackOutputs, bad_shape: Any
+) -> None:  # fmt: skip
+    chosen = small(granularity="neuron")
+    run_id, key = bad_shape(chosen)
+    with pytest.raises(AirflowFailException) as caught:
+        training(stack, run_id, key, chosen).execute({"ti": TaskInstance()})
+    neuron = [line for line in str(caught.value).splitlines() if "[NeuronLambda] " in line]
+    assert neuron[0] == "  [NeuronLambda] Traceback (most recent call last):"
+    assert any(re.search(r'File ".*/snn_cloud/neuron_task\.py", line \d+, in work', line) for line in neuron)
+    assert neuron[-1].startswith("  [NeuronLambda] ValueError: ")
+    run = Ledger(clients.dynamodb, stack.table).get(run_id)
+    assert run.reason.startswith("NeuronFailed: ") or "layer 1" in run.reason
+    assert neuron[-1].removeprefix("  [NeuronLambda] ValueError: ") in run.reason
+    assert len([line for line in neuron if "Traceback" in line]) == 1
+
+
+def test_the_sensor_tells_the_traceback_too(stack: StackOutputs, clients: Clients, bad_shape: Any) -> None:
+    chosen = small()
+    run_id, key = bad_shape(chosen)
+    runs.launch(clients, stack, run_id, key, chosen)
+    with pytest.raises(AirflowFailException, match=r"\[TrainerLambda\] Traceback \(most recent call last\):"):
+        SnnRunSensor(task_id="sense", stack=stack.to_dict(), run_id=run_id, poke_interval=0.2, **AWS).execute({})
+
+
+def test_a_run_that_failed_long_ago_is_not_waited_for(clients: Clients, stack: StackOutputs, staged: Any) -> None:
+    run_id, _ = staged()
+    long_ago = Run(run_id, State.FAILED, created_at=1.0, started_at=2.0, ended_at=3.0, reason="forgotten")
+    began = time.monotonic()
+    assert last_lines(clients.logs, stack, long_ago) == []
+    assert time.monotonic() - began < 2
