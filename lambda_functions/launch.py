@@ -1,4 +1,7 @@
-"""LaunchLambda: starts runs, for a caller who asks (a direct invocation) or for a data set uploaded to S3."""
+"""LaunchLambda: starts runs, for a caller who asks (a direct invocation) or for a data set uploaded to S3.
+
+It also ends a run whose trainer was killed: Lambda tells it of a trainer's event that failed for good.
+"""
 
 import time
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 from snn.errors import InvalidInput
 from snn_cloud import init_phase
 from snn_cloud.clients import Clients
-from snn_cloud.launching import launch, launch_upload
+from snn_cloud.launching import launch, launch_upload, trainer_gone
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import LAST_WRITE, Run, Usage
 from snn_cloud.settings import Settings
@@ -19,9 +22,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Parse, launch, answer {"run_id", "state"} or {"error"}: a refusal is an answer, so nobody retries it."""
     started, settings = time.monotonic(), Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
+    told = event if isinstance(event, dict) else {}
     try:
-        if isinstance(event, dict) and isinstance(event.get("Records"), list):
-            runs = [launch_upload(record, settings, clients) for record in event["Records"]]
+        if isinstance(told.get("Records"), list):
+            runs = [launch_upload(record, settings, clients) for record in told["Records"]]
+        elif "requestPayload" in told:
+            runs = trainer_gone(told, settings, clients)
         else:
             runs = [launch(event, settings, clients)]
     except InvalidInput as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn.errors import InvalidDataset
-from snn.hdf5 import opened, read_array
+from snn.hdf5 import find_array, opened
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
+
+MAX_SAMPLES = 10_000_000  # whose labels are read even to refuse them
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,26 @@ def batches(dataset: Dataset, batch_size: int | None, seed: int) -> list[Batch]:
     ]
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a `datasets.h5` says of itself without its photos."""
+
+    image_shape: tuple[int, int, int]
+    train_y: Array
+    test_y: Array
+    classes: tuple[str, str]
+
+    @property
+    def features(self) -> int:
+        """Return the number of inputs: height × width × 3."""
+        return math.prod(self.image_shape)
+
+    @property
+    def samples(self) -> int:
+        """Return the number of training photos."""
+        return int(self.train_y.shape[1])
+
+
 def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     """Read a `datasets.h5`.
 
@@ -105,29 +129,47 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     `train_set_x` and `test_set_x` (m, height, width, 3) uint8, `train_set_y` and `test_set_y` (m,) of 0 and 1,
     `list_classes` with two names.
     """
+    with _open(file, source) as (h5, name):
+        header = _header(h5, name)
+        train, test = (np.asarray(h5[photos][()], dtype=np.uint8) for photos in ("train_set_x", "test_set_x"))
+        return Dataset(train, header.train_y, test, header.test_y, header.classes)
+
+
+def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
+    """Check a `datasets.h5` as `load_dataset` does, and read all of it but the photos. Raises InvalidDataset."""
+    with _open(file, source) as (h5, name):
+        return _header(h5, name)
+
+
+@contextmanager
+def _open(file: Path | str | BinaryIO, source: str) -> Iterator[tuple[h5py.File, str]]:
     source = source or (str(file) if isinstance(file, (Path, str)) else "datasets.h5")
     with opened(file, source, InvalidDataset) as h5:
-        train_pixels = _photos(h5, "train_set_x", source)
-        test_pixels = _photos(h5, "test_set_x", source)
-        if test_pixels.shape[1:] != train_pixels.shape[1:]:
-            raise InvalidDataset(
-                f"photos are {test_pixels.shape[1:]}, the training set's are {train_pixels.shape[1:]}",
-                field="test_set_x",
-                source=source,
-                mend="make both the same size",
-            )
-        train_y = _labels(h5, "train_set_y", len(train_pixels), source)
-        test_y = _labels(h5, "test_set_y", len(test_pixels), source)
-        names = read_array(h5, "list_classes", source, InvalidDataset)
-    if names.shape != (2,) or names.dtype.kind not in "SO":
+        yield h5, source
+
+
+def _header(h5: h5py.File, source: str) -> Header:
+    train, test = _photos(h5, "train_set_x", source), _photos(h5, "test_set_x", source)
+    if test.shape[1:] != train.shape[1:]:
         raise InvalidDataset(
-            f"holds {names.shape} {names.dtype}",
+            f"photos are {test.shape[1:]}, the training set's are {train.shape[1:]}",
+            field="test_set_x",
+            source=source,
+            mend="make both the same size",
+        )
+    train_y = _labels(h5, "train_set_y", len(train), source)
+    test_y = _labels(h5, "test_set_y", len(test), source)
+    item = find_array(h5, "list_classes", source, InvalidDataset)
+    if item.shape != (2,) or item.dtype.kind not in "SO":
+        raise InvalidDataset(
+            f"holds {item.shape} {item.dtype}",
             field="list_classes",
             source=source,
             mend="give the names of the two classes",
         )
-    first, second = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in names)
-    return Dataset(train_pixels, train_y, test_pixels, test_y, (first, second))
+    names = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()])
+    first, second = names
+    return Header(train.shape[1:], train_y, test_y, (first, second))
 
 
 def save_dataset(
@@ -146,8 +188,8 @@ def save_dataset(
         h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
 
 
-def _photos(h5: h5py.File, name: str, source: str) -> Pixels:
-    photos = read_array(h5, name, source, InvalidDataset)
+def _photos(h5: h5py.File, name: str, source: str) -> h5py.Dataset:
+    photos = find_array(h5, name, source, InvalidDataset)
     if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or 0 in photos.shape:
         raise InvalidDataset(
             f"is {photos.shape} {photos.dtype}",
@@ -155,18 +197,23 @@ def _photos(h5: h5py.File, name: str, source: str) -> Pixels:
             source=source,
             mend="make it (samples, height, width, 3) uint8 with at least one sample",
         )
-    return photos.astype(np.uint8, copy=False)
+    if len(photos) > MAX_SAMPLES:
+        raise InvalidDataset(
+            f"claims {len(photos):,} photos", field=name, source=source, mend=f"at most {MAX_SAMPLES:,}"
+        )
+    return photos
 
 
 def _labels(h5: h5py.File, name: str, samples: int, source: str) -> Array:
-    labels = read_array(h5, name, source, InvalidDataset)
-    if labels.shape not in ((samples,), (1, samples)) or labels.dtype.kind not in "iufb":
+    item = find_array(h5, name, source, InvalidDataset)
+    if item.shape not in ((samples,), (1, samples)) or item.dtype.kind not in "iufb":
         raise InvalidDataset(
-            f"is {labels.shape} {labels.dtype}",
+            f"is {item.shape} {item.dtype}",
             field=name,
             source=source,
             mend=f"give one label for each of the {samples} photos",
         )
+    labels: NDArray[np.generic] = np.asarray(item[()])
     if not np.isin(labels, (0, 1)).all():
         raise InvalidDataset("holds other values than 0 and 1", field=name, source=source, mend="use 0 and 1")
     return labels.reshape(1, samples).astype(np.float64)

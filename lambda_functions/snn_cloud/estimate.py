@@ -14,6 +14,7 @@ from typing import Any
 
 from snn.parameters import Granularity, Parameters
 from snn_cloud.money import cost_of
+from snn_cloud.objects import BLOCK_BYTES
 from snn_cloud.record import Run, Usage
 from snn_cloud.workload import Workload
 
@@ -86,8 +87,9 @@ def forecast(parameters: Parameters, features: int, samples: int, machine: Machi
     environments = min(machine.neuron_concurrency, work.invocations)
     usage = {
         "launch": Usage(
-            1, round((LAUNCH_SECONDS + reading) * 1000), machine.launch_mb,
-            s3_puts=1, s3_gets=1, write_units=3, read_units=2,
+            1, round(LAUNCH_SECONDS * 1000), machine.launch_mb,
+            # Of a large file it reads where the headers are, and the labels.
+            s3_puts=1, s3_gets=min(4, math.ceil(features * samples / BLOCK_BYTES)), write_units=3, read_units=2,
         ),
         "trainer": Usage(
             turns * work.workers, round(seconds * work.workers * 1000), machine.trainer_mb,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from io import BufferedReader
 from typing import Any
 from urllib.parse import unquote_plus
 
-from botocore.exceptions import ClientError
-
-from snn.dataset import load_dataset
+from snn.dataset import load_header
 from snn.errors import InvalidInput, InvalidParameters, SnnError, one_line
 from snn.model import dump_checkpoint, load_checkpoint
 from snn.network import initial_weights
@@ -22,10 +20,14 @@ from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.launch_request import SOURCE, LaunchRequest
 from snn_cloud.ledger import Ledger
+from snn_cloud.memory import check_fits
 from snn_cloud.messages import Messages
+from snn_cloud.objects import ObjectFile, read_object
 from snn_cloud.record import Run, State
 from snn_cloud.resuming import check_resumable, load_done
 from snn_cloud.settings import Settings
+
+__all__ = ["launch", "launch_upload", "read_object", "start_trainer", "trainer_gone"]
 
 # Someone who uploads a folder sends its files in any order.
 PARAMETERS_GRACE_SECONDS = 10.0
@@ -91,22 +93,23 @@ def _record(
     """Store the run's first checkpoint, its first weights or the older run's last, and record the run."""
     if older:
         check_resumable(older, parameters, run.dataset, run.dataset_version)
-    dataset = load_dataset(
-        io.BytesIO(read_object(clients, settings.bucket, run.dataset, run.dataset_version)), source=run.dataset
-    )
+    # Only what is looked at travels: the photos, which may be more than this function could hold, do not.
+    with BufferedReader(ObjectFile(clients, settings.bucket, run.dataset, run.dataset_version)) as file:
+        header = load_header(file, source=run.dataset)
+    check_fits(parameters, header.features, header.samples, header.test_y.shape[1], settings, run.dataset)
     # The first weights are a checkpoint like any other: a trainer always continues, also at epoch 0.
     if older:
         first = read_object(clients, settings.bucket, places.checkpoint(older.run_id), older.checkpoint_version)
         training = load_done(first, older, parameters)
     else:
-        training = Training(initial_weights(parameters, dataset.features))
+        training = Training(initial_weights(parameters, header.features))
         first = dump_checkpoint(training)
     stored = clients.s3.put_object(Bucket=settings.bucket, Key=places.checkpoint(run.run_id), Body=first)
     ledger.create(
         replace(
             run,
-            features=dataset.features,
-            samples=len(dataset.train_pixels),
+            features=header.features,
+            samples=header.samples,
             checkpoint_version=stored.get("VersionId", ""),
             epoch=training.epoch,
             cost=training.costs[-1] if training.costs else None,
@@ -128,20 +131,6 @@ def start_trainer(clients: Clients, function: str, run_id: str, **more: Any) -> 
     """Invoke TrainerLambda asynchronously: the ledger, not the call, tells what becomes of it."""
     event = json.dumps({"run_id": run_id, **more})
     clients.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=event)
-
-
-def read_object(clients: Clients, bucket: str, key: str, version: str = "") -> bytes:
-    """Return an object's bytes, of that version where one is named. Raises InvalidInput when there is none.
-
-    To a role that may not list the bucket (ours may not), S3 says AccessDenied of an object that is not there.
-    """
-    try:
-        named: Any = {"VersionId": version} if version else {}
-        return clients.s3.get_object(Bucket=bucket, Key=key, **named)["Body"].read()
-    except ClientError as error:
-        if error.response["Error"]["Code"] in ("NoSuchKey", "NoSuchVersion", "AccessDenied"):
-            raise InvalidInput("does not exist, or may not be read", source=f"s3://{bucket}/{key}") from None
-        raise
 
 
 def launch_upload(record: Mapping[str, Any], settings: Settings, clients: Clients) -> Run:
@@ -201,3 +190,24 @@ def _failed(run_id: str, key: str, reason: str, settings: Settings, clients: Cli
     if ledger.create(failed):
         Messages(clients.sns, settings.topic_arn).last(f"Training failed: {reason}")
     return ledger.get(run_id)
+
+
+def trainer_gone(record: Mapping[str, Any], settings: Settings, clients: Clients) -> list[Run]:
+    """End the run of a trainer that Lambda has given up on, and say so; return it, or nothing for a follower's event.
+
+    `record` is what Lambda sends to a failure destination. A follower's leader notices by itself that it is gone; and
+    a run that another trainer works on goes on. Takes as long as it takes to hear nothing of a trainer. Raises
+    RunNotFound, so that an event of nobody's run ends in the dead letters.
+    """
+    event = record["requestPayload"]
+    if not isinstance(event, dict) or "follower" in event:
+        return []
+    ledger, context = Ledger(clients.dynamodb, settings.table), record.get("requestContext") or {}
+    before = ledger.get(str(event.get("run_id")))
+    said = (record.get("responsePayload") or {}).get("errorMessage") or context.get("condition", "")
+    tries = context.get("approximateInvokeCount", "some")
+    reason = one_line(f"Lambda gave up on the trainer after {tries} tries: {said}")
+    run = ledger.abandon(before.run_id, reason)
+    if run.state is State.FAILED and not before.state.is_terminal:
+        Messages(clients.sns, settings.topic_arn).last(f"Training failed: {run.reason}")
+    return [run]

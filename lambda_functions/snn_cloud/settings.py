@@ -18,7 +18,9 @@ class Settings:
     neuron_function: str = ""
     neuron_concurrency: int = 8
     has_cache: bool = False
-    memory_mb: int = 0
+    memory_mb: int = 0  # of this function; 0 outside of Lambda
+    trainer_mb: int = 0
+    neuron_mb: int = 0
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] = os.environ) -> Settings:
@@ -32,4 +34,6 @@ class Settings:
             neuron_concurrency=int(env.get("NEURON_CONCURRENCY", "8")),
             has_cache=env.get("HAS_CACHE", "true" if env.get("CACHE_HOST") else "false") == "true",
             memory_mb=int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")),
+            trainer_mb=int(env.get("TRAINER_MEMORY_MB", "0")),
+            neuron_mb=int(env.get("NEURON_MEMORY_MB", "0")),
         )

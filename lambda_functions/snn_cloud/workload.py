@@ -73,6 +73,12 @@ class Workload:
         return 2 * self.batches * sum(self.tasks)
 
     @property
+    def weight_bytes(self) -> int:
+        """Return what the weights and biases of all layers take, once."""
+        sizes = (self.features, *self.parameters.neurons_per_layer)
+        return 8 * sum(above * (below + 1) for below, above in pairwise(sizes))
+
+    @property
     def trainer_bytes(self) -> int:
         """Return what a trainer holds at most: the photos as bytes, once more cut into batches, and as numbers.
 

@@ -6,6 +6,7 @@ import io
 import json
 import time
 from dataclasses import replace
+from io import BufferedReader
 from typing import Any
 
 import h5py
@@ -22,6 +23,7 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, LaunchRejected, RunCancelled
 from snn_cloud.launching import launch
 from snn_cloud.ledger import Ledger
+from snn_cloud.objects import ObjectFile
 from snn_cloud.record import Run, State
 from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOutputs
@@ -269,3 +271,84 @@ def test_a_launch_that_breaks_may_be_tried_again_and_a_refusal_may_not(
     assert not isinstance(failed.value, LaunchRejected)
     with pytest.raises(LaunchRejected):
         runs.launch(clients, stack, "breaks", places.input_dataset("nobody", "c" * 64), parameters())
+
+
+def huge(samples: int, side: int) -> bytes:
+    """A data set of many photos, none of them written: a few kilobytes."""
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as h5:
+        for name, count in (("train", samples), ("test", 2)):
+            h5.create_dataset(f"{name}_set_x", (count, side, side, 3), np.uint8, chunks=(1, side, side, 3))
+            h5.create_dataset(f"{name}_set_y", (count,), np.int8)
+        h5["list_classes"] = [b"no", b"yes"]
+    assert len(buffer.getvalue()) < 500_000
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("fields", "neurons", "line"),
+    [
+        (
+            {},
+            5,
+            r"40,000 photos of 12,288 numbers and 61,474 weights need 4,306 MB where TrainerLambda has 1,769 "
+            r"\(use fewer or smaller photos, or enlarge TrainerLambda in cloudformation/training.yaml\)",
+        ),
+        (
+            {"granularity": "layer", "batch_size": 5_000, "strategy": "average"},
+            5,
+            r"NeuronLambda has 512 \(choose a sm",
+        ),
+        ({"first_layer": "span"}, 5, r"TrainerLambda has 1,769 \(choose first_layer direct, use fewer"),
+        (
+            {"granularity": "layer", "batch_size": 500, "strategy": "average"},
+            3_000,
+            r"LaunchLambda has 1,024 \(use few",
+        ),
+    ],
+)
+def test_a_run_that_would_not_fit_is_refused_before_anything_is_read(
+    clients: Clients, stack: StackOutputs, ledger: Ledger, fields: dict[str, Any], neurons: int, line: str
+) -> None:
+    key = places.input_dataset("huge", "d" * 64)
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=huge(40_000, 64))
+    chosen = Parameters.load(oracle.small_network((neurons, 4, 1), ("relu", "relu", "sigmoid"), **fields))
+    began = time.monotonic()
+    with pytest.raises(LaunchRejected, match=f"^{key}: 40,000 photos of 12,288 numbers and .*{line}"):
+        runs.launch(clients, stack, "too-big", key, chosen)
+    assert time.monotonic() - began < 20
+    assert ledger.find("too-big") is None
+    assert "Contents" not in clients.s3.list_objects_v2(Bucket=stack.bucket, Prefix=places.run_prefix("too-big"))
+
+
+def test_launching_reads_what_it_must_of_a_large_file_and_no_more(
+    clients: Clients, stack: StackOutputs, settings: Settings
+) -> None:
+    chance = np.random.default_rng(0)
+    pixels, labels = chance.integers(0, 256, (20_000, 32, 32, 3), dtype=np.uint8), np.arange(20_000) % 2
+    buffer = io.BytesIO()
+    save_dataset(buffer, pixels, labels, pixels[:10], labels[:10], ("no", "yes"))
+    key = places.input_dataset("large", "e" * 64)
+    put = clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=buffer.getvalue())
+    read: list[int] = []
+    counting = Clients.from_environment()
+    counting.s3.meta.events.register(
+        "after-call.s3.GetObject", lambda parsed, **_: read.append(parsed["ContentLength"])
+    )
+    given = json.loads(parameters(granularity="layer", batch_size=500, strategy="average").to_json())
+    run = launch({"run_id": "large", "dataset": key, "parameters": given}, settings, counting)
+    assert (run.features, run.samples) == (32 * 32 * 3, 20_000)
+    assert 0 < sum(read) <= 3 * 4 * 1024**2 < buffer.tell() / 4
+    with ObjectFile(clients, stack.bucket, key, put["VersionId"]) as file:
+        assert BufferedReader(file).read() == buffer.getvalue()
+
+
+@pytest.mark.parametrize(("body", "line"), [(b"", "is empty"), (b"not HDF5", "cannot be read as HDF5")])
+def test_what_is_no_data_set_is_refused(
+    clients: Clients, stack: StackOutputs, settings: Settings, body: bytes, line: str
+) -> None:
+    key = "runs/shared/input/nothing.h5"
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=body)
+    request = {"run_id": "nothing", "dataset": key, "parameters": json.loads(parameters().to_json())}
+    with pytest.raises(InvalidInput, match=f"{key}: {line}"):
+        launch(request, settings, clients)

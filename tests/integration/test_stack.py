@@ -97,7 +97,11 @@ def test_without_a_cache_there_is_no_network(clients: Clients, emulator: Emulato
     nothing = ("networks", "subnets", "security groups", "endpoints", "caches", "cache subnets", "policies")
     assert {kind: made[kind] for kind in nothing} == {kind: set() for kind in nothing}
     assert variables(clients, outputs.trainer_function)["CACHE_HOST"] == ""
-    assert variables(clients, outputs.launch_function)["HAS_CACHE"] == "false"
+    told = variables(clients, outputs.launch_function)
+    assert told["HAS_CACHE"] == "false"
+    functions = (outputs.trainer_function, outputs.neuron_function)
+    sizes = [clients.lambda_.get_function_configuration(FunctionName=name)["MemorySize"] for name in functions]
+    assert [int(told[name]) for name in ("TRAINER_MEMORY_MB", "NEURON_MEMORY_MB")] == sizes == [1769, 512]
 
 
 def test_a_stack_with_a_cache_points_its_functions_at_it_and_goes_away_whole(

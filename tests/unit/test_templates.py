@@ -158,13 +158,22 @@ def test_each_function_gets_exactly_its_variables() -> None:
         if resource["Type"] == "AWS::Lambda::Function"
     }
     assert {name: set(variables) for name, variables in functions.items()} == {
-        "LaunchLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "TRAINER_FUNCTION", "HAS_CACHE"},
+        "LaunchLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "TRAINER_FUNCTION", "HAS_CACHE"}
+        | {"TRAINER_MEMORY_MB", "NEURON_MEMORY_MB"},
         "TrainerLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "NEURON_FUNCTION", "TRAINER_FUNCTION", "NEURON_CONCURRENCY"}
         | CACHE_VARIABLES
         | {"OPENBLAS_NUM_THREADS"},
         "NeuronLambda": CACHE_VARIABLES | {"OPENBLAS_NUM_THREADS"},
     }
     assert functions["TrainerLambda"]["TRAINER_FUNCTION"] == {"Fn::Sub": "${Prefix}-TrainerLambda"}
+
+
+def test_launch_lambda_is_told_the_sizes_that_the_functions_have() -> None:
+    training = TEMPLATES["training"]["Resources"]
+    told = training["LaunchLambda"]["Properties"]["Environment"]["Variables"]
+    for function, variable in (("TrainerLambda", "TRAINER_MEMORY_MB"), ("NeuronLambda", "NEURON_MEMORY_MB")):
+        size = {"Fn::FindInMap": ["MemoryMB", function, "Size"]}
+        assert (training[function]["Properties"]["MemorySize"], told[variable]) == (size, size)
 
 
 def test_functions_have_the_names_limits_and_logs_that_were_agreed() -> None:
@@ -184,7 +193,7 @@ def test_functions_have_the_names_limits_and_logs_that_were_agreed() -> None:
     assert [name for name in training if "RecursiveLoop" in training[name]["Properties"]] == ["TrainerLambda"]
 
 
-def test_asynchronous_failures_end_in_the_queue() -> None:
+def test_asynchronous_failures_of_trainers_end_with_launch_lambda_and_its_own_in_the_queue() -> None:
     training = TEMPLATES["training"]["Resources"]
     configured = {
         resource["Properties"]["FunctionName"]["Ref"]: resource["Properties"]
@@ -192,8 +201,9 @@ def test_asynchronous_failures_end_in_the_queue() -> None:
         if resource["Type"] == "AWS::Lambda::EventInvokeConfig"
     }
     assert set(configured) == {"LaunchLambda", "TrainerLambda"}  # neurons are invoked synchronously
-    for properties in configured.values():
-        assert properties["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["DeadLetters", "Arn"]}
+    for name, destination in (("LaunchLambda", "DeadLetters"), ("TrainerLambda", "LaunchLambda")):
+        properties = configured[name]
+        assert properties["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": [destination, "Arn"]}
         assert (properties["MaximumRetryAttempts"], properties["MaximumEventAgeInSeconds"]) == (2, 3600)
     alarm = training["DeadLetterAlarm"]["Properties"]
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetters", "QueueName"]}}]
@@ -229,7 +239,10 @@ def test_the_roles_may_do_this_and_nothing_else() -> None:
                 ],
             ),
             "Announce": (["sns:Publish"], ["TopicArn"]),
-            "GiveUp": (["sqs:SendMessage"], ["DeadLetters.Arn"]),
+            "GiveUp": (
+                ["lambda:InvokeFunction"],
+                ["arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:${Prefix}-LaunchLambda"],
+            ),
         },
         "NeuronRole": {"WriteLogs": (logs, ["NeuronLogs.Arn"])},
     }

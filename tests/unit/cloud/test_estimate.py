@@ -136,7 +136,7 @@ def test_the_sizes_taken_are_those_of_the_template() -> None:
     template = (Path(__file__).parents[3] / "cloudformation" / "training.yaml").read_text()
     machine, options = Machine(), StackOptions()
     sizes = [machine.launch_mb, machine.trainer_mb, machine.neuron_mb]
-    assert [int(size) for size in re.findall(r"MemorySize: (\d+)", template)] == sizes
+    assert [int(size) for size in re.findall(r'Lambda: {Size: "(\d+)"}', template)] == sizes
     assert machine.neuron_concurrency == options.neuron_concurrency
     assert machine.cache_node_type == options.cache_node_type
     assert CACHE_BANDWIDTH.keys() == CACHE_NODE_HOUR.keys()

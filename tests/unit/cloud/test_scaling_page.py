@@ -11,6 +11,7 @@ from snn.parameters import Parameters
 from snn_cloud import prices
 from snn_cloud.estimate import CACHE_BANDWIDTH, CORE_MB, OPERATIONS_PER_SECOND, Machine, estimate, training_seconds
 from snn_cloud.ledger import CHUNK_EPOCHS
+from snn_cloud.memory import WEIGHT_COPIES
 from snn_cloud.money import cost_of
 from snn_cloud.record import Run, Usage
 from snn_cloud.workload import EMPTY_BYTES, Workload
@@ -139,9 +140,9 @@ def limit_rows() -> list[str]:
     """Photos of 64×64 at which something ends."""
     launch, trainer, neuron = (mb * MIB - EMPTY_BYTES for mb in (1_024, 1_769, 512))
     largest = 10_240 * MIB - EMPTY_BYTES
-    direct, two = trainer / (9 * FEATURES), 2 * FEATURES
+    direct = trainer / (9 * FEATURES)
     return [
-        f"| photos in a data set | LaunchLambda's 1,024 MB hold the file and the photos | {launch / two:,.0f} |",
+        f"| weights | LaunchLambda's 1,024 MB hold the first ones four times | {launch / 8 / WEIGHT_COPIES:,.0f} |",
         f"| photos in a data set | the trainer's 1,769 MB, full batch, directly | {direct:,.0f} |",
         f"| photos in a data set | a trainer of 10,240 MB, full batch, directly | {largest / (9 * FEATURES):,.0f} |",
         f"| photos in a data set | `MAX_BYTES` of a file's array, 2 GiB | {2 * 1024 * MIB / FEATURES:,.0f} |",

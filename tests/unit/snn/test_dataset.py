@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from snn.dataset import batches, load_dataset, save_dataset
+from snn.dataset import batches, load_dataset, load_header, save_dataset
 from snn.errors import InvalidDataset
 
 
@@ -118,6 +118,33 @@ def test_a_shape_bomb_is_refused_before_it_is_read(file):
     assert file.stat().st_size < 100_000
     with pytest.raises(InvalidDataset, match=r"train_set_x: claims 122\.9 GB"):
         load_dataset(file)
+
+
+def test_a_header_says_all_but_the_photos_and_refuses_what_loading_refuses(file):
+    dataset, header = load_dataset(file), load_header(file)
+    assert (header.image_shape, header.features, header.samples) == (dataset.image_shape, dataset.features, 10)
+    assert header.classes == dataset.classes
+    assert np.array_equal(header.train_y, dataset.train_y)
+    assert np.array_equal(header.test_y, dataset.test_y)
+    with pytest.raises(InvalidDataset, match=r"train_set_y: holds other values than 0 and 1"):
+        load_header(change(file, "train_set_y", data=np.arange(10)))
+
+
+def test_a_header_is_read_of_a_file_that_could_not_be_held(file):
+    with h5py.File(file, "a") as h5:
+        for name in ("train_set_x", "train_set_y"):
+            del h5[name]
+        h5.create_dataset("train_set_x", (100_000, 80, 80, 3), np.uint8, chunks=(1, 80, 80, 3))
+        h5.create_dataset("train_set_y", (100_000,), np.int8)
+        del h5["test_set_x"]
+        h5.create_dataset("test_set_x", (4, 80, 80, 3), np.uint8)
+    header = load_header(file)
+    assert (header.features, header.samples) == (19_200, 100_000)
+    with h5py.File(file, "a") as h5:
+        del h5["train_set_x"]
+        h5.create_dataset("train_set_x", (10_000_001, 1, 1, 3), np.uint8, chunks=(1000, 1, 1, 3))
+    with pytest.raises(InvalidDataset, match=r"train_set_x: claims 10,000,001 photos \(at most 10,000,000\)"):
+        load_header(file)
 
 
 def test_batches_share_out_every_photo_once(file):

@@ -1,0 +1,66 @@
+"""Whether a run fits: 10 features, 6 photos and layers of 3, 2 and 1, as in test_estimate, in functions of any size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from snn.errors import InvalidInput
+from snn.parameters import Parameters
+from snn_cloud.memory import MIB, check_fits
+from snn_cloud.settings import Settings
+from snn_cloud.workload import EMPTY_BYTES, Workload
+
+NETWORK = {
+    "epochs": 100,
+    "layers": 3,
+    "activations": {"layer1": "relu", "layer2": "relu", "layer3": "sigmoid"},
+    "neurons": {"layer1": 3, "layer2": 2, "layer3": 1},
+    "learning_rate": 0.1,
+}
+
+
+def fits(samples: int, features: int, sizes: dict[str, int], test_samples: int = 0, **fields: Any) -> None:
+    settings = Settings("bucket", "table", "", "trainer", **sizes)
+    check_fits(Parameters.load({**NETWORK, **fields}), features, samples, test_samples, settings, "d.h5")
+
+
+def test_weights_are_counted() -> None:
+    # 3·(10 + 1) + 2·(3 + 1) + 1·(2 + 1)
+    assert Workload(Parameters.load(NETWORK), 10, 6).weight_bytes == 8 * 44
+
+
+@pytest.mark.parametrize("size", ["trainer_mb", "memory_mb", "neuron_mb"])
+def test_a_size_that_is_not_known_refuses_nothing(size: str) -> None:
+    fits(10**6, 10**5, {size: 0}, granularity="layer")
+
+
+def test_a_trainer_is_filled_to_the_last_byte_and_no_further() -> None:
+    features = 3_000
+    # directly: a byte and a float64 a number; the test photos as bytes; four times the weights
+    weights = 4 * 8 * (3 * (features + 1) + 8 + 3)
+    test = 100
+    samples = (500 * MIB - EMPTY_BYTES - weights - features * test) // (9 * features)
+    fits(samples, features, {"trainer_mb": 500}, test, first_layer="direct")
+    with pytest.raises(
+        InvalidInput, match=r"need 500 MB where TrainerLambda has 500 \(use fewer or smaller photos, or"
+    ):
+        fits(samples + 1, features, {"trainer_mb": 500}, test, first_layer="direct")
+    with pytest.raises(InvalidInput, match="TrainerLambda has 500"):
+        fits(samples, features, {"trainer_mb": 500}, test + 100, first_layer="direct")
+
+
+def test_the_refusal_names_the_numbers_and_the_mend() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        fits(40_000, 12_288, {"trainer_mb": 1769}, first_layer="span")
+    needed = (EMPTY_BYTES + 40_000 * 12_288 * 9 + 8 * 40_000**2 + 4 * 8 * (3 * 12_289 + 11)) / MIB
+    assert str(refused.value) == (
+        f"d.h5: 40,000 photos of 12,288 numbers and 36,878 weights need {needed:,.0f} MB where TrainerLambda has 1,769 "
+        "(choose first_layer direct, use fewer or smaller photos, or enlarge TrainerLambda in "
+        "cloudformation/training.yaml)"
+    )
+    with pytest.raises(InvalidInput, match=r"NeuronLambda has 512 \(choose a smaller batch_size, use fewer"):
+        fits(6_000, 12_288, {"neuron_mb": 512}, granularity="layer", batch_size=1_000)
+    with pytest.raises(InvalidInput, match=r"LaunchLambda has 1,024 \(use fewer neurons or smaller photos, or enlarge"):
+        fits(6, 12_288, {"memory_mb": 1024}, neurons={"layer1": 3_000, "layer2": 2, "layer3": 1})
