@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,23 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sts import STSClient
+
+
+def _patience(service: str) -> dict[str, Any]:
+    """Return how long a client waits (seconds), how often it tries, and how many connections it keeps.
+
+    A synchronous Invoke takes as long as the function it calls, and one connection for each call at a time. The ledger
+    answers in milliseconds or not at all: a trainer that waits longer looks dead. A message is a courtesy.
+    """
+    waits = {"lambda": 120, "dynamodb": 4, "sns": 4, "s3": 30}
+    at_once = int(os.environ.get("NEURON_CONCURRENCY", "8")) if service == "lambda" else 0
+    return {
+        "connect_timeout": 4,
+        "read_timeout": waits.get(service, 60),
+        "max_pool_connections": max(16, at_once + 2),
+        "tcp_keepalive": True,
+        "retries": {"mode": "standard", "total_max_attempts": 2 if service == "sns" else 6},
+    }
 
 
 class Clients:
@@ -34,15 +52,8 @@ class Clients:
         import boto3
         from botocore.config import Config
 
-        # One connection a thread; and a synchronous Invoke may take as long as the function it calls.
-        config = Config(
-            max_pool_connections=64,
-            read_timeout=120,
-            tcp_keepalive=True,
-            retries={"mode": "standard", "total_max_attempts": 6},
-        )
         make: Callable[..., Any] = boto3.client
-        return cls(lambda service: make(service, config=config))
+        return cls(lambda service: make(service, config=Config(**_patience(service))))
 
     @cached_property
     def s3(self) -> S3Client:
