@@ -16,7 +16,7 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 
 import numpy as np
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, TaskDeferred
 from PIL import Image
 
 from snn.dataset import save_dataset
@@ -26,7 +26,7 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import RunCancelled
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOutputs
+from snn_cloud.stack import StackOutputs, delete_stack
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
@@ -255,6 +255,16 @@ def test_a_finished_deployment_fires_at_once(clients: Clients, stack: StackOutpu
     assert fired(StackTrigger(aws=AWS, operation=operation)) == [{"operation": operation, "status": "ended"}]
     task = SnnDeployOperator(task_id="deploy", stack=stack.stack_name, **AWS)
     assert task.execute_complete({}, {"operation": operation, "status": "ended"}) == stack.to_dict()
+
+
+def test_a_deployment_waited_for_in_the_worker_has_a_limit(clients: Clients, emulator: Any) -> None:
+    try:
+        task = SnnDeployOperator(task_id="deploy", stack="snn-late", timeout=0, options={"with_cache": False}, **AWS)
+        with pytest.raises(AirflowException, match=r"snn-late.* is still CREATE_IN_PROGRESS after 0 s; that goes on") as late:
+            task.execute({})
+        assert not isinstance(late.value, AirflowFailException)  # a retry goes on waiting
+    finally:
+        delete_stack(clients, "snn-late")
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,16 @@ from typing import Any
 
 import boto3
 import oracle
+import pytest
 
 from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places, runs
 from snn_cloud.clients import Clients
+from snn_cloud.launching import trainer_gone
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import Run, State
+from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOutputs
 
 
@@ -127,3 +130,32 @@ def test_what_is_told_of_a_follower_or_of_a_run_that_is_over_changes_nothing(
     answer = clients.lambda_.invoke(FunctionName=stack.launch_function, Payload=json.dumps(record).encode())
     assert "has no run 'nobody'" in answer["Payload"].read().decode()
     assert "FunctionError" in answer  # so that AWS leaves it in the dead letters
+
+
+def test_the_reason_is_one_line_and_a_wanted_cancel_is_no_failure(
+    clients: Clients, stack: StackOutputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ledger.abandon, "__defaults__", (0.2,))  # the patience
+    ledger, settings = Ledger(clients.dynamodb, stack.table), Settings(stack.bucket, stack.table, "", "")
+    for state, asked, ends in (
+        (State.RUNNING, False, State.FAILED),
+        (State.PENDING, False, State.FAILED),
+        (State.RUNNING, True, State.CANCELLED),
+    ):
+        run_id = runs.new_run_id(f"gone {state} {asked}")
+        assert ledger.create(Run(run_id, state, parameters=parameters(), owner="dead", cancel_requested=asked))
+        record = {
+            "requestContext": {"condition": "RetriesExhausted", "approximateInvokeCount": 3},
+            "requestPayload": {"run_id": run_id},
+            "responsePayload": {"errorMessage": "line\n" * 2_000},
+        }
+        (run,) = trainer_gone(record, settings, clients)
+        assert (run.state, run.owner) == (ends, "")
+        assert "\n" not in run.reason
+        assert len(run.reason) == (1_000 if ends is State.FAILED else 0)
+    # After an hour in the queue there is no answer that could be told.
+    run_id = runs.new_run_id("too old")
+    assert ledger.create(Run(run_id, parameters=parameters()))
+    context = {"condition": "EventAgeExceeded", "approximateInvokeCount": 7}
+    (run,) = trainer_gone({"requestContext": context, "requestPayload": {"run_id": run_id}}, settings, clients)
+    assert run.reason == "Lambda gave up on the trainer after 7 tries: EventAgeExceeded"
