@@ -30,7 +30,8 @@ def opened(file: Path | str | BinaryIO, source: str, error: type[InvalidInput]) 
 def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> h5py.Dataset:
     """Return one data set, not read yet, that lies in this file itself.
 
-    A link or external storage could name any file of the host. Raises `error`, naming the file as `source`, when it is missing, is none, or is too large.
+    A link or external storage could name any file of the host. Raises `error`, naming the file as `source`, when it is
+    missing, is none, or is too large.
     """
     if name not in h5:
         raise error(
