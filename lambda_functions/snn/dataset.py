@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -129,23 +127,22 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     `train_set_x` and `test_set_x` (m, height, width, 3) uint8, `train_set_y` and `test_set_y` (m,) of 0 and 1,
     `list_classes` with two names.
     """
-    with _open(file, source) as (h5, name):
-        header = _header(h5, name)
+    source = source or _name(file)
+    with opened(file, source, InvalidDataset) as h5:
+        header = _header(h5, source)
         train, test = (np.asarray(h5[photos][()], dtype=np.uint8) for photos in ("train_set_x", "test_set_x"))
-        return Dataset(train, header.train_y, test, header.test_y, header.classes)
+    return Dataset(train, header.train_y, test, header.test_y, header.classes)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
     """Check a `datasets.h5` as `load_dataset` does, and read all of it but the photos. Raises InvalidDataset."""
-    with _open(file, source) as (h5, name):
-        return _header(h5, name)
-
-
-@contextmanager
-def _open(file: Path | str | BinaryIO, source: str) -> Iterator[tuple[h5py.File, str]]:
-    source = source or (str(file) if isinstance(file, (Path, str)) else "datasets.h5")
+    source = source or _name(file)
     with opened(file, source, InvalidDataset) as h5:
-        yield h5, source
+        return _header(h5, source)
+
+
+def _name(file: Path | str | BinaryIO) -> str:
+    return str(file) if isinstance(file, (Path, str)) else "datasets.h5"
 
 
 def _header(h5: h5py.File, source: str) -> Header:
@@ -167,8 +164,7 @@ def _header(h5: h5py.File, source: str) -> Header:
             source=source,
             mend="give the names of the two classes",
         )
-    names = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()])
-    first, second = names
+    first, second = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()])
     return Header(train.shape[1:], train_y, test_y, (first, second))
 
 

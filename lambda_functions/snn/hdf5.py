@@ -27,11 +27,15 @@ def opened(file: Path | str | BinaryIO, source: str, error: type[InvalidInput]) 
         raise error(f"cannot be read as HDF5: {problem}", source=source) from None
 
 
-def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> h5py.Dataset:
-    """Return one data set, not read yet, that lies in this file itself.
+def read_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> NDArray[np.generic]:
+    """Return the contents of what `find_array` finds, and raise what it raises."""
+    return np.asarray(find_array(h5, name, source, error)[()])
 
-    A link or external storage could name any file of the host. Raises `error`, naming the file as `source`, when it is
-    missing, is none, or is too large.
+
+def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> h5py.Dataset:
+    """Return one data set that lies in this file itself: a link or external storage could name any file of the host.
+
+    Nothing of it is read yet. Raises `error`, naming the file as `source`, when it is missing, is none, or is too large.
     """
     if name not in h5:
         raise error(
@@ -46,8 +50,3 @@ def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
         claim, most = item.nbytes / 1e9, MAX_BYTES / 1e9
         raise error(f"claims {claim:.1f} GB", field=name, source=source, mend=f"at most {most:.1f} GB")
     return item
-
-
-def read_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> NDArray[np.generic]:
-    """Return the contents of the data set that `find_array` finds."""
-    return np.asarray(find_array(h5, name, source, error)[()])
