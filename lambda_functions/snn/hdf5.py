@@ -35,7 +35,7 @@ def read_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
 def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> h5py.Dataset:
     """Return one data set that lies in this file itself: a link or external storage could name any file of the host.
 
-    Nothing of it is read yet. Raises `error`, naming the file as `source`, when it is missing, is none, or is too large.
+    Nothing is read yet. Raises `error`, naming the file as `source`, when it is missing, is none, or is too large.
     """
     if name not in h5:
         raise error(
