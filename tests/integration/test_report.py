@@ -31,15 +31,7 @@ from snn_cloud.report import build_report, evaluate_run, predict_images, to_json
 from snn_cloud.report_page import MOST_PHOTOS
 from snn_cloud.staging import Staged, StagedImage, stage
 
-PARAMETERS = Parameters.load(
-    {
-        "epochs": 60,
-        "layers": 2,
-        "learning_rate": 0.02,
-        "activations": {"layer1": "relu", "layer2": "sigmoid"},
-        "neurons": {"layer1": 10, "layer2": 1},
-    }
-)
+PARAMETERS = Parameters.load(oracle.small_network((10, 1), ("relu", "sigmoid"), epochs=60, learning_rate=0.02))
 
 
 @dataclass

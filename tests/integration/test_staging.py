@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import h5py
+import oracle
 import pytest
 from botocore.exceptions import ClientError
 
@@ -25,15 +26,7 @@ from snn_cli.local.emulator import Emulator
 from snn_cloud.clients import Clients
 from snn_cloud.staging import StagedImage, stage
 
-PARAMETERS = Parameters.load(
-    {
-        "epochs": 3,
-        "layers": 2,
-        "learning_rate": 0.01,
-        "activations": {"layer1": "relu", "layer2": "sigmoid"},
-        "neurons": {"layer1": 4, "layer2": 1},
-    }
-)
+PARAMETERS = Parameters.load(oracle.small_network((4, 1), ("relu", "sigmoid")))
 
 
 @dataclass

@@ -213,15 +213,21 @@ def test_a_cancelled_run_stops_within_seconds_and_stays_stopped(clients, stack, 
         assert len(h5["costs"]) == run.epoch
 
 
-def test_an_upload_alone_starts_a_run_and_promotes_its_model(clients, stack, data):
-    prefix = f"{places.UPLOAD_PREFIX}some folder/"
-    body = parameters(epochs=7).to_json().encode()
-    clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}parameters.json", Body=body)
+def upload(clients, stack, folder, data, parameters_json):
+    """Put a data set where an upload starts a run, its parameters beside it, and return the run that it started."""
+    prefix = f"{places.UPLOAD_PREFIX}{folder}/"
+    if parameters_json is not None:
+        clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}parameters.json", Body=parameters_json)
     put = clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}datasets.h5", Body=data)
     run_id = places.run_id_for_upload(stack.bucket, f"{prefix}datasets.h5", put["VersionId"])
     ledger, limit = Ledger(clients.dynamodb, stack.table), time.monotonic() + 30
     while ledger.find(run_id) is None and time.monotonic() < limit:
         time.sleep(0.1)
+    return run_id
+
+
+def test_an_upload_alone_starts_a_run_and_promotes_its_model(clients, stack, data):
+    run_id = upload(clients, stack, "some folder", data, parameters(epochs=7).to_json().encode())
     run = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=30)
     weights, costs = expected(parameters(epochs=7), data)
     promoted = stored_weights(clients, stack, places.PROMOTED_PARAMS)
@@ -236,14 +242,7 @@ def test_an_upload_alone_starts_a_run_and_promotes_its_model(clients, stack, dat
     [(b'{"epochs": 0}', "epochs"), (b"not json", "is not JSON"), (None, "parameters.json: is missing")],
 )
 def test_an_upload_that_cannot_be_trained_is_a_failed_run_with_its_reason(clients, stack, data, body, says):
-    prefix = f"{places.UPLOAD_PREFIX}bad/{len(says)}/"
-    if body is not None:
-        clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}parameters.json", Body=body)
-    put = clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}d.h5", Body=data)
-    run_id = places.run_id_for_upload(stack.bucket, f"{prefix}d.h5", put["VersionId"])
-    ledger, limit = Ledger(clients.dynamodb, stack.table), time.monotonic() + 30
-    while ledger.find(run_id) is None and time.monotonic() < limit:
-        time.sleep(0.1)
+    run_id = upload(clients, stack, f"bad/{len(says)}", data, body)
     with pytest.raises(RunFailed, match=says):
         runs.watch(clients, stack, run_id, lambda *_: None, limit_seconds=5)
     assert "Contents" not in clients.s3.list_objects_v2(Bucket=stack.bucket, Prefix=places.run_prefix(run_id))
