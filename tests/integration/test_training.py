@@ -171,8 +171,9 @@ def test_neurons_may_be_grouped(clients, stack, train, data):
         assert np.abs(stored_weights(clients, stack, places.params(run.run_id))[name] - array).max() < 1e-12
 
 
-def test_a_chain_longer_than_lambdas_loop_detection_allows(train):
-    run = train(parameters(epochs=22), trainer_seconds=0.001)
+@pytest.mark.parametrize("granularity", ["batch", "layer"])
+def test_a_chain_longer_than_lambdas_loop_detection_allows(train, granularity):
+    run = train(parameters(epochs=22, granularity=granularity), trainer_seconds=0.001)
     assert (run.epoch, run.continuations, run.state) == (22, 21, State.COMPLETED)
 
 
