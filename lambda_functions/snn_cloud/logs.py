@@ -191,6 +191,6 @@ def _of_run(name: str, function: str, event: FilteredLogEventTypeDef) -> list[Li
 def _lines(function: str, event: FilteredLogEventTypeDef, text: str) -> list[Line]:
     """Return an event's lines; Lambda's own runtime puts a whole traceback into one, indented with hard spaces."""
     return [
-        Line(event["timestamp"], function, event["logStreamName"], line)
+        Line(event["timestamp"], function, event["logStreamName"], line.rstrip())
         for line in text.replace("\xa0", " ").splitlines() or [""]
     ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 OFTEN, SELDOM, SHARE_OF_AGE = 5.0, 60.0, 1 / 20
 LINES = 30  # of one reading
 LINE_LENGTH = 500
-LAST_LINES = 30  # of each function, in the exception of a failed run
+LAST_LINES = 40  # of each function, in the exception of a failed run
 LAST_WORD_SECONDS = 5.0  # for which the last lines of a run that just ended are waited for
 JUST = 60.0
 

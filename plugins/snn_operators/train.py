@@ -35,7 +35,8 @@ class SnnTrainOperator(SnnOperator):
     the run. A cleared task starts a new run, ``<run_id>-t2`` for its second try, or resumes the one before.
 
     Its log has an estimate of what the run may cost, the first and the last epoch and a line every ``log_interval``
-    seconds. XCom ``run_id`` is there from the start, ``progress`` while it runs, and the return value at the end:
+    seconds, and the lines of the Lambda functions; the exception of a failed run has their last ones, with the
+    traceback. XCom ``run_id`` is there from the start, ``progress`` while it runs, and the return value at the end:
     run_id, state, epochs_run, epochs_configured, final_cost, stopped_by, seconds, granularity, strategy, dataset_key,
     invocations.
 

@@ -114,7 +114,7 @@ class Watch:
         return Look(run, self.narrator.lines(run, costs) + self._remote_lines(run))
 
     def _remote_lines(self, run: Run) -> list[str]:
-        """Return what the functions printed since the last look; of a run that ended FAILED, `outcome` tells."""
+        """Return what the functions have printed; how a run came to end FAILED is told by `outcome`."""
         from snn_cloud.logs import RunLogs
         from snn_cloud.record import State
         from snn_operators.remote_logs import RemoteLogs
@@ -122,9 +122,8 @@ class Watch:
         if self._remote is None:
             since = run.created_at if self._since is None else self._since
             self._remote = RemoteLogs(RunLogs(self._hook.clients.logs, self.outputs, run.run_id, since))
-        if not run.state.is_terminal:
-            return self._remote.lines()
-        return [] if run.state is State.FAILED else self._remote.rest(run)
+        over = run.state.is_terminal and run.state is not State.FAILED
+        return self._remote.rest(run) if over else self._remote.lines()
 
     def _price(self, run: Run) -> float:
         """Return what the run has cost so far, in USD."""

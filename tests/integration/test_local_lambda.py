@@ -110,6 +110,14 @@ def test_the_layer_is_unpacked_once_and_nothing_of_the_emulator_is_importable(ti
     assert "/layers/" in answers[0]["layered"]
 
 
+def test_every_line_in_the_log_has_an_id_of_its_own(tiny: Any) -> None:
+    for _ in range(2):
+        _invoke()
+    events = boto3.client("logs").filter_log_events(logGroupName="/aws/lambda/tiny", filterPattern='"ran"')["events"]
+    assert len(events) >= 2
+    assert len({event["eventId"] for event in events}) == len(events)
+
+
 def test_concurrency_and_recursion_of_the_template_are_honoured_also_after_an_update(tiny: Any) -> None:
     lambda_ = boto3.client("lambda")
     assert lambda_.get_function_concurrency(FunctionName="tiny")["ReservedConcurrentExecutions"] == 2

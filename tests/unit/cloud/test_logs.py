@@ -72,7 +72,7 @@ def test_lines_are_those_of_the_run_since_it_began_by_time_and_function() -> Non
     recorded.add("TrainerLambda", 70, "r: epoch 0 of 5\n", stream="two")
     recorded.add("TrainerLambda", -20_000, "r: from an earlier life\n")
     assert texts(run_logs(recorded).new()) == [
-        "[LaunchLambda] PENDING ",
+        "[LaunchLambda] PENDING",
         "[TrainerLambda] begins",
         "[TrainerLambda] epoch 0 of 5",
     ]

@@ -16,10 +16,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidDataset
+from snn_cloud.clients import Clients
 from snn_cloud.errors import RunCancelled, RunFailed, StackFailed
+from snn_cloud.stack import StackOutputs
 from snn_operators.base import SnnOperator, listed, native, plain_failure, seconds
 from snn_operators.deploy import SnnDeployOperator
-from snn_operators.links import object_url
+from snn_operators.links import object_url, run_links
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.stage import SnnStageOperator
@@ -225,3 +227,43 @@ def test_report_link_leads_to_the_console_or_to_the_endpoint() -> None:
     assert object_url(aws, "bucket", key) == (
         "https://console.aws.amazon.com/s3/object/bucket?region=eu-west-3&prefix=runs%2Fa%2Freport%2Freport.html"
     )
+
+
+def links_at(endpoint: str | None, region: str = "eu-west-3") -> dict[str, str]:
+    keys: Any = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": region}
+    outputs = StackOutputs(
+        "my-snn", "my-bucket", "t", "my-snn-LaunchLambda", "my-snn-TrainerLambda", "n", "topic", False, "arm64", region,
+        "a",
+    )  # fmt: skip
+    return run_links(Clients(lambda name: boto3.client(name, endpoint_url=endpoint, **keys)), outputs, "run-1")
+
+
+def test_a_run_s_links_lead_to_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    assert links_at(None) == {
+        "_link_LambdaLogsLink": "https://console.aws.amazon.com/cloudwatch/home?region=eu-west-3#logsV2:log-groups"
+        "/log-group/$252Faws$252Flambda$252Fmy-snn-TrainerLambda/log-events$3FfilterPattern$3D$2522run-1$2522",
+        "_link_StackLink": "https://console.aws.amazon.com/cloudformation/home?region=eu-west-3#/stacks"
+        "?filteringText=my-snn&filteringStatus=active&viewNested=true",
+        "_link_BucketPrefixLink": "https://console.aws.amazon.com/s3/buckets/my-bucket?region=eu-west-3"
+        "&prefix=runs%2Frun-1%2F",
+    }
+    assert links_at(None, "cn-north-1")["_link_StackLink"].startswith("https://console.amazonaws.cn/cloudformation/")
+
+
+def test_an_endpoint_that_is_not_aws_s_has_a_page_for_the_bucket_only() -> None:
+    assert links_at("http://127.0.0.1:4570") == {
+        "_link_BucketPrefixLink": "http://127.0.0.1:4570/my-bucket?prefix=runs/run-1/"
+    }
+
+
+def test_the_train_task_s_links_are_what_it_left_and_empty_before() -> None:
+    task = SnnTrainOperator(task_id="train", run_id="r", dataset_key="k", parameters={})
+    links: Any = task.operator_extra_links
+    assert [(link.name, link.get_link(task, ti_key=None)) for link in links] == [
+        ("Lambda logs", ""),
+        ("Stack", ""),
+        ("Bucket prefix", ""),
+    ]
+    task.links = links_at(None)
+    assert [link.get_link(task, ti_key=None) for link in links] == list(links_at(None).values())
