@@ -99,6 +99,8 @@ class SnnTrainOperator(SnnOperator):
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
             promote=bool(native(self.promote)), resume_from=chosen.resume_from,
         )  # fmt: skip
+        watched: Any = {"run_id": run.run_id, "log_interval": self.log_interval, "since": began}
+        self._watch = Watch(self.hook, outputs.to_dict(), **watched)
         self.links = run_links(self.hook.clients, outputs, run.run_id)
         for key, value in {"run_id": run.run_id, **self.links}.items():
             context["ti"].xcom_push(key=key, value=value)
@@ -108,8 +110,6 @@ class SnnTrainOperator(SnnOperator):
             machine = Machine(cache_node_type=outputs.cache_node_type)
             size = run.features, run.samples, outputs.has_cache, outputs.architecture
             self.log.info("%s", estimate_line(estimate(parameters, *size, machine)))
-        watched: Any = {"run_id": run.run_id, "log_interval": self.log_interval, "since": began}
-        self._watch = Watch(self.hook, outputs.to_dict(), **watched)
         if self.deferrable and not self._is_over_soon(run):
             self.defer(
                 trigger=RunTrigger(
