@@ -14,6 +14,8 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
 from snn_cloud.package import function_zip, layer_key, layer_zip, templates
 
+STACK_TAG = "snn:stack"  # on the artifact bucket: which stack's it is, which its name alone does not prove
+
 
 @dataclass(frozen=True)
 class Artifacts:
@@ -47,7 +49,7 @@ def upload_artifacts(
     account = clients.sts.get_caller_identity()["Account"]
     region = clients.cloudformation.meta.region_name
     bucket = bucket_name(stack_name, account, region)
-    _ensure_bucket(clients, bucket, account, region, secure_transport)
+    _ensure_bucket(clients, bucket, stack_name, account, region, secure_transport)
 
     def put(key: str, content: bytes | Callable[[], bytes]) -> str:
         if _missing(clients, bucket, key, account):
@@ -70,27 +72,6 @@ def upload_artifacts(
     return Artifacts(bucket, root, parameters)
 
 
-def delete_bucket(clients: Clients, bucket: str) -> None:
-    """Empty a bucket, old versions and delete markers included, and delete it; nothing happens if there is none."""
-    try:
-        empty_bucket(clients, bucket)
-        clients.s3.delete_bucket(Bucket=bucket)
-    except clients.s3.exceptions.NoSuchBucket:
-        return
-
-
-def empty_bucket(clients: Clients, bucket: str) -> None:
-    """Delete all versions of all objects. Raises NoSuchBucket, and CloudError if an object cannot be deleted."""
-    for page in clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-        versions = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-        if not versions:
-            continue
-        objects: list[Any] = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
-        answer = clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
-        for error in answer.get("Errors", []):
-            raise CloudError(f"s3://{bucket}/{error.get('Key')} cannot be deleted: {error.get('Message')}")
-
-
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:24]
 
@@ -105,7 +86,9 @@ def _missing(clients: Clients, bucket: str, key: str, account: str) -> bool:
     return False
 
 
-def _ensure_bucket(clients: Clients, bucket: str, account: str, region: str, secure_transport: bool) -> None:
+def _ensure_bucket(
+    clients: Clients, bucket: str, stack_name: str, account: str, region: str, secure_transport: bool
+) -> None:
     """Make the bucket if it is missing, and keep it private.
 
     Its name can be guessed, so somebody else may have taken it in order to be handed code to change: it is used only if
@@ -123,6 +106,7 @@ def _ensure_bucket(clients: Clients, bucket: str, account: str, region: str, sec
         {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     )
     clients.s3.create_bucket(Bucket=bucket, **settings)
+    clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": STACK_TAG, "Value": stack_name}]})
     clients.s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration={

@@ -28,6 +28,8 @@ CLIENT_SIDE = frozenset(
         "snn/images.py",
         "snn/metrics.py",
         "snn_cloud/artifacts.py",
+        "snn_cloud/belongings.py",
+        "snn_cloud/cleanup.py",
         "snn_cloud/estimate.py",
         "snn_cloud/logs.py",
         "snn_cloud/money.py",

@@ -1,4 +1,4 @@
-"""Deploy, watch and delete the stack.
+"""Deploy and watch the stack; `snn_cloud.cleanup` takes it away.
 
 `deploy_stack` does it in one call. Who must not wait (a deferrable operator) calls `start_deploy`, polls `stack_status`
 until it is done, and ends with `finish_deploy`.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput
-from snn_cloud.artifacts import bucket_name, delete_bucket, upload_artifacts
+from snn_cloud.artifacts import upload_artifacts
 from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
 from snn_cloud.stack_options import StackOptions, template_value
@@ -27,12 +27,13 @@ __all__ = [
     "StackOptions",
     "StackOutputs",
     "StackStatus",
-    "delete_stack",
     "deploy_stack",
+    "describe_stack",
     "finish_deploy",
     "first_failure",
     "stack_status",
     "start_deploy",
+    "wait_for_stack",
 ]
 NESTED = "AWS::CloudFormation::Stack"
 LIMIT_SECONDS = 7_200.0  # for CloudFormation; a cache takes up to half an hour, a VPC's interfaces as long to go
@@ -62,7 +63,7 @@ class StackOutputs:
     @classmethod
     def load(cls, clients: Clients, stack_name: str) -> Self:
         """Return the outputs of a deployed stack. Raises StackFailed if there is none."""
-        stack = _describe(clients, stack_name)
+        stack = describe_stack(clients, stack_name)
         outputs = {item["OutputKey"]: item["OutputValue"] for item in (stack.get("Outputs", []) if stack else [])}
         if stack is None or "Bucket" not in outputs:
             status = stack["StackStatus"] if stack else "missing"
@@ -104,7 +105,7 @@ class StackStatus:
 
 def stack_status(clients: Clients, stack: str) -> StackStatus:
     """Return how a stack (its name, or its id: what `start_deploy` returned) stands."""
-    found = _describe(clients, stack)
+    found = describe_stack(clients, stack)
     return StackStatus(found["StackStatus"] if found else "MISSING")
 
 
@@ -118,7 +119,7 @@ def deploy_stack(
     deadline = time.monotonic() + limit_seconds
     operation = start_deploy(clients, options, on_progress, limit_seconds)
     if operation:
-        _wait(clients, operation, on_progress, deadline)
+        wait_for_stack(clients, operation, on_progress, deadline)
     return finish_deploy(clients, options.stack_name, operation)
 
 
@@ -192,29 +193,6 @@ def finish_deploy(clients: Clients, stack_name: str, operation: str) -> StackOut
     return StackOutputs.load(clients, stack_name)
 
 
-def delete_stack(clients: Clients, stack_name: str, on_progress: Callable[[str], None] = _silent) -> None:
-    """Delete the stack and all it holds: data, models, reports, ledger, artifacts. Nothing happens if there is none.
-
-    Raises StackFailed with the first resource that could not be deleted and its reason.
-    """
-    account = clients.sts.get_caller_identity()["Account"]
-    region = clients.cloudformation.meta.region_name
-    stack = _describe(clients, stack_name)
-    if stack is not None:
-        on_progress(f"deleting the stack {stack_name}")
-        if not StackStatus(stack["StackStatus"]).done:
-            _wait(clients, stack["StackId"], on_progress)
-        # CloudFormation deletes no bucket that holds anything.
-        delete_bucket(clients, f"{stack_name}-{account}-{region}")
-        clients.cloudformation.delete_stack(StackName=stack["StackId"])
-        _wait(clients, stack["StackId"], on_progress)
-        status = stack_status(clients, stack["StackId"]).status
-        if status not in ("DELETE_COMPLETE", "MISSING"):
-            reason = first_failure(clients, stack["StackId"], ("DELETE",)) or status
-            raise StackFailed(f"the stack {stack_name} could not be deleted: {reason}")
-    delete_bucket(clients, bucket_name(stack_name, account, region))
-
-
 def first_failure(clients: Clients, stack: str, operations: Sequence[str] = ("CREATE", "UPDATE")) -> str:
     """Return what failed first in a stack's latest operation: "Training/Bucket: reason", or "" if nothing did.
 
@@ -272,14 +250,14 @@ def _settle(
     status = stack_status(clients, stack_name)
     if not status.done:
         on_progress(f"the stack {stack_name} is {status.status}: waiting for that to end")
-        status = _wait(clients, stack_name, on_progress, deadline)
+        status = wait_for_stack(clients, stack_name, on_progress, deadline)
     if status.status in ("MISSING", "DELETE_COMPLETE"):
         return None
     if status.status in ("REVIEW_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
         # It was never up, so nothing of anybody's is in it; and CloudFormation can do nothing with it but delete it.
         on_progress(f"removing what an earlier attempt left of the stack {stack_name} ({status.status})")
         clients.cloudformation.delete_stack(StackName=stack_name)
-        status = _wait(clients, stack_name, on_progress, deadline)
+        status = wait_for_stack(clients, stack_name, on_progress, deadline)
         if status.status in ("MISSING", "DELETE_COMPLETE"):
             return None
     if status.status in ("DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED", "ROLLBACK_FAILED"):
@@ -289,10 +267,10 @@ def _settle(
         raise StackFailed(
             f"the stack {stack_name} is {status.status}: {reason} (only a person can mend it in CloudFormation: {mend})"
         )
-    return _describe(clients, stack_name)
+    return describe_stack(clients, stack_name)
 
 
-def _wait(
+def wait_for_stack(
     clients: Clients, stack: str, on_progress: Callable[[str], None], deadline: float | None = None
 ) -> StackStatus:
     """Wait until CloudFormation is done with a stack. Raises StackFailed at the deadline (`time.monotonic`)."""
@@ -313,7 +291,8 @@ def _wait(
         pause = min(pause * 1.5, 5.0)  # seconds; AWS takes minutes
 
 
-def _describe(clients: Clients, stack: str) -> StackTypeDef | None:
+def describe_stack(clients: Clients, stack: str) -> StackTypeDef | None:
+    """Return what CloudFormation says of a stack, by its name or its id; None if there is none of this name."""
     try:
         return clients.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as error:

@@ -15,6 +15,8 @@ ARCHITECTURES = ("arm64", "x86_64")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
 # The longest name made of it is the artifact bucket's: 63 = this + "-artifacts-" + 12 digits + "-" + "ap-southeast-1".
 MAX_NAME = 25
+# A name that ends so would give its data bucket the name of another stack's artifact bucket.
+NAME_PATTERN = "(?!.*-artifacts$)[a-z](-?[a-z0-9])*"
 # The options that the root template has a parameter for, and its name there.
 PARAMETERS = {
     "with_cache": "WithCache",
@@ -52,11 +54,8 @@ class StackOptions:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        check_stack_name(self.stack_name)
         checks = {
-            "stack_name": (
-                len(self.stack_name) <= MAX_NAME and re.fullmatch(r"[a-z](-?[a-z0-9])*", self.stack_name),
-                f"at most {MAX_NAME} lower-case letters, digits and single hyphens, a letter first",
-            ),
             "runtime": (self.runtime in RUNTIMES, f"one of {', '.join(RUNTIMES)}"),
             "architecture": (self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}"),
             "neuron_concurrency": (1 <= self.neuron_concurrency <= 512, "1 to 512"),
@@ -117,6 +116,16 @@ class StackOptions:
 def template_value(value: Any) -> str:
     """Return a value as CloudFormation has it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_stack_name(name: str) -> str:
+    """Return `name`. Raises InvalidInput unless a stack of ours can be called so."""
+    if not isinstance(name, str) or len(name) > MAX_NAME or not re.fullmatch(NAME_PATTERN, name):
+        raise InvalidInput(
+            f"{name!r} is not possible", field="stack_name", source="stack options",
+            mend=f"at most {MAX_NAME} lower-case letters, digits, single hyphens; a letter first, not -artifacts last",
+        )  # fmt: skip
+    return name
 
 
 def _converted(name: str, kind: str, value: Any) -> Any:

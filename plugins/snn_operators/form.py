@@ -1,4 +1,4 @@
-"""The form that starts a training: what the fields mean, what they may be, what they are when left alone.
+"""The forms that start a training and a cleanup: what the fields mean, what they may be, what they are when left alone.
 
 Its fields are the keys of a DAG run's `conf`, for whoever starts one by the API.
 """
@@ -9,6 +9,8 @@ import os
 from typing import Any
 
 from airflow.sdk import Param
+
+from snn_cloud.stack_options import MAX_NAME, NAME_PATTERN
 
 # Fields without a section stand in the one that is open from the start.
 HOW, WHERE = "How to train", "Where"
@@ -69,9 +71,23 @@ def training_form() -> dict[str, Param]:
             True, type="boolean", title="Deploy", section=WHERE,
             description="Create the stack or bring it up to date first. Off: use the stack as it is.",
         ),
-        "stack_name": Param(
-            os.environ.get("SNN_STACK_NAME", "snn"), type="string", maxLength=25, pattern="^[a-z](-?[a-z0-9])*$",
-            title="Stack", section=WHERE, description="Name of the CloudFormation stack.",
+        "stack_name": _stack_name("Name of the CloudFormation stack.", section=WHERE),
+    }  # fmt: skip
+
+
+def cleanup_form() -> dict[str, Param]:
+    """Return the Params of a DAG that takes a stack away. No field can name anything but a stack of ours."""
+    return {
+        "stack_name": _stack_name("Name of the CloudFormation stack to take away, with all it holds."),
+        "dry_run": Param(
+            True, type="boolean", title="Dry run", description="List what there is, and change nothing.",
+        ),
+        "confirm": Param(
+            None, type=["null", "string"], title="Confirm",
+            description="The stack's name once more. Not needed for a dry run.",
+        ),
+        "cancel_runs": Param(
+            False, type="boolean", title="Cancel runs", description="Cancel runs that are not over, else: refuse.",
         ),
     }  # fmt: skip
 
@@ -79,6 +95,13 @@ def training_form() -> dict[str, Param]:
 def overrides() -> dict[str, str]:
     """Return the templates that read the overrides from the form."""
     return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES}
+
+
+def _stack_name(description: str, **where: Any) -> Param:
+    return Param(
+        os.environ.get("SNN_STACK_NAME", "snn"), type="string", maxLength=MAX_NAME, pattern=f"^{NAME_PATTERN}$",
+        title="Stack", description=description, **where,
+    )  # fmt: skip
 
 
 def _override(kind: str, title: str, description: str, **schema: Any) -> Param:

@@ -126,26 +126,29 @@ class RunTrigger(BaseTrigger):
 class StackTrigger(BaseTrigger):
     """Wait until CloudFormation is done with a stack.
 
-    It fires one event: ``{"status": "ended" | "timeout" | "error", "operation": …, "message": …}``. Killing the task
-    leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
+    It fires one event: ``{"status": "ended" | "timeout" | "error", "operation": …, "carried": …, "message": …}``.
+    Killing the task leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
 
     :param aws: the hook's parameters
     :param operation: the stack's id, as ``snn_cloud.stack.start_deploy`` returned it
     :param poll_interval: seconds between two looks
     :param deadline: seconds since 1970 after which to wait no longer
+    :param carried: whatever the task wants to find in the event
     """
 
     def __init__(
-        self, *, aws: Mapping[str, Any], operation: str, poll_interval: float = 5.0, deadline: float | None = None
-    ) -> None:
+        self, *, aws: Mapping[str, Any], operation: str, poll_interval: float = 5.0, deadline: float | None = None,
+        carried: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()  # type: ignore[no-untyped-call]
         self.aws, self.operation, self.poll_interval, self.deadline = aws, operation, poll_interval, deadline
+        self.carried = dict(carried or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what the triggerer makes this trigger from again."""
         return "snn_operators.trigger.StackTrigger", {
             "aws": dict(self.aws), "operation": self.operation, "poll_interval": self.poll_interval,
-            "deadline": self.deadline,
+            "deadline": self.deadline, "carried": self.carried,
         }  # fmt: skip
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -154,7 +157,7 @@ class StackTrigger(BaseTrigger):
             event = await self._ended()
         except (SnnError, ClientError, BotoCoreError) as error:
             event = {"status": "error", "message": str(error)}
-        yield TriggerEvent({"operation": self.operation, **event})  # type: ignore[no-untyped-call]
+        yield TriggerEvent({"operation": self.operation, "carried": self.carried, **event})  # type: ignore[no-untyped-call]
 
     async def _ended(self) -> dict[str, Any]:
         said = ""

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import ministack.services.cloudformation.provisioners as provisioners
+import ministack.services.cloudformation.stacks as stacks
 import ministack.services.cloudwatch_logs as logs
 import ministack.services.lambda_svc as lambdas
+import ministack.services.s3 as s3
 from ministack.app import main
 from ministack.services.cloudformation import _stacks
 
@@ -66,6 +68,78 @@ def queue_throttled_events() -> None:
         return result
 
     lambdas._execute_function = execute
+
+
+def keep_what_cannot_be_deleted() -> None:
+    """Refuse to delete a bucket that holds anything, and fail with a nested stack that cannot be deleted whole.
+
+    Otherwise a full bucket goes, its old versions wait for the next bucket of the name, and nobody hears of a failure.
+    """
+    handlers, original = provisioners._RESOURCE_HANDLERS, provisioners._delete_resource
+    nested = handlers["AWS::CloudFormation::Stack"]
+    delete_nested, this_thread = nested["delete"], threading.local()
+
+    def delete_bucket(name: str, properties: dict[str, Any]) -> None:
+        if s3._delete_bucket(name)[0] == 409:
+            raise ValueError("The bucket you tried to delete is not empty. You must delete all versions in the bucket.")
+
+    def delete_resource(
+        kind: str, physical_id: str, properties: dict[str, Any], stack: str | None = None, logical_id: str | None = None
+    ) -> None:
+        try:
+            original(kind, physical_id, properties, stack, logical_id)
+        except Exception as error:
+            getattr(this_thread, "failed", {})[logical_id] = str(error)
+            raise
+
+    def delete_stack(physical_id: str, properties: dict[str, Any]) -> None:
+        stack = _stacks.get(provisioners._nested_stack_lookup_name(physical_id)) or {}
+        resources, this_thread.failed = dict(stack.get("_resources") or {}), {}
+        delete_nested(physical_id, properties)
+        if not this_thread.failed:
+            return
+        kept = {name: resources[name] for name in this_thread.failed}
+        stack.update(StackStatus="DELETE_FAILED", _resources=kept)
+
+        def tell(name: str, kind: str, status: str, reason: str, what: str) -> None:
+            stacks._add_event(stack["StackId"], stack["StackName"], name, kind, status, reason, what)
+
+        tell(stack["StackName"], "AWS::CloudFormation::Stack", "DELETE_IN_PROGRESS", "", stack["StackId"])
+        for name, reason in this_thread.failed.items():
+            tell(name, kept[name]["ResourceType"], "DELETE_FAILED", reason, kept[name]["PhysicalResourceId"])
+        raise ValueError(f"Embedded stack {physical_id} was not successfully deleted: {', '.join(kept)}")
+
+    provisioners._delete_resource = delete_resource
+    handlers["AWS::S3::Bucket"]["delete"], nested["delete"] = delete_bucket, delete_stack
+
+
+def tag_buckets() -> None:
+    """Give a stack's buckets their tags, CloudFormation's own among them."""
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    create = handlers["create"]
+
+    def tagged(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, dict[str, Any]]:
+        created: tuple[str, dict[str, Any]] = create(logical_id, properties, stack)
+        s3._bucket_tags[created[0]] = provisioners._tag_map(properties.get("Tags"))
+        return created
+
+    provisioners._STACK_TAG_PROPERTY["AWS::S3::Bucket"] = ("Tags", "list")
+    handlers["create"] = tagged
+
+
+def make_no_log_groups() -> None:
+    """Let a function log into the group that its template names, and not make it anew once it is deleted.
+
+    The functions' roles may not, and a function may end later than its stack.
+    """
+    original = lambdas._emit_lambda_logs
+
+    def emit(function: dict[str, Any], *arguments: Any, **named: Any) -> None:
+        group = ((function.get("config") or function).get("LoggingConfig") or {}).get("LogGroup")
+        if group is None or group in logs._log_groups:
+            original(function, *arguments, **named)
+
+    lambdas._emit_lambda_logs = emit
 
 
 def honour_limits_in_templates() -> None:
@@ -156,6 +230,9 @@ def _extracted(content: bytes, folder: Path) -> Path:
 if __name__ == "__main__":
     layers = Path(sys.argv.pop(1))
     keep_attributes_of_nested_stacks()
+    keep_what_cannot_be_deleted()
+    tag_buckets()
+    make_no_log_groups()
     queue_throttled_events()
     honour_limits_in_templates()
     name_log_events()

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 import pytest
+from inventory import inventory
 
 from snn_cli.local.emulator import Emulator
+from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
 from snn_cloud.stack import (
     StackOptions,
     StackOutputs,
-    delete_stack,
     deploy_stack,
     finish_deploy,
     stack_status,
@@ -35,48 +35,17 @@ def options(**overrides: Any) -> StackOptions:
 @pytest.fixture(autouse=True)
 def _nothing_stays(clients: Clients) -> Iterator[None]:
     yield
-    delete_stack(clients, NAME)
-
-
-def inventory(emulator: Emulator) -> dict[str, set[str]]:
-    """Return all that there is, by kind."""
-
-    def client(service: str) -> Any:
-        return boto3.client(service, endpoint_url=emulator.endpoint_url)
-
-    ec2, iam, cache, lambdas = client("ec2"), client("iam"), client("elasticache"), client("lambda")
-    stacks = client("cloudformation").describe_stacks()["Stacks"]
-    return {
-        "stacks": {item["StackName"] for item in stacks if item["StackStatus"] != "DELETE_COMPLETE"},
-        "buckets": {item["Name"] for item in client("s3").list_buckets()["Buckets"]},
-        "tables": set(client("dynamodb").list_tables()["TableNames"]),
-        "functions": {item["FunctionName"] for item in lambdas.list_functions()["Functions"]},
-        "layers": {item["LayerName"] for item in lambdas.list_layers()["Layers"]},
-        "queues": set(client("sqs").list_queues().get("QueueUrls", [])),
-        "topics": {item["TopicArn"] for item in client("sns").list_topics()["Topics"]},
-        "alarms": {item["AlarmName"] for item in client("cloudwatch").describe_alarms()["MetricAlarms"]},
-        "log groups": {item["logGroupName"] for item in client("logs").describe_log_groups()["logGroups"]},
-        "roles": {item["RoleName"] for item in iam.list_roles()["Roles"]},
-        "policies": {item["Arn"] for item in iam.list_policies(Scope="Local")["Policies"]},
-        "networks": {item["VpcId"] for item in ec2.describe_vpcs()["Vpcs"]},
-        "subnets": {item["SubnetId"] for item in ec2.describe_subnets()["Subnets"]},
-        "security groups": {item["GroupId"] for item in ec2.describe_security_groups()["SecurityGroups"]},
-        "endpoints": {item["VpcEndpointId"] for item in ec2.describe_vpc_endpoints()["VpcEndpoints"]},
-        "caches": {item["ReplicationGroupId"] for item in cache.describe_replication_groups()["ReplicationGroups"]},
-        "cache subnets": {
-            item["CacheSubnetGroupName"] for item in cache.describe_cache_subnet_groups()["CacheSubnetGroups"]
-        },
-    }
+    clean_up(clients, NAME)
 
 
 def variables(clients: Clients, function: str) -> dict[str, str]:
     return clients.lambda_.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
 
 
-def test_without_a_cache_there_is_no_network(clients: Clients, emulator: Emulator) -> None:
-    before = inventory(emulator)
+def test_without_a_cache_there_is_no_network(clients: Clients) -> None:
+    before = inventory(clients)
     outputs = deploy_stack(clients, options())
-    made = {kind: names - before[kind] for kind, names in inventory(emulator).items()}
+    made = {kind: names - before[kind] for kind, names in inventory(clients).items()}
     assert outputs == StackOutputs(
         stack_name=NAME,
         bucket=f"{NAME}-000000000000-us-east-1",
@@ -107,9 +76,9 @@ def test_without_a_cache_there_is_no_network(clients: Clients, emulator: Emulato
 def test_a_stack_with_a_cache_points_its_functions_at_it_and_goes_away_whole(
     clients: Clients, emulator: Emulator
 ) -> None:
-    before = inventory(emulator)
+    before = inventory(clients)
     outputs = deploy_stack(clients, options(with_cache=True))
-    made = {kind: names - before[kind] for kind, names in inventory(emulator).items()}
+    made = {kind: names - before[kind] for kind, names in inventory(clients).items()}
     assert {kind: len(made[kind]) for kind in ("networks", "subnets", "endpoints", "caches", "cache subnets")} == {
         "networks": 1, "subnets": 2, "endpoints": 4, "caches": 1, "cache subnets": 1,
     }  # fmt: skip
@@ -122,9 +91,9 @@ def test_a_stack_with_a_cache_points_its_functions_at_it_and_goes_away_whole(
     for body in (b"one", b"two"):
         clients.s3.put_object(Bucket=outputs.bucket, Key="runs/x/results.json", Body=body)
     clients.s3.delete_object(Bucket=outputs.bucket, Key="runs/x/results.json")
-    delete_stack(clients, NAME)
-    assert inventory(emulator) == before
-    delete_stack(clients, NAME)  # nothing there: nothing happens
+    clean_up(clients, NAME)
+    assert inventory(clients) == before
+    clean_up(clients, NAME)  # nothing there: nothing happens
 
 
 def test_uploads_to_training_input_start_the_launch_function(clients: Clients) -> None:
@@ -169,14 +138,14 @@ def test_an_update_changes_what_changed_and_nothing_is_nothing(clients: Clients)
 
 def test_the_cache_comes_and_goes(clients: Clients, emulator: Emulator) -> None:
     deploy_stack(clients, options())
-    before = inventory(emulator)
+    before = inventory(clients)
     assert deploy_stack(clients, options(with_cache=True)).has_cache
     with_cache = variables(clients, f"{NAME}-TrainerLambda")
     assert (with_cache["CACHE_PORT"], with_cache["CACHE_TLS"]) == (str(emulator.redis_port), "false")
     outputs = deploy_stack(clients, options())
     assert not outputs.has_cache
     assert variables(clients, outputs.trainer_function)["CACHE_HOST"] == ""
-    assert inventory(emulator) == before
+    assert inventory(clients) == before
 
 
 def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,10 +64,11 @@ def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
     ("field", "value", "line"),
     [
         ("stack_name", "Snn", "stack options: stack_name: 'Snn' is not possible (at most 25 lower-case letters, "
-         "digits and single hyphens, a letter first)"),
+         "digits, single hyphens; a letter first, not -artifacts last)"),
         ("stack_name", "a" * 26, None),
         ("stack_name", "a--b", None),
         ("stack_name", "a-", None),
+        ("stack_name", "a-artifacts", None),
         ("stack_name", "", None),
         ("runtime", "python3.6", None),
         ("architecture", "amd64", "stack options: architecture: 'amd64' is not possible (one of arm64, x86_64)"),

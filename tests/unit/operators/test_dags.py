@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, ParamsDict
-from airflow.sdk.exceptions import ParamValidationError
+from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
 
 from snn.parameters import Granularity, Parameters, Strategy
 
@@ -22,6 +22,12 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def bag() -> DagBag:
     return DagBag(ROOT / "dags")
+
+
+@pytest.fixture(scope="module")
+def cleanup(bag: DagBag) -> DAG:
+    dag: DAG = bag.dags["snn_cleanup"]
+    return dag
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +46,7 @@ def fill_in(dag: DAG, **fields: Any) -> dict[str, Any]:
 
 def test_every_dag_file_imports(bag: DagBag) -> None:
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"snn_training"}
+    assert set(bag.dags) == {"snn_cleanup", "snn_training"}
 
 
 def test_every_dag_says_what_it_does(bag: DagBag) -> None:
@@ -135,6 +141,40 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
     assert fill_in(training, **given) == {**given, "parameters_file": None}
 
 
+def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in cleanup.tasks} == {
+        "list": {"clean_up"},
+        "clean_up": set(),
+    }
+    assert fill_in(cleanup) == {"stack_name": "snn", "dry_run": True, "confirm": None, "cancel_runs": False}
+    skip: Any = cleanup.get_task("clean_up")._pre_execute_hook
+    with pytest.raises(AirflowSkipException, match="a dry run"):
+        skip({"params": fill_in(cleanup)})
+    assert skip({"params": fill_in(cleanup, dry_run=False)}) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("stack_name", None),
+        ("stack_name", ""),
+        ("stack_name", "*"),
+        ("stack_name", "snn-*"),
+        ("stack_name", "Snn"),
+        ("stack_name", "snn-artifacts"),
+        ("stack_name", "arn:aws:s3:::other"),
+        ("stack_name", "a" * 26),
+        ("dry_run", "no"),
+        ("dry_run", None),
+        ("confirm", True),
+        ("cancel_runs", "yes"),
+    ],
+)
+def test_the_cleanup_form_refuses(cleanup: DAG, field: str, value: Any) -> None:
+    with pytest.raises(ParamValidationError, match=field):
+        fill_in(cleanup, **{field: value})
+
+
 def test_the_network_beside_the_dag_is_itsacat_s() -> None:
     parameters = Parameters.load(ROOT / "dags" / "parameters.json")
     assert parameters.neurons_per_layer == (20, 7, 5, 1)
@@ -169,7 +209,7 @@ def test_airflow_registers_the_plugin_once_and_parsing_loads_nothing_heavy(tmp_p
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["dags"] == ["snn_training"]
+    assert found["dags"] == ["snn_cleanup", "snn_training"]
     assert found["plugins"].count("snn") == 1
     assert found["errors"] == {}
     assert found["heavy"] == []

@@ -11,7 +11,11 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 
 @pytest.mark.parametrize(
     ("snippet", "tasks"),
-    zip(SNIPPETS, [["deploy", "evaluate", "predict", "report", "stage", "train"], ["wait"]], strict=True),
+    zip(
+        SNIPPETS,
+        [["deploy", "evaluate", "predict", "report", "stage", "train"], ["wait"], ["clean_up", "list"]],
+        strict=True,
+    ),
 )
 def test_a_snippet_is_a_dag_in_the_right_order(snippet, tasks):
     names = {}
@@ -21,6 +25,9 @@ def test_a_snippet_is_a_dag_in_the_right_order(snippet, tasks):
     if "train" in tasks:
         assert dag.get_task("train").upstream_task_ids == {"deploy", "stage"}
         assert dag.get_task("report").upstream_task_ids == {"deploy", "stage", "train", "evaluate", "predict"}
+    if "clean_up" in tasks:
+        assert dag.get_task("clean_up").upstream_task_ids == {"list"}
+        assert dag.get_task("list").only_list is True
 
 
 def test_every_operator_is_in_the_table():

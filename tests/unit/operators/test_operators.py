@@ -9,6 +9,7 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -20,6 +21,7 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import RunCancelled, RunFailed, StackFailed
 from snn_cloud.stack import StackOutputs
 from snn_operators.base import SnnOperator, listed, native, plain_failure, seconds
+from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.links import object_url, run_links
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
@@ -35,6 +37,7 @@ ALL = [
     SnnPredictOperator(task_id="predict", run_id="r", images=[]),
     SnnReportOperator(task_id="report", run_id="r", test_set={}),
     SnnRunSensor(task_id="sense", run_id="r"),
+    SnnCleanupOperator(task_id="clean_up"),
 ]
 
 
@@ -194,6 +197,28 @@ def test_other_errors_pass_unchanged() -> None:
         _ = 1 / 0
 
 
+@pytest.mark.parametrize("dry_run", [True, "True", "true", None, "", "perhaps"])
+def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Listed(Exception):
+        pass
+
+    def plan(clients: Any, stack_name: str) -> Any:
+        asked.append(stack_name)
+        raise Listed
+
+    monkeypatch.setattr("snn_cloud.cleanup.plan", plan)
+    monkeypatch.setattr(SnnCleanupOperator, "hook", SimpleNamespace(clients=None))
+    with pytest.raises(Listed):  # no name asked for: it is a listing
+        SnnCleanupOperator(task_id="c", stack="snn", dry_run=dry_run).execute({})
+    assert asked == ["snn"]
+    for unconfirmed in ("", None, "snn-two"):
+        with pytest.raises(AirflowFailException, match=r"^confirm: .* is not the stack's name \(enter snn\)$"):
+            SnnCleanupOperator(task_id="c", stack="snn", dry_run="False", confirm=unconfirmed).execute({})
+    assert asked == ["snn"]
+
+
 def test_the_sensor_waits_for_exactly_one_run() -> None:
     for given in ({}, {"run_id": "r", "upload": "training_input/d.h5"}):
         with pytest.raises(ValueError, match="either run_id or upload"):
@@ -201,11 +226,13 @@ def test_the_sensor_waits_for_exactly_one_run() -> None:
 
 
 DEFERRABLES = """
+from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.train import SnnTrainOperator
 print(SnnDeployOperator(task_id="d").deferrable, SnnRunSensor(task_id="s", run_id="r").deferrable,
-      SnnTrainOperator(task_id="t", run_id="r", dataset_key="k", parameters={}).deferrable)
+      SnnTrainOperator(task_id="t", run_id="r", dataset_key="k", parameters={}).deferrable,
+      SnnCleanupOperator(task_id="c").deferrable)
 """
 
 
@@ -214,8 +241,8 @@ def test_waiting_is_deferred_where_the_configuration_says_so(tmp_path: Path) -> 
     done = subprocess.run(
         [sys.executable, "-c", DEFERRABLES], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert done.stdout.split() == ["True", "True", "True"]
-    assert [task.deferrable for task in ALL if hasattr(task, "deferrable")] == [False, False, False]
+    assert done.stdout.split() == ["True"] * 4
+    assert [task.deferrable for task in ALL if hasattr(task, "deferrable")] == [False] * 4
 
 
 def test_report_link_leads_to_the_console_or_to_the_endpoint() -> None:

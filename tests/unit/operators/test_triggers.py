@@ -18,6 +18,7 @@ TRIGGERS: list[BaseTrigger] = [
     RunTrigger(aws=AWS, stack={"table": "t", "bucket": "b"}, run_id="r", deadline=1.8e9, cancel_on_kill=True),
     RunTrigger(aws=AWS, stack="snn", upload="training_input/a/d.h5", source="redis", poll_interval=1.5),
     StackTrigger(aws=AWS, operation="arn:aws:cloudformation:::stack/snn/1", deadline=1.8e9),
+    StackTrigger(aws=AWS, operation="arn:aws:cloudformation:::stack/snn/1", carried={"items": [{"kind": "bucket"}]}),
 ]
 
 

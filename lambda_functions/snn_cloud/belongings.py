@@ -1,0 +1,304 @@
+"""What belongs to a stack, and so what its cleanup may touch.
+
+CloudFormation's own list says what is in a stack. Beside it stand the artifact bucket and what an earlier deletion left
+behind. That is looked for under the exact names that the templates construct, never by a prefix, and it is the stack's
+only if it carries a tag that nobody else gives: CloudFormation's own, or the deployment's on the artifact bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from botocore.exceptions import ClientError
+
+from snn.errors import InvalidInput
+from snn_cloud.artifacts import STACK_TAG, bucket_name
+from snn_cloud.clients import Clients
+from snn_cloud.errors import CloudError
+from snn_cloud.record import State, pack, unpack
+from snn_cloud.stack import NESTED, describe_stack
+from snn_cloud.stack_options import check_stack_name
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+    from mypy_boto3_logs.type_defs import LogGroupTypeDef
+
+NESTED_STACKS = ("Training", "Cache", "Network", "Notifications")  # of root.yaml, none before those that need it
+KINDS = {  # in the order of a listing; all others come after these
+    NESTED: "stack",
+    "AWS::Logs::LogGroup": "log group",
+    "AWS::DynamoDB::Table": "table",
+    "AWS::S3::Bucket": "bucket",
+    "AWS::Lambda::Function": "function",
+    "AWS::SQS::Queue": "queue",
+    "AWS::SNS::Topic": "topic",
+}
+COUNTED = {"bucket": "version", "table": "item"}
+# What could not be made may be somebody else's, whose name was in the way.
+NOT_IN_STACK = ("CREATE_FAILED", "DELETE_COMPLETE", "DELETE_SKIPPED")
+MISSING = ("404", "NoSuchBucket", "NotFound", "ResourceNotFoundException")
+
+
+@dataclass(frozen=True)
+class Belonging:
+    """One thing of a stack: its kind, its name and, where that can be told, how much is in it."""
+
+    kind: str
+    name: str
+    count: int | None = None  # versions of objects, delete markers included, or items
+    size: int | None = None  # bytes
+
+    @property
+    def holds(self) -> str:
+        """Return how much is in it: "12 versions, 3.4 MB"."""
+        count = [] if self.count is None else [f"{self.count:,} {COUNTED[self.kind]}{'s' * (self.count != 1)}"]
+        size = [] if self.size is None else [f"{self.size / 1e6:,.1f} MB"]
+        return ", ".join(count + size)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that templates and deployment construct for a stack; no other stack has one of them."""
+
+    stack: str
+    account: str
+    region: str
+
+    @classmethod
+    def of(cls, clients: Clients, stack_name: str) -> Self:
+        """Return the names in the clients' account and region. Raises InvalidInput if no stack can be called so."""
+        check_stack_name(stack_name)
+        return cls(stack_name, clients.sts.get_caller_identity()["Account"], clients.cloudformation.meta.region_name)
+
+    @property
+    def bucket(self) -> str:
+        """Return the data bucket."""
+        return f"{self.stack}-{self.account}-{self.region}"
+
+    @property
+    def artifact_bucket(self) -> str:
+        """Return the artifact bucket."""
+        return bucket_name(self.stack, self.account, self.region)
+
+    @property
+    def table(self) -> str:
+        """Return the ledger."""
+        return f"{self.stack}-runs"
+
+    @property
+    def functions(self) -> tuple[str, str, str]:
+        """Return the functions, the one that starts runs first."""
+        return f"{self.stack}-LaunchLambda", f"{self.stack}-TrainerLambda", f"{self.stack}-NeuronLambda"
+
+    def nested_place(self, stack_name: str) -> int:
+        """Return a stack's place among the nested ones; the number of these for any other, so that the root is last.
+
+        CloudFormation makes their names of the root's, the resource's and a suffix. No stack of ours has a capital
+        letter in its name.
+        """
+        prefixes = [f"{self.stack}-{nested}-" for nested in NESTED_STACKS]
+        return next((place for place, prefix in enumerate(prefixes) if stack_name.startswith(prefix)), len(prefixes))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is of a stack: the stacks first, in the order they go, the artifact bucket last."""
+
+    names: Names
+    stack_ids: tuple[str, ...]  # what to tell CloudFormation to delete: the root, or nested stacks that lost theirs
+    items: tuple[Belonging, ...]
+    runs: tuple[str, ...]  # not over
+
+    def has(self, kind: str, name: str) -> bool:
+        """Return whether it is there."""
+        return (kind, name) in {(item.kind, item.name) for item in self.items}
+
+    @property
+    def data_buckets(self) -> list[str]:
+        """Return the buckets that must be emptied, as CloudFormation deletes none that holds anything."""
+        return [item.name for item in self.items if item.kind == "bucket" and item.name != self.names.artifact_bucket]
+
+    def lines(self) -> list[str]:
+        """Return the plan as a table."""
+        if not self.items:
+            return [f"there is nothing of a stack {self.names.stack}"]
+        kind, name = (max(len(getattr(item, column)) for item in self.items) for column in ("kind", "name"))
+        rows = [f"  {item.kind:<{kind}}  {item.name:<{name}}  {item.holds}".rstrip() for item in self.items]
+        runs = [f"  runs that are not over: {', '.join(self.runs)}"] if self.runs else []
+        return [f"{len(self.items)} things of the stack {self.names.stack}, stacks in the order they go:", *rows, *runs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for XCom."""
+        return {
+            "stack_name": self.names.stack, "account": self.names.account, "region": self.names.region,
+            "stack_ids": list(self.stack_ids), "items": [asdict(item) for item in self.items], "runs": list(self.runs),
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` gave."""
+        names = Names(values["stack_name"], values["account"], values["region"])
+        items = tuple(Belonging(**item) for item in values["items"])
+        return cls(names, tuple(values["stack_ids"]), items, tuple(values["runs"]))
+
+
+def plan(clients: Clients, stack_name: str) -> Plan:
+    """Return what there is of a stack, and change nothing. Raises InvalidInput for a stack that is none of ours."""
+    names = Names.of(clients, stack_name)
+    stacks = our_stacks(clients, names)
+    found = [item for stack in stacks for item in _in_stack(clients, stack)]
+    found += _left_behind(clients, names, found)
+    if stacks or _tags_of_bucket(clients, names, names.artifact_bucket).get(STACK_TAG) == names.stack:
+        found.append(Belonging("bucket", names.artifact_bucket))
+    if found:
+        found += _log_groups_left_behind(clients, names, found)
+    items, runs = list[Belonging](), list[str]()
+    for item in found:
+        try:
+            if item.kind == "table":
+                count, runs = census(clients, item.name)
+                items.append(replace(item, count=count))
+            elif item.kind == "bucket":
+                items.append(_measured(clients, names, item))
+            elif item.kind == "log group":
+                items += [replace(item, size=group["storedBytes"]) for group in _log_group(clients, item.name)]
+            else:
+                items.append(item)
+        except ClientError as error:
+            if not is_missing(error):  # CloudFormation does not know yet that somebody deleted it by hand
+                raise
+    kinds = list(KINDS.values())
+
+    def place(item: Belonging) -> tuple[Any, ...]:
+        kind = kinds.index(item.kind) if item.kind in kinds else len(kinds)
+        return item.name == names.artifact_bucket, kind, names.nested_place(item.name), item.kind, item.name
+
+    return Plan(names, tuple(stack["StackId"] for stack in stacks), tuple(sorted(items, key=place)), tuple(runs))
+
+
+def our_stacks(clients: Clients, names: Names) -> list[StackTypeDef]:
+    """Return the root stack; where it is gone, its nested stacks that someone made CloudFormation keep.
+
+    Raises InvalidInput for a stack of this name that is none of ours.
+    """
+    root = describe_stack(clients, names.stack)
+    if root is not None:
+        if _parameter(root, "ArtifactBucket") != names.artifact_bucket:
+            raise InvalidInput(
+                f"{names.stack} is a stack of something else", field="stack", source="CloudFormation",
+                mend="name one that was deployed from here",
+            )  # fmt: skip
+        return [root]
+    kept = [
+        stack
+        for page in clients.cloudformation.get_paginator("describe_stacks").paginate()
+        for stack in page["Stacks"]
+        if names.nested_place(stack["StackName"]) < len(NESTED_STACKS) and _parameter(stack, "Prefix") == names.stack
+    ]
+    return sorted(kept, key=lambda stack: names.nested_place(stack["StackName"]))
+
+
+def census(clients: Clients, table: str) -> tuple[int, list[str]]:
+    """Return how many items a ledger has, and the runs in it that are not over."""
+    pages = clients.dynamodb.get_paginator("scan").paginate(
+        TableName=table,
+        ConsistentRead=True,
+        FilterExpression="#item = :run AND #state IN (:pending, :running)",
+        ProjectionExpression="run_id",
+        ExpressionAttributeNames={"#item": "item", "#state": "state"},
+        ExpressionAttributeValues=pack({":run": "run", ":pending": State.PENDING, ":running": State.RUNNING}),
+    )
+    count, runs = 0, list[str]()
+    for page in pages:
+        count += page["ScannedCount"]
+        runs += [unpack(item)["run_id"] for item in page["Items"]]
+    return count, sorted(runs)
+
+
+def is_missing(error: ClientError) -> bool:
+    """Return whether AWS says that there is no such thing."""
+    return error.response["Error"]["Code"] in MISSING
+
+
+def _in_stack(clients: Clients, stack: Mapping[str, Any]) -> Iterator[Belonging]:
+    yield Belonging("stack", stack["StackName"])
+    pages = clients.cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack["StackId"])
+    for resource in (resource for page in pages for resource in page["StackResourceSummaries"]):
+        name = resource.get("PhysicalResourceId")
+        if not name or resource["ResourceStatus"] in NOT_IN_STACK:
+            continue
+        if resource["ResourceType"] == NESTED:
+            yield from _in_stack(clients, {"StackName": name.split("/")[1], "StackId": name})
+        else:
+            kind = resource["ResourceType"]
+            yield Belonging(KINDS.get(kind, kind.removeprefix("AWS::")), name)
+
+
+def _left_behind(clients: Clients, names: Names, found: list[Belonging]) -> Iterator[Belonging]:
+    """Yield the data bucket and the table if a stack that is gone was told to keep them."""
+    for kind, name, tags_of in (("bucket", names.bucket, _tags_of_bucket), ("table", names.table, _tags_of_table)):
+        if Belonging(kind, name) not in found:
+            maker = tags_of(clients, names, name).get("aws:cloudformation:stack-name", "")
+            if names.nested_place(maker) < len(NESTED_STACKS):
+                yield Belonging(kind, name)
+
+
+def _log_groups_left_behind(clients: Clients, names: Names, found: list[Belonging]) -> Iterator[Belonging]:
+    """Yield the log groups of functions that are gone; those of somebody else's functions are not ours."""
+    for function in names.functions:
+        group = Belonging("log group", f"/aws/lambda/{function}")
+        if group in found:
+            continue
+        try:
+            clients.lambda_.get_function_configuration(FunctionName=function)
+        except ClientError as error:
+            if not is_missing(error):
+                raise
+            yield group
+
+
+def _parameter(stack: StackTypeDef, name: str) -> str | None:
+    values = {item["ParameterKey"]: item["ParameterValue"] for item in stack.get("Parameters", [])}
+    return values.get(name)
+
+
+def _tags_of_bucket(clients: Clients, names: Names, bucket: str) -> dict[str, str]:
+    try:
+        answer = clients.s3.get_bucket_tagging(Bucket=bucket, ExpectedBucketOwner=names.account)
+    except ClientError as error:
+        if is_missing(error) or error.response["Error"]["Code"] == "NoSuchTagSet":
+            return {}
+        if error.response["Error"]["Code"] == "AccessDenied":
+            line = f"the bucket {bucket} is not account {names.account}'s, or this role may not look at it"
+            raise CloudError(line) from error
+        raise
+    return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+
+def _tags_of_table(clients: Clients, names: Names, table: str) -> dict[str, str]:
+    try:
+        arn = clients.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
+        tags = clients.dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"]
+    except ClientError as error:
+        if is_missing(error):
+            return {}
+        raise
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _measured(clients: Clients, names: Names, bucket: Belonging) -> Belonging:
+    count = size = 0
+    pages = clients.s3.get_paginator("list_object_versions")
+    for page in pages.paginate(Bucket=bucket.name, ExpectedBucketOwner=names.account):
+        versions = page.get("Versions", [])
+        count += len(versions) + len(page.get("DeleteMarkers", []))
+        size += sum(version["Size"] for version in versions)
+    return replace(bucket, count=count, size=size)
+
+
+def _log_group(clients: Clients, name: str) -> list[LogGroupTypeDef]:
+    """Return the log group of just this name; nothing if there is none."""
+    pages = clients.logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    return [group for page in pages for group in page["logGroups"] if group["logGroupName"] == name]

@@ -1,0 +1,114 @@
+"""The task that takes the stack away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk import conf
+
+from snn.errors import InvalidInput
+from snn_cloud.errors import StackFailed
+from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.progress import duration
+from snn_operators.trigger import StackTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from snn_cloud.cleanup import Plan
+
+
+class SnnCleanupOperator(SnnOperator):
+    """List all that a stack consists of, or take it away: data, models, reports, ledger, logs, artifacts.
+
+    Only a stack that was deployed from here can be named, and only its own resources are touched. Runs that are not
+    over make it refuse. A cleanup that was interrupted is finished by the next.
+
+    Returns, for a dry run, what there is: ``items`` with kind, name, count and size, and ``runs`` that are not over.
+    Otherwise what was ``deleted``, and in ``stays`` a line for each thing that AWS keeps for a while.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param stack: the stack's name (templated)
+    :param dry_run: list only, and change nothing (templated)
+    :param confirm: the stack's name once more, unless it is a dry run (templated)
+    :param cancel_runs: whether to cancel runs that are not over, instead of refusing (templated)
+    :param timeout: how long to wait for CloudFormation; None: as long as it takes
+    :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
+    :param poll_interval: seconds between two looks at the stack while deferred
+    """
+
+    template_fields: Sequence[str] = aws_template_fields("stack", "only_list", "confirm", "cancel_runs")
+
+    def __init__(
+        self,
+        *,
+        stack: str | Mapping[str, Any] = "snn",
+        dry_run: bool | str = True,
+        confirm: str = "",
+        cancel_runs: bool | str = False,
+        timeout: timedelta | float | None = timedelta(hours=1),
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 5.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(stack=stack, **kwargs)
+        self.only_list = dry_run  # `dry_run` is a method of every operator
+        self.confirm, self.cancel_runs, self.timeout = confirm, cancel_runs, seconds(timeout)
+        self.deferrable, self.poll_interval = deferrable, poll_interval
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """List, or delete."""
+        from snn_cloud.cleanup import clean_up, plan, start_cleanup
+
+        clients, name = self.hook.clients, self._name
+        only_list = native(self.only_list) is not False
+        if not only_list and self.confirm != name:
+            raise InvalidInput(f"{self.confirm!r} is not the stack's name", field="confirm", mend=f"enter {name}")
+        wanted = plan(clients, name)
+        for line in wanted.lines():
+            self.log.info("%s", line)
+        if only_list:
+            return wanted.to_dict()
+        cancel_runs = native(self.cancel_runs) is True
+        if not self.deferrable:
+            return clean_up(clients, name, cancel_runs=cancel_runs, on_progress=self._say).to_dict()
+        return self._go_on(wanted, start_cleanup(clients, wanted, cancel_runs=cancel_runs, on_progress=self._say))
+
+    @plain_failure()
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the deletion that the trigger waited for."""
+        from snn_cloud.cleanup import Plan, next_deletion
+
+        if event["status"] == "error":
+            raise StackFailed(f"the stack {self._name}: {event['message']}")
+        if event["status"] == "timeout":
+            raise StackFailed(f"the stack {self._name} was not gone within {duration(self.timeout or 0)}")
+        wanted = Plan.from_dict(event["carried"])
+        return self._go_on(wanted, next_deletion(self.hook.clients, wanted, event["operation"], self._say))
+
+    @property
+    def _name(self) -> str:
+        return str(self.stack["stack_name"] if isinstance(self.stack, Mapping) else self.stack)
+
+    def _go_on(self, wanted: Plan, deletion: str) -> dict[str, Any]:
+        """Wait for a deletion, or finish if there is none left to wait for."""
+        from snn_cloud.cleanup import finish_cleanup
+
+        if deletion:
+            self.defer(
+                trigger=StackTrigger(
+                    aws=self._hook_parameters, operation=deletion, poll_interval=self.poll_interval,
+                    deadline=None if self.timeout is None else time.time() + self.timeout, carried=wanted.to_dict(),
+                ),
+                method_name="execute_complete",
+            )  # fmt: skip
+        return finish_cleanup(self.hook.clients, wanted, self._say).to_dict()
+
+    def _say(self, line: str) -> None:
+        self.log.info("%s", line)

@@ -1,0 +1,144 @@
+"""The DAG snn_cleanup in a real Airflow, driven through its REST API: it looks, it asks twice, it leaves nothing."""
+
+from __future__ import annotations
+
+import io
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import oracle
+import pytest
+from inventory import Inventory, contents, inventory
+
+from snn.dataset import save_dataset
+from snn.parameters import Parameters
+from snn_cli.local.airflow_api import ENDED, AirflowError
+from snn_cloud import places, runs
+from snn_cloud.cleanup import clean_up, plan
+from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
+
+DAG = "snn_cleanup"
+STACK, OTHER = "snn-e2e-old", "snn-e2e"
+
+
+@dataclass(frozen=True)
+class Used:
+    """A stack in which a run was trained, and what there was before it."""
+
+    outputs: StackOutputs
+    before: Inventory
+
+
+@dataclass(frozen=True)
+class DagRun:
+    """A DAG run that has ended."""
+
+    machine: Any
+    run_id: str
+
+    @property
+    def states(self) -> dict[str, str]:
+        return {task["task_id"]: task["state"] for task in self.machine.api.task_instances(DAG, self.run_id)}
+
+    def log(self, task: str) -> list[str]:
+        return self.machine.api.log_lines(DAG, self.run_id, task)
+
+    def xcom(self, task: str) -> Any:
+        return self.machine.api.xcom(DAG, self.run_id, task)
+
+
+@pytest.fixture(scope="module")
+def run(machine: Any) -> Callable[..., DagRun]:
+    """Trigger the DAG with the form filled in, and wait for its end."""
+    machine.api.wait_for_dag(DAG)
+
+    def run(**form: Any) -> DagRun:
+        run_id = machine.api.trigger(DAG, form)
+        deadline = time.monotonic() + 240
+        while machine.api.run_state(DAG, run_id) not in ENDED:
+            assert time.monotonic() < deadline, machine.api.task_instances(DAG, run_id)
+            time.sleep(0.3)
+        return DagRun(machine, run_id)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def used(machine: Any) -> Iterator[Used]:
+    clients, before = machine.clients, inventory(machine.clients)
+    options = StackOptions(
+        stack_name=STACK, runtime=f"python3.{sys.version_info.minor}",
+        architecture="arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64",
+    )  # fmt: skip
+    outputs = deploy_stack(clients, options)
+    pixels, labels = oracle.photos_and_labels()
+    data = io.BytesIO()
+    save_dataset(data, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
+    key = places.input_dataset("used", "0" * 64)
+    clients.s3.put_object(Bucket=outputs.bucket, Key=key, Body=data.getvalue())
+    runs.launch(clients, outputs, "used", key, Parameters.load(oracle.small_network()))
+    runs.watch(clients, outputs, "used", lambda *_: None, every_seconds=0.1, limit_seconds=60)
+    yield Used(outputs, before)
+    clean_up(clients, STACK)
+
+
+def state(machine: Any, stack: StackOutputs) -> tuple[Inventory, dict[str, Any]]:
+    """Return all that there is in the account, and what is in the stack."""
+    functions = {stack.launch_function, stack.trainer_function, stack.neuron_function}
+    theirs = {
+        "buckets": {stack.bucket, stack.artifact_bucket},
+        "tables": {stack.table},
+        "functions": functions,
+        "log groups": {f"/aws/lambda/{name}" for name in functions},
+    }
+    return inventory(machine.clients), contents(machine.clients, theirs)
+
+
+def test_as_it_is_it_lists_and_changes_nothing(machine: Any, run: Callable[..., DagRun], used: Used) -> None:
+    before = state(machine, used.outputs)
+    looked = run(stack_name=STACK)
+    assert looked.states == {"list": "success", "clean_up": "skipped"}
+    assert state(machine, used.outputs) == before
+    assert looked.xcom("list") == plan(machine.clients, STACK).to_dict()
+    items = {(item["kind"], item["name"]): item for item in looked.xcom("list")["items"]}
+    assert items["table", used.outputs.table]["count"] == 2  # the run and its costs
+    assert items["bucket", used.outputs.bucket]["count"] == len(before[1][f"bucket {used.outputs.bucket}"]) >= 4
+    rows = [line.split() for line in looked.log("list") if line.startswith("  ")]
+    assert [row[0] for row in rows].count("stack") == 3
+    assert ["table", used.outputs.table, "2", "items"] in rows
+
+
+@pytest.mark.parametrize("confirm", [None, OTHER])
+def test_without_the_name_once_more_it_fails_with_one_line_and_changes_nothing(
+    machine: Any, run: Callable[..., DagRun], used: Used, confirm: str | None
+) -> None:
+    before = state(machine, used.outputs)
+    unconfirmed = run(stack_name=STACK, dry_run=False, confirm=confirm)
+    assert unconfirmed.states == {"list": "success", "clean_up": "failed"}
+    line = f"confirm: {confirm!r} is not the stack's name (enter {STACK})"
+    assert line in unconfirmed.log("clean_up")
+    assert machine.api.failure(DAG, unconfirmed.run_id) == f"task clean_up failed: {line}"
+    assert state(machine, used.outputs) == before
+
+
+def test_the_form_takes_no_name_that_is_no_stack_s(run: Callable[..., DagRun]) -> None:
+    for name in ("snn-*", "snn-artifacts", "arn:aws:s3:::other"):
+        with pytest.raises(AirflowError, match=r"400: Invalid input for param stack_name: .*does not match"):
+            run(stack_name=name)
+
+
+def test_with_the_name_once_more_nothing_is_left(machine: Any, run: Callable[..., DagRun], used: Used) -> None:
+    cleaned = run(stack_name=STACK, dry_run=False, confirm=STACK)
+    assert cleaned.states == {"list": "success", "clean_up": "success"}
+    assert inventory(machine.clients) == used.before
+    assert cleaned.xcom("clean_up")["deleted"] == cleaned.xcom("list")["items"]
+    lines = cleaned.log("clean_up")
+    assert any(line.startswith("Pausing task as DEFERRED") for line in lines)
+    wanted = [f"deleting the stack {STACK}", "DELETE_COMPLETE", f"deleting the bucket {used.outputs.artifact_bucket}"]
+    assert [line for line in lines if line in wanted] == wanted
+    nothing = run(stack_name=STACK)
+    assert f"there is nothing of a stack {STACK}" in nothing.log("list")
