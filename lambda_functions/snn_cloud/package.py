@@ -27,6 +27,7 @@ CLIENT_SIDE = frozenset(
     {
         "snn/images.py",
         "snn/metrics.py",
+        "snn/validation.py",
         "snn_cloud/artifacts.py",
         "snn_cloud/belongings.py",
         "snn_cloud/cleanup.py",

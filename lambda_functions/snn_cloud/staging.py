@@ -14,12 +14,14 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from botocore.exceptions import BotoCoreError, ClientError
 
-from snn.dataset import load_dataset
+from snn.dataset import Dataset, load_dataset, save_dataset
 from snn.errors import InvalidInput
 from snn.images import load_image
 from snn.parameters import Parameters
+from snn.validation import Places, held_out, hold_out
 from snn_cloud import places
 from snn_cloud.clients import Clients
 
@@ -53,6 +55,15 @@ class Staged:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, as XCom wants them."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class StagedFolds:
+    """Where the data sets of a validation lie, each of `samples[i]` training photos with `features` inputs."""
+
+    dataset_keys: list[str]
+    features: int
+    samples: list[int]
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,29 @@ def stage(
     return Staged(run_id, dataset_key, parameters_key, staged_images, sha256)
 
 
+def stage_folds(
+    clients: Clients, bucket: str, run_id: str, dataset_path: str | Path, validation: float, seed: int
+) -> StagedFolds:
+    """Put data sets for choosing between networks into a run's input folder: one, or one a fold.
+
+    Each is the training set without a part of it, with that part for its test set (see `snn.validation`); the test set
+    of the data set is in none of them. What is there already is not uploaded again, and a failed upload leaves nothing.
+    Raises InvalidInput (InvalidDataset), naming file or field, when anything cannot be used.
+    """
+    places.check_run_id(run_id)
+    dataset = load_dataset(BytesIO(read_source(clients.s3, dataset_path)), source=str(dataset_path))
+    parts = held_out(dataset.train_y, validation, seed)
+    items = []
+    for part in parts:
+        read = partial(_fold, dataset, part)
+        sha256 = _sha256(read())
+        key = places.input_dataset(run_id, sha256)
+        items.append(_Item(key, "application/x-hdf5", sha256, read, str(dataset_path)))
+    _upload(clients.s3, bucket, items)
+    samples = [len(dataset.train_pixels) - len(part) for part in parts]
+    return StagedFolds([item.key for item in items], dataset.features, samples)
+
+
 def read_source(s3: S3Client, path: str | Path) -> bytes:
     """Return the contents of a local file or of s3://bucket/key.
 
@@ -126,6 +160,14 @@ def read_source(s3: S3Client, path: str | Path) -> bytes:
         if code in _NOT_ALLOWED:
             raise InvalidInput("S3 denies access", source=source, mend="allow s3:GetObject on it") from None
         raise
+
+
+def _fold(dataset: Dataset, part: Places) -> bytes:
+    """Return a fold as the bytes of a `datasets.h5`, the same whenever it is made."""
+    fold, file = hold_out(dataset, part), BytesIO()
+    labels = [y.ravel().astype(np.int64) for y in (fold.train_y, fold.test_y)]
+    save_dataset(file, fold.train_pixels, labels[0], fold.test_pixels, labels[1], fold.classes)
+    return file.getvalue()
 
 
 def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:

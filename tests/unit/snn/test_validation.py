@@ -1,0 +1,96 @@
+"""Photos held out of the training set: parts that make up the whole, with every class's share, and no test photo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from snn.dataset import Dataset
+from snn.errors import InvalidInput
+from snn.validation import held_out, hold_out, number_of_parts
+
+SEEDS = st.integers(0, 2**63 - 1)
+
+
+def labels(zeros: int, ones: int) -> np.ndarray:
+    """Labels of a file in which the classes are mixed, (1, m) as a data set has them."""
+    truth = np.repeat([0.0, 1.0], [zeros, ones])
+    return np.random.default_rng(zeros + ones).permutation(truth).reshape(1, -1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(zeros=st.integers(10, 60), ones=st.integers(10, 60), folds=st.integers(2, 10), seed=SEEDS)
+def test_every_photo_is_in_exactly_one_fold_and_every_fold_has_the_classes_shares(
+    zeros: int, ones: int, folds: int, seed: int
+) -> None:
+    truth = labels(zeros, ones)
+    parts = held_out(truth, folds, seed)
+    assert len(parts) == folds
+    assert sorted(np.concatenate(parts).tolist()) == list(range(zeros + ones))
+    for label, count in ((0, zeros), (1, ones)):
+        in_folds = [int((truth[0, part] == label).sum()) for part in parts]
+        assert set(in_folds) <= {count // folds, -(-count // folds)}
+    assert all(np.array_equal(one, other) for one, other in zip(parts, held_out(truth, folds, seed)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(zeros=st.integers(20, 90), ones=st.integers(20, 90), share=st.floats(0.1, 0.9), seed=SEEDS)
+def test_a_share_has_the_classes_shares(zeros: int, ones: int, share: float, seed: int) -> None:
+    truth = labels(zeros, ones)
+    (part,) = held_out(truth, share, seed)
+    assert len(set(part.tolist())) == part.size
+    assert abs(part.size - share * (zeros + ones)) < 1
+    for label, count in ((0, zeros), (1, ones)):
+        held = int((truth[0, part] == label).sum())
+        assert 0 < held < count
+        assert abs(held - count * part.size / (zeros + ones)) < 1
+    assert np.array_equal(part, held_out(truth, share, seed)[0])
+
+
+def test_the_seed_decides() -> None:
+    truth = labels(40, 40)
+    for validation in (0.25, 4):
+        drawn = {tuple(sorted(held_out(truth, validation, seed)[0].tolist())) for seed in (1, 2, 2**32 + 1, 2**63 - 1)}
+        assert len(drawn) == 4
+
+
+@pytest.mark.parametrize("validation", [0, 1, 1.5, 2.5, -0.2, -3, True, float("nan"), float("inf"), "many", None])
+def test_anything_else_is_no_way_to_validate(validation: object) -> None:
+    with pytest.raises(InvalidInput, match=r"validation: .* is no way to validate .*between 0 and 1.*from 2"):
+        number_of_parts(validation)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("validation", "parts"), [(0.2, 1), (2, 2), (5.0, 5)])
+def test_the_number_of_parts(validation: float, parts: int) -> None:
+    assert number_of_parts(validation) == parts
+    assert len(held_out(labels(9, 8), validation, 1)) == parts
+
+
+@pytest.mark.parametrize(
+    ("zeros", "ones", "validation"), [(50, 3, 4), (50, 1, 2), (50, 2, 0.1), (50, 2, 0.9), (3, 3, 0.001), (0, 9, 3)]
+)
+def test_both_classes_must_be_on_both_sides(zeros: int, ones: int, validation: float) -> None:
+    with pytest.raises(InvalidInput, match=f"cannot be held out of {zeros} and {ones} photos"):
+        held_out(labels(zeros, ones), validation, 1)
+
+
+def test_a_fold_is_a_data_set_of_training_photos_alone() -> None:
+    # Every photo says in its pixels which one it is: training photos 0..29, test photos 100..109.
+    def photos(numbers: range) -> np.ndarray:
+        return np.repeat(np.array(numbers, dtype=np.uint8), 2 * 2 * 3).reshape(-1, 2, 2, 3)
+
+    def numbers(pixels: np.ndarray) -> list[int]:
+        assert pixels.dtype == np.uint8
+        return pixels[:, 0, 0, 0].tolist()
+
+    train_y = labels(15, 15)
+    dataset = Dataset(photos(range(30)), train_y, photos(range(100, 110)), labels(5, 5), ("no", "yes"))
+    for part in held_out(train_y, 3, 7):
+        fold = hold_out(dataset, part)
+        assert numbers(fold.test_pixels) == sorted(part.tolist())
+        assert numbers(fold.train_pixels) == sorted(set(range(30)) - set(part.tolist()))
+        assert fold.train_y.tolist() == [train_y[0, numbers(fold.train_pixels)].tolist()]
+        assert fold.test_y.tolist() == [train_y[0, numbers(fold.test_pixels)].tolist()]
+        assert fold.classes == ("no", "yes")
