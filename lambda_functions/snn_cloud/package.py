@@ -42,6 +42,8 @@ CLIENT_SIDE = frozenset(
         "snn_cloud/report.py",
         "snn_cloud/report_chart.py",
         "snn_cloud/report_page.py",
+        "snn_cloud/sweep.py",
+        "snn_cloud/sweep_table.py",
     }
 )
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.

@@ -24,10 +24,13 @@ def check_run_id(run_id: str) -> str:
     return run_id
 
 
-def new_run_id(text: str) -> str:
-    """Return the run id for a text, always the same: readable where it can be, unique by a hash of the whole."""
+def new_run_id(text: str, longest: int = 46) -> str:
+    """Return the run id for a text, always the same: readable where it can be, unique by a hash of the whole.
+
+    `longest` is how many characters the readable part may have.
+    """
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:46].strip("-")
+    readable = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:longest].strip("-")
     return f"{readable}-{digest}" if readable else digest
 
 
@@ -104,3 +107,8 @@ def report_json(run_id: str) -> str:
 def report_html(run_id: str) -> str:
     """Return the key of the report for people."""
     return f"runs/{run_id}/report/report.html"
+
+
+def sweep_json(sweep_id: str) -> str:
+    """Return the key of the table of a sweep."""
+    return f"runs/{sweep_id}/report/sweep.json"
