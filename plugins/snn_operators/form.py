@@ -92,6 +92,31 @@ def cleanup_form() -> dict[str, Param]:
     }  # fmt: skip
 
 
+def sweep_form() -> dict[str, Param]:
+    """Return the Params of a DAG that trains many networks and compares them: those of one, and what differs."""
+    form = training_form()
+    del form["images"]
+    return {
+        "dataset": form.pop("dataset"),
+        "combinations": Param(
+            {"learning_rate": [0.003, 0.0075, 0.02]}, type=["object", "array"], minProperties=1, minItems=1,
+            items={"type": "object"}, title="Combinations",
+            description='A grid, {"learning_rate": [0.01, 0.02], "layer_sizes": [[20, 7, 5, 1], [10, 1]], '
+            '"seed": [1, 2]}, or a list of objects, one for each network.',
+        ),
+        "validation": Param(
+            0.2, type="number", exclusiveMinimum=0, anyOf=[{"exclusiveMaximum": 1}, {"multipleOf": 1, "minimum": 2}],
+            title="Held out",
+            description="What of the training set the networks are compared by: a share (0.2), or a number of folds "
+            "(5), each held out in turn. The test set is not touched.",
+        ),
+        "retrain": Param(
+            False, type="boolean", title="Hand over", description="Start snn_retraining with the best network.",
+        ),
+        **form,
+    }  # fmt: skip
+
+
 def overrides() -> dict[str, str]:
     """Return the templates that read the overrides from the form."""
     return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES}

@@ -28,6 +28,12 @@ class ReportLink(BaseOperatorLink):
         return getattr(operator, "report_url", "")
 
 
+class TableLink(ReportLink):
+    """Lead from the table task of a sweep to `sweep.json`."""
+
+    name = "Sweep table"
+
+
 class RunLink(BaseOperatorLink):
     """Lead from the training task to something of its run."""
 

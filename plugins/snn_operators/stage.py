@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn.parameters import Parameters
+    from snn_cloud.stack import StackOutputs
 
 # One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
@@ -65,11 +66,7 @@ class SnnStageOperator(SnnOperator):
         from snn_cloud.staging import stage
 
         outputs, parameters = self.outputs, self._parameters()
-        if (field := parameters.needs_cache) and not outputs.has_cache:
-            raise InvalidParameters(
-                f"{getattr(parameters, field)} needs a cache, which the stack {outputs.stack_name} has not",
-                field=field, mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch with one worker",
-            )  # fmt: skip
+        check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
         staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images))
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
@@ -85,3 +82,14 @@ class SnnStageOperator(SnnOperator):
         if isinstance(given, Mapping) or given.lstrip().startswith("{"):
             return Parameters.load(given, **overrides)
         return Parameters.load(read_source(self.hook.clients.s3, given), source=given, **overrides)
+
+
+def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "") -> None:
+    """Raise InvalidParameters when parameters need a cache that the stack has not."""
+    if (field := parameters.needs_cache) and not outputs.has_cache:
+        raise InvalidParameters(
+            f"{getattr(parameters, field)} needs a cache, which the stack {outputs.stack_name} has not",
+            field=field,
+            source=source,
+            mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch with one worker",
+        )

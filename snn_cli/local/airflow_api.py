@@ -96,18 +96,18 @@ class AirflowApi:
                 return value
         return value
 
-    def log_lines(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[str]:
-        """Return the messages in the log of one try of a task."""
+    def log_lines(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> list[str]:
+        """Return the messages in the log of one try of a task, or of one instance of a mapped task."""
         return [
             entry if isinstance(entry, str) else entry["event"]
-            for entry in self._log(dag_id, run_id, task_id, try_number)
+            for entry in self._log(dag_id, run_id, task_id, try_number, map_index)
         ]
 
     def failure(self, dag_id: str, run_id: str) -> str:
         """Return the failed task of a run and why it failed, in one line."""
         for task in self.task_instances(dag_id, run_id):
             if task["state"] == "failed":
-                log = self._log(dag_id, run_id, task["task_id"], task["try_number"])
+                log = self._log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"])
                 details = [
                     error for entry in log if isinstance(entry, dict) for error in entry.get("error_detail") or []
                 ]
@@ -115,9 +115,10 @@ class AirflowApi:
                 return f"task {task['task_id']} failed: {reason}"
         return f"run {run_id} failed, though none of its tasks did"
 
-    def _log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> list[Any]:
+    def _log(self, dag_id: str, run_id: str, task_id: str, try_number: int, map_index: int = -1) -> list[Any]:
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
-        answer = self._ask("GET", path, params={"full_content": True}, headers={"Accept": "application/json"})
+        params = {"full_content": True, "map_index": map_index}
+        answer = self._ask("GET", path, params=params, headers={"Accept": "application/json"})
         content: list[Any] = answer.json()["content"]
         return content
 

@@ -36,6 +36,12 @@ def training(bag: DagBag) -> DAG:
     return dag
 
 
+@pytest.fixture(scope="module")
+def sweep(bag: DagBag) -> DAG:
+    dag: DAG = bag.dags["snn_sweep"]
+    return dag
+
+
 def fill_in(dag: DAG, **fields: Any) -> dict[str, Any]:
     """Return what a run's tasks see of the form. Raises ParamValidationError."""
     params = ParamsDict({name: dag.params.get_param(name) for name in dag.params})
@@ -46,7 +52,7 @@ def fill_in(dag: DAG, **fields: Any) -> dict[str, Any]:
 
 def test_every_dag_file_imports(bag: DagBag) -> None:
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"snn_cleanup", "snn_training"}
+    assert set(bag.dags) == {"snn_cleanup", "snn_sweep", "snn_training"}
 
 
 def test_every_dag_says_what_it_does(bag: DagBag) -> None:
@@ -153,6 +159,35 @@ def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: D
     assert skip({"params": fill_in(cleanup, dry_run=False)}) is None
 
 
+def test_the_steps_of_the_sweep(sweep: DAG) -> None:
+    assert {task.task_id: task.downstream_task_ids for task in sweep.tasks} == {
+        "deploy": {"plan"},
+        "plan": {"combination.train", "table"},
+        "combination.train": {"combination.evaluate"},
+        "combination.evaluate": {"table"},
+        "table": {"hand_over"},
+        "hand_over": {"retrain"},
+        "retrain": set(),
+    }
+    table, train = sweep.get_task("table"), sweep.get_task("combination.train")
+    assert (table.train, table.evaluate) == ("combination.train", "combination.evaluate")
+    assert table.trigger_rule == "all_done_min_one_success"
+    assert train.max_active_tis_per_dag == 3
+
+
+def test_how_many_runs_of_a_sweep_are_in_lambda_at_once_is_read_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNN_SWEEP_AT_ONCE", "20")
+    dag = DagBag(ROOT / "dags" / "snn_sweep.py").dags["snn_sweep"]
+    assert dag.get_task("combination.train").max_active_tis_per_dag == 20
+
+
+def test_the_form_of_the_sweep_has_the_training_s_fields_and_its_own(training: DAG, sweep: DAG) -> None:
+    assert set(sweep.params) == set(training.params) - {"images"} | {"combinations", "validation", "retrain"}
+    given = {"dataset": "d.h5", "combinations": [{"seed": 1}, {"layer_sizes": [4, 1]}], "validation": 5}
+    assert given.items() <= fill_in(sweep, **given).items()
+    assert fill_in(sweep, dataset="d.h5", validation=0.3)["retrain"] is False
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -173,6 +208,26 @@ def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: D
 def test_the_cleanup_form_refuses(cleanup: DAG, field: str, value: Any) -> None:
     with pytest.raises(ParamValidationError, match=field):
         fill_in(cleanup, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("combinations", {}),
+        ("combinations", []),
+        ("combinations", [3]),
+        ("combinations", "many"),
+        ("validation", 0),
+        ("validation", 1),
+        ("validation", 1.5),
+        ("validation", 2.5),
+        ("validation", "a fifth"),
+        ("retrain", "perhaps"),
+    ],
+)
+def test_the_form_of_the_sweep_refuses(sweep: DAG, field: str, value: Any) -> None:
+    with pytest.raises(ParamValidationError, match=field):
+        fill_in(sweep, **{"dataset": "d.h5", field: value})
 
 
 def test_the_network_beside_the_dag_is_itsacat_s() -> None:
@@ -209,7 +264,7 @@ def test_airflow_registers_the_plugin_once_and_parsing_loads_nothing_heavy(tmp_p
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["dags"] == ["snn_cleanup", "snn_training"]
+    assert found["dags"] == ["snn_cleanup", "snn_sweep", "snn_training"]
     assert found["plugins"].count("snn") == 1
     assert found["errors"] == {}
     assert found["heavy"] == []

@@ -27,6 +27,7 @@ from snn_operators.links import object_url, run_links
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.stage import SnnStageOperator
+from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
 
 ALL = [
@@ -36,6 +37,8 @@ ALL = [
     SnnEvaluateOperator(task_id="evaluate", run_id="r"),
     SnnPredictOperator(task_id="predict", run_id="r", images=[]),
     SnnReportOperator(task_id="report", run_id="r", test_set={}),
+    SnnSweepPlanOperator(task_id="plan", dataset="d.h5", parameters={}, combinations={}),
+    SnnSweepTableOperator(task_id="table", plan=[], sweep={}, train="train", evaluate="evaluate"),
     SnnRunSensor(task_id="sense", run_id="r"),
     SnnCleanupOperator(task_id="clean_up"),
 ]
@@ -51,7 +54,19 @@ def test_every_task_takes_what_aws_tasks_take_and_hands_it_to_its_hook(task: Any
     }
     required = {
         name: getattr(task, name)
-        for name in ("dataset", "parameters", "run_id", "dataset_key", "images", "test_set")
+        for name in (
+            "dataset",
+            "parameters",
+            "run_id",
+            "dataset_key",
+            "images",
+            "test_set",
+            "combinations",
+            "plan",
+            "sweep",
+            "train",
+            "evaluate",
+        )
         if hasattr(task, name)
     }
     made = type(task)(task_id="made", **required, **given)

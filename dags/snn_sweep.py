@@ -1,0 +1,90 @@
+"""### Train many networks, and find the one that does best on photos it has not seen
+
+1. **deploy** brings the CloudFormation stack up to date.
+2. **plan** makes the combinations, checks every one, and stages what they are trained on: the training set without a
+   part that is held out. The test set is kept for the network that wins.
+3. **combination** trains each in Lambda, a few at once, and judges it by the part held out.
+4. **table** sorts them, names the winner, and leaves `sweep.json` in the sweep's folder in S3.
+5. **retrain** hands the winner to `snn_retraining`, if the form says so.
+
+At most 3 runs are in Lambda at once, however many sweeps there are, or as many as the Airflow Variable
+`snn_sweep_at_once` says. It is no field of the form, as Airflow reads such limits with the file.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, Variable, task, task_group
+
+from snn_operators.deploy import SnnDeployOperator
+from snn_operators.form import overrides, sweep_form
+from snn_operators.results import SnnEvaluateOperator
+from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
+from snn_operators.train import SnnTrainOperator
+
+PARAMETERS = Path(__file__).with_name("parameters.json")
+AT_ONCE = int(Variable.get("snn_sweep_at_once", default="3"))
+
+with DAG(
+    "snn_sweep",
+    schedule=None,
+    params=sweep_form(),
+    default_args={"deferrable": True, "retries": 1, "retry_delay": timedelta(seconds=15)},
+    render_template_as_native_obj=True,
+    doc_md=__doc__,
+    tags=["snn"],
+):
+    deploy = SnnDeployOperator(task_id="deploy", stack="{{ params.stack_name }}", deploy="{{ params.deploy }}")
+
+    plan = SnnSweepPlanOperator(
+        task_id="plan",
+        stack=deploy.output,
+        dataset="{{ params.dataset }}",
+        parameters=f"{{{{ params.parameters_file or '{PARAMETERS}' }}}}",
+        overrides=overrides(),
+        combinations="{{ params.combinations }}",
+        validation="{{ params.validation }}",
+    )
+
+    @task_group
+    def combination(run_id: Any, dataset_key: Any, parameters: Any) -> None:
+        train = SnnTrainOperator(
+            task_id="train",
+            stack="{{ params.stack_name }}",
+            run_id=run_id,
+            dataset_key=dataset_key,
+            parameters=parameters,
+            resume="{{ params.resume }}",
+            max_active_tis_per_dag=AT_ONCE,  # deferred ones count
+        )
+        SnnEvaluateOperator(task_id="evaluate", stack="{{ params.stack_name }}", run_id=train.output["run_id"])
+
+    table = SnnSweepTableOperator(
+        task_id="table",
+        stack="{{ params.stack_name }}",
+        plan=plan.output,
+        sweep=plan.output["sweep"],
+        train="combination.train",
+        evaluate="combination.evaluate",
+        trigger_rule="all_done_min_one_success",
+    )
+
+    @task.short_circuit
+    def hand_over(wanted: Any) -> Any:
+        return wanted
+
+    retrain = TriggerDagRunOperator(
+        task_id="retrain",
+        trigger_dag_id="snn_retraining",
+        conf={
+            "parameters": "{{ ti.xcom_pull('table', key='winner')['parameters'] }}",
+            "dataset": "{{ params.dataset }}",
+            "stack_name": "{{ params.stack_name }}",
+        },
+    )
+
+    combination.expand_kwargs(plan.output) >> table >> hand_over("{{ params.retrain }}") >> retrain

@@ -1,0 +1,165 @@
+"""The tasks around the trainings of a sweep: one that plans them, one that compares how they ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+
+from snn_cloud.errors import RunFailed
+from snn_operators.base import SnnOperator, native, plain_failure
+from snn_operators.links import TableLink, object_url
+from snn_operators.stage import check_cache
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+# Without the number of the try: planned again, a sweep finds its data sets staged.
+SWEEP_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }}"
+
+
+class SnnSweepPlanOperator(SnnOperator):
+    """Make the trainings of a sweep from a grid or a list, check every one, and stage what they are trained on.
+
+    Part of the training set is held out to compare the networks by: a share of it, or each of several folds in turn.
+    The data sets of that are staged once, under the sweep's own id, for all combinations. The test set is in none.
+    A mistake in any combination fails the task without a retry, with one line that names the combination and the field,
+    and nothing is left in S3.
+
+    Returns a list to map training tasks over: ``run_id``, ``dataset_key`` and ``parameters`` of each run, and the
+    number and overrides of its combination. XCom ``sweep`` has what the table says of the whole sweep.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param dataset: path or ``s3://`` address of a ``datasets.h5`` (templated)
+    :param parameters: what the combinations have in common: a mapping, JSON text, or a path or ``s3://`` address of
+        ``parameters.json``; its seed decides which photos are held out (templated)
+    :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
+    :param combinations: a grid, ``{"learning_rate": [0.001, 0.01], "layer_sizes": [[20, 7, 5, 1], [10, 1]]}``, or a
+        list of mappings; a mapping, a list, or JSON text (templated)
+    :param validation: the share of the training set that is held out, or a number of folds from 2 on (templated)
+    :param sweep_id: any text, made into a valid run id; the default is another for each DAG run (templated)
+    """
+
+    template_fields: Sequence[str] = aws_template_fields(
+        "stack", "dataset", "parameters", "overrides", "combinations", "validation", "sweep_id"
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "parameters": "json", "overrides": "json", "combinations": "json",
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        dataset: str,
+        parameters: str | Mapping[str, Any],
+        combinations: str | Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        overrides: Mapping[str, Any] | None = None,
+        validation: float | str = 0.2,
+        sweep_id: str = SWEEP_ID,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
+        self.combinations, self.validation, self.sweep_id = combinations, validation, sweep_id
+
+    @plain_failure()
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Plan the sweep; return its trainings."""
+        from snn_cloud.estimate import Machine, estimate
+        from snn_cloud.places import new_run_id
+        from snn_cloud.staging import stage_folds
+        from snn_cloud.sweep import expand, trainings
+
+        outputs, validation = self.outputs, native(self.validation)
+        base, seed = self._base()
+        combinations = expand(self.combinations, base, validation)
+        for one in combinations:
+            check_cache(one.parameters, outputs, source=f"combination {one.number}")
+        # Short, as run ids are made of it.
+        sweep_id = new_run_id(self.sweep_id, longest=30)
+        staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, str(self.dataset), validation, seed)
+        plan = trainings(sweep_id, combinations, staged.dataset_keys)
+        stack = outputs.has_cache, outputs.architecture, Machine(cache_node_type=outputs.cache_node_type)
+        usd = sum(
+            estimate(one.parameters, staged.features, samples, *stack)["usd"]
+            for one in combinations
+            for samples in staged.samples
+        )
+        self.log.info(
+            "sweep %s: %d combinations × %d data sets = %d runs, estimate ≤ %.4f USD",
+            sweep_id, len(combinations), len(staged.dataset_keys), len(plan), usd,
+        )  # fmt: skip
+        sweep = {"sweep_id": sweep_id, "validation": validation, "combinations": len(combinations), "runs": len(plan)}
+        context["ti"].xcom_push(key="sweep", value=sweep)
+        return plan
+
+    def _base(self) -> tuple[dict[str, Any], int]:
+        """Return what the combinations have in common, as parameters.json has it, and its seed."""
+        from snn.parameters import Parameters
+        from snn_cloud.staging import read_source
+
+        given: Any = self.parameters
+        named = {"source": given} if isinstance(given, str) and not given.lstrip().startswith("{") else {}
+        if named:
+            given = read_source(self.hook.clients.s3, given)
+        overrides = {name: native(value) for name, value in (self.overrides or {}).items()}
+        seed = Parameters.load(given, **named, **overrides).seed
+        base = given if isinstance(given, Mapping) else json.loads(given)
+        return {**base, **{name: value for name, value in overrides.items() if value is not None}}, seed
+
+
+class SnnSweepTableOperator(SnnOperator):
+    """Compare the networks of a sweep by the photos that were held out, and name the best.
+
+    The table lies in ``sweep.json`` in the sweep's folder and, line by line, in the log. A combination that failed is
+    in it with its reason; the task fails only if all did. Give it ``trigger_rule="all_done_min_one_success"``, or one
+    failed training is the end of the sweep.
+
+    Returns the table: ``rows``, best first, ``winner``, ``failed``, ``seconds``, ``usd``, ``sweep_json``; under 48 KB,
+    with the last rows left out if need be. XCom ``winner`` has the winner alone: combination, overrides, score, std and
+    parameters, in full.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param plan: what the plan task returned (templated)
+    :param sweep: the plan task's XCom ``sweep`` (templated)
+    :param train: id of the training task that was mapped over the plan
+    :param evaluate: id of the evaluating task that was mapped with it
+    """
+
+    template_fields: Sequence[str] = aws_template_fields("stack", "plan", "sweep")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json", "sweep": "json"}
+    operator_extra_links = (TableLink(),)
+
+    def __init__(
+        self, *, plan: Sequence[Mapping[str, Any]], sweep: Mapping[str, Any], train: str, evaluate: str, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan, self.sweep, self.train, self.evaluate = plan, sweep, train, evaluate
+        self.report_url = ""
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Compare the networks; return the table."""
+        from snn_cloud.places import sweep_json
+        from snn_cloud.sweep_table import lines, make_table, outcomes, write_table
+
+        outputs, clients, ti = self.outputs, self.hook.clients, context["ti"]
+        # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.
+        indexes = range(len(self.plan))
+        run_ids = ti.xcom_pull(task_ids=self.train, key="run_id", map_indexes=indexes)
+        judged = ti.xcom_pull(task_ids=self.evaluate, map_indexes=indexes)
+        table = make_table(self.sweep, outcomes(clients, outputs, self.plan, run_ids, judged))
+        for line in lines(table):
+            self.log.info("%s", line)
+        short = write_table(clients, outputs.bucket, table)
+        self.report_url = object_url(clients.s3, outputs.bucket, sweep_json(table["sweep_id"]))
+        self.log.info("table: %s", self.report_url)
+        if table["winner"] is None:
+            rows = table["rows"]
+            raise RunFailed(f"none of {len(rows)} combinations completed, the first: {rows[0]['failure']}")
+        ti.xcom_push(key="winner", value=table["winner"])
+        return short
