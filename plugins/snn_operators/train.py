@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 
-from snn_cloud.errors import CloudError, RunFailed
+from snn_cloud.errors import CloudError, RunFailed, RunNotFound
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.progress import duration, estimate_line, summary
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn_cloud.record import Run
+
+LAUNCHING_SECONDS = 10.0  # until a run that was being launched when its task was killed must be in the ledger
 
 
 class SnnTrainOperator(SnnOperator):
@@ -95,12 +97,12 @@ class SnnTrainOperator(SnnOperator):
         chosen = self._choose_run(context)
         if chosen.why:
             self.log.info("%s", chosen.why)
+        watched: Any = {"run_id": chosen.run_id, "log_interval": self.log_interval, "since": began}
+        self._watch = Watch(self.hook, outputs.to_dict(), **watched)  # before the launch, which a kill may interrupt
         run = launch(
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
             promote=bool(native(self.promote)), resume_from=chosen.resume_from,
         )  # fmt: skip
-        watched: Any = {"run_id": run.run_id, "log_interval": self.log_interval, "since": began}
-        self._watch = Watch(self.hook, outputs.to_dict(), **watched)
         self.links = run_links(self.hook.clients, outputs, run.run_id)
         for key, value in {"run_id": run.run_id, **self.links}.items():
             context["ti"].xcom_push(key=key, value=value)
@@ -132,10 +134,19 @@ class SnnTrainOperator(SnnOperator):
         return self._conclude(context, watch, self.hook.ledger(watch.outputs).get(watch.run_id))
 
     def on_kill(self) -> None:
-        """Cancel the run: the task was killed while it waited in the worker."""
-        if self._watch is not None:
-            self.log.info("the task was killed: cancelling run %s", self._watch.run_id)
-            self._watch.cancel()
+        """Cancel the run: the task was killed while it waited in the worker, or while it launched the run."""
+        if self._watch is None:
+            return
+        self.log.info("the task was killed: cancelling run %s", self._watch.run_id)
+        deadline = time.monotonic() + LAUNCHING_SECONDS
+        while True:
+            try:
+                return self._watch.cancel()
+            except RunNotFound:
+                if time.monotonic() > deadline:
+                    self.log.info("run %s was never launched", self._watch.run_id)
+                    return
+                time.sleep(0.2)
 
     def _choose_run(self, context: Context) -> Choice:
         from snn_cloud.runs import cancel

@@ -22,11 +22,12 @@ from PIL import Image
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
 from snn_cloud import places, runs
+from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.errors import RunCancelled
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOutputs, delete_stack
+from snn_cloud.stack import StackOutputs
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
@@ -209,6 +210,23 @@ def test_deferred_then_killed(clients: Clients, stack: StackOutputs, stage: Any,
         task.execute_complete(context, {"run_id": staged["run_id"], "status": "ended"})
 
 
+def test_killed_while_launching(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
+    staged = stage(ENDLESS)
+    task = training(stack, staged)
+    killed: list[threading.Thread] = []
+
+    def kill(**_: Any) -> None:
+        killed.append(threading.Thread(target=task.on_kill))
+        killed[0].start()
+        time.sleep(0.5)  # the kill finds no run yet
+
+    task.hook.clients.lambda_.meta.events.register("before-call.lambda.Invoke", kill)
+    with pytest.raises(AirflowFailException, match=r"was cancelled after \d+ epochs"):
+        task.execute(context)
+    assert len(killed) == 1
+    assert Ledger(clients.dynamodb, stack.table).get(staged["run_id"]).state is State.CANCELLED
+
+
 def test_killed_while_waiting_in_the_worker(stack: StackOutputs, stage: Any, context: Any) -> None:
     task = training(stack, stage(ENDLESS))
     threading.Timer(2.0, task.on_kill).start()  # Airflow calls it from a signal handler
@@ -264,7 +282,7 @@ def test_a_deployment_waited_for_in_the_worker_has_a_limit(clients: Clients, emu
             task.execute({})
         assert not isinstance(late.value, AirflowFailException)  # a retry goes on waiting
     finally:
-        delete_stack(clients, "snn-late")
+        clean_up(clients, "snn-late")
 
 
 @pytest.mark.parametrize(
