@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
 
 
@@ -77,6 +78,12 @@ class Clients:
     def sns(self) -> SNSClient:
         """Return the SNS client."""
         client: SNSClient = self._make("sns")
+        return client
+
+    @cached_property
+    def sqs(self) -> SQSClient:
+        """Return the SQS client."""
+        client: SQSClient = self._make("sqs")
         return client
 
     @cached_property

@@ -29,6 +29,10 @@ class RunCancelled(CloudError):
     """A run ended CANCELLED."""
 
 
+class ChampionChanged(CloudError):
+    """The champion is another one than the challenger was compared with."""
+
+
 class LeaseLost(CloudError):
     """Another trainer holds the run now: whatever this one still wants to write is no longer its to write."""
 

@@ -31,6 +31,8 @@ CLIENT_SIDE = frozenset(
         "snn_cloud/artifacts.py",
         "snn_cloud/belongings.py",
         "snn_cloud/cleanup.py",
+        "snn_cloud/challenge.py",
+        "snn_cloud/champion.py",
         "snn_cloud/estimate.py",
         "snn_cloud/logs.py",
         "snn_cloud/money.py",
@@ -44,6 +46,7 @@ CLIENT_SIDE = frozenset(
         "snn_cloud/report_page.py",
         "snn_cloud/sweep.py",
         "snn_cloud/sweep_table.py",
+        "snn_cloud/uploads.py",
     }
 )
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.

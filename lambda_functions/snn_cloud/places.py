@@ -8,8 +8,12 @@ import re
 from snn.errors import InvalidInput
 
 UPLOAD_PREFIX = "training_input/"
+# Beside it, not below: S3 gives one upload to one listener, and the other prefix belongs to LaunchLambda.
+RETRAINING_PREFIX = "retraining_input/"
 PROMOTED_RESULTS = "training_results/results.json"
 PROMOTED_PARAMS = "predict_input/params.h5"
+PREVIOUS_RESULTS = "predict_input/previous/results.json"
+PREVIOUS_PARAMS = "predict_input/previous/params.h5"
 
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _INPUT = re.compile(rf"runs/{_RUN_ID.pattern}/input/(?:datasets-(?P<digest>[0-9a-f]{{12}})\.h5|.+)")

@@ -35,8 +35,12 @@ def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -
 
     Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
     """
-    model = _model(clients, bucket, run_id)
     dataset, _ = _dataset(clients, bucket, dataset_key)
+    return judge_model(_model(clients, bucket, run_id), dataset)
+
+
+def judge_model(model: Model, dataset: Dataset) -> dict[str, Any]:
+    """Judge any model by a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
     evaluation = evaluate(dataset.test_y, model.probabilities(dataset.test_x))
     return _keep_mislabelled(evaluation.model_dump(), MOST_MISLABELLED)
 
@@ -95,7 +99,7 @@ def build_report(
         "cost": dict(costs_usd),
         "artifacts": dict(artifacts or {}),
     }
-    return _fit(report)
+    return fit(report)
 
 
 def write_report(
@@ -119,7 +123,7 @@ def write_report(
         "params": places.params(run.run_id),
         "results": places.results(run.run_id),
     }
-    finished = _fit({**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}})
+    finished = fit({**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}})
     dataset_key = dataset_key or run.dataset
     dataset, sha256 = _dataset(clients, bucket, dataset_key)
     judged_by_it = sum(finished["test_set"]["confusion_matrix"].values()) == dataset.test_y.size
@@ -149,11 +153,11 @@ def to_json(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
 
 
-def _fit(report: dict[str, Any]) -> dict[str, Any]:
-    """Return the report with its two lists cut to the greatest common length at which it has at most LIMIT bytes."""
+def fit(report: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+    """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
     longest = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
     lengths = range(longest + 1)
-    too_long = bisect_left(lengths, True, key=lambda length: len(to_json(_cut(report, length)).encode()) > LIMIT)
+    too_long = bisect_left(lengths, True, key=lambda length: len(to_json(_cut(report, length)).encode()) > limit)
     return _cut(report, max(too_long - 1, 0))
 
 

@@ -59,6 +59,7 @@ class StackOutputs:
     region: str
     artifact_bucket: str
     cache_node_type: str = "cache.t4g.micro"
+    new_data_queue: str = ""  # a stack that an earlier version deployed has none
 
     @classmethod
     def load(cls, clients: Clients, stack_name: str) -> Self:

@@ -138,7 +138,7 @@ def stage_folds(
 
 
 def read_source(s3: S3Client, path: str | Path) -> bytes:
-    """Return the contents of a local file or of s3://bucket/key.
+    """Return the contents of a local file, of s3://bucket/key, or of one version: s3://bucket/key?versionId=version.
 
     Raises InvalidInput when there is none or it may not be read; other errors of S3, which a retry may mend, go on.
     """
@@ -149,10 +149,12 @@ def read_source(s3: S3Client, path: str | Path) -> bytes:
         except OSError as problem:
             raise InvalidInput((problem.strerror or str(problem)).lower(), source=source) from None
     bucket, _, key = source.removeprefix("s3://").partition("/")
+    key, _, version = key.partition("?versionId=")
     if not bucket or not key:
         raise InvalidInput("not an address in S3", source=source, mend="write s3://bucket/key")
     try:
-        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        named: Any = {"VersionId": version} if version else {}
+        return s3.get_object(Bucket=bucket, Key=key, **named)["Body"].read()
     except ClientError as problem:
         code = problem.response.get("Error", {}).get("Code", "")
         if code in _NOT_THERE:

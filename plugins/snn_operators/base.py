@@ -15,7 +15,7 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidInput, SnnError
-from snn_cloud.errors import LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def plain_failure() -> Iterator[None]:
     """
     try:
         yield
-    except (InvalidInput, LaunchRejected, RunFailed, RunCancelled) as error:
+    except (ChampionChanged, InvalidInput, LaunchRejected, RunFailed, RunCancelled) as error:
         log.error("%s", error)
         raise AirflowFailException(str(error)) from None
     except SnnError as error:

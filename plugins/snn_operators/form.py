@@ -117,6 +117,35 @@ def sweep_form() -> dict[str, Param]:
     }  # fmt: skip
 
 
+def retraining_form() -> dict[str, Param]:
+    """Return the Params of a DAG that retrains: all may be left alone, as for a run that nobody starts."""
+    training = training_form()
+    kept = {name: training[name] for name in ("parameters_file", *OVERRIDES, "resume", "stack_name")}
+    return {
+        "dataset": Param(
+            os.environ.get("SNN_DATASET"), type=["null", "string"], minLength=1, title="Data set",
+            description="A datasets.h5: path or s3:// address. A run that an upload starts takes what was uploaded.",
+        ),
+        "metric": Param(
+            "accuracy", type="string", enum=["accuracy", "f1", "precision", "sensitivity", "specificity"],
+            title="Compare by", description="The rate on the test set by which champion and challenger are compared.",
+        ),
+        "margin": Param(
+            0.01, type="number", minimum=0, maximum=1, title="Margin",
+            description="By so much the challenger has to be better, at least.",
+        ),
+        "roll_back": Param(
+            False, type="boolean", title="Roll back",
+            description="Train nothing: swap the champion and the one before it.",
+        ),
+        "parameters": Param(
+            None, type=["null", "object"], title="Parameters as JSON", section=HOW,
+            description="The contents of a parameters.json. Empty: the file below; without it the champion's own.",
+        ),
+        **kept,
+    }  # fmt: skip
+
+
 def overrides() -> dict[str, str]:
     """Return the templates that read the overrides from the form."""
     return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES}

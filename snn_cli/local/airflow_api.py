@@ -67,6 +67,11 @@ class AirflowApi:
         run_id: str = self._ask("POST", f"dags/{quote(dag_id)}/dagRuns", json=body).json()["dag_run_id"]
         return run_id
 
+    def runs(self, dag_id: str) -> list[dict[str, Any]]:
+        """Return the DAG's runs (dag_run_id, run_type, state, conf, …), the oldest first."""
+        runs: list[dict[str, Any]] = self._ask("GET", f"dags/{quote(dag_id)}/dagRuns").json()["dag_runs"]
+        return sorted(runs, key=lambda run: run["run_after"])
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the run's state: queued, running, success or failed."""
         state: str = self._ask("GET", _run(dag_id, run_id)).json()["state"]

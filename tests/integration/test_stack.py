@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from cfnlint.decode import decode_str
 from inventory import inventory
 
 from snn_cli.local.emulator import Emulator
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
+from snn_cloud.package import templates
 from snn_cloud.stack import (
     StackOptions,
     StackOutputs,
@@ -58,7 +60,14 @@ def test_without_a_cache_there_is_no_network(clients: Clients) -> None:
         architecture="x86_64",
         region="us-east-1",
         artifact_bucket=f"{NAME}-artifacts-000000000000-us-east-1",
+        new_data_queue=outputs.new_data_queue,
     )
+    assert {url.rpartition("/")[2] for url in made["queues"]} == {
+        f"{NAME}-dead-letters",
+        f"{NAME}-new-data",
+        f"{NAME}-new-data-dead-letters",
+    }
+    assert outputs.new_data_queue.endswith(f"/000000000000/{NAME}-new-data")
     assert StackOutputs.load(clients, NAME) == outputs
     assert made["buckets"] == {outputs.bucket, outputs.artifact_bucket}
     assert made["functions"] == {outputs.launch_function, outputs.trainer_function, outputs.neuron_function}
@@ -108,6 +117,37 @@ def test_uploads_to_training_input_start_the_launch_function(clients: Clients) -
     assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
     assert statement["Condition"]["ArnLike"] == {"AWS:SourceArn": f"arn:aws:s3:::{outputs.bucket}"}
     assert clients.s3.get_bucket_versioning(Bucket=outputs.bucket)["Status"] == "Enabled"
+
+
+def test_a_stack_of_an_earlier_version_is_told_of_new_data_after_a_deployment(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("snn_cloud.artifacts.templates", _templates_without_the_queue)
+        before = deploy_stack(clients, options())
+    assert before.new_data_queue == ""
+    clients.s3.put_object(Bucket=before.bucket, Key="runs/kept", Body=b"kept")
+    after = deploy_stack(clients, options())
+    assert after.new_data_queue.endswith(f"/{NAME}-new-data")
+    assert after == StackOutputs.from_dict({**before.to_dict(), "new_data_queue": after.new_data_queue})
+    assert clients.s3.get_object(Bucket=after.bucket, Key="runs/kept")["Body"].read() == b"kept"
+    listeners = clients.s3.get_bucket_notification_configuration(Bucket=after.bucket)
+    assert [target["QueueArn"] for target in listeners["QueueConfigurations"]] == [
+        f"arn:aws:sqs:us-east-1:000000000000:{NAME}-new-data"
+    ]
+    assert len(listeners["LambdaFunctionConfigurations"]) == 1
+
+
+def _templates_without_the_queue() -> dict[str, str]:
+    texts = templates()
+    root, training = (decode_str(texts[name])[0] for name in ("root", "training"))
+    for template in (root, training):
+        del template["Outputs"]["NewDataQueue"]
+    for name in ("NewData", "NewDataDeadLetters", "BucketMayTell"):
+        del training["Resources"][name]
+    training["Resources"]["Bucket"]["DependsOn"] = "BucketMayLaunch"
+    del training["Resources"]["Bucket"]["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    return {**texts, "root": json.dumps(root), "training": json.dumps(training)}
 
 
 def test_the_functions_start(clients: Clients) -> None:

@@ -24,7 +24,7 @@ from snn.parameters import Parameters
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.emulator import Emulator
 from snn_cloud.clients import Clients
-from snn_cloud.staging import StagedImage, stage
+from snn_cloud.staging import StagedImage, read_source, stage
 
 PARAMETERS = Parameters.load(oracle.small_network((4, 1), ("relu", "sigmoid")))
 
@@ -265,3 +265,16 @@ def test_itsacats_files_if_they_are_here(bucket: Bucket) -> None:
     key = staged.images[0].uri.removeprefix(f"s3://{bucket.name}/")
     assert bucket.clients.s3.head_object(Bucket=bucket.name, Key=key)["ContentLength"] == 636273
     assert load_image(photo, (64, 64, 3)).shape == (12288, 1)
+
+
+def test_one_version_is_read_whatever_lies_there_now(bucket: Bucket) -> None:
+    key = "input/my cats/café.h5"
+    first = bucket.clients.s3.put_object(Bucket=bucket.name, Key=key, Body=b"one").get("VersionId", "null")
+    bucket.clients.s3.put_object(Bucket=bucket.name, Key=key, Body=b"two")
+    address = f"s3://{bucket.name}/{key}"
+    assert read_source(bucket.clients.s3, address) == b"two"
+    if first != "null":
+        assert read_source(bucket.clients.s3, f"{address}?versionId={first}") == b"one"
+        bucket.clients.s3.delete_object(Bucket=bucket.name, Key=key, VersionId=first)
+        with pytest.raises(InvalidInput, match=r"café\.h5\?versionId=.*: no such object in S3"):
+            read_source(bucket.clients.s3, f"{address}?versionId={first}")

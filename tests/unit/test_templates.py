@@ -9,7 +9,7 @@ import pytest
 from cfnlint.api import lint
 from cfnlint.decode import decode_str
 
-from snn_cloud import stack_options
+from snn_cloud import places, stack_options
 from snn_cloud.package import templates
 
 TEXTS = templates()
@@ -212,6 +212,41 @@ def test_asynchronous_failures_of_trainers_end_with_launch_lambda_and_its_own_in
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetters", "QueueName"]}}]
 
 
+def test_uploads_go_to_one_listener_each_and_only_this_bucket_fills_the_queue() -> None:
+    training = TEMPLATES["training"]["Resources"]
+    bucket = training["Bucket"]
+    assert set(bucket["DependsOn"]) == {"BucketMayLaunch", "BucketMayTell"}
+    listeners = bucket["Properties"]["NotificationConfiguration"]
+    told = {
+        resolved(entry.get("Function") or entry.get("Queue")): (
+            entry["Event"],
+            {rule["Name"]: rule["Value"] for rule in entry["Filter"]["S3Key"]["Rules"]},
+        )
+        for kind in listeners.values()
+        for entry in kind
+    }
+    assert told == {
+        "LaunchLambda.Arn": ("s3:ObjectCreated:*", {"prefix": places.UPLOAD_PREFIX, "suffix": ".h5"}),
+        "NewData.Arn": ("s3:ObjectCreated:*", {"prefix": places.RETRAINING_PREFIX, "suffix": ".h5"}),
+    }
+    assert not places.RETRAINING_PREFIX.startswith(places.UPLOAD_PREFIX)
+    (statement,) = training["BucketMayTell"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement == {
+        "Sid": "BucketTellsOfNewData",
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": {"Fn::GetAtt": ["NewData", "Arn"]},
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": {"Fn::Sub": BUCKET}},
+            "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+        },
+    }
+    assert training["NewData"]["Properties"]["RedrivePolicy"]["deadLetterTargetArn"] == {
+        "Fn::GetAtt": ["NewDataDeadLetters", "Arn"]
+    }
+
+
 def test_the_roles_may_do_this_and_nothing_else() -> None:
     ledger = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
     logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -313,7 +348,8 @@ def test_everything_that_holds_data_is_encrypted_and_closed() -> None:
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert training["Ledger"]["Properties"]["SSESpecification"] == {"SSEEnabled": True}
-    assert training["DeadLetters"]["Properties"]["SqsManagedSseEnabled"] is True
+    for queue in ("DeadLetters", "NewData", "NewDataDeadLetters"):
+        assert training[queue]["Properties"]["SqsManagedSseEnabled"] is True
     assert TEMPLATES["notifications"]["Resources"]["Topic"]["Properties"]["KmsMasterKeyId"] == {
         "Fn::If": ["HasEmail", {"Ref": "Key"}, "alias/aws/sns"],
     }

@@ -52,7 +52,7 @@ def fill_in(dag: DAG, **fields: Any) -> dict[str, Any]:
 
 def test_every_dag_file_imports(bag: DagBag) -> None:
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"snn_cleanup", "snn_sweep", "snn_training"}
+    assert set(bag.dags) == {"snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"}
 
 
 def test_every_dag_says_what_it_does(bag: DagBag) -> None:
@@ -230,6 +230,76 @@ def test_the_form_of_the_sweep_refuses(sweep: DAG, field: str, value: Any) -> No
         fill_in(sweep, **{"dataset": "d.h5", field: value})
 
 
+def test_the_steps_of_the_retraining(bag: DagBag) -> None:
+    retraining = bag.dags["snn_retraining"]
+    assert {task.task_id: task.downstream_task_ids for task in retraining.tasks} == {
+        "way": {"roll_back", "deploy"},
+        "roll_back": set(),
+        "deploy": {"choose", "stage", "train", "compare", "promote", "report"},
+        "choose": {"stage"},
+        "stage": {"train"},
+        "train": {"compare", "promote", "report"},
+        "compare": {"promote", "report"},
+        "promote": set(),
+        "report": set(),
+    }
+    assert retraining.max_active_runs == 1
+    assert retraining.get_task("roll_back").retries == 0
+    deploy: Any = retraining.get_task("deploy")
+    assert deploy.deploy is False
+
+
+def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compared_by(bag: DagBag) -> None:
+    from snn_cloud.challenge import METRICS
+
+    retraining = bag.dags["snn_retraining"]
+    assert fill_in(retraining) == {
+        **dict.fromkeys(("dataset", "parameters", "parameters_file", "epochs", "learning_rate", "batch_size")),
+        **dict.fromkeys(("threshold", "seed", "strategy", "granularity")),
+        "metric": "accuracy",
+        "margin": 0.01,
+        "roll_back": False,
+        "resume": False,
+        "stack_name": "snn",
+    }
+    metric: Any = retraining.params.get_param("metric")
+    assert sorted(metric.schema["enum"]) == sorted(METRICS)
+    assert fill_in(retraining, parameters={"epochs": 3}, roll_back=True)["parameters"] == {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("metric", "error"),
+        ("margin", -0.1),
+        ("margin", 1.5),
+        ("parameters", "p.json"),
+        ("roll_back", "perhaps"),
+        ("dataset", ""),
+    ],
+)
+def test_the_retraining_form_refuses(bag: DagBag, field: str, value: Any) -> None:
+    with pytest.raises(ParamValidationError, match=field):
+        fill_in(bag.dags["snn_retraining"], **{field: value})
+
+
+@pytest.mark.parametrize("cron", ["", "0 3 * * 1"])
+def test_retraining_is_started_by_uploads_to_the_form_s_stack_and_by_times_where_they_are_set(
+    cron: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SNN_STACK_NAME", "snn-two")
+    monkeypatch.setenv("AIRFLOW_VAR_SNN_RETRAINING_CRON", cron)
+    bag = DagBag(ROOT / "dags" / "snn_retraining.py")
+    assert bag.import_errors == {}
+    timetable: Any = bag.dags["snn_retraining"].timetable
+    (asset,) = timetable.asset_condition.objects
+    (watcher,) = asset.watchers
+    assert (asset.name, watcher.trigger.stack) == ("snn_new_data", "snn-two")
+    assert (type(timetable).__name__, getattr(getattr(timetable, "timetable", None), "expression", "")) == (
+        ("AssetOrTimeSchedule", cron) if cron else ("AssetTriggeredTimetable", "")
+    )
+
+
 def test_the_network_beside_the_dag_is_itsacat_s() -> None:
     parameters = Parameters.load(ROOT / "dags" / "parameters.json")
     assert parameters.neurons_per_layer == (20, 7, 5, 1)
@@ -264,7 +334,7 @@ def test_airflow_registers_the_plugin_once_and_parsing_loads_nothing_heavy(tmp_p
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["dags"] == ["snn_cleanup", "snn_sweep", "snn_training"]
+    assert found["dags"] == ["snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"]
     assert found["plugins"].count("snn") == 1
     assert found["errors"] == {}
     assert found["heavy"] == []

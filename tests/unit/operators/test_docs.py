@@ -14,15 +14,18 @@ TASKS = [
     ["combination.evaluate", "combination.train", "plan", "table"],
     ["wait"],
     ["clean_up", "list"],
+    ["choose", "compare", "promote", "stage", "train"],
 ]
 
 
-@pytest.mark.parametrize(("snippet", "tasks"), zip(SNIPPETS, TASKS, strict=True))
+@pytest.mark.parametrize(("snippet", "tasks"), list(zip(SNIPPETS, TASKS, strict=True)))
 def test_a_snippet_is_a_dag_in_the_right_order(snippet, tasks):
     names = {}
     exec(compile(snippet, "docs/operators.md", "exec"), names)
     dag = names["dag"]
     assert sorted(dag.task_ids) == tasks
+    if "compare" in tasks:
+        assert dag.get_task("promote").upstream_task_ids == {"train", "compare"}
     if "deploy" in tasks:
         assert dag.get_task("train").upstream_task_ids == {"deploy", "stage"}
         assert dag.get_task("report").upstream_task_ids == {"deploy", "stage", "train", "evaluate", "predict"}

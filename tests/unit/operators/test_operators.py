@@ -18,9 +18,10 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidDataset
 from snn_cloud.clients import Clients
-from snn_cloud.errors import RunCancelled, RunFailed, StackFailed
+from snn_cloud.errors import ChampionChanged, RunCancelled, RunFailed, StackFailed
 from snn_cloud.stack import StackOutputs
 from snn_operators.base import SnnOperator, listed, native, plain_failure, seconds
+from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.links import object_url, run_links
@@ -41,6 +42,10 @@ ALL = [
     SnnSweepTableOperator(task_id="table", plan=[], sweep={}, train="train", evaluate="evaluate"),
     SnnRunSensor(task_id="sense", run_id="r"),
     SnnCleanupOperator(task_id="clean_up"),
+    SnnChooseOperator(task_id="choose"),
+    SnnCompareOperator(task_id="compare", run_id="r"),
+    SnnPromoteOperator(task_id="promote", run_id="r"),
+    SnnRollbackOperator(task_id="roll_back"),
 ]
 
 
@@ -192,6 +197,7 @@ def test_seconds(given: Any, meant: float | None) -> None:
         (InvalidDataset("is missing", field="test_set_y", source="d.h5"), AirflowFailException),
         (RunFailed("run r failed after 3 epochs: out of memory"), AirflowFailException),
         (RunCancelled("run r was cancelled after 3 epochs"), AirflowFailException),
+        (ChampionChanged("the champion was changed meanwhile"), AirflowFailException),
         (StackFailed("the stack snn is not deployed (missing)"), AirflowException),
     ],
 )

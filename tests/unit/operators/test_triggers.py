@@ -10,6 +10,7 @@ from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTrigger
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 
+from snn_operators.new_data import NewDataTrigger
 from snn_operators.trigger import RunTrigger, StackTrigger
 from snn_operators.watching import passes
 
@@ -19,6 +20,7 @@ TRIGGERS: list[BaseTrigger] = [
     RunTrigger(aws=AWS, stack="snn", upload="training_input/a/d.h5", source="redis", poll_interval=1.5),
     StackTrigger(aws=AWS, operation="arn:aws:cloudformation:::stack/snn/1", deadline=1.8e9),
     StackTrigger(aws=AWS, operation="arn:aws:cloudformation:::stack/snn/1", carried={"items": [{"kind": "bucket"}]}),
+    NewDataTrigger(stack="snn", aws=AWS, poll_interval=1.5),
 ]
 
 
@@ -39,6 +41,13 @@ def test_only_the_task_that_started_a_run_cancels_it_and_never_on_a_restart() ->
     assert RunTrigger.cleanup is BaseTrigger.cleanup
     assert RunTrigger.on_kill is not BaseTrigger.on_kill
     assert StackTrigger.on_kill is BaseTrigger.on_kill
+
+
+def test_watchers_of_the_same_queue_share_it_and_others_do_not() -> None:
+    one = NewDataTrigger(stack="snn", aws=AWS)
+    assert hash(one.shared_stream_key()) == hash(NewDataTrigger(stack="snn", aws=dict(AWS)).shared_stream_key())
+    assert one.shared_stream_key() != NewDataTrigger(stack="snn-two", aws=AWS).shared_stream_key()
+    assert one.shared_stream_key() != NewDataTrigger(stack="snn").shared_stream_key()
 
 
 def client_error(code: str, status: int) -> ClientError:

@@ -1,0 +1,113 @@
+"""
+### Retrain, and promote the new model only if it is better
+
+It runs when a `datasets.h5` is uploaded under `retraining_input/` in the stack's bucket, at the times of the Airflow
+Variable `snn_retraining_cron` (such as `0 3 * * 1`; without it there are none), and by hand.
+
+1. **choose** takes the upload that started the run, or the form's data set; and the champion's own parameters, unless
+   the form says otherwise.
+2. **stage** and **train**: as in *snn_training*. What comes out is the challenger.
+3. **compare** judges champion and challenger by the same test set, that of the new data, and decides. XCom has both
+   reports and the decision with its reason.
+4. **promote** copies the challenger to `predict_input/` and keeps the former champion in `predict_input/previous/`. It
+   is skipped if the challenger is not better by the margin.
+
+With **roll back** in the form the run does one thing only: it swaps the champion and the one before it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Variable, task
+
+from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
+from snn_operators.deploy import SnnDeployOperator
+from snn_operators.form import overrides, retraining_form
+from snn_operators.new_data import NewDataTrigger
+from snn_operators.results import SnnReportOperator
+from snn_operators.stage import SnnStageOperator
+from snn_operators.train import SnnTrainOperator
+
+FORM = retraining_form()
+PARAMETERS = Path(__file__).with_name("parameters.json")
+cron = Variable.get("snn_retraining_cron", default="")
+times = CronTriggerTimetable(cron, timezone="UTC") if cron else None
+new_data = Asset(
+    "snn_new_data",
+    watchers=[AssetWatcher(name="uploads", trigger=NewDataTrigger(stack=FORM["stack_name"].value))],
+)
+
+with DAG(
+    "snn_retraining",
+    schedule=AssetOrTimeSchedule(timetable=times, assets=[new_data]) if times else [new_data],
+    max_active_runs=1,
+    params=FORM,
+    default_args={"deferrable": True, "retries": 1, "retry_delay": timedelta(seconds=15)},
+    render_template_as_native_obj=True,
+    doc_md=__doc__,
+    tags=["snn"],
+):
+
+    @task.branch
+    def way(params: dict[str, object]) -> str:
+        return "roll_back" if params["roll_back"] else "deploy"
+
+    roll_back = SnnRollbackOperator(task_id="roll_back", stack="{{ params.stack_name }}", retries=0)
+
+    # Retraining changes no stack: this only reads its outputs.
+    deploy = SnnDeployOperator(task_id="deploy", stack="{{ params.stack_name }}", deploy=False)
+
+    choose = SnnChooseOperator(
+        task_id="choose",
+        stack=deploy.output,
+        dataset="{{ params.dataset }}",
+        parameters="{{ params.parameters or params.parameters_file }}",
+        fallback=str(PARAMETERS),
+    )
+
+    stage = SnnStageOperator(
+        task_id="stage",
+        stack=deploy.output,
+        dataset=choose.output["dataset"],
+        parameters=choose.output["parameters"],
+        overrides=overrides(),
+    )
+
+    train = SnnTrainOperator(
+        task_id="train",
+        stack=deploy.output,
+        run_id=stage.output["run_id"],
+        dataset_key=stage.output["dataset_key"],
+        parameters=stage.output["parameters"],
+        resume="{{ params.resume }}",
+    )
+
+    challenger = train.output["run_id"]
+
+    compare = SnnCompareOperator(
+        task_id="compare",
+        stack=deploy.output,
+        run_id=challenger,
+        metric="{{ params.metric }}",
+        margin="{{ params.margin }}",
+    )
+
+    promote = SnnPromoteOperator(
+        task_id="promote",
+        stack=deploy.output,
+        run_id=challenger,
+        decision=compare.output["decision"],
+        over=compare.output["champion_etag"],
+    )
+
+    report = SnnReportOperator(
+        task_id="report",
+        stack=deploy.output,
+        run_id=challenger,
+        test_set="{{ ti.xcom_pull('compare', key='challenger')['test_set'] }}",
+    )
+
+    way() >> [roll_back, deploy]
+    deploy >> choose >> stage >> train >> compare >> [promote, report]

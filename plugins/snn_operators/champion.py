@@ -1,0 +1,182 @@
+"""The tasks of retraining: choose what to train on, compare challenger and champion, promote, roll back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk.exceptions import AirflowSkipException
+
+from snn.errors import InvalidInput
+from snn_operators.base import SnnOperator, native, plain_failure
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from snn_cloud.uploads import Upload
+
+
+class SnnChooseOperator(SnnOperator):
+    """Choose the data set and the parameters of a challenger.
+
+    The data set is the newest upload that the DAG run was started for, in the very version that was uploaded (others
+    are named in the log), else ``dataset``. The parameters are ``parameters``, else those that the champion was trained
+    with, else ``fallback``.
+
+    Returns ``dataset`` and ``parameters``, as :class:`~snn_operators.stage.SnnStageOperator` takes them.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param dataset: path or ``s3://`` address of a ``datasets.h5``, for a run that no upload started (templated)
+    :param parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json`` (templated)
+    :param fallback: the same, for when there is no champion that says what it was trained with (templated)
+    """
+
+    template_fields: Sequence[str] = aws_template_fields("stack", "dataset", "parameters", "fallback")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "fallback": "json"}
+
+    def __init__(
+        self,
+        *,
+        dataset: str | None = None,
+        parameters: str | Mapping[str, Any] | None = None,
+        fallback: str | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"multiple_outputs": True, **kwargs})
+        self.dataset, self.parameters, self.fallback = dataset, parameters, fallback
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Choose; return what was chosen."""
+        outputs = self.outputs
+        dataset = self._uploaded(context, outputs.bucket) or native(self.dataset)
+        if not dataset:
+            raise InvalidInput(
+                "none was uploaded and none is given",
+                field="dataset",
+                mend=f"name one, or upload it under s3://{outputs.bucket}/retraining_input/",
+            )
+        parameters = native(self.parameters) or self._of_champion(outputs.bucket) or native(self.fallback)
+        if not parameters:
+            raise InvalidInput("none are given and there is no champion to take them from", field="parameters")
+        self.log.info("data set: %s", dataset)
+        self.log.info("parameters: %s", parameters)
+        return {"dataset": dataset, "parameters": parameters}
+
+    def _uploaded(self, context: Context, bucket: str) -> str | None:
+        """Return the address of the newest upload that the DAG run was started for, None if none did."""
+        from snn_cloud.uploads import newest_first
+
+        uploads = newest_first(upload for upload in _uploads(context) if upload.bucket == bucket)
+        for upload in uploads[1:]:
+            self.log.info("passed over, as there is a newer one: %s of %s", upload.address, upload.time)
+        return uploads[0].address if uploads else None
+
+    def _of_champion(self, bucket: str) -> dict[str, Any] | None:
+        from snn_cloud.champion import find_champion
+
+        champion = find_champion(self.hook.clients, bucket)
+        if champion is None or champion.parameters is None:
+            return None
+        self.log.info("as the champion was trained, run %s", champion.run_id)
+        return champion.parameters
+
+
+class SnnCompareOperator(SnnOperator):
+    """Judge champion and challenger by the test set of the challenger's data, and decide which it is to be.
+
+    There is something to compare only if the champion was trained for photos of this size and these classes; else it
+    stays, and the reason says so. The first champion needs no comparison.
+
+    Returns ``champion`` (its report, or None), ``challenger`` (its report), ``decision`` (promote, reason, metric,
+    margin, champion, challenger) and ``champion_etag``; each is an XCom of its own too.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param run_id: the challenger, a completed run (templated)
+    :param metric: accuracy, f1, precision, sensitivity or specificity (templated)
+    :param margin: by how much the challenger has to be better, 0..1 (templated)
+    """
+
+    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "metric", "margin")
+
+    def __init__(self, *, run_id: str, metric: str = "accuracy", margin: float | str = 0.01, **kwargs: Any) -> None:
+        super().__init__(**{"multiple_outputs": True, **kwargs})
+        self.run_id, self.metric, self.margin = run_id, metric, margin
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Compare; return both reports and the decision."""
+        from snn_cloud.challenge import compare
+
+        found = compare(self.hook.clients, self.outputs, self.run_id, metric=self.metric, margin=float(self.margin))
+        decision = found["decision"]
+        self.log.info("%s: %s", "promote" if decision["promote"] else "do not promote", decision["reason"])
+        return found
+
+
+class SnnPromoteOperator(SnnOperator):
+    """Make a run's model the champion, and keep the former one as the previous; skipped if it was decided otherwise.
+
+    Repeating it changes nothing. If the champion is not any more the one that was compared, the task fails.
+
+    Returns ``champion`` and ``previous``: the runs that trained them.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param run_id: a completed run (templated)
+    :param decision: what the compare task returned as ``decision``; None promotes in any case (templated)
+    :param over: what the compare task returned as ``champion_etag``; None: whichever champion there is (templated)
+    """
+
+    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "decision", "over")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"decision": "json"}
+
+    def __init__(
+        self, *, run_id: str, decision: Mapping[str, Any] | None = None, over: str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.run_id, self.decision, self.over = run_id, decision, over
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, str]:
+        """Promote; return who is champion and who was."""
+        from snn_cloud.champion import promote
+
+        if self.decision is not None and not self.decision["promote"]:
+            raise AirflowSkipException(self.decision["reason"])
+        change = promote(self.hook.clients, self.outputs.bucket, self.run_id, over=self.over)
+        self.log.info("champion: run %s; before: %s", change.champion, change.previous or "none")
+        return asdict(change)
+
+
+class SnnRollbackOperator(SnnOperator):
+    """Swap the champion and the previous one: the former bytes are back. Done twice, all is as it was.
+
+    Give it no retries: a task that dies after its work would undo it.
+
+    Returns ``champion`` and ``previous``: the runs that trained them.
+
+    .. seealso:: ``docs/operators.md``
+    """
+
+    @plain_failure()
+    def execute(self, context: Context) -> dict[str, str]:
+        """Roll back; return who is champion and who was."""
+        from snn_cloud.champion import roll_back
+
+        change = roll_back(self.hook.clients, self.outputs.bucket)
+        self.log.info("champion: run %s; rolled back from: %s", change.champion, change.previous or "unknown")
+        return asdict(change)
+
+
+def _uploads(context: Context) -> list[Upload]:
+    """Return the uploads that `NewDataTrigger` told of in the events that started the DAG run."""
+    from snn_cloud.uploads import Upload
+
+    events = [event for some in (context.get("triggering_asset_events") or {}).values() for event in some]
+    payloads = [event.extra.get("payload") for event in events]
+    return [Upload(**one) for payload in payloads if isinstance(payload, dict) for one in payload.get("uploads", [])]
