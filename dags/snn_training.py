@@ -15,7 +15,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG
+from airflow.sdk import DAG, AssetAlias
 
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.form import overrides, training_form
@@ -43,6 +43,7 @@ with DAG(
         parameters=f"{{{{ params.parameters_file or '{PARAMETERS}' }}}}",
         overrides=overrides(),
         images="{{ params.images }}",
+        outlets=[AssetAlias("snn-dataset")],
     )
 
     train = SnnTrainOperator(
@@ -52,6 +53,7 @@ with DAG(
         dataset_key=stage.output["dataset_key"],
         parameters=stage.output["parameters"],
         resume="{{ params.resume }}",
+        outlets=[AssetAlias("snn-model")],
     )
 
     trained = train.output["run_id"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
+from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidInput, SnnError
@@ -19,6 +20,8 @@ from snn_cloud.errors import ChampionChanged, LaunchRejected, RunCancelled, RunF
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from snn_cloud.stack import StackOutputs
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,12 @@ class SnnOperator(AwsBaseOperator[SnnHook]):
     def outputs(self) -> StackOutputs:
         """Return the stack's outputs. Raises StackFailed when there is no such stack."""
         return self.hook.outputs(self.stack)
+
+    def announce(self, context: Context, uri: str, extra: dict[str, Any]) -> None:
+        """Tell of an object that the task made: an event for each :class:`~airflow.sdk.AssetAlias` in its outlets."""
+        for alias in self.outlets:
+            if isinstance(alias, AssetAlias):
+                context["outlet_events"][alias].add(Asset(uri), extra=extra)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from snn.errors import InvalidParameters
 from snn_operators.base import SnnOperator, listed, native, plain_failure
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
     from snn.parameters import Parameters
@@ -25,7 +26,8 @@ class SnnStageOperator(SnnOperator):
     """Check a data set, parameters and photos, and only then upload them to the folder of a new run.
 
     A mistake in any of them fails the task without a retry, with one line that names the file and the field, and
-    nothing is left in S3. Uploading starts nothing.
+    nothing is left in S3. Uploading starts nothing. An ``AssetAlias`` among its ``outlets`` gets an event of the data
+    set.
 
     Returns ``run_id``, ``dataset_key``, ``parameters_key``, ``parameters``, ``images`` and ``sha256``, each as an XCom
     of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator.
@@ -58,6 +60,7 @@ class SnnStageOperator(SnnOperator):
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
         self.images, self.run_id = images, run_id
+        self._staged: tuple[str, str] | None = None
 
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
@@ -70,7 +73,16 @@ class SnnStageOperator(SnnOperator):
         run_id = new_run_id(self.run_id)
         staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images))
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
+        self._staged = outputs.bucket, staged.dataset_key
+        extra = {"run_id": run_id, "sha256": staged.sha256}
+        self.announce(context, f"s3://{outputs.bucket}/{staged.dataset_key}", extra)
         return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return what OpenLineage is told: the data set that was copied, and where to."""
+        from snn_operators.lineage import of_staging
+
+        return of_staging(str(self.dataset), *self._staged) if self._staged else None
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""

@@ -19,6 +19,7 @@ from snn_operators.trigger import RunTrigger
 from snn_operators.watching import Watch
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
     from snn_cloud.record import Run
@@ -40,7 +41,7 @@ class SnnTrainOperator(SnnOperator):
     seconds, and the lines of the Lambda functions; the exception of a failed run has their last ones, with the
     traceback. XCom ``run_id`` is there from the start, ``progress`` while it runs, and the return value at the end:
     run_id, state, epochs_run, epochs_configured, final_cost, stopped_by, seconds, granularity, strategy, dataset_key,
-    invocations.
+    invocations. An ``AssetAlias`` among its ``outlets`` gets an event of the model when the run has completed.
 
     .. seealso:: ``docs/operators.md``
 
@@ -83,6 +84,7 @@ class SnnTrainOperator(SnnOperator):
         self.poll_interval, self.log_interval = poll_interval, log_interval
         self._watch: Watch | None = None
         self.links: dict[str, str] = {}
+        self._trained: tuple[str, Run] | None = None
 
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
@@ -132,6 +134,12 @@ class SnnTrainOperator(SnnOperator):
         if event["status"] == "timeout":
             self._give_up(watch)
         return self._conclude(context, watch, self.hook.ledger(watch.outputs).get(watch.run_id))
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return what OpenLineage is told: data set, model, parameters, and how the training went."""
+        from snn_operators.lineage import of_training
+
+        return of_training(*self._trained) if self._trained else None
 
     def on_kill(self) -> None:
         """Cancel the run: the task was killed while it waited in the worker, or while it launched the run."""
@@ -190,10 +198,15 @@ class SnnTrainOperator(SnnOperator):
 
     def _conclude(self, context: Context, watch: Watch, run: Run) -> dict[str, Any]:
         """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""
+        from snn_cloud.places import params
+
         context["ti"].xcom_push(key="progress", value=watch.narrator.record(run))
         watch.outcome(run)
         self.log.info(
             "run %s: %d epochs in %s, final cost %s, stopped by %s",
             run.run_id, run.epoch, duration(run.seconds), run.cost, run.stopped_by,
         )  # fmt: skip
+        self._trained = watch.outputs.bucket, run
+        extra = {"run_id": run.run_id, "cost": run.cost, "epochs": run.epoch}
+        self.announce(context, f"s3://{watch.outputs.bucket}/{params(run.run_id)}", extra)
         return summary(run)

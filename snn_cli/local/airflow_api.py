@@ -101,6 +101,12 @@ class AirflowApi:
                 return value
         return value
 
+    def asset_events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return what the run's tasks told of assets (source_task_id, uri, extra, …)."""
+        run = {"source_dag_id": dag_id, "source_run_id": run_id}
+        events: list[dict[str, Any]] = self._ask("GET", "assets/events", params=run).json()["asset_events"]
+        return events
+
     def log_lines(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> list[str]:
         """Return the messages in the log of one try of a task, or of one instance of a mapped task."""
         return [

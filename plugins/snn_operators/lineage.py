@@ -1,0 +1,96 @@
+"""What OpenLineage is told of a task: the files it read and made, and the run between them.
+
+Imported by an operator only when Airflow asks it, which it does where the provider `openlineage` is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.openlineage.extractors.base import OperatorLineage
+from attrs import define
+from openlineage.client.event_v2 import Dataset, InputDataset, OutputDataset
+from openlineage.client.facet_v2 import (
+    RunFacet,
+    dataset_type_dataset,
+    dataset_version_dataset,
+    execution_parameters_run,
+    input_statistics_input_dataset,
+)
+
+from snn_cloud import places
+
+if TYPE_CHECKING:
+    from snn_cloud.record import Run
+
+
+@define
+class SnnTrainingRunFacet(RunFacet):
+    """How a training went: it took `seconds`, and `parameters_sha256` is the hash of its staged `parameters.json`."""
+
+    run_id: str
+    epochs_run: int
+    final_cost: float | None
+    stopped_by: str | None
+    seconds: float
+    parameters_sha256: str
+
+
+def of_staging(source: str, bucket: str, dataset_key: str) -> OperatorLineage[Any, Any]:
+    """Return the lineage of a task that copied a data set into a run's folder."""
+    return OperatorLineage(
+        inputs=[InputDataset(*_named(source))], outputs=[OutputDataset(f"s3://{bucket}", dataset_key)]
+    )
+
+
+def of_training(bucket: str, run: Run) -> OperatorLineage[Any, Any]:
+    """Return the lineage of a completed run: its data set, its model and costs, its parameters, how it went."""
+    namespace = f"s3://{bucket}"
+    data = InputDataset(
+        namespace,
+        run.dataset,
+        inputFacets={"inputStatistics": input_statistics_input_dataset.InputStatisticsInputDatasetFacet(run.samples)},
+    )
+    if run.dataset_version:
+        data.facets = {"version": dataset_version_dataset.DatasetVersionDatasetFacet(run.dataset_version)}
+    models, results = [places.params(run.run_id)], [places.results(run.run_id)]
+    if run.promote:
+        models.append(places.PROMOTED_PARAMS)
+        results.append(places.PROMOTED_RESULTS)
+    is_model: Any = {"datasetType": dataset_type_dataset.DatasetTypeDatasetFacet("MODEL")}
+    outputs: list[Dataset] = [OutputDataset(namespace, key, facets=is_model) for key in models]
+    outputs += [OutputDataset(namespace, key) for key in results]
+    parameters = run.parameters.to_json() if run.parameters else "{}"
+    parameter = execution_parameters_run.ExecutionParameter
+    return OperatorLineage(
+        inputs=[data],
+        outputs=outputs,
+        run_facets={
+            "executionParameters": execution_parameters_run.ExecutionParametersRunFacet(
+                [parameter(key=name, value=_text(value)) for name, value in json.loads(parameters).items()]
+            ),
+            "snn_training": SnnTrainingRunFacet(
+                run_id=run.run_id,
+                epochs_run=run.epoch,
+                final_cost=run.cost,
+                stopped_by=run.stopped_by.value if run.stopped_by else None,
+                seconds=round(run.seconds, 3),
+                parameters_sha256=hashlib.sha256(parameters.encode()).hexdigest(),
+            ),
+        },
+    )
+
+
+def _named(source: str) -> tuple[str, str]:
+    """Return a file's namespace and name as OpenLineage spells them."""
+    if source.startswith("s3://"):
+        bucket, _, key = source.removeprefix("s3://").partition("/")
+        return f"s3://{bucket}", key
+    return "file", str(Path(source).absolute())
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
