@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from snn_cli.datasets import build_faces
 from snn_cli.local import airflow, emulator
 from snn_cli.local.airflow_api import ENDED, AirflowApi
 
-DAG = "snn_training"
+DAG, LISTENER = "snn_training", "new_model"
 EPOCHS = 60
 ROOT = Path(__file__).parents[2]
 
@@ -61,17 +62,23 @@ def until(condition: Callable[[], Any], limit: float) -> Any:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     """A machine of its own: an Airflow that does not report its lineage is what all others test."""
-    home, events = tmp_path_factory.mktemp("machine"), tmp_path_factory.mktemp("events")
+    home, dags, events = (tmp_path_factory.mktemp(name) for name in ("machine", "dags", "events"))
     build_faces(home / "faces.h5")
+    for file in (ROOT / "dags").glob("*.*"):
+        (dags / file.name).symlink_to(file)
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), flags=re.S)
+    (listener,) = (snippet for snippet in snippets if LISTENER in snippet)
+    (dags / "listener.py").write_text(listener)
     transport = json.dumps({"type": "file", "log_file_path": str(events / "event"), "append": False})
     try:
         aws = emulator.up(home, venv=ROOT / ".local" / "emulator-venv", port=0, redis_port=0)
-        web = airflow.up(home, ROOT / "dags", aws, port=0, variables={"AIRFLOW__OPENLINEAGE__TRANSPORT": transport})
+        web = airflow.up(home, dags, aws, port=0, variables={"AIRFLOW__OPENLINEAGE__TRANSPORT": transport})
         api, keys = AirflowApi(web), aws.environment()
         session = boto3.Session(
             keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], None, keys["AWS_DEFAULT_REGION"]
         )
         api.wait_for_dag(DAG)
+        api.wait_for_dag(LISTENER)
         # An invocation for each layer: long enough to be deferred, so that two processes work on the task.
         form = {"stack_name": "snn-lineage", "dataset": str(home / "faces.h5"), "epochs": EPOCHS}
         run_id = api.trigger(DAG, {**form, "granularity": "layer"})
@@ -132,3 +139,11 @@ def test_data_set_and_model_are_assets(trained: Trained) -> None:
             {"run_id": ended["run_id"], "cost": ended["final_cost"], "epochs": EPOCHS},
         ),
     }
+
+
+def test_a_dag_starts_on_a_new_model_as_the_docs_say(trained: Trained) -> None:
+    run_id = until(lambda: next(iter(trained.api.runs(LISTENER)), None), 60)["dag_run_id"]
+    until(lambda: trained.api.run_state(LISTENER, run_id) in ENDED, 60)
+    ended = trained.xcom("train")
+    uri = f"s3://{trained.xcom('deploy')['bucket']}/runs/{ended['run_id']}/params.h5"
+    assert f"{uri} {ended['final_cost']}" in trained.api.log_lines(LISTENER, run_id, "look")

@@ -12,6 +12,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
 TASKS = [
     ["deploy", "evaluate", "predict", "report", "stage", "train"],
     ["combination.evaluate", "combination.train", "plan", "table"],
+    ["look"],
     ["wait"],
     ["clean_up", "list"],
     ["choose", "compare", "promote", "stage", "train"],
