@@ -64,7 +64,7 @@ class SnnCleanupOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """List, or delete."""
-        from snn_cloud.cleanup import clean_up, plan, start_cleanup
+        from snn_cloud.cleanup import plan, start_cleanup
 
         clients, name = self.hook.clients, self._name
         only_list = native(self.only_list) is not False
@@ -76,8 +76,6 @@ class SnnCleanupOperator(SnnOperator):
         if only_list:
             return wanted.to_dict()
         cancel_runs = native(self.cancel_runs) is True
-        if not self.deferrable:
-            return clean_up(clients, name, cancel_runs=cancel_runs, on_progress=self._say).to_dict()
         return self._go_on(wanted, start_cleanup(clients, wanted, cancel_runs=cancel_runs, on_progress=self._say))
 
     @plain_failure()
@@ -97,18 +95,24 @@ class SnnCleanupOperator(SnnOperator):
         return str(self.stack["stack_name"] if isinstance(self.stack, Mapping) else self.stack)
 
     def _go_on(self, wanted: Plan, deletion: str) -> dict[str, Any]:
-        """Wait for a deletion, or finish if there is none left to wait for."""
-        from snn_cloud.cleanup import finish_cleanup
+        """Wait for a deletion, and for those after it; finish when there is none left to wait for."""
+        from snn_cloud.cleanup import finish_cleanup, next_deletion
+        from snn_cloud.stack import wait_for_stack
 
-        if deletion:
-            self.defer(
-                trigger=StackTrigger(
-                    aws=self._hook_parameters, operation=deletion, poll_interval=self.poll_interval,
-                    deadline=None if self.timeout is None else time.time() + self.timeout, carried=wanted.to_dict(),
-                ),
-                method_name="execute_complete",
-            )  # fmt: skip
-        return finish_cleanup(self.hook.clients, wanted, self._say).to_dict()
+        clients = self.hook.clients
+        limit = float("inf") if self.timeout is None else self.timeout
+        while deletion:
+            if self.deferrable:
+                self.defer(
+                    trigger=StackTrigger(
+                        aws=self._hook_parameters, operation=deletion, poll_interval=self.poll_interval,
+                        deadline=None if self.timeout is None else time.time() + limit, carried=wanted.to_dict(),
+                    ),
+                    method_name="execute_complete",
+                )  # fmt: skip
+            wait_for_stack(clients, deletion, self._say, time.monotonic() + limit)
+            deletion = next_deletion(clients, wanted, deletion, self._say)
+        return finish_cleanup(clients, wanted, self._say).to_dict()
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)

@@ -126,14 +126,14 @@ class RunTrigger(BaseTrigger):
 class StackTrigger(BaseTrigger):
     """Wait until CloudFormation is done with a stack.
 
-    It fires one event: ``{"status": "ended" | "timeout" | "error", "operation": …, "carried": …, "message": …}``.
-    Killing the task leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
+    It fires one event: ``{"status": "ended" | "timeout" | "error", "operation": …, "message": …}``. Killing the task
+    leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
 
     :param aws: the hook's parameters
     :param operation: the stack's id, as ``snn_cloud.stack.start_deploy`` returned it
     :param poll_interval: seconds between two looks
     :param deadline: seconds since 1970 after which to wait no longer
-    :param carried: whatever the task wants to find in the event
+    :param carried: what the task wants to find in the event, under ``carried``
     """
 
     def __init__(
@@ -157,7 +157,8 @@ class StackTrigger(BaseTrigger):
             event = await self._ended()
         except (SnnError, ClientError, BotoCoreError) as error:
             event = {"status": "error", "message": str(error)}
-        yield TriggerEvent({"operation": self.operation, "carried": self.carried, **event})  # type: ignore[no-untyped-call]
+        carried = {"carried": self.carried} if self.carried else {}
+        yield TriggerEvent({"operation": self.operation, **carried, **event})  # type: ignore[no-untyped-call]
 
     async def _ended(self) -> dict[str, Any]:
         said = ""

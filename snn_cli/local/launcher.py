@@ -127,16 +127,13 @@ def tag_buckets() -> None:
     handlers["create"] = tagged
 
 
-def make_no_log_groups() -> None:
-    """Let a function log into the group that its template names, and not make it anew once it is deleted.
-
-    The functions' roles may not, and a function may end later than its stack.
-    """
+def forget_the_logs_of_deleted_functions() -> None:
+    """Let a function that ends later than its stack not make its log group anew; the functions' roles may not."""
     original = lambdas._emit_lambda_logs
 
     def emit(function: dict[str, Any], *arguments: Any, **named: Any) -> None:
-        group = ((function.get("config") or function).get("LoggingConfig") or {}).get("LogGroup")
-        if group is None or group in logs._log_groups:
+        name = (function.get("config") or function).get("FunctionName")
+        if name in lambdas._functions or f"/aws/lambda/{name}" in logs._log_groups:
             original(function, *arguments, **named)
 
     lambdas._emit_lambda_logs = emit
@@ -232,7 +229,7 @@ if __name__ == "__main__":
     keep_attributes_of_nested_stacks()
     keep_what_cannot_be_deleted()
     tag_buckets()
-    make_no_log_groups()
+    forget_the_logs_of_deleted_functions()
     queue_throttled_events()
     honour_limits_in_templates()
     name_log_events()

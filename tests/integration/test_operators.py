@@ -27,7 +27,7 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import RunCancelled
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOutputs
+from snn_cloud.stack import StackOutputs, wait_for_stack
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
@@ -282,6 +282,7 @@ def test_a_deployment_waited_for_in_the_worker_has_a_limit(clients: Clients, emu
             task.execute({})
         assert not isinstance(late.value, AirflowFailException)  # a retry goes on waiting
     finally:
+        wait_for_stack(clients, "snn-late", lambda line: None)
         clean_up(clients, "snn-late")
 
 

@@ -193,7 +193,7 @@ def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, m
         with_cache=True, neuron_concurrency=3, log_retention_days=7, email="a@b.example", tags={"team": "ml"}
     )
     outputs = deploy_stack(clients, said)
-    before = inventory(emulator)
+    before = inventory(clients)
     for name in ("WITH_CACHE", "RUNTIME", "ARCHITECTURE"):  # another worker, which knows nothing of this stack
         monkeypatch.delenv(f"SNN_{name}", raising=False)
     silent = StackOptions.from_environment(stack_name=NAME)
@@ -201,7 +201,7 @@ def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, m
 
     assert deploy_stack(clients, StackOptions.from_environment(stack_name=NAME, neuron_concurrency=5)) == outputs
     assert outputs.has_cache
-    assert inventory(emulator) == before
+    assert inventory(clients) == before
     assert variables(clients, outputs.trainer_function)["NEURON_CONCURRENCY"] == "5"
     lines: list[str] = []
     assert deploy_stack(clients, silent, lines.append) == outputs
@@ -214,7 +214,7 @@ def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, m
 
     without = deploy_stack(clients, StackOptions.from_environment(stack_name=NAME, with_cache=False))
     assert not without.has_cache
-    assert inventory(emulator)["caches"] == before["caches"] - {name for name in before["caches"] if NAME in name}
+    assert inventory(clients)["caches"] == before["caches"] - {name for name in before["caches"] if NAME in name}
     assert variables(clients, without.trainer_function)["CACHE_HOST"] == ""
 
 
