@@ -20,6 +20,7 @@ from snn_cloud import places, runs
 from snn_cloud.clients import Clients
 from snn_cloud.launching import trainer_gone
 from snn_cloud.ledger import Ledger
+from snn_cloud.logs import last_lines
 from snn_cloud.record import Run, State
 from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOutputs
@@ -69,6 +70,11 @@ def check_that_a_killed_trainer_s_run_fails(
     assert (run.state, run.owner, run.fence) == (State.FAILED, "", tries + 1)  # the last one is LaunchLambda's
     assert run.reason.startswith("Lambda gave up on the trainer after 3 tries: ")
     assert "\n" not in run.reason
+    # Lambda's own lines name no run; what it says of a kill is found by what the killed trainer had said before.
+    said = [line.text for line in last_lines(clients.logs, stack, run)]
+    assert len([text for text in said if text.startswith("begins, ")]) == tries
+    assert said.count("Worker process died") == tries
+    assert said[-1].startswith("REPORT RequestId: ")
 
     messages: list[str] = []
     limit = time.monotonic() + 20
