@@ -5,6 +5,9 @@ import os
 import time
 from typing import Any
 
+import redis
+
+from snn.errors import InvalidInput
 from snn_cloud import init_phase
 from snn_cloud.cache import Cache
 from snn_cloud.errors import CacheLost
@@ -17,19 +20,26 @@ init_phase.done()
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Parse, compute, answer what it took; a loss from the cache is an answer, since the trainer can mend it."""
+    """Parse, compute, answer what it took.
+
+    Two failures are answers too: a loss from the cache, which the trainer can mend, and a task refused, which it should
+    not repeat.
+    """
     started = time.perf_counter()
     if cache is None:
         raise RuntimeError("CACHE_HOST is not set: this stack has no cache")
     answer: dict[str, Any] = {}
     try:
         work(event, cache)
-    except CacheLost as loss:
-        answer["lost"] = str(loss)
+    except (CacheLost, redis.RedisError) as loss:
+        answer = {"lost": str(loss)}
+    except InvalidInput as refusal:
+        answer = {"refused": str(refusal)}
     except Exception:
         say_traceback(f"{event['run_id']}: error")
         raise
     milliseconds = math.ceil((time.perf_counter() - started) * 1000) + init_phase.take()
-    where = f"layer {event['layer']} neurons {event['neurons']} {event['direction']}"
-    print(f"{event['run_id']}: {where} {milliseconds} ms")
+    if "refused" not in answer:
+        where = f"layer {event['layer']} neurons {event['neurons']} {event['direction']}"
+        print(f"{event['run_id']}: {where} {milliseconds} ms")
     return {**answer, "milliseconds": milliseconds, "memory_mb": MEMORY_MB}

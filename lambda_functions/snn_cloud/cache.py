@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import redis
 from numpy.typing import NDArray
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
 
 from snn_cloud.errors import CacheLost
 
@@ -33,6 +35,12 @@ class Ref(NamedTuple):
     dtype: str = "<f8"
     first: int = 0
     last: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes of the rows that are meant."""
+        rows = self.rows if self.last is None else self.last - self.first
+        return rows * self.columns * np.dtype(self.dtype).itemsize
 
     def slice(self, first: int, last: int) -> Ref:
         """Return a reference to rows `first` up to, not including, `last`."""
@@ -64,6 +72,8 @@ class Cache:
                 socket_timeout=10,
                 socket_connect_timeout=5,
                 socket_keepalive=True,
+                # redis-py would try 11 times: a cache that hangs has to be an error before a neuron's minute is over.
+                retry=Retry(ExponentialWithJitterBackoff(cap=1.0, base=0.1), retries=3),
             )
         )
 
@@ -120,9 +130,12 @@ class Cache:
         return self._redis.blpop([inbox], timeout=seconds) is not None
 
     def forget(self, keys: Sequence[str]) -> None:
-        """Free the memory of arrays that are no longer needed."""
-        if keys:
-            self._redis.unlink(*keys)
+        """Free the memory of arrays that are no longer needed. No error if it cannot be: they leave by themselves."""
+        try:
+            if keys:
+                self._redis.unlink(*keys)
+        except redis.RedisError as error:
+            print(f"{run_of(keys[0])}: {keys[0]} and {len(keys) - 1} more stay in the cache until they expire: {error}")
 
     def put_progress(self, run: Run) -> None:
         """Tell who watches the cache how far a run is."""
@@ -133,6 +146,11 @@ class Cache:
             print(f"{run.run_id}: no progress in the cache: {error}")
 
 
+def run_of(key: str) -> str:
+    """Return the run whose key this is: snn:<run>:…"""
+    return key.removeprefix("snn:").partition(":")[0]
+
+
 def read_progress(cache: Cache, run_id: str) -> dict[str, Any] | None:
     """Return {"state", "epoch", "cost"} of a run that uses the cache, or None when nothing is known of it."""
     value: Any = cache._redis.get(f"snn:{run_id}:progress")
@@ -141,7 +159,6 @@ def read_progress(cache: Cache, run_id: str) -> dict[str, Any] | None:
 
 
 def _array(ref: Ref, value: bytes | None) -> NDArray[Any]:
-    rows = ref.rows if ref.last is None else ref.last - ref.first
-    if value is None or len(value) != rows * ref.columns * np.dtype(ref.dtype).itemsize:
+    if value is None or len(value) != ref.nbytes:
         raise CacheLost(f"{ref.key} is not in the cache, or not in full")
-    return np.frombuffer(value, dtype=ref.dtype).reshape(rows, ref.columns)
+    return np.frombuffer(value, dtype=ref.dtype).reshape(-1, ref.columns)

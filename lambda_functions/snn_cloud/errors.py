@@ -42,7 +42,7 @@ class CacheLost(CloudError):
 
 
 class NeuronFailed(CloudError):
-    """A NeuronLambda invocation raised; the message is its error."""
+    """A NeuronLambda invocation failed every time it was asked, or refused its task; the message is its error."""
 
 
 class PeerLost(CloudError):

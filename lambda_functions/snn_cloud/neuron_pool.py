@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Lock
 from typing import Any
 
@@ -28,6 +28,7 @@ from snn_cloud.neuron_task import Task
 from snn_cloud.record import Usage
 
 ATTEMPTS = 3  # of an epoch whose arrays were lost from the cache
+PAUSES = 0.2, 1.0  # seconds before a neuron that failed is asked again, and once more
 
 
 class NeuronPool:
@@ -46,7 +47,8 @@ class NeuronPool:
         prefix: str,
         concurrency: int,
     ) -> None:
-        self._clients, self._function, self._cache = clients, function, cache
+        # The client is made here, not by two threads at once.
+        self._lambda, self._function, self._cache = clients.lambda_, function, cache
         self._run_id, self._prefix = run_id, prefix
         self._functions = parameters.activation_per_layer
         self._sizes = parameters.neurons_per_layer
@@ -54,13 +56,16 @@ class NeuronPool:
         self._at_once = parameters.neurons_per_invocation if neuron else max(self._sizes)
         self._epochs = itertools.count()
         self._photos: dict[int, tuple[Ref, Ref]] = {}
+        # Threads start as they are needed, so there are no more than batches. Each waits for invocations of its batch.
+        self._walkers = ThreadPoolExecutor(concurrency, thread_name_prefix="batch")
         self._invokers = ThreadPoolExecutor(concurrency, thread_name_prefix="invoke")
         self._lock = Lock()
         self._invocations, self._milliseconds, self._memory_mb = 0, 0, 0
 
     def close(self) -> None:
         """Wait for invocations under way and free what the cache holds for this trainer."""
-        self._invokers.shutdown(cancel_futures=True)
+        for threads in self._walkers, self._invokers:
+            threads.shutdown(cancel_futures=True)
         self._cache.forget([ref.key for refs in self._photos.values() for ref in refs])
 
     def take_usage(self) -> Usage:
@@ -73,7 +78,7 @@ class NeuronPool:
     def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> list[Result]:
         """Return every batch's cost and gradients. An epoch whose arrays the cache lost is done again, from the start.
 
-        Raises NeuronFailed when a neuron raises, CacheLost when the cache loses arrays again and again.
+        Raises NeuronFailed when a neuron fails again and again, CacheLost when the cache loses arrays so.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -94,10 +99,13 @@ class NeuronPool:
         del arrays[f"{step}:W1T"]
         refs = self._cache.put(arrays)
         self._publish_photos(batches)
+        walks = [self._walkers.submit(self._batch, step, refs, batch) for batch in batches]
         try:
-            with ThreadPoolExecutor(len(batches), thread_name_prefix="batch") as together:
-                return list(together.map(lambda batch: self._batch(step, refs, batch), batches))
+            return [walk.result() for walk in walks]
         finally:
+            for walk in walks:
+                walk.cancel()
+            wait(walks)
             self._cache.forget(list(arrays))
 
     def _publish_photos(self, batches: Sequence[Batch]) -> None:
@@ -181,17 +189,35 @@ class NeuronPool:
             )
 
     def _invoke(self, task: Task) -> None:
+        """Have a task done. A neuron that failed is asked again: it is pure, and what killed it may pass.
+
+        One that refuses its task is not.
+        """
+        what = f"layer {task['layer']}, neurons {task['neurons']}, {task['direction']}"
+        for pause in (*PAUSES, None):
+            answer = self._ask(task)
+            if "lost" in answer:
+                raise CacheLost(answer["lost"])
+            if "refused" in answer:
+                raise NeuronFailed(f"{what}: {answer['refused']}")
+            if "milliseconds" in answer:
+                return
+            reason = answer.get("errorMessage", answer)
+            if pause is None:
+                raise NeuronFailed(f"{what}: {reason}")
+            print(f"{self._run_id}: {what} again: {reason}")
+            time.sleep(pause)
+
+    def _ask(self, task: Task) -> dict[str, Any]:
+        """Invoke a neuron once, count it, and return its answer; one without `milliseconds` tells of a failure."""
         started = time.perf_counter()
-        response = self._clients.lambda_.invoke(FunctionName=self._function, Payload=json.dumps(task).encode())
-        answer: Any = json.loads(response["Payload"].read())
+        response = self._lambda.invoke(FunctionName=self._function, Payload=json.dumps(task).encode())
+        said: Any = json.loads(response["Payload"].read())
+        answer = said if isinstance(said, dict) else {"errorMessage": said}
         with self._lock:
             self._invocations += 1
             # What the neuron measured; a failed one is counted by what the trainer waited for it.
-            done = isinstance(answer, dict) and "milliseconds" in answer
-            self._milliseconds += answer["milliseconds"] if done else round((time.perf_counter() - started) * 1000)
-            self._memory_mb = answer["memory_mb"] if done else self._memory_mb
-        if done and "lost" in answer:
-            raise CacheLost(answer["lost"])
-        if "FunctionError" in response or not done:
-            reason = answer.get("errorMessage", answer) if isinstance(answer, dict) else answer
-            raise NeuronFailed(f"layer {task['layer']}, neurons {task['neurons']}, {task['direction']}: {reason}")
+            waited = round((time.perf_counter() - started) * 1000)
+            self._milliseconds += answer.get("milliseconds", waited)
+            self._memory_mb = answer.get("memory_mb", self._memory_mb)
+        return answer
