@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from snn.errors import InvalidInput
 from snn.parameters import Parameters, Path
+from snn_cloud.neuron_task import EMPTY_BYTES
 from snn_cloud.settings import Settings
-from snn_cloud.workload import EMPTY_BYTES, Workload
+from snn_cloud.workload import Workload
 
 MIB = 2**20
 WEIGHT_COPIES = 4  # the weights, their gradients, those after the step, and all of them in a file; counted

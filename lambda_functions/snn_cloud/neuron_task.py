@@ -7,6 +7,7 @@ that is repeated, late or delivered twice writes the same bytes to the same plac
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, TypedDict
@@ -18,8 +19,12 @@ from snn.errors import InvalidInput
 from snn.layers import Array, forward, gradients, hidden_error, output_error
 from snn_cloud.cache import Cache, Ref
 
-# The photos of a mini-batch never change, so a warm environment fetches them once per run and not once per neuron.
-KEEP = 8
+EMPTY_BYTES = 90_000_000  # of a function that has imported what it needs; measured
+FREE_BYTES = max(0, int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) * 2**20 - EMPTY_BYTES)
+# The photos of a mini-batch never change, so a warm environment fetches them once per run and not once per neuron. It
+# keeps those used last, in a third of its memory: the rest is for the task, of which fetching takes the most.
+KEEP_BYTES = FREE_BYTES // 3
+FETCHING = 3  # times their size is what arrays take while redis-py reads them; measured
 _kept: OrderedDict[str, Array] = OrderedDict()
 
 
@@ -70,7 +75,10 @@ def _fetch(cache: Cache, refs: Mapping[str, Ref], names: tuple[str, ...]) -> dic
     if missing:
         raise InvalidInput(f"lacks {', '.join(missing)}", field="inputs", source="NeuronLambda")
     found = {name: _kept[refs[name].key] for name in names if refs[name].key in _kept}
+    for name in found:
+        _kept.move_to_end(refs[name].key)
     wanted = [name for name in names if name not in found]
+    _make_room(FREE_BYTES - FETCHING * sum(refs[name].nbytes for name in wanted))
     for name, array in zip(wanted, cache.get([refs[name] for name in wanted]), strict=True):
         found[name] = _as_inputs(refs[name].key, array)
     return found
@@ -80,7 +88,15 @@ def _as_inputs(key: str, array: NDArray[Any]) -> Array:
     """Return a float64 array; photos travel as the bytes they are and become numbers in 0..1 here, as in `Batch.X`."""
     if array.dtype != np.uint8:
         return array
-    _kept[key] = array / 255.0
-    while len(_kept) > KEEP:
+    size = 8 * array.size
+    _make_room(KEEP_BYTES - size)
+    photos = array / 255.0
+    if size <= KEEP_BYTES:
+        _kept[key] = photos
+    return photos
+
+
+def _make_room(limit: int) -> None:
+    """Let go of the photos used longest ago, of all if need be, until those kept have no more bytes than the limit."""
+    while _kept and sum(photos.nbytes for photos in _kept.values()) > limit:
         _kept.popitem(last=False)
-    return _kept[key]

@@ -63,6 +63,9 @@ def test_bytes_through_the_cache() -> None:
     both = {"batch_size": 3, "workers": 2, "first_layer": "direct"}
     assert workload(**both, strategy="average").cache_bytes == 8 * 2 * 44 * 2
     assert workload(**both, strategy="best-batch").cache_bytes == 8 * 1 * 44 * 2
+    # In the span a batch has 3·3 numbers in layer 1, in the columns of its own photos, and the same 14 above.
+    both["first_layer"] = "span"
+    assert workload(**both, strategy="average").cache_bytes == 8 * 2 * (9 + 14) * 2
     assert workload(batch_size=3).cache_bytes == 0
 
 
@@ -74,7 +77,11 @@ def test_memory() -> None:
     assert shared.trainer_bytes == 90_000_000 + 60 * (1 + 1 + 4)
     neurons = workload(granularity="neuron", batch_size=3)
     assert neurons.trainer_bytes == 90_000_000 + 60 * 2
-    assert neurons.neuron_bytes == 90_000_000 + 30 * (8 * 2 + 1)
+    # 30 numbers of photos, fetched as bytes; the weights of one neuron are 10, in the layer above 3 beside 3·3 inputs
+    assert neurons.neuron_bytes == 90_000_000 + max(30 * 9 + 2 * 80, 3 * (30 + 80), 3 * 8 * (3 + 9))
+    grouped = workload(granularity="layer", batch_size=1)
+    assert grouped.neuron_bytes == 90_000_000 + max(10 * 9 + 2 * 240, 3 * (10 + 240)) == 90_000_750
+    assert workload(granularity="neuron", batch_size=4).neuron_bytes == 90_000_000 + 40 * 9 + 2 * 80  # 4 and 2 photos
     assert shared.neuron_bytes == 0
 
 

@@ -9,8 +9,9 @@ import pytest
 from snn.errors import InvalidInput
 from snn.parameters import Parameters
 from snn_cloud.memory import MIB, check_fits
+from snn_cloud.neuron_task import EMPTY_BYTES
 from snn_cloud.settings import Settings
-from snn_cloud.workload import EMPTY_BYTES, Workload
+from snn_cloud.workload import Workload
 
 NETWORK = {
     "epochs": 100,
@@ -61,6 +62,6 @@ def test_the_refusal_names_the_numbers_and_the_mend() -> None:
         "cloudformation/training.yaml)"
     )
     with pytest.raises(InvalidInput, match=r"NeuronLambda has 512 \(choose a smaller batch_size, use fewer"):
-        fits(6_000, 12_288, {"neuron_mb": 512}, granularity="layer", batch_size=1_000)
+        fits(6_000, 12_288, {"neuron_mb": 512}, granularity="layer", batch_size=5_000)
     with pytest.raises(InvalidInput, match=r"LaunchLambda has 1,024 \(use fewer neurons or smaller photos, or enlarge"):
         fits(6, 12_288, {"memory_mb": 1024}, neurons={"layer1": 3_000, "layer2": 2, "layer3": 1})

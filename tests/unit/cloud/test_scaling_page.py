@@ -13,8 +13,9 @@ from snn_cloud.estimate import CACHE_BANDWIDTH, CORE_MB, OPERATIONS_PER_SECOND, 
 from snn_cloud.ledger import CHUNK_EPOCHS
 from snn_cloud.memory import WEIGHT_COPIES
 from snn_cloud.money import cost_of
+from snn_cloud.neuron_task import EMPTY_BYTES
 from snn_cloud.record import Run, Usage
-from snn_cloud.workload import EMPTY_BYTES, Workload
+from snn_cloud.workload import Workload
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text()
 FEATURES = 64 * 64 * 3
@@ -146,7 +147,8 @@ def limit_rows() -> list[str]:
         f"| photos in a data set | the trainer's 1,769 MB, full batch, directly | {direct:,.0f} |",
         f"| photos in a data set | a trainer of 10,240 MB, full batch, directly | {largest / (9 * FEATURES):,.0f} |",
         f"| photos in a data set | `MAX_BYTES` of a file's array, 2 GiB | {2 * 1024 * MIB / FEATURES:,.0f} |",
-        f"| photos in a mini-batch | a neuron's 512 MB keep 8 of them | {neuron / (65 * FEATURES):,.0f} |",
+        f"| photos in a mini-batch | a neuron's 512 MB hold it, bytes and numbers | {neuron / (9 * FEATURES):,.0f} |",
+        f"| photos that a neuron keeps | a third of what 512 MB leave free | {neuron / 3 / (8 * FEATURES):,.0f} |",
         f"| photos in a mini-batch | Valkey's longest value, 512 MB | {512 * MIB / FEATURES:,.0f} |",
         f"| seconds an epoch may take, 3,000 epochs | 500 continuations of 860 s | {501 * 860 / 3_000:,.0f} |",
     ]
