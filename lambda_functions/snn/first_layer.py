@@ -35,6 +35,9 @@ class FirstLayer(Protocol):
     def gradients(self, dZ: Array, batch: Batch) -> Layer:
         """Return the cost's slope in what `layer` holds."""
 
+    def columns(self, batch: Batch) -> slice:
+        """Return the columns of W's slope that a batch has a part in; all others are zero."""
+
     def network(self, weights: Weights) -> Weights:
         """Return the weights as a network has them, whatever they look like while training."""
 
@@ -52,6 +55,10 @@ class Direct:
     def gradients(self, dZ: Array, batch: Batch) -> Layer:
         """Return the cost's slope in W1 and b1."""
         return Layer(*gradients(dZ, batch.X))
+
+    def columns(self, batch: Batch) -> slice:
+        """Return all columns."""
+        return slice(None)
 
     def network(self, weights: Weights) -> Weights:
         """Return the weights as they are."""
@@ -100,8 +107,12 @@ class Span:
         if len(self._gram.columns) == 1:
             return Layer(slope, db)
         dC = np.zeros((len(dZ), self._gram.samples))
-        dC[:, self._gram.columns[batch.index]] = slope
+        dC[:, self.columns(batch)] = slope
         return Layer(dC, db)
+
+    def columns(self, batch: Batch) -> slice:
+        """Return the columns of the batch's samples."""
+        return self._gram.columns[batch.index]
 
     def network(self, weights: Weights) -> Weights:
         """Return the weights with W1 = W1₀ + C·Xᵀ in the first layer."""

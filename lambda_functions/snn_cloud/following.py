@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import TypedDict
 
-from snn.training import on_this_machine, train
+import redis
+
+from snn.training import Diverged, train
 from snn_cloud import init_phase
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
-from snn_cloud.errors import PeerLost
+from snn_cloud.errors import CacheLost, PeerLost
 from snn_cloud.job import Job, load_job
 from snn_cloud.launching import start_trainer
 from snn_cloud.ledger import Ledger
 from snn_cloud.peers import Dismissed, Peers
 from snn_cloud.record import LAST_WRITE, Run, Usage
 from snn_cloud.settings import Settings
+
+# What makes a follower leave quietly: rank 0 finds out for itself, and Lambda would repeat an error for nothing.
+QUIETLY = (Dismissed, PeerLost, Diverged, CacheLost, redis.RedisError)
 
 
 class Follower(TypedDict):
@@ -34,7 +40,7 @@ def lead(job: Job, run: Run, prefix: str, cache: Cache, settings: Settings, clie
     for rank in range(1, workers):
         follower = Follower(fence=run.fence, rank=rank, workers=workers, checkpoint_version=run.checkpoint_version)
         start_trainer(clients, settings.trainer_function, run.run_id, follower=follower)
-    return Peers(cache, prefix, 0, workers, job.parameters.strategy, on_this_machine(job.parameters, job.first))
+    return Peers(cache, prefix, 0, workers, job.parameters, job.first)
 
 
 def follow(run_id: str, follower: Follower, settings: Settings, clients: Clients) -> Run:
@@ -48,19 +54,17 @@ def follow(run_id: str, follower: Follower, settings: Settings, clients: Clients
     prefix = f"snn:{run_id}:{run.fence}"
     if run.state.is_terminal or run.fence != follower["fence"] or cache is None:
         return run
-    if not cache.claim(f"{prefix}:follower:{rank}"):
-        return run
-    job = load_job(replace(run, checkpoint_version=follower["checkpoint_version"]), settings.bucket, clients)
-    compute = on_this_machine(job.parameters, job.first)
-    peers = Peers(cache, prefix, rank, follower["workers"], job.parameters.strategy, compute)
     try:
-        for _ in train(job.training, job.parameters, job.batches, peers.gradients_of):
-            pass
-    except (Dismissed, PeerLost) as why:
+        if cache.claim(f"{prefix}:follower:{rank}"):
+            job = load_job(replace(run, checkpoint_version=follower["checkpoint_version"]), settings.bucket, clients)
+            with closing(Peers(cache, prefix, rank, follower["workers"], job.parameters, job.first)) as peers:
+                try:
+                    for _ in train(job.training, job.parameters, job.batches, peers.gradients_of):
+                        pass
+                finally:  # before it leaves, which rank 0 waits for
+                    milliseconds = round((time.monotonic() - started) * 1000)
+                    used = Usage(1, milliseconds + init_phase.take(), settings.memory_mb, **clients.requests.take())
+                    ledger.add_usage(run_id, {"trainer": used + LAST_WRITE})
+    except QUIETLY as why:
         print(f"{run_id}: follower {rank} leaves: {type(why).__name__} {why}")
-    finally:
-        peers.close()
-        milliseconds = round((time.monotonic() - started) * 1000)
-        used = Usage(1, milliseconds + init_phase.take(), settings.memory_mb, **clients.requests.take())
-        ledger.add_usage(run_id, {"trainer": used + LAST_WRITE})
     return ledger.get(run_id)

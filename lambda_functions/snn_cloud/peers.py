@@ -8,31 +8,36 @@
 Every trainer holds all weights and sums up in the order of the batches, so all have the same bits, and the same as a
 trainer alone. A result is written whole, under a name that says what it is: a repeated message changes nothing. Who
 waits looks at whether the others still breathe; one that does not ends the meeting with PeerLost, and the run goes on
-from its last checkpoint with new followers under a new fence.
+from its last checkpoint with new followers under a new fence. Rank 0 leaves last, so that all have counted what they
+used before the run ends.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
+import redis
 
 from snn.dataset import Batch
+from snn.first_layer import FirstLayer
 from snn.layers import Array
 from snn.network import Layer, Weights
-from snn.parameters import Strategy
-from snn.strategies import GradientsOf, Result
-from snn_cloud.cache import Cache, Ref
+from snn.parameters import Parameters, Strategy
+from snn.strategies import Result
+from snn.training import on_this_machine
+from snn_cloud.cache import Cache, Ref, run_of
 from snn_cloud.errors import PeerLost
 
 BREATH_SECONDS = 2.0
 DEAD_SECONDS = 15
-KEEP_SECONDS = 300
 START_SECONDS = 90.0  # for a follower's cold start and its reading of the data
+# A result outlives whoever may still want it: a trainer lives for 900 s, and a follower may start START_SECONDS late.
+KEEP_SECONDS = 1_000
+LEAVE_SECONDS = 5.0  # that rank 0 waits for the others to count what they used, and leave
 
 
 class Dismissed(Exception):
@@ -42,15 +47,17 @@ class Dismissed(Exception):
 class Peers:
     """One trainer's place among the trainers of a run; its `gradients_of` is what the strategies call.
 
-    `compute` gives the results of batches on this machine.
+    `first` is the run's first layer.
     """
 
     def __init__(
-        self, cache: Cache, prefix: str, rank: int, workers: int, strategy: Strategy, compute: GradientsOf
+        self, cache: Cache, prefix: str, rank: int, workers: int, parameters: Parameters, first: FirstLayer
     ) -> None:
         self._cache, self._prefix, self._rank, self._workers = cache, f"{prefix}:peers", rank, workers
-        self._strategy, self._compute = strategy, compute
-        self._steps = itertools.count()
+        self._run_id = run_of(prefix)
+        self._strategy, self._first, self._compute = parameters.strategy, first, on_this_machine(parameters, first)
+        self._step, self._batches = -1, 0
+        self._stop = Ref(f"{self._prefix}:stop", 1, 1)
         self._written: list[list[str]] = [[], []]
         self._since, self._met = time.monotonic(), set[int]()
         self._done = threading.Event()
@@ -58,17 +65,40 @@ class Peers:
         self._breath.start()
 
     def close(self) -> None:
-        """Leave; when rank 0 leaves, all may."""
+        """Leave; rank 0 sends all others away first. A cache in trouble is no error: they will miss our breath."""
         self._done.set()
         self._breath.join()
-        if self._rank == 0:
-            self._cache.sign(f"{self._prefix}:stop", KEEP_SECONDS)
-            self._cache.poke(self._inboxes())
-        # What this trainer wrote last is left for those that have yet to read it; it goes by itself.
+        try:
+            if self._rank == 0:
+                self._dismiss()
+            else:
+                self._cache.sign(self._left(self._rank), KEEP_SECONDS)
+                self._cache.poke([self._inbox(0)])
+        except redis.RedisError as error:
+            print(f"{self._run_id}: trainer {self._rank} leaves without a word: {error}")
+
+    def _dismiss(self) -> None:
+        self._cache.forget([self._inbox(0)])  # up to 100 pokes of the past
+        self._cache.put({self._stop.key: np.ones((1, 1))}, KEEP_SECONDS)
+        self._cache.poke(self._inboxes())
+        deadline, staying = time.monotonic() + LEAVE_SECONDS, list(range(1, self._workers))
+        while staying := [rank for rank in staying if self._stays(rank)]:
+            if time.monotonic() > deadline:
+                print(f"{self._run_id}: {len(staying)} trainers still work; what they used is counted when they leave")
+                break
+            self._cache.wait_for_poke(self._inbox(0), seconds=1)
+        # Nobody reads any more what anybody wrote last: for this step, the one before, or already for the next.
+        steps = range(self._step - 1, self._step + 2)
+        kinds = [(what, index) for what in ("cost", "slopes") for index in range(self._batches)]
+        self._cache.forget([self._key(step, *kind) for step in steps for kind in kinds])
+
+    def _stays(self, rank: int) -> bool:
+        return self._cache.exists(self._alive(rank)) and not self._cache.exists(self._left(rank))
 
     def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> Sequence[Result]:
         """Return every batch's result, this trainer's own and the others'. Raises PeerLost, or Dismissed."""
-        step = next(self._steps)
+        self._step, self._batches = self._step + 1, len(batches)
+        step = self._step
         # Whoever has come to this step has read all of the step before the last.
         self._cache.forget(self._written.pop(0))
         self._written.append([])
@@ -78,26 +108,41 @@ class Peers:
         if self._strategy is Strategy.BEST_BATCH:
             # Only the winner's gradients are wanted: its owner goes back for them, the others wait for those.
             self._tell(costs)
-            own = {index: partial(self._back_and_tell, step, index, back) for index, (_, back) in results.items()}
+            own = {batch.index: partial(self._back_and_tell, step, batch, results[batch.index][1]) for batch in mine}
         else:
             slopes = {index: back() for index, (_, back) in results.items()}
-            self._tell(costs | {self._key(step, "slopes", index): _flat(each) for index, each in slopes.items()})
+            told = {self._key(step, "slopes", batch.index): self._flat(slopes[batch.index], batch) for batch in mine}
+            self._tell(costs | told)
             own = {index: partial(slopes.__getitem__, index) for index in slopes}
-        others = [batch.index for batch in batches if batch.index not in results]
-        heard = self._hear({index: Ref(self._key(step, "cost", index), 1, 1) for index in others})
+        others = [batch for batch in batches if batch.index not in results]
+        heard = self._hear({batch.index: Ref(self._key(step, "cost", batch.index), 1, 1) for batch in others})
         everyone = {index: (cost, own[index]) for index, (cost, _) in results.items()}
-        everyone |= {i: (float(heard[i].item()), partial(self._hear_slopes, step, i, weights)) for i in others}
+        for batch in others:
+            everyone[batch.index] = heard[batch.index].item(), partial(self._hear_slopes, step, batch, weights)
         return [everyone[batch.index] for batch in batches]
 
-    def _back_and_tell(self, step: int, index: int, back: Callable[[], Weights]) -> Weights:
+    def _back_and_tell(self, step: int, batch: Batch, back: Callable[[], Weights]) -> Weights:
         slopes = back()
-        self._tell({self._key(step, "slopes", index): _flat(slopes)})
+        self._tell({self._key(step, "slopes", batch.index): self._flat(slopes, batch)})
         return slopes
 
-    def _hear_slopes(self, step: int, index: int, weights: Weights) -> Weights:
-        size = sum(W.size + b.size for W, b in weights)
-        flat = self._hear({index: Ref(self._key(step, "slopes", index), 1, size)})[index]
-        return _shaped(flat[0], weights)
+    def _hear_slopes(self, step: int, batch: Batch, weights: Weights) -> Weights:
+        slopes = [Layer(np.zeros(W.shape), np.zeros(b.shape)) for W, b in weights]
+        parts, at = self._parts(slopes, batch), 0
+        size = sum(part.size for part in parts)
+        flat = self._hear({batch.index: Ref(self._key(step, "slopes", batch.index), 1, size)})[batch.index][0]
+        for part in parts:
+            part[...] = flat[at : at + part.size].reshape(part.shape)
+            at += part.size
+        return slopes
+
+    def _flat(self, slopes: Weights, batch: Batch) -> Array:
+        return np.concatenate([part.ravel() for part in self._parts(slopes, batch)])[None, :]
+
+    def _parts(self, slopes: Weights, batch: Batch) -> list[Array]:
+        """Return what of a batch's gradients is not zero anyway, as views."""
+        (W, b), *above = slopes
+        return [W[:, self._first.columns(batch)], b, *(array for layer in above for array in layer)]
 
     def _tell(self, arrays: Mapping[str, Array]) -> None:
         self._cache.put(arrays, KEEP_SECONDS)
@@ -109,16 +154,16 @@ class Peers:
         heard: dict[int, Array] = {}
         while True:
             missing = {index: ref for index, ref in wanted.items() if index not in heard}
-            found = self._cache.find(list(missing.values()))
+            *found, stop = self._cache.find([*missing.values(), self._stop])
             heard |= {index: array for index, array in zip(missing, found, strict=True) if array is not None}
             if len(heard) == len(wanted):
                 return heard
+            if stop is not None:
+                raise Dismissed
             if not self._cache.wait_for_poke(self._inbox(self._rank), seconds=1):
                 self._look_around({index % self._workers for index in missing})
 
     def _look_around(self, awaited: set[int]) -> None:
-        if self._rank and self._cache.exists(f"{self._prefix}:stop"):
-            raise Dismissed
         for rank in awaited:
             if self._cache.exists(self._alive(rank)):
                 self._met.add(rank)
@@ -126,8 +171,15 @@ class Peers:
                 raise PeerLost(f"trainer {rank} of {self._workers} gives no sign of life")
 
     def _breathe(self) -> None:
+        trouble = False
         while True:
-            self._cache.sign(self._alive(self._rank), DEAD_SECONDS)
+            try:
+                self._cache.sign(self._alive(self._rank), DEAD_SECONDS)
+                trouble = False
+            except redis.RedisError as error:
+                if not trouble:
+                    print(f"{self._run_id}: no breath of trainer {self._rank}: {error}")
+                trouble = True
             if self._done.wait(BREATH_SECONDS):
                 return
 
@@ -137,21 +189,11 @@ class Peers:
     def _alive(self, rank: int) -> str:
         return f"{self._prefix}:alive:{rank}"
 
+    def _left(self, rank: int) -> str:
+        return f"{self._prefix}:left:{rank}"
+
     def _inbox(self, rank: int) -> str:
         return f"{self._prefix}:inbox:{rank}"
 
     def _inboxes(self) -> list[str]:
         return [self._inbox(rank) for rank in range(self._workers) if rank != self._rank]
-
-
-def _flat(slopes: Weights) -> Array:
-    return np.concatenate([array.ravel() for layer in slopes for array in layer])[None, :]
-
-
-def _shaped(flat: Array, like: Weights) -> Weights:
-    slopes, at = [], 0
-    for W, b in like:
-        end = at + W.size
-        slopes.append(Layer(flat[at:end].reshape(W.shape), flat[end : end + b.size].reshape(b.shape)))
-        at = end + b.size
-    return slopes

@@ -1,0 +1,289 @@
+"""Several trainers of one run in threads of this process, through a real Valkey: what they exchange, how they leave."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+import redis
+
+from snn.dataset import batches, load_dataset
+from snn.first_layer import Gram
+from snn.model import dump_checkpoint
+from snn.network import initial_weights
+from snn.parameters import Parameters
+from snn.training import Diverged, Training, first_layer, on_this_machine, train
+from snn_cloud import peers as meeting
+from snn_cloud import places, runs
+from snn_cloud.cache import Cache, run_of
+from snn_cloud.errors import PeerLost
+from snn_cloud.following import follow
+from snn_cloud.ledger import Ledger
+from snn_cloud.peers import Peers
+from snn_cloud.record import Run
+from snn_cloud.settings import Settings
+
+NOWHERE = redis.Redis("127.0.0.1", 1, retry=None)
+
+
+@pytest.fixture
+def valkey(emulator):
+    return redis.Redis(emulator.redis_host, emulator.redis_port)
+
+
+@pytest.fixture
+def prefix(request):
+    return f"snn:{runs.new_run_id(request.node.name)}:1"
+
+
+class Work:
+    """A training of the small data set, to be advanced by one trainer or several."""
+
+    def __init__(self, data, **fields):
+        dataset = load_dataset(io.BytesIO(data))
+        network = oracle.small_network(
+            (3, 2, 1), ("relu", "relu", "sigmoid"), **{"epochs": 5, "batch_size": 7} | fields
+        )
+        self.parameters = Parameters.load(network)
+        self.parts = batches(dataset, self.parameters.batch_size, self.parameters.seed)
+        self.training = Training(initial_weights(self.parameters, dataset.features))
+        self.first, _ = first_layer(self.training, self.parameters, Gram(self.parts), dataset.features)
+
+    def go(self, gradients_of):
+        for _ in train(self.training, self.parameters, self.parts, gradients_of):
+            pass
+        return [array for layer in self.training.weights for array in layer]
+
+    def join(self, cache, prefix, rank, workers=2):
+        return Peers(cache, prefix, rank, workers, self.parameters, self.first)
+
+
+class Recording(Cache):
+    """A real cache that remembers how long what it was given was, and is to be kept."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        self.given = {}
+
+    def put(self, arrays, seconds):
+        refs = super().put(arrays, seconds)
+        self.given |= {key: (array.nbytes, seconds) for key, array in arrays.items()}
+        return refs
+
+
+def until(condition, seconds=10):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("strategy", ["best-batch", "average"])
+@pytest.mark.parametrize(("path", "columns"), [("span", [7, 7, 7, 3]), ("direct", [27] * 4)])
+def test_only_a_batchs_own_columns_travel_and_change_no_bit(valkey, prefix, data, strategy, path, columns):
+    fields = {"strategy": strategy, "first_layer": path}
+    alone = Work(data, **fields)
+    wanted = alone.go(on_this_machine(alone.parameters, alone.first))
+
+    def one(rank):
+        work, cache = Work(data, **fields), Recording(valkey)
+        with closing(work.join(cache, prefix, rank)) as peers:
+            return work.go(peers.gradients_of), work.training.costs, cache.given
+
+    with ThreadPoolExecutor(2) as pool:
+        (leads, costs, given), (follows, costs_too, given_too) = pool.map(one, range(2))
+    for array, mine, theirs in zip(wanted, leads, follows, strict=True):
+        assert array.tobytes() == mine.tobytes() == theirs.tobytes()
+    assert alone.training.costs == costs == costs_too
+    sent = {key.removeprefix(f"{prefix}:peers:"): size for key, (size, _) in (given | given_too).items()}
+    slopes = {key: size for key, size in sent.items() if "slopes" in key}
+    assert len(slopes) == 5 * (4 if strategy == "average" else 1)
+    for key, size in slopes.items():  # layer 1's columns, and all of the other 3 + (3 + 1)·2 + (2 + 1)·1 numbers
+        assert size == 8 * (3 * columns[int(key.split(":")[-1])] + 14)
+
+
+def test_results_outlive_whoever_may_still_want_them(valkey, prefix, data):
+    # A trainer of the template's Timeout may still compute, having started as late as it may.
+    template = (Path(__file__).parents[2] / "cloudformation" / "training.yaml").read_text()
+    longest = max(int(seconds) for seconds in re.findall(r"Timeout: (\d+)", template))
+    assert longest == 900
+    work, cache = Work(data), Recording(valkey)
+    peers = work.join(cache, prefix, 0)
+    with ThreadPoolExecutor(1) as pool, closing(peers):
+        waiting = pool.submit(peers.gradients_of, work.training.weights, work.parts)
+        until(lambda: cache.given)
+        for key, (_, seconds) in cache.given.items():
+            assert seconds >= longest + meeting.START_SECONDS
+            assert seconds - 10 < valkey.ttl(key) <= seconds
+        peers._cache = Cache(NOWHERE)
+        with pytest.raises(redis.RedisError):
+            waiting.result()
+
+
+def test_nothing_of_size_is_left_when_all_have_left(valkey, prefix, data):
+    def one(rank):
+        work = Work(data, strategy="average")
+        with closing(work.join(Cache(valkey), prefix, rank)) as peers:
+            work.go(peers.gradients_of)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(one, range(2)))
+    left = {key.decode().removeprefix(f"{prefix}:peers:") for key in valkey.keys(f"{prefix}:*")}
+    assert left <= {"alive:0", "alive:1", "left:1", "stop", "inbox:0", "inbox:1"}
+
+
+def test_rank_0_leaves_last_and_a_follower_that_waits_leaves_at_once(valkey, prefix, data):
+    work, order = Work(data, epochs=1), []
+
+    def one():
+        with closing(work.join(Cache(valkey), prefix, 1)) as peers:
+            try:
+                peers.gradients_of(work.training.weights, work.parts)
+            except meeting.Dismissed:
+                time.sleep(0.2)  # to count what it used
+                order.append("follower")
+
+    lead = Work(data).join(Cache(valkey), prefix, 0)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(one)
+        until(lambda: valkey.exists(f"{prefix}:peers:0:cost:1"))
+        began = time.monotonic()
+        lead.close()
+        order.append("lead")
+        seconds = time.monotonic() - began
+        following.result()
+    assert order == ["follower", "lead"]
+    assert 0.2 < seconds < 0.9
+
+
+def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys):
+    monkeypatch.setattr(meeting, "LEAVE_SECONDS", 0.5)
+    lead = Work(data).join(Cache(valkey), prefix, 0, workers=3)
+    valkey.set(f"{prefix}:peers:alive:2", 1, ex=60)  # it computes; number 1 is not there at all
+    began = time.monotonic()
+    lead.close()
+    assert 0.5 < time.monotonic() - began < 2.5
+    assert f"{run_of(prefix)}: 1 trainers still work" in capsys.readouterr().out
+
+
+def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypatch, capsys):
+    monkeypatch.setattr(meeting, "BREATH_SECONDS", 0.02)
+    cache = Cache(valkey)
+    peers = Work(data).join(cache, prefix, 1)
+    alive = f"{prefix}:peers:alive:1"
+    until(lambda: valkey.exists(alive))
+    cache._redis = NOWHERE
+    time.sleep(0.3)
+    valkey.delete(alive)
+    cache._redis = valkey
+    until(lambda: valkey.exists(alive))
+    assert capsys.readouterr().out.count(f"{run_of(prefix)}: no breath of trainer 1: Error 111") == 1
+    peers.close()
+    assert not peers._breath.is_alive()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_leaving_without_a_cache_leaves_the_error_that_ended_it(valkey, prefix, data, capsys, rank):
+    cache = Cache(valkey)
+    peers = Work(data).join(cache, prefix, rank)
+    cache._redis = NOWHERE
+    with pytest.raises(Diverged, match="what ended it"), closing(peers):
+        raise Diverged("what ended it")
+    assert f"{run_of(prefix)}: trainer {rank} leaves without a word: Error 111" in capsys.readouterr().out
+
+
+class Followed:
+    """A run in the ledger with its files in the bucket, whose lease this test holds."""
+
+    def __init__(self, clients, stack, data, name, **fields):
+        self.clients, self.ledger = clients, Ledger(clients.dynamodb, stack.table)
+        self.run_id = runs.new_run_id(name)
+        work = Work(data, workers=2, **fields)
+        key, checkpoint = places.input_dataset(self.run_id, "0" * 64), places.checkpoint(self.run_id)
+        clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
+        first = dump_checkpoint(Training(initial_weights(work.parameters, 27)))
+        version = clients.s3.put_object(Bucket=stack.bucket, Key=checkpoint, Body=first)["VersionId"]
+        self.ledger.create(Run(self.run_id, parameters=work.parameters, dataset=key, checkpoint_version=version))
+        self.lease = self.ledger.acquire(self.run_id, "this test")
+        self.prefix = f"snn:{self.run_id}:{self.lease.run.fence}"
+        self.settings = Settings(stack.bucket, stack.table, "", stack.trainer_function, has_cache=True, memory_mb=1769)
+        self.follower = {"fence": self.lease.run.fence, "rank": 1, "workers": 2, "checkpoint_version": version}
+
+    def follow(self):
+        return follow(self.run_id, self.follower, self.settings, self.clients)
+
+    @property
+    def invocations(self):
+        return self.ledger.get(self.run_id).usage["trainer"].invocations
+
+
+@pytest.fixture
+def cache_of_this(monkeypatch, emulator):
+    monkeypatch.setenv("CACHE_HOST", emulator.redis_host)
+    monkeypatch.setenv("CACHE_PORT", str(emulator.redis_port))
+
+
+@pytest.mark.parametrize("why", ["Diverged", "CacheLost", "ResponseError", "PeerLost"])
+@pytest.mark.usefixtures("cache_of_this")
+def test_a_follower_leaves_quietly(clients, stack, data, valkey, monkeypatch, capsys, why):
+    run = Followed(clients, stack, data, f"quietly {why}", first_layer="direct")
+    results = f"{run.prefix}:peers:0:cost"
+    if why == "Diverged":
+        Cache(valkey).put({f"{results}:{index}": np.array([[np.nan]]) for index in (0, 2)})
+        # To NumPy no number is the lowest cost: of its batch the follower wants the gradients, 3·27 + 14.
+        Cache(valkey).put({f"{run.prefix}:peers:0:slopes:0": np.zeros((1, 95))})
+    elif why == "CacheLost":
+        valkey.set(f"{results}:0", b"short")
+    elif why == "ResponseError":
+        valkey.set(f"{run.prefix}:peers:inbox:1", "no list")
+    else:
+        monkeypatch.setattr(meeting, "START_SECONDS", 0.0)
+    before = run.invocations
+    stands = run.follow()
+    assert (stands.state, stands.epoch, stands.owner) == ("RUNNING", 0, run.lease.run.owner)
+    assert f"{run.run_id}: follower 1 leaves: {why} " in capsys.readouterr().out
+    assert run.invocations == before + 1
+    assert not [each for each in threading.enumerate() if each.name == "breath"]
+
+
+def test_a_follower_that_finds_no_cache_leaves_quietly(clients, stack, data, monkeypatch, capsys):
+    monkeypatch.setenv("CACHE_HOST", "127.0.0.1")
+    monkeypatch.setenv("CACHE_PORT", "1")
+    run = Followed(clients, stack, data, "no cache")
+    assert run.follow().epoch == 0
+    assert f"{run.run_id}: follower 1 leaves: ConnectionError " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("cache_of_this")
+def test_what_followers_used_is_counted_before_the_run_ends(clients, stack, data, valkey, monkeypatch):
+    count = Ledger.add_usage
+    monkeypatch.setattr(Ledger, "add_usage", lambda *args: time.sleep(0.5) or count(*args))
+    run = Followed(clients, stack, data, "counted", epochs=3)
+    work = Work(data, epochs=3)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(run.follow)
+        with closing(work.join(Cache(valkey), run.prefix, 0)) as peers:
+            work.go(peers.gradients_of)
+        ended = run.lease.finish("COMPLETED")
+        following.result()
+    assert ended.usage["trainer"].invocations == 2
+    assert run.ledger.get(run.run_id) == ended
+
+
+def test_a_dead_follower_is_not_waited_for(valkey, prefix, data, monkeypatch):
+    monkeypatch.setattr(meeting, "DEAD_SECONDS", 1)
+    work = Work(data)
+    valkey.set(f"{prefix}:peers:alive:1", 1, px=1500)
+    began = time.monotonic()
+    lead = work.join(Cache(valkey), prefix, 0)
+    with pytest.raises(PeerLost, match="trainer 1 of 2 gives no sign of life"), closing(lead):
+        work.go(lead.gradients_of)
+    assert 1.5 < time.monotonic() - began < 4.5
