@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from botocore.exceptions import BotoCoreError, ClientError
@@ -55,6 +56,7 @@ class RunTrigger(BaseTrigger):
         self.aws, self.stack, self.run_id, self.upload, self.source = aws, stack, run_id, upload, source
         self.poll_interval, self.log_interval, self.deadline = poll_interval, log_interval, deadline
         self.cancel_on_kill, self.since = cancel_on_kill, since
+        self._cancelled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what the triggerer makes this trigger from again."""
@@ -74,10 +76,25 @@ class RunTrigger(BaseTrigger):
         yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Stop the run: someone cleared the task, marked it, or failed its DAG run. Not called on a restart."""
-        if self.cancel_on_kill:
-            self.log.info("the task was killed: cancelling run %s", self.run_id)
-            await asyncio.to_thread(self._watch.cancel)
+        """Stop the run: someone cleared the task, marked or deleted it, or its DAG run. Not called on a restart.
+
+        Airflow gives it ``[triggerer] on_kill_timeout`` seconds, and within them a failure that passes is no reason to
+        let the run go on.
+        """
+        if not self.cancel_on_kill or self._cancelled:
+            return
+        self.log.info("the task was killed: cancelling run %s", self.run_id)
+        while True:
+            try:
+                await asyncio.to_thread(self._watch.cancel)
+            except Exception as error:
+                if not passes(error):
+                    raise
+                self.log.info("cannot cancel the run just now, trying on: %s", error)
+                await asyncio.sleep(1.0)
+            else:
+                self._cancelled = True
+                return
 
     @cached_property
     def _watch(self) -> Watch:
@@ -107,20 +124,37 @@ class RunTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_interval)
 
     async def _tell(self, progress: dict[str, Any]) -> None:
+        """Write progress to XCom, or stop the run if its task does not wait for it any more."""
         ti = self.task_instance
         if ti is None:  # an event for an asset, or `airflow dags test`: no task to tell it to
             return
         try:
-            await XCom.aset(
-                "progress",
-                progress,
-                dag_id=ti.dag_id,
-                task_id=ti.task_id,
-                run_id=ti.run_id,
-                map_index=-1 if ti.map_index is None else ti.map_index,
-            )
+            if await asyncio.to_thread(_waits, ti.dag_id, ti.run_id, ti.task_id, ti.map_index):
+                await XCom.aset(
+                    "progress",
+                    progress,
+                    dag_id=ti.dag_id,
+                    task_id=ti.task_id,
+                    run_id=ti.run_id,
+                    map_index=-1 if ti.map_index is None else ti.map_index,
+                )
+            else:
+                await self.on_kill()
         except Exception as error:  # progress is a courtesy: no reason to stop watching
             self.log.debug("no progress in XCom: %s", error)
+
+
+def _waits(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> bool:
+    """Return whether the task is deferred, in a DAG run that is not over.
+
+    Airflow ends a trigger once its task has any other state. It overlooks two kinds: a task that was cleared together
+    with those before it, or in a paused DAG, has no state at all until the scheduler comes to it, minutes later or
+    never; and one that deferred in the moment in which its DAG run was failed stays deferred for good.
+    """
+    states = RuntimeTaskInstance.get_task_states(dag_id, map_index, [task_id], run_ids=[run_id])
+    if "deferred" not in states.get(run_id, {}).values():
+        return False
+    return RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) not in ("success", "failed")
 
 
 class StackTrigger(BaseTrigger):

@@ -11,8 +11,10 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -59,8 +61,9 @@ def up(
 ) -> Airflow:
     """Start the Airflow of `home` with the DAGs of the folder `dags`, or return the one that runs already.
 
-    Its `aws_default` connection leads to `emulator`; `variables` are added to its environment. If it runs with other
-    DAGs, another emulator or other variables it is restarted.
+    Its `aws_default` connection leads to `emulator`; `variables` are added to its environment. A component that died is
+    started again, the others are left alone; all are restarted if it runs with other DAGs, another emulator or other
+    variables, or is not well though all of it runs.
     Raises LocalError if a component ends, or if they are not all healthy within three minutes.
     """
     home, dags = home.resolve(), dags.resolve()
@@ -68,24 +71,31 @@ def up(
         raise LocalError(f"{dags} is no folder of DAGs")
     with processes.locked(home / "lock"):
         made_for = {"dags": str(dags), **emulator.environment(), **(variables or {})}
-        running = find(home)
-        if running is not None and processes.read_state(home).get("airflow_made_for") == made_for:
-            return running
-        _stop(home)
-        port = processes.free_port(port)
-        folder = home / "airflow"
+        state, folder = processes.read_state(home), home / "airflow"
+        as_asked, dead = state.get("airflow_made_for") == made_for, _dead(home)
+        if as_asked and dead and len(dead) < len(COMPONENTS):
+            # A session outlives its leader: what the dead one started would work beside what its successor starts.
+            processes.stop(home, *dead)
+            airflow = Airflow(**state["airflow"])
+        else:
+            running = find(home)
+            if running is not None and as_asked:
+                return running
+            _stop(home)
+            dead = list(COMPONENTS)
+            airflow = Airflow(f"http://{LOOPBACK}:{processes.free_port(port)}", str(folder / "passwords.json"))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "plugins").mkdir(exist_ok=True)
-        airflow = Airflow(f"http://{LOOPBACK}:{port}", str(folder / "passwords.json"))
         environment = {**_environment(folder, dags, emulator, airflow), **(variables or {})}
         _migrate(home, folder, environment)
         processes.write_state(home, airflow=airflow.__dict__, airflow_made_for=made_for)
+        began = time.time()
         try:
             servers = [
-                processes.start(home, name, [sys.executable, "-m", "airflow", *arguments], environment)
-                for name, arguments in COMPONENTS.items()
+                processes.start(home, name, [sys.executable, "-m", "airflow", *COMPONENTS[name]], environment)
+                for name in dead
             ]
-            processes.wait_until(home, *servers, healthy=lambda: all(_health(airflow).values()), limit=180)
+            processes.wait_until(home, *servers, healthy=lambda: all(_health(airflow, began).values()), limit=180)
         except BaseException:
             _stop(home)
             raise
@@ -102,8 +112,8 @@ def down(home: Path) -> None:
 def find(home: Path) -> Airflow | None:
     """Return the Airflow of `home` if all of it runs and is healthy."""
     home = home.resolve()
-    servers, state = processes.recorded(home), processes.read_state(home)
-    if "airflow" not in state or not all(processes.alive(servers.get(name)) for name in COMPONENTS):
+    state = processes.read_state(home)
+    if "airflow" not in state or _dead(home):
         return None
     airflow = Airflow(**state["airflow"])
     with contextlib.suppress(OSError):
@@ -162,7 +172,11 @@ def _environment(folder: Path, dags: Path, emulator: Emulator, airflow: Airflow)
         "api_auth": {"jwt_secret": secret["jwt"]},
         # Airflow's defaults suit a cluster; these make a chain of short tasks take seconds.
         "scheduler": {"scheduler_idle_sleep_time": "0.1"},
-        "workers": {"min_heartbeat_interval": "1"},
+        # At each heartbeat a task learns that it was killed. It kills itself, and its training, after some heartbeats
+        # that nobody answered: with 3 a second apart, that would be before a crashed API server is back.
+        "workers": {"min_heartbeat_interval": "1", "max_failed_heartbeats": "60"},
+        # A crashed triggerer's trainings are watched again, and can be cancelled, once it has been silent this long.
+        "triggerer": {"job_heartbeat_sec": "2", "triggerer_health_check_threshold": "15"},
         "dag_processor": {"refresh_interval": "5", "min_file_process_interval": "5"},
         "usage_data_collection": {"enabled": "False"},
     }
@@ -231,6 +245,12 @@ def _migrate(home: Path, folder: Path, environment: Mapping[str, str]) -> None:
     stamp.write_text(version)
 
 
+def _dead(home: Path) -> list[str]:
+    """Return the components that do not run."""
+    servers = processes.recorded(home)
+    return [name for name in COMPONENTS if not processes.alive(servers.get(name))]
+
+
 def _stop(home: Path) -> None:
     # The triggerer often waits ten seconds and more for children that have ended already.
     processes.stop(home, *COMPONENTS, grace=5.0)
@@ -238,8 +258,12 @@ def _stop(home: Path) -> None:
         processes.write_state(home, airflow=None, airflow_made_for=None)
 
 
-def _health(airflow: Airflow) -> dict[str, bool]:
-    """Return which components say that they are well; raises OSError while the API server does not answer."""
+def _health(airflow: Airflow, since: float = 0.0) -> dict[str, bool]:
+    """Return which components are well and have said so after `since`, in seconds since 1970.
+
+    Airflow itself calls one that was killed healthy until its last heartbeat is old. Raises OSError while the API
+    server does not answer.
+    """
     try:
         answer = httpx.get(f"{airflow.url}/api/v2/monitor/health", timeout=5)
     except httpx.HTTPError as error:
@@ -247,9 +271,11 @@ def _health(airflow: Airflow) -> dict[str, bool]:
     if answer.status_code != 200:
         raise ConnectionError(f"health check answered {answer.status_code}")
     parts = answer.json()
-    return {
-        "api-server": parts["metadatabase"]["status"] == "healthy",
-        "scheduler": parts["scheduler"]["status"] == "healthy",
-        "dag-processor": (parts.get("dag_processor") or {}).get("status") == "healthy",
-        "triggerer": (parts.get("triggerer") or {}).get("status") == "healthy",
-    }
+
+    def well(name: str) -> bool:
+        part = parts.get(name) or {}
+        beat = part.get(f"latest_{name}_heartbeat")
+        return part.get("status") == "healthy" and (not beat or datetime.fromisoformat(beat).timestamp() >= since)
+
+    # The API server has no heartbeat; it answers, and with it the database.
+    return {name: well("metadatabase" if name == "api-server" else name.replace("-", "_")) for name in COMPONENTS}

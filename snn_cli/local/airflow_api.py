@@ -86,6 +86,32 @@ class AirflowApi:
         """Mark the run as `state`, success or failed, as the button in the UI does."""
         self._ask("PATCH", _run(dag_id, run_id), json={"state": state})
 
+    def delete_run(self, dag_id: str, run_id: str) -> None:
+        """Delete the run and all its task instances; Airflow refuses while it is running."""
+        self._ask("DELETE", _run(dag_id, run_id))
+
+    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark the task as `state`, success, failed or skipped, as the button in the UI does."""
+        self._ask("PATCH", f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}", json={"new_state": state})
+
+    def clear_tasks(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear these tasks, so that they are run again; those after them are left alone."""
+        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
+        self._ask("POST", f"dags/{quote(dag_id)}/clearTaskInstances", json=body)
+
+    def delete_task(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Delete the task instance, whatever its state."""
+        self._ask("DELETE", f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}")
+
+    def pause(self, dag_id: str, paused: bool = True) -> None:
+        """Pause the DAG, or let it go on: no task of a paused one is scheduled."""
+        self._ask("PATCH", f"dags/{quote(dag_id)}", json={"is_paused": paused})
+
+    def pool_slots(self, pool: str = "default_pool") -> dict[str, int]:
+        """Return how many slots of a pool are used: open, running, queued, scheduled, deferred, occupied."""
+        answer = self._ask("GET", f"pools/{quote(pool)}").json()
+        return {name.removesuffix("_slots"): count for name, count in answer.items() if name.endswith("_slots")}
+
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return an XCom's value, None if there is none."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"

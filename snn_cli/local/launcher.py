@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import sys
 import sysconfig
@@ -21,6 +22,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import ministack.core.lambda_runtime as runtime
 import ministack.services.cloudformation.provisioners as provisioners
 import ministack.services.cloudformation.stacks as stacks
 import ministack.services.cloudwatch_logs as logs
@@ -169,6 +171,17 @@ def name_log_events() -> None:
     logs._append_log_events = append
 
 
+def give_way() -> None:
+    """Run Lambda functions at a lower priority: in truth they work elsewhere and take no processor from Airflow."""
+    original = runtime.Worker._spawn
+
+    def spawn(worker: Any) -> None:
+        original(worker)
+        os.setpriority(os.PRIO_PROCESS, worker._proc.pid, 10)
+
+    runtime.Worker._spawn = spawn
+
+
 def extract_layers_once(folder: Path) -> None:
     """Unpack each layer once per content under `folder`, not once per worker: a cold start takes 0.3 s, not seconds.
 
@@ -233,5 +246,6 @@ if __name__ == "__main__":
     queue_throttled_events()
     honour_limits_in_templates()
     name_log_events()
+    give_way()
     extract_layers_once(layers)
     main()

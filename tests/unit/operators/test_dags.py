@@ -159,7 +159,7 @@ def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: D
     assert skip({"params": fill_in(cleanup, dry_run=False)}) is None
 
 
-def test_the_steps_of_the_sweep(sweep: DAG) -> None:
+def test_the_steps_of_the_sweep(bag: DagBag, sweep: DAG) -> None:
     assert {task.task_id: task.downstream_task_ids for task in sweep.tasks} == {
         "deploy": {"plan"},
         "plan": {"combination.train", "table"},
@@ -173,6 +173,9 @@ def test_the_steps_of_the_sweep(sweep: DAG) -> None:
     assert (table.train, table.evaluate) == ("combination.train", "combination.evaluate")
     assert table.trigger_rule == "all_done_min_one_success"
     assert train.max_active_tis_per_dag == 3
+    retrain = sweep.get_task("retrain")
+    assert retrain.trigger_dag_id == "snn_retraining"
+    assert set(retrain.conf) <= set(bag.dags["snn_retraining"].params)
 
 
 def test_how_many_runs_of_a_sweep_are_in_lambda_at_once_is_read_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,148 @@
+"""Whatever a user does to stop a training in Airflow stops it in Lambda, and soon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from snn.training import StoppedBy
+from snn_cli.local.airflow_api import ENDED, AirflowApi, AirflowError
+from snn_cloud.ledger import Ledger
+from snn_cloud.record import Run, State
+
+LIMIT = 10.0  # seconds from the click to CANCELLED
+EPOCHS = 2_000  # ten seconds and more
+
+
+def mark_the_task_failed(api: AirflowApi, dag: str, dag_run: str) -> None:
+    api.set_task_state(dag, dag_run, "train", "failed")
+
+
+def mark_the_task_success(api: AirflowApi, dag: str, dag_run: str) -> None:
+    api.set_task_state(dag, dag_run, "train", "success")
+
+
+def clear_the_task(api: AirflowApi, dag: str, dag_run: str) -> None:
+    api.clear_tasks(dag, dag_run, "train")
+
+
+def fail_the_run(api: AirflowApi, dag: str, dag_run: str) -> None:
+    api.set_run_state(dag, dag_run, "failed")
+
+
+def delete_the_run(api: AirflowApi, dag: str, dag_run: str) -> None:
+    # Airflow deletes no run that is running.
+    api.set_run_state(dag, dag_run, "failed")
+    api.delete_run(dag, dag_run)
+
+
+def delete_the_task(api: AirflowApi, dag: str, dag_run: str) -> None:
+    api.delete_task(dag, dag_run, "train")
+
+
+def pause_the_dag_and_clear_the_task(api: AirflowApi, dag: str, dag_run: str) -> None:
+    api.pause(dag)
+    api.clear_tasks(dag, dag_run, "train")
+
+
+# The last one pauses the DAG for those before it, too.
+DEFERRED = [
+    mark_the_task_failed, mark_the_task_success, clear_the_task, fail_the_run, delete_the_run, delete_the_task,
+    pause_the_dag_and_clear_the_task,
+]  # fmt: skip
+# A task that waits in the worker holds one of four slots.
+WAITING = [mark_the_task_failed, clear_the_task, fail_the_run, delete_the_run]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How a run took it: seconds to CANCELLED, and the run as the ledger has it then and some seconds later."""
+
+    seconds: float
+    then: Run
+    later: Run
+
+
+def ended(ledger: Ledger, run_id: str, since: float) -> tuple[float, Run]:
+    """Wait until the run has ended, not for ever; return the seconds `since` and the run."""
+    while not (run := ledger.get(run_id)).state.is_terminal and time.monotonic() - since < 3 * LIMIT:
+        time.sleep(0.05)
+    return time.monotonic() - since, run
+
+
+def stop_all(train: Callable[..., Any], dag: str, actions: list[Callable[..., None]]) -> Iterator[dict[Any, Stop]]:
+    """Start a training for each action, stop one after the other, and look at all of them again after 5 seconds."""
+    trainings = {action: train(dag) for action in actions}
+    runs = {action: training.under_way() for action, training in trainings.items()}
+    # The first word to XCom in a triggerer's life keeps it busy for seconds, in which it hears of nothing.
+    for training in trainings.values():
+        training.machine.until(lambda training=training: training.xcom("progress"), 120)
+    seconds, then = {}, {}
+    for action, training in trainings.items():
+        clicked = time.monotonic()
+        action(training.machine.api, dag, training.dag_run)
+        seconds[action], then[action] = ended(training.ledger, runs[action], clicked)
+    time.sleep(5)
+    yield {
+        action: Stop(seconds[action], then[action], training.ledger.get(runs[action]))
+        for action, training in trainings.items()
+    }
+    for action, training in trainings.items():
+        with suppress(AirflowError):  # some are deleted
+            training.machine.api.set_run_state(dag, training.dag_run, "failed")
+        for run in training.runs(runs[action]):
+            training.ledger.request_cancel(run.run_id)
+    training.machine.api.pause(dag, False)
+
+
+@pytest.fixture(scope="module")
+def deferred(train: Callable[..., Any]) -> Iterator[dict[Any, Stop]]:
+    yield from stop_all(train, "deferred_training", DEFERRED)
+
+
+@pytest.fixture(scope="module")
+def waiting(train: Callable[..., Any]) -> Iterator[dict[Any, Stop]]:
+    yield from stop_all(train, "waiting_training", WAITING)
+
+
+def check(stop: Stop) -> None:
+    print(f"CANCELLED after {stop.seconds:.1f} s")  # noqa: T201
+    assert (stop.then.state, stop.then.stopped_by) == (State.CANCELLED, StoppedBy.CANCEL)
+    assert stop.seconds < LIMIT
+    assert stop.then.epoch >= 3
+    # Not one epoch, request or millisecond more.
+    assert stop.later == stop.then
+
+
+@pytest.mark.parametrize("action", DEFERRED, ids=lambda action: action.__name__)
+def test_a_deferred_training_stops(deferred: dict[Any, Stop], action: Any) -> None:
+    check(deferred[action])
+
+
+def test_the_next_try_after_a_clear_is_one_new_run_from_the_first_epoch(train: Callable[..., Any]) -> None:
+    training = train("deferred_training", epochs=EPOCHS)
+    api, ledger, run_id = training.machine.api, training.ledger, training.under_way()
+    api.clear_tasks(training.dag, training.dag_run, "train")
+    seconds, cleared = ended(ledger, run_id, time.monotonic())
+    assert (cleared.state, seconds < LIMIT, cleared.epoch < EPOCHS) == (State.CANCELLED, True, True)
+    training.machine.until(lambda: api.run_state(training.dag, training.dag_run) in ENDED, 240)
+    assert api.run_state(training.dag, training.dag_run) == "success"
+
+    old, new = training.runs(run_id)
+    assert old == cleared
+    assert (new.run_id, new.state, new.epoch, new.fence) == (f"{run_id}-t2", State.COMPLETED, EPOCHS, 1)
+    assert (new.resumed_from, new.usage["launch"].invocations) == ("", 1)
+    assert training.run_id == new.run_id
+    before, after = dict(ledger.progress(run_id)[1]), dict(ledger.progress(new.run_id)[1])
+    assert list(after) == list(range(EPOCHS))
+    assert before == {epoch: after[epoch] for epoch in range(cleared.epoch)}
+
+
+@pytest.mark.parametrize("action", WAITING, ids=lambda action: action.__name__)
+def test_a_training_that_waits_in_the_worker_stops(waiting: dict[Any, Stop], action: Any) -> None:
+    check(waiting[action])
