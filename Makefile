@@ -23,7 +23,7 @@ export SNN_DEMO_SEED := $(SEED)
 .PHONY: help install bench demo up down status test test-e2e test-browser test-long test-unit lint format lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed ## install everything into .venv, as locked; nothing happens if that is done
 	@:
