@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 
 from snn.training import StoppedBy
 from snn_cli.local.airflow_api import ENDED, AirflowApi, AirflowError
+from snn_cloud import places
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import Run, State
+from snn_cloud.stack import StackOutputs
 
 LIMIT = 10.0  # seconds from the click to CANCELLED
 EPOCHS = 2_000  # ten seconds and more
@@ -124,23 +130,61 @@ def test_a_deferred_training_stops(deferred: dict[Any, Stop], action: Any) -> No
     check(deferred[action])
 
 
-def test_the_next_try_after_a_clear_is_one_new_run_from_the_first_epoch(train: Callable[..., Any]) -> None:
-    training = train("deferred_training", epochs=EPOCHS)
-    api, ledger, run_id = training.machine.api, training.ledger, training.under_way()
-    api.clear_tasks(training.dag, training.dag_run, "train")
-    seconds, cleared = ended(ledger, run_id, time.monotonic())
-    assert (cleared.state, seconds < LIMIT, cleared.epoch < EPOCHS) == (State.CANCELLED, True, True)
-    training.machine.until(lambda: api.run_state(training.dag, training.dag_run) in ENDED, 240)
-    assert api.run_state(training.dag, training.dag_run) == "success"
+@dataclass(frozen=True)
+class Cleared:
+    """What became of a training whose task was cleared: both runs, and how long the first took to stop."""
 
-    old, new = training.runs(run_id)
-    assert old == cleared
-    assert (new.run_id, new.state, new.epoch, new.fence) == (f"{run_id}-t2", State.COMPLETED, EPOCHS, 1)
-    assert (new.resumed_from, new.usage["launch"].invocations) == ("", 1)
-    assert training.run_id == new.run_id
-    before, after = dict(ledger.progress(run_id)[1]), dict(ledger.progress(new.run_id)[1])
+    training: Any
+    seconds: float
+    old: Run
+    new: Run
+
+
+@pytest.fixture(scope="module")
+def cleared(train: Callable[..., Any]) -> dict[bool, Cleared]:
+    """Clear the task in the middle of two trainings, one told to resume, and wait for the end of both."""
+    trainings = {resume: train("deferred_training", epochs=EPOCHS, resume=resume) for resume in (False, True)}
+    runs = {resume: training.under_way() for resume, training in trainings.items()}
+    stopped = {}
+    for resume, training in trainings.items():
+        training.machine.api.clear_tasks(training.dag, training.dag_run, "train")
+        stopped[resume] = ended(training.ledger, runs[resume], time.monotonic())
+    found = {}
+    for resume, training in trainings.items():
+        state = partial(training.machine.api.run_state, training.dag, training.dag_run)
+        training.machine.until(lambda state=state: state() in ENDED, 240)
+        assert state() == "success"
+        old, new = training.runs(runs[resume])
+        assert old == stopped[resume][1]
+        found[resume] = Cleared(training, stopped[resume][0], old, new)
+    return found
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_the_next_try_after_a_clear_is_one_new_run_or_a_resumed_one(cleared: dict[bool, Cleared], resume: bool) -> None:
+    old, new, ledger = cleared[resume].old, cleared[resume].new, cleared[resume].training.ledger
+    assert (old.state, cleared[resume].seconds < LIMIT, 3 <= old.epoch < EPOCHS) == (State.CANCELLED, True, True)
+    assert (new.run_id, new.state, new.epoch, new.fence) == (f"{old.run_id}-t2", State.COMPLETED, EPOCHS, 1)
+    assert (new.resumed_from, new.usage["launch"].invocations) == (old.run_id if resume else "", 1)
+    assert cleared[resume].training.run_id == new.run_id
+    before, after = dict(ledger.progress(old.run_id)[1]), dict(ledger.progress(new.run_id)[1])
     assert list(after) == list(range(EPOCHS))
-    assert before == {epoch: after[epoch] for epoch in range(cleared.epoch)}
+    assert before == {epoch: after[epoch] for epoch in range(old.epoch)}
+
+
+def test_a_resumed_training_ends_with_the_weights_of_one_that_never_stopped(
+    cleared: dict[bool, Cleared], machine: Any, stack: StackOutputs
+) -> None:
+    def weights(run: Run) -> dict[str, Any]:
+        body = machine.clients.s3.get_object(Bucket=stack.bucket, Key=places.params(run.run_id))["Body"].read()
+        with h5py.File(io.BytesIO(body)) as h5:
+            return {name: h5[name][()] for name in h5}
+
+    anew, resumed = weights(cleared[False].new), weights(cleared[True].new)
+    assert set(anew) == set(resumed) == {"W1", "b1", "W2", "b2"}
+    assert all(np.array_equal(anew[name], resumed[name]) for name in anew)
+    costs = [cleared[resume].training.ledger.progress(cleared[resume].new.run_id)[1] for resume in (False, True)]
+    assert costs[0] == costs[1]
 
 
 @pytest.mark.parametrize("action", WAITING, ids=lambda action: action.__name__)

@@ -23,5 +23,6 @@ for dag_id, deferrable in (("deferred_training", True), ("waiting_training", Fal
             run_id=stage.output["run_id"],
             dataset_key=stage.output["dataset_key"],
             parameters=stage.output["parameters"],
+            resume="{{ params.resume }}",
             deferrable=deferrable,
         )
