@@ -148,6 +148,17 @@ def test_throttled_events_wait_instead_of_being_lost(tiny: Any) -> None:
     assert _times_run(logs) == before + 10
 
 
+def test_a_function_that_ends_later_than_its_stack_makes_no_log_group(tiny: Any) -> None:
+    logs, cloudformation = boto3.client("logs"), boto3.client("cloudformation")
+    boto3.client("lambda").invoke(FunctionName="tiny", InvocationType="Event", Payload=b'{"sleep": 1.5}')
+    time.sleep(0.5)
+    cloudformation.delete_stack(StackName="tiny")
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName="tiny", WaiterConfig={"Delay": 0.1})
+    logs.delete_log_group(logGroupName="/aws/lambda/tiny")
+    time.sleep(2.5)
+    assert logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/tiny")["logGroups"] == []
+
+
 def test_a_nested_stack_can_be_updated(emulator: Emulator) -> None:
     s3, cloudformation = boto3.client("s3"), boto3.client("cloudformation")
     child = {
