@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -81,8 +81,11 @@ def ended(ledger: Ledger, run_id: str, since: float) -> tuple[float, Run]:
     return time.monotonic() - since, run
 
 
-def stop_all(train: Callable[..., Any], dag: str, actions: list[Callable[..., None]]) -> Iterator[dict[Any, Stop]]:
-    """Start a training for each action, stop one after the other, and look at all of them again after 5 seconds."""
+def stop_all(train: Callable[..., Any], dag: str, actions: list[Callable[..., None]]) -> dict[Any, Stop]:
+    """Start a training for each action, stop one after the other, and look at all of them again after 5 seconds.
+
+    What cleared tasks have started since is stopped too, and the DAG runs again if it was paused.
+    """
     trainings = {action: train(dag) for action in actions}
     runs = {action: training.under_way() for action, training in trainings.items()}
     # The first word to XCom in a triggerer's life keeps it busy for seconds, in which it hears of nothing.
@@ -94,7 +97,7 @@ def stop_all(train: Callable[..., Any], dag: str, actions: list[Callable[..., No
         action(training.machine.api, dag, training.dag_run)
         seconds[action], then[action] = ended(training.ledger, runs[action], clicked)
     time.sleep(5)
-    yield {
+    stops = {
         action: Stop(seconds[action], then[action], training.ledger.get(runs[action]))
         for action, training in trainings.items()
     }
@@ -104,16 +107,17 @@ def stop_all(train: Callable[..., Any], dag: str, actions: list[Callable[..., No
         for run in training.runs(runs[action]):
             training.ledger.request_cancel(run.run_id)
     training.machine.api.pause(dag, False)
+    return stops
 
 
 @pytest.fixture(scope="module")
-def deferred(train: Callable[..., Any]) -> Iterator[dict[Any, Stop]]:
-    yield from stop_all(train, "deferred_training", DEFERRED)
+def deferred(train: Callable[..., Any]) -> dict[Any, Stop]:
+    return stop_all(train, "deferred_training", DEFERRED)
 
 
 @pytest.fixture(scope="module")
-def waiting(train: Callable[..., Any]) -> Iterator[dict[Any, Stop]]:
-    yield from stop_all(train, "waiting_training", WAITING)
+def waiting(train: Callable[..., Any]) -> dict[Any, Stop]:
+    return stop_all(train, "waiting_training", WAITING)
 
 
 def check(stop: Stop) -> None:

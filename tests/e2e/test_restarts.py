@@ -69,8 +69,9 @@ def live_through_restarts(training: Any) -> bool:
     """Restart every part in turn while it trains; return False if it was over before the last one was back."""
     machine, run_id = training.machine, training.under_way()
     for part, number in RESTARTS:
-        pids, told, began = machine.pids(), training.xcom("progress"), time.monotonic()
+        pids, began = machine.pids(), time.monotonic()
         machine.kill(part, number)
+        told = training.xcom("progress")  # a triggerer told to end goes on telling until it has ended
         machine.revive()
         changed = {name for name, pid in machine.pids().items() if pid != pids[name]}
         assert changed == {part}
