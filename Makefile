@@ -20,7 +20,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench demo up down status test test-inside test-e2e test-browser test-long test-unit lint format lock clean
+.PHONY: help install bench demo up down status test test-e2e test-browser test-long test-unit lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,12 +54,8 @@ down: ## stop all that runs here
 status: install ## show what runs
 	@$(BIN)/snn local status
 
-# Side by side: end to end, most of the time goes by in waiting for Airflow.
 test: install ## run all tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
-	@$(MAKE) --no-print-directory --jobs=2 test-inside test-e2e
-
-test-inside: install
-	@$(BIN)/pytest tests/unit tests/integration
+	@$(BIN)/pytest tests/unit tests/integration tests/e2e
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
 	@$(BIN)/pytest tests/e2e

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from snn_cloud.record import Run
 
-LAUNCHING_SECONDS = 10.0  # until a run that was being launched when its task was killed must be in the ledger
+LAUNCHING_SECONDS = 30.0  # until a run that was being launched when its task was killed must be in the ledger
 
 
 class SnnTrainOperator(SnnOperator):

@@ -115,9 +115,10 @@ def test_there_is_one_run_and_one_trainer_did_all_of_it(survivor: Survivor) -> N
     assert (run.fence, run.continuations, run.usage["trainer"].invocations) == (1, 0, 1)
 
 
-def test_every_trigger_that_watched_it_left_its_lines(survivor: Survivor) -> None:
+def test_the_triggers_that_watched_it_left_their_lines(survivor: Survivor) -> None:
     log = survivor.training.log()
-    assert sum(line.startswith("trigger ") and line.endswith(" starting") for line in log) == 3
+    # Three watched it; of one that is killed Airflow may have no line.
+    assert 2 <= sum(line.startswith("trigger ") and line.endswith(" starting") for line in log) <= 3
     epochs = [int(found[1]) for line in log if (found := re.match(r"epoch (\d+) of ", line))]
     assert epochs[-1] == survivor.run.epoch
 

@@ -87,6 +87,21 @@ def stage(stack: StackOutputs, data: Path, request: pytest.FixtureRequest) -> An
     return stage
 
 
+def kill_once_it_trains(task: SnnTrainOperator, ledger: Ledger) -> None:
+    """Kill a task, as Airflow does from a signal handler, when its run has done some epochs."""
+
+    def kill() -> None:
+        limit = time.monotonic() + 60
+        while time.monotonic() < limit:
+            run = ledger.find(task._watch.run_id) if task._watch else None
+            if run and run.epoch:
+                return task.on_kill()
+            time.sleep(0.1)
+        return None
+
+    threading.Thread(target=kill, daemon=True).start()
+
+
 def training(stack: StackOutputs, staged: dict[str, Any], **options: Any) -> SnnTrainOperator:
     return SnnTrainOperator(
         task_id="train",
@@ -171,11 +186,11 @@ def test_a_cleared_task_trains_anew_or_resumes(
 ) -> None:
     # Enough epochs to be caught in the middle of, few enough to wait for.
     staged = stage({**PARAMETERS, "epochs": 60_000, "learning_rate": 1e-3})
-    task = training(stack, staged, resume=str(resume))
-    threading.Timer(1.5, task.on_kill).start()
+    task = training(stack, staged, resume=str(resume), timeout=120)
+    ledger = Ledger(clients.dynamodb, stack.table)
+    kill_once_it_trains(task, ledger)
     with pytest.raises(AirflowFailException, match=r"was cancelled after \d+ epochs"):
         task.execute(context)
-    ledger = Ledger(clients.dynamodb, stack.table)
     stopped = ledger.get(staged["run_id"])
     assert 0 < stopped.epoch < 60_000
     again = training(stack, staged, resume=str(resume))
@@ -212,7 +227,7 @@ def test_deferred_then_killed(clients: Clients, stack: StackOutputs, stage: Any,
 
 def test_killed_while_launching(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
     staged = stage(ENDLESS)
-    task = training(stack, staged)
+    task = training(stack, staged, timeout=120)
     killed: list[threading.Thread] = []
 
     def kill(**_: Any) -> None:
@@ -227,9 +242,9 @@ def test_killed_while_launching(clients: Clients, stack: StackOutputs, stage: An
     assert Ledger(clients.dynamodb, stack.table).get(staged["run_id"]).state is State.CANCELLED
 
 
-def test_killed_while_waiting_in_the_worker(stack: StackOutputs, stage: Any, context: Any) -> None:
-    task = training(stack, stage(ENDLESS))
-    threading.Timer(2.0, task.on_kill).start()  # Airflow calls it from a signal handler
+def test_killed_while_waiting_in_the_worker(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
+    task = training(stack, stage(ENDLESS), timeout=120)
+    kill_once_it_trains(task, Ledger(clients.dynamodb, stack.table))
     with pytest.raises(AirflowFailException, match=r"was cancelled after \d+ epochs"):
         task.execute(context)
     assert context["ti"].xcoms["progress"]["state"] == "CANCELLED"
