@@ -5,24 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from rich.console import Console
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
-from snn.errors import SnnError
+from snn.errors import SnnError, one_line
 from snn_cli import datasets
+from snn_cli.console import Exit, say
 from snn_cli.local import commands
+from snn_cloud.errors import RunCancelled, RunFailed
+
+ENDS: dict[type[SnnError], Exit] = {RunFailed: Exit.RUN_FAILED, RunCancelled: Exit.RUN_CANCELLED}
 
 
 class OneLineErrors(typer.core.TyperGroup):
-    """Turns what the project raises on purpose into one red line and exit code 1; all else is a bug and is shown."""
+    """Turns what we or AWS raise on purpose into one red line and an exit code; all else is a bug and is shown."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
         except SnnError as error:
-            Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-            raise SystemExit(1) from None
+            text, end = str(error), ENDS.get(type(error), Exit.REFUSED)
+        except (BotoCoreError, ClientError) as error:
+            text, end = one_line(f"AWS: {error}"), Exit.REFUSED
+        say(f"[bold red]error:[/] {escape(text)}")
+        raise SystemExit(end)
 
 
 app = typer.Typer(

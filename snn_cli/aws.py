@@ -1,0 +1,113 @@
+"""Where a command works: which account, region and endpoint, and which stack there."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import boto3
+import typer
+from botocore.exceptions import ProfileNotFound
+
+from snn.errors import InvalidInput
+from snn_cli.console import say
+from snn_cli.local import emulator
+from snn_cloud.clients import Clients
+from snn_cloud.ledger import Ledger
+from snn_cloud.stack import StackOutputs
+
+PANEL = "Where"
+
+
+@dataclass(frozen=True)
+class Aws:
+    """The stack that a command works with, and the clients to reach it. `where` says so to a person."""
+
+    clients: Clients
+    stack: str
+    where: str
+
+    @cached_property
+    def outputs(self) -> StackOutputs:
+        """Return the stack's outputs. Raises StackFailed if it is not deployed."""
+        return StackOutputs.load(self.clients, self.stack)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return the ledger of the stack's runs."""
+        return Ledger(self.clients.dynamodb, self.outputs.table)
+
+
+def on_aws(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say where it works; it gets them as one `Aws`, its first argument."""
+
+    @functools.wraps(command)
+    def wrapper(*, stack: str, profile: str, region: str, endpoint_url: str, home: Path, **options: Any) -> None:
+        aws = connect(stack, profile=profile, region=region, endpoint_url=endpoint_url, home=home)
+        say(f"[dim]stack {aws.stack} {aws.where}[/]")
+        command(aws, **options)
+
+    own = list(inspect.signature(command).parameters.values())[1:]
+    where = list(inspect.signature(_where).parameters.values())
+    hints = get_type_hints(command, include_extras=True) | get_type_hints(_where, include_extras=True)
+    parameters = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in (*own, *where)]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
+    del wrapper.__wrapped__  # type: ignore[attr-defined]  # or Typer would read the command's own signature
+    return wrapper
+
+
+def _where(
+    stack: Annotated[
+        str, typer.Option(envvar="SNN_STACK_NAME", help="name of the stack", rich_help_panel=PANEL)
+    ] = "snn",
+    profile: Annotated[str, typer.Option(help="a profile of the AWS command line", rich_help_panel=PANEL)] = "",
+    region: Annotated[str, typer.Option(help="the AWS region", rich_help_panel=PANEL)] = "",
+    endpoint_url: Annotated[str, typer.Option(help="an endpoint that is not AWS's own", rich_help_panel=PANEL)] = "",
+    home: Annotated[
+        Path, typer.Option(envvar="SNN_LOCAL_HOME", help="where `snn local` keeps its state", rich_help_panel=PANEL)
+    ] = Path(".local"),
+) -> None:
+    """The options of `on_aws`: their names, defaults and help."""
+
+
+def connect(
+    stack: str = "snn", *, profile: str = "", region: str = "", endpoint_url: str = "", home: Path = Path(".local")
+) -> Aws:
+    """Return the AWS that is meant.
+
+    What an option names is taken; else the endpoint in AWS_ENDPOINT_URL; else the emulator of `home`, if `snn local`
+    runs it; else AWS, with the profile, region and credentials that the AWS command line would take. So nobody who
+    tries things out on the emulator reaches a real account by leaving out an option.
+
+    Raises InvalidInput for a profile that is not configured, or when no region is known.
+    """
+    if endpoint_url:
+        os.environ["AWS_ENDPOINT_URL"] = endpoint_url
+    endpoint_url = os.environ.get("AWS_ENDPOINT_URL", "")
+    running = None if profile or region or endpoint_url else emulator.find(home.resolve())
+    if running:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            os.environ.pop(name, None)
+        os.environ |= running.environment()
+        endpoint_url = running.endpoint_url
+    try:
+        boto3.setup_default_session(profile_name=profile or None, region_name=region or None)
+    except ProfileNotFound:
+        raise InvalidInput(
+            "is not configured", field=f"profile {profile}", source="AWS", mend="aws configure list-profiles"
+        ) from None
+    session: Any = boto3.DEFAULT_SESSION
+    if not session.region_name:
+        raise InvalidInput(
+            "no region is known", source="AWS", mend="--region, AWS_DEFAULT_REGION, or `snn local up` for the emulator"
+        )
+    by = f", profile {session.profile_name}" if session.profile_name != "default" else ""
+    at = f"at {endpoint_url}" if endpoint_url else f"on AWS, {session.region_name}{by}"
+    return Aws(Clients.from_environment(), stack, f"on the emulator {at}" if running else at)
