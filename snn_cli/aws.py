@@ -59,7 +59,7 @@ def on_aws(command: Callable[..., None]) -> Callable[..., None]:
     parameters = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in (*own, *where)]
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
-    del wrapper.__wrapped__  # type: ignore[attr-defined]  # or Typer would read the command's own signature
+    del wrapper.__wrapped__  # or Typer would read the command's own signature
     return wrapper
 
 
