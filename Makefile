@@ -54,8 +54,8 @@ down: ## stop all that runs here
 status: install ## show what runs
 	@$(BIN)/snn local status
 
-test: install ## run all tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
-	@$(BIN)/pytest tests/unit tests/integration tests/e2e
+test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
+	@$(BIN)/pytest tests/unit tests/integration tests/e2e -m "not slow"
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
 	@$(BIN)/pytest tests/e2e
@@ -65,8 +65,9 @@ test-browser: install ## run the tests that look at pages in headless Chromium; 
 		{ echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; }
 	@$(BIN)/pytest tests/browser
 
-test-long: install ## run the tests that take minutes: 100 epochs in which every neuron is an invocation
+test-long: install ## run the tests that take minutes: 100 neuron epochs, kills of every part of Airflow
 	@$(BIN)/pytest tests/long --durations=0
+	@$(BIN)/pytest tests/e2e -m slow
 
 bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, about 12 minutes: [BENCH='--quick' or '--only PARTS']
 	@$(BIN)/python -m benchmarks.run $(BENCH)

@@ -22,6 +22,8 @@ from snn_cloud.record import Run, State
 from snn_cloud.stack import StackOutputs
 from snn_cloud.staging import stage
 
+pytestmark = pytest.mark.slow
+
 # SIGTERM is a restart as an operator makes one, SIGKILL a crash.
 RESTARTS = [
     ("triggerer", signal.SIGTERM),
