@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,8 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
 from snn_cloud.package import function_zip, layer_key, layer_zip, templates
 
-STACK_TAG = "snn:stack"  # on the artifact bucket: which stack's it is, which its name alone does not prove
+# On the artifact bucket: which stack's it is, which its name alone does not prove; and the data bucket, if it was named.
+STACK_TAG, DATA_TAG = "snn:stack", "snn:data-bucket"
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ def upload_artifacts(
     architecture: str,
     build_layer: bool,
     secure_transport: bool,
+    data_bucket: str = "",
     on_progress: Callable[[str], None],
 ) -> Artifacts:
     """Build and upload what the stack is made of; whatever is there already is not uploaded again.
 
+    `data_bucket` is the name that was chosen for it, if one was: a cleanup must know it even when the stack is gone.
     Keys are made from contents, so a change of anything is a change of a parameter, which CloudFormation notices.
     Raises CloudError if the bucket belongs to someone else or something cannot be built.
     """
@@ -50,6 +53,8 @@ def upload_artifacts(
     region = clients.cloudformation.meta.region_name
     bucket = bucket_name(stack_name, account, region)
     _ensure_bucket(clients, bucket, stack_name, account, region, secure_transport)
+    if data_bucket:
+        _tag(clients, bucket, {**tags_of_bucket(clients, bucket, account), DATA_TAG: data_bucket}, account)
 
     def put(key: str, content: bytes | Callable[[], bytes]) -> str:
         if _missing(clients, bucket, key, account):
@@ -70,6 +75,26 @@ def upload_artifacts(
             lambda: layer_zip(runtime, architecture, on_progress=on_progress).read_bytes(),
         )
     return Artifacts(bucket, root, parameters)
+
+
+def tags_of_bucket(clients: Clients, bucket: str, account: str) -> dict[str, str]:
+    """Return a bucket's tags; none if there is no such bucket. Raises CloudError for one that is not this account's."""
+    try:
+        answer = clients.s3.get_bucket_tagging(Bucket=bucket, ExpectedBucketOwner=account)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in ("404", "NoSuchBucket", "NotFound", "NoSuchTagSet"):
+            return {}
+        if code == "AccessDenied":
+            line = f"the bucket {bucket} is not account {account}'s, or this role may not look at it"
+            raise CloudError(line) from error
+        raise
+    return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+
+def _tag(clients: Clients, bucket: str, tags: Mapping[str, str], account: str) -> None:
+    told: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
+    clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": told}, ExpectedBucketOwner=account)
 
 
 def _digest(content: bytes) -> str:
@@ -106,7 +131,7 @@ def _ensure_bucket(
         {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     )
     clients.s3.create_bucket(Bucket=bucket, **settings)
-    clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": [{"Key": STACK_TAG, "Value": stack_name}]})
+    _tag(clients, bucket, {STACK_TAG: stack_name}, account)
     clients.s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration={

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput
-from snn_cloud.artifacts import STACK_TAG, bucket_name
+from snn_cloud.artifacts import DATA_TAG, STACK_TAG, bucket_name, tags_of_bucket
 from snn_cloud.clients import Clients
-from snn_cloud.errors import CloudError
 from snn_cloud.record import State, pack, unpack
-from snn_cloud.stack import NESTED, describe_stack
+from snn_cloud.stack import describe_stack
+from snn_cloud.stack_events import NESTED
 from snn_cloud.stack_options import check_stack_name
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Names:
 
     @property
     def bucket(self) -> str:
-        """Return the data bucket."""
+        """Return the data bucket, unless one was named."""
         return f"{self.stack}-{self.account}-{self.region}"
 
     @property
@@ -149,8 +149,9 @@ def plan(clients: Clients, stack_name: str) -> Plan:
     names = Names.of(clients, stack_name)
     stacks = our_stacks(clients, names)
     found = [item for stack in stacks for item in _in_stack(clients, stack)]
-    found += _left_behind(clients, names, found)
-    if stacks or _tags_of_bucket(clients, names, names.artifact_bucket).get(STACK_TAG) == names.stack:
+    tags = tags_of_bucket(clients, names.artifact_bucket, names.account)
+    found += _left_behind(clients, names, {names.bucket, tags.get(DATA_TAG, names.bucket)}, found)
+    if stacks or tags.get(STACK_TAG) == names.stack:
         found.append(Belonging("bucket", names.artifact_bucket))
     if found:
         found += _log_groups_left_behind(clients, names, found)
@@ -185,7 +186,10 @@ def our_stacks(clients: Clients, names: Names) -> list[StackTypeDef]:
     """
     root = describe_stack(clients, names.stack)
     if root is not None:
-        if _parameter(root, "ArtifactBucket") != names.artifact_bucket:
+        # One that waits for its first change set has no parameters, and nothing in it: then the bucket tells.
+        waits = root["StackStatus"] == "REVIEW_IN_PROGRESS"
+        tags = tags_of_bucket(clients, names.artifact_bucket, names.account) if waits else {}
+        if names.artifact_bucket != _parameter(root, "ArtifactBucket") and tags.get(STACK_TAG) != names.stack:
             raise InvalidInput(
                 f"{names.stack} is a stack of something else", field="stack", source="CloudFormation",
                 mend="name one that was deployed from here",
@@ -236,12 +240,13 @@ def _in_stack(clients: Clients, stack: Mapping[str, Any]) -> Iterator[Belonging]
             yield Belonging(KINDS.get(kind, kind.removeprefix("AWS::")), name)
 
 
-def _left_behind(clients: Clients, names: Names, found: list[Belonging]) -> Iterator[Belonging]:
-    """Yield the data bucket and the table if a stack that is gone was told to keep them."""
-    for kind, name, tags_of in (("bucket", names.bucket, _tags_of_bucket), ("table", names.table, _tags_of_table)):
+def _left_behind(clients: Clients, names: Names, buckets: set[str], found: list[Belonging]) -> Iterator[Belonging]:
+    """Yield a data bucket and the table if a stack that is gone was told to keep them."""
+    for kind, name in (*(("bucket", bucket) for bucket in sorted(buckets)), ("table", names.table)):
         if Belonging(kind, name) not in found:
-            maker = tags_of(clients, names, name).get("aws:cloudformation:stack-name", "")
-            if names.nested_place(maker) < len(NESTED_STACKS):
+            table = kind == "table"
+            tags = _tags_of_table(clients, name) if table else tags_of_bucket(clients, name, names.account)
+            if names.nested_place(tags.get("aws:cloudformation:stack-name", "")) < len(NESTED_STACKS):
                 yield Belonging(kind, name)
 
 
@@ -264,20 +269,7 @@ def _parameter(stack: StackTypeDef, name: str) -> str | None:
     return values.get(name)
 
 
-def _tags_of_bucket(clients: Clients, names: Names, bucket: str) -> dict[str, str]:
-    try:
-        answer = clients.s3.get_bucket_tagging(Bucket=bucket, ExpectedBucketOwner=names.account)
-    except ClientError as error:
-        if is_missing(error) or error.response["Error"]["Code"] == "NoSuchTagSet":
-            return {}
-        if error.response["Error"]["Code"] == "AccessDenied":
-            line = f"the bucket {bucket} is not account {names.account}'s, or this role may not look at it"
-            raise CloudError(line) from error
-        raise
-    return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
-
-
-def _tags_of_table(clients: Clients, names: Names, table: str) -> dict[str, str]:
+def _tags_of_table(clients: Clients, table: str) -> dict[str, str]:
     try:
         arn = clients.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
         tags = clients.dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"]

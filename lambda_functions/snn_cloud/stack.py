@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from botocore.exceptions import ClientError
 
-from snn.errors import InvalidInput
-from snn_cloud.artifacts import upload_artifacts
 from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
-from snn_cloud.stack_options import StackOptions, template_value
+from snn_cloud.stack_events import StackEvent, first_failure, follow
+from snn_cloud.stack_options import StackOptions
+from snn_cloud.stack_request import stack_request
 
 if TYPE_CHECKING:
-    from mypy_boto3_cloudformation.type_defs import StackEventTypeDef, StackTypeDef
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 __all__ = [
     "StackOptions",
@@ -33,9 +33,10 @@ __all__ = [
     "first_failure",
     "stack_status",
     "start_deploy",
+    "submit",
     "wait_for_stack",
 ]
-NESTED = "AWS::CloudFormation::Stack"
+T = TypeVar("T")
 LIMIT_SECONDS = 7_200.0  # for CloudFormation; a cache takes up to half an hour, a VPC's interfaces as long to go
 
 
@@ -136,49 +137,34 @@ def start_deploy(
     there. What an earlier, failed creation left behind is removed first; a deployment under way is waited for, until
     `limit_seconds` have passed. Raises StackFailed if the stack is in a state that only a person can mend.
     """
-    deadline = time.monotonic() + limit_seconds
+    return submit(clients, options, _create_or_update, on_progress, limit_seconds)
+
+
+Send = Callable[[Clients, dict[str, Any], "StackTypeDef | None", Callable[[str], None]], T]
+"""Hands a request to CloudFormation, for the stack as it is there, or for a new one (None)."""
+
+
+def submit(
+    clients: Clients,
+    options: StackOptions,
+    send: Send[T],
+    on_progress: Callable[[str], None] = _silent,
+    limit_seconds: float = LIMIT_SECONDS,
+) -> T:
+    """Bring the stack to where it can be deployed, upload the artifacts, `send` the request, and return the answer.
+
+    All of it again if another deployment gets in between. Raises as `start_deploy` does.
+    """
+    name, deadline = options.stack_name, time.monotonic() + limit_seconds
     for _ in range(5):
-        operation = _submit(clients, options, on_progress, deadline)
-        if operation is not None:
-            return operation
-    raise StackFailed(f"the stack {options.stack_name} could not be deployed: other deployments keep getting in first")
-
-
-def _request(
-    clients: Clients, options: StackOptions, live: StackTypeDef | None, on_progress: Callable[[str], None]
-) -> dict[str, Any]:
-    """Return what to ask of CloudFormation, after uploading what that names."""
-    if live is not None:
-        options = options.keeping(
-            {item["ParameterKey"]: item.get("ParameterValue", "") for item in live.get("Parameters", [])},
-            {tag["Key"]: tag["Value"] for tag in live.get("Tags", [])},
-        )
-    # An endpoint without TLS is not AWS; what runs there has no TLS of its own to offer either.
-    secure = clients.cloudformation.meta.endpoint_url.startswith("https:")
-    if secure and options.runtime == "python3.11" and not options.layer_arn:
-        raise InvalidInput(
-            "python3.11 cannot load the dependencies on AWS",
-            field="runtime",
-            source="stack options",
-            mend="python3.12 or later: its Amazon Linux 2 has glibc 2.26, numpy and h5py need 2.28",
-        )
-    artifacts = upload_artifacts(
-        clients,
-        options.stack_name,
-        runtime=options.runtime,
-        architecture=options.architecture,
-        build_layer=not options.layer_arn,
-        secure_transport=secure,
-        on_progress=on_progress,
-    )
-    values = {**artifacts.parameters, **options.parameters, "SecureTransport": template_value(secure)}
-    return {
-        "StackName": options.stack_name,
-        "TemplateBody": artifacts.root_template,
-        "Capabilities": ["CAPABILITY_IAM"],
-        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-        "Tags": [{"Key": key, "Value": value} for key, value in options.tags.items()],
-    }
+        try:
+            live = _settle(clients, name, on_progress, deadline)
+            return send(clients, stack_request(clients, options, live, on_progress), live, on_progress)
+        except ClientError as error:
+            message = error.response["Error"].get("Message", str(error))
+            if error.response["Error"].get("Code") != "AlreadyExistsException" and "_IN_PROGRESS state" not in message:
+                raise StackFailed(f"the stack {name} could not be deployed: {message}") from error
+    raise StackFailed(f"the stack {name} could not be deployed: other deployments keep getting in first")
 
 
 def finish_deploy(clients: Clients, stack_name: str, operation: str) -> StackOutputs:
@@ -194,54 +180,23 @@ def finish_deploy(clients: Clients, stack_name: str, operation: str) -> StackOut
     return StackOutputs.load(clients, stack_name)
 
 
-def first_failure(clients: Clients, stack: str, operations: Sequence[str] = ("CREATE", "UPDATE")) -> str:
-    """Return what failed first in a stack's latest operation: "Training/Bucket: reason", or "" if nothing did.
-
-    `operations` are the kinds meant: with ("DELETE",) the latest deletion.
-    """
-    failures: list[StackEventTypeDef] = []
-    try:
-        for event in _events(clients, stack):  # newest first
-            kind, _, state = event.get("ResourceStatus", "").partition("_")
-            if kind not in operations:
-                continue
-            if event.get("PhysicalResourceId") != event["StackId"]:
-                if state == "FAILED" and "cancelled" not in event.get("ResourceStatusReason", ""):
-                    failures.append(event)
-            elif state == "IN_PROGRESS":
-                break
-    except ClientError:
-        return ""  # the reason is a courtesy, and this one is hidden from us
-    if not failures:
-        return ""
-    first = failures[-1]
-    name, reason = first["LogicalResourceId"], first.get("ResourceStatusReason", "no reason given")
-    inner = ""
-    if first.get("ResourceType") == NESTED and first.get("PhysicalResourceId"):
-        inner = first_failure(clients, first["PhysicalResourceId"], operations)
-    return f"{name}/{inner}" if inner else f"{name}: {reason}"
-
-
-def _submit(clients: Clients, options: StackOptions, on_progress: Callable[[str], None], deadline: float) -> str | None:
-    """Create or update; return the stack's id, "" if it is as wanted, None if another deployment was quicker."""
-    name = options.stack_name
-    try:
-        live = _settle(clients, name, on_progress, deadline)
-        request = _request(clients, options, live, on_progress)
-        if live is not None:
-            on_progress(f"updating the stack {name}")
-            return clients.cloudformation.update_stack(**request)["StackId"]
+def _create_or_update(
+    clients: Clients, request: dict[str, Any], live: StackTypeDef | None, on_progress: Callable[[str], None]
+) -> str:
+    """Return the stack's id, or "" if it is as wanted."""
+    name = request["StackName"]
+    if live is None:
         on_progress(f"creating the stack {name}")
         # A stack that cannot be created as a whole goes away by itself, even if nobody is watching any more.
         return clients.cloudformation.create_stack(**request, OnFailure="DELETE")["StackId"]
+    on_progress(f"updating the stack {name}")
+    try:
+        return clients.cloudformation.update_stack(**request)["StackId"]
     except ClientError as error:
-        message = error.response["Error"].get("Message", str(error))
-        if "No updates are to be performed" in message:
-            on_progress(f"the stack {name} is up to date")
-            return ""
-        if error.response["Error"].get("Code") == "AlreadyExistsException" or "_IN_PROGRESS state" in message:
-            return None
-        raise StackFailed(f"the stack {name} could not be deployed: {message}") from error
+        if "No updates are to be performed" not in str(error):
+            raise
+    on_progress(f"the stack {name} is up to date")
+    return ""
 
 
 def _settle(
@@ -272,17 +227,28 @@ def _settle(
 
 
 def wait_for_stack(
-    clients: Clients, stack: str, on_progress: Callable[[str], None], deadline: float | None = None
+    clients: Clients,
+    stack: str,
+    on_progress: Callable[[str], None],
+    deadline: float | None = None,
+    on_event: Callable[[StackEvent], None] | None = None,
 ) -> StackStatus:
-    """Wait until CloudFormation is done with a stack. Raises StackFailed at the deadline (`time.monotonic`)."""
+    """Wait until CloudFormation is done with a stack. Raises StackFailed at the deadline (`time.monotonic`).
+
+    `on_event` hears of every resource as CloudFormation goes on with it, nested stacks' too.
+    """
     pause, last = 0.1, ""
     began = time.monotonic()
     deadline = began + LIMIT_SECONDS if deadline is None else deadline
+    news = follow(clients, stack) if on_event else None
     while True:
         status = stack_status(clients, stack)
         if status.status != last:
             on_progress(status.status)
             last = status.status
+        if on_event and news:
+            for event in news():
+                on_event(event)
         if status.done:
             return status
         if time.monotonic() >= deadline:
@@ -300,8 +266,3 @@ def describe_stack(clients: Clients, stack: str) -> StackTypeDef | None:
         if "does not exist" in str(error):
             return None
         raise
-
-
-def _events(clients: Clients, stack: str) -> Iterator[StackEventTypeDef]:
-    for page in clients.cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack):
-        yield from page["StackEvents"]

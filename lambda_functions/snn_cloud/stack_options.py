@@ -17,6 +17,11 @@ LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
 MAX_NAME = 25
 # A name that ends so would give its data bucket the name of another stack's artifact bucket.
 NAME_PATTERN = "(?!.*-artifacts$)[a-z](-?[a-z0-9])*"
+# As S3 has it; without dots, which its certificate does not cover, and not the name of a stack's artifact bucket.
+BUCKET_PATTERN = (
+    "(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3|--x-s3|--table-s3)$)(?!.*-artifacts-[0-9]{12}-)"
+    "[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"
+)
 # The options that the root template has a parameter for, and its name there.
 PARAMETERS = {
     "with_cache": "WithCache",
@@ -25,6 +30,7 @@ PARAMETERS = {
     "architecture": "Architecture",
     "neuron_concurrency": "NeuronConcurrency",
     "reserve_neuron_concurrency": "ReservedNeuronConcurrency",
+    "bucket": "BucketName",
     "email": "Email",
     "log_retention_days": "LogRetentionDays",
     "layer_arn": "LayerArn",
@@ -45,6 +51,7 @@ class StackOptions:
     architecture: str = "arm64"
     neuron_concurrency: int = 8  # simultaneous neuron invocations of one run
     reserve_neuron_concurrency: int = 0  # of all runs; 0 reserves none
+    bucket: str = ""  # the data bucket to make; empty: <stack>-<account>-<region>. It stays for the stack's life
     email: str = ""
     cache_node_type: str = "cache.t4g.micro"
     log_retention_days: int = 30
@@ -60,6 +67,10 @@ class StackOptions:
             "architecture": (self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}"),
             "neuron_concurrency": (1 <= self.neuron_concurrency <= 512, "1 to 512"),
             "reserve_neuron_concurrency": (self.reserve_neuron_concurrency >= 0, "0 or more"),
+            "bucket": (
+                not self.bucket or re.fullmatch(BUCKET_PATTERN, self.bucket),
+                "3 to 63 lower-case letters, digits and hyphens that S3 allows, or nothing",
+            ),
             "email": (not self.email or re.fullmatch(r"[^@\s]+@[^@\s]+", self.email), "an e-mail address, or nothing"),
             "cache_node_type": (
                 re.fullmatch(r"cache\.[a-z0-9]+\.[a-z0-9]+", self.cache_node_type),

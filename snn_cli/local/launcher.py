@@ -8,6 +8,7 @@ what is wrong without it. ministack is pinned by hash, so the private names used
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import os
@@ -23,13 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import ministack.core.lambda_runtime as runtime
+import ministack.services.cloudformation.changesets as changesets
 import ministack.services.cloudformation.provisioners as provisioners
 import ministack.services.cloudformation.stacks as stacks
 import ministack.services.cloudwatch_logs as logs
 import ministack.services.lambda_svc as lambdas
 import ministack.services.s3 as s3
 from ministack.app import main
-from ministack.services.cloudformation import _stacks
+from ministack.services.cloudformation import _ACTION_HANDLERS, _change_sets, _stack_events, _stacks
+from ministack.services.cloudformation.engine import _evaluate_conditions, _resolve_refs
 
 
 def keep_attributes_of_nested_stacks() -> None:
@@ -113,6 +116,80 @@ def keep_what_cannot_be_deleted() -> None:
 
     provisioners._delete_resource = delete_resource
     handlers["AWS::S3::Bucket"]["delete"], nested["delete"] = delete_bucket, delete_stack
+
+
+def look_into_nested_stacks() -> None:
+    """Make change sets with those of nested stacks, if they are asked for, and without what a condition leaves out."""
+    create, describe = _ACTION_HANDLERS["CreateChangeSet"], _ACTION_HANDLERS["DescribeChangeSet"]
+    delete, resolve = _ACTION_HANDLERS["DeleteChangeSet"], changesets._resolve_props_for_diff
+
+    def resolved(template: dict[str, Any], parameters: dict[str, Any], *stack: str) -> dict[str, Any]:
+        resources = resolve(template, parameters, *stack).get("Resources", {})
+        holds = _evaluate_conditions(template, parameters) if template else {}
+        return {"Resources": {key: item for key, item in resources.items() if holds.get(item.get("Condition"), True)}}
+
+    def create_nested(outer: dict[str, Any], change: dict[str, Any]) -> Any:
+        stack, name = _stacks[outer["StackName"]], change["LogicalResourceId"]
+        template, known = outer["_template"], outer["_resolved_params"]
+        properties = template["Resources"][name]["Properties"]
+
+        def value(node: Any) -> str:
+            try:
+                return str(
+                    _resolve_refs(
+                        copy.deepcopy(node), stack["_resources"], known, _evaluate_conditions(template, known),
+                        template.get("Mappings", {}), stack["StackName"], stack["StackId"],
+                    )
+                )  # fmt: skip
+            except Exception:
+                return "{{changeSet:KNOWN_AFTER_APPLY}}"
+
+        adds = change["Action"] == "Add"
+        inner = f"{stack['StackName']}-{name}" if adds else change["PhysicalResourceId"]
+        request = {
+            "StackName": inner, "ChangeSetName": f"{outer['ChangeSetName']}-{name}",
+            "ChangeSetType": "CREATE" if adds else "UPDATE", "TemplateURL": value(properties["TemplateURL"]),
+        }  # fmt: skip
+        for place, (key, node) in enumerate(properties.get("Parameters", {}).items(), start=1):
+            request[f"Parameters.member.{place}.ParameterKey"] = key
+            request[f"Parameters.member.{place}.ParameterValue"] = value(node)
+        answer = create({key: [text] for key, text in request.items()})
+        if adds and (waits := _stacks.pop(inner, None)):  # the stack gets another name when it is made
+            _stack_events.pop(waits["StackId"], None)
+        return answer
+
+    def create_all(parameters: dict[str, Any]) -> Any:
+        answer = create(parameters)
+        if answer[0] != 200 or parameters.get("IncludeNestedStacks") != ["true"]:
+            return answer
+        outer_id, outer = changesets._find_change_set(parameters["ChangeSetName"][0], parameters["StackName"][0])
+        for change in (item["ResourceChange"] for item in outer["Changes"]):
+            if change["ResourceType"] == "AWS::CloudFormation::Stack" and change["Action"] != "Remove":
+                made = create_nested(outer, change)
+                if made[0] != 200:
+                    reason = f"Nested change set {change['LogicalResourceId']} was not created: {made[2].decode()}"
+                    outer.update(Status="FAILED", ExecutionStatus="UNAVAILABLE", StatusReason=reason, Changes=[])
+                    break
+                change["ChangeSetId"] = next(reversed(list(_change_sets)))
+                _change_sets[change["ChangeSetId"]]["_outer"] = outer_id
+        return answer
+
+    def describe_all(parameters: dict[str, Any]) -> Any:
+        status, headers, body = describe(parameters)
+        found = changesets._find_change_set(parameters["ChangeSetName"][0])[1] or {"Changes": []}
+        for change in (item["ResourceChange"] for item in found["Changes"] if "ChangeSetId" in item["ResourceChange"]):
+            name = f"<LogicalResourceId>{change['LogicalResourceId']}</LogicalResourceId>".encode()
+            body = body.replace(name, name + f"<ChangeSetId>{change['ChangeSetId']}</ChangeSetId>".encode())
+        return status, headers, body
+
+    def delete_all(parameters: dict[str, Any]) -> Any:
+        answer = delete(parameters)
+        for key in [key for key, item in _change_sets.items() if item.get("_outer", key) not in _change_sets]:
+            _change_sets.pop(key)
+        return answer
+
+    changesets._resolve_props_for_diff = resolved
+    _ACTION_HANDLERS.update(CreateChangeSet=create_all, DescribeChangeSet=describe_all, DeleteChangeSet=delete_all)
 
 
 def tag_buckets() -> None:
@@ -241,6 +318,7 @@ if __name__ == "__main__":
     layers = Path(sys.argv.pop(1))
     keep_attributes_of_nested_stacks()
     keep_what_cannot_be_deleted()
+    look_into_nested_stacks()
     tag_buckets()
     forget_the_logs_of_deleted_functions()
     queue_throttled_events()

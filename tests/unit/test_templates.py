@@ -24,7 +24,7 @@ def parse(name: str) -> dict[str, Any]:
 
 
 TEMPLATES = {name: parse(name) for name in TEXTS}
-BUCKET = "arn:${AWS::Partition}:s3:::${Prefix}-${AWS::AccountId}-${AWS::Region}"
+BUCKET = "arn:${AWS::Partition}:s3:::${BucketName}"
 
 
 def holds(condition: str, template: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
