@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -27,11 +28,15 @@ PANEL = "Where"
 
 @dataclass(frozen=True)
 class Aws:
-    """The stack that a command works with, and the clients to reach it. `where` says so to a person."""
+    """The stack that a command works with, and the clients to reach it. `where` says so to a person.
+
+    `options` are those that lead here again.
+    """
 
     clients: Clients
     stack: str
     where: str
+    options: str = ""
 
     @cached_property
     def outputs(self) -> StackOutputs:
@@ -43,15 +48,35 @@ class Aws:
         """Return the ledger of the stack's runs."""
         return Ledger(self.clients.dynamodb, self.outputs.table)
 
+    def command(self, name: str) -> str:
+        """Return how to call another command for the same stack, for a person to type."""
+        return f"snn {name} --stack {self.stack}{self.options}"
+
+    def tell(self) -> None:
+        """Tell a person what the command works with."""
+        say(f"[dim]stack {self.stack} {self.where}[/]")
+
 
 def on_aws(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say where it works; it gets them as one `Aws`, its first argument."""
 
+    def connected(here: Callable[[], Aws], **options: Any) -> None:
+        aws = here()
+        aws.tell()
+        command(aws, **options)
+
+    return _with_where(command, connected)
+
+
+def before_aws(command: Callable[..., None]) -> Callable[..., None]:
+    """As `on_aws`, for a command that has to ask first: its first argument is `connect` with what the options say."""
+    return _with_where(command, command)
+
+
+def _with_where(command: Callable[..., None], run: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(*, stack: str, profile: str, region: str, endpoint_url: str, home: Path, **options: Any) -> None:
-        aws = connect(stack, profile=profile, region=region, endpoint_url=endpoint_url, home=home)
-        say(f"[dim]stack {aws.stack} {aws.where}[/]")
-        command(aws, **options)
+        run(partial(connect, stack, profile=profile, region=region, endpoint_url=endpoint_url, home=home), **options)
 
     own = list(inspect.signature(command).parameters.values())[1:]
     where = list(inspect.signature(_where).parameters.values())
@@ -78,16 +103,24 @@ def _where(
 
 
 def connect(
-    stack: str = "snn", *, profile: str = "", region: str = "", endpoint_url: str = "", home: Path = Path(".local")
+    stack: str = "snn",
+    *,
+    profile: str = "",
+    region: str = "",
+    endpoint_url: str = "",
+    home: Path = Path(".local"),
+    ask_region: Callable[[str], str] | None = None,
 ) -> Aws:
     """Return the AWS that is meant.
 
     What an option names is taken; else the endpoint in AWS_ENDPOINT_URL; else the emulator of `home`, if `snn local`
     runs it; else AWS, with the profile, region and credentials that the AWS command line would take. So nobody who
-    tries things out on the emulator reaches a real account by leaving out an option.
+    tries things out on the emulator reaches a real account by leaving out an option. `ask_region`, if given, is asked
+    for a region that no option names, with the one that would be taken; the emulator of `snn local` has only its own.
 
     Raises InvalidInput for a profile that is not configured, or when no region is known.
     """
+    given = {"profile": profile, "region": region, "endpoint-url": endpoint_url}
     if endpoint_url:
         os.environ["AWS_ENDPOINT_URL"] = endpoint_url
     endpoint_url = os.environ.get("AWS_ENDPOINT_URL", "")
@@ -97,17 +130,39 @@ def connect(
             os.environ.pop(name, None)
         os.environ |= running.environment()
         endpoint_url = running.endpoint_url
-    try:
-        boto3.setup_default_session(profile_name=profile or None, region_name=region or None)
-    except ProfileNotFound:
-        raise InvalidInput(
-            "is not configured", field=f"profile {profile}", source="AWS", mend="aws configure list-profiles"
-        ) from None
-    session: Any = boto3.DEFAULT_SESSION
+        given = {"home": str(home) if home != Path(".local") else ""}
+    session = _session(profile, region)
+    if ask_region and not region and not running:
+        usual = session.region_name or ""
+        region = ask_region(usual)
+        given |= {"region": region if region != usual else ""}
+        session = _session(profile, region)
     if not session.region_name:
         raise InvalidInput(
             "no region is known", source="AWS", mend="--region, AWS_DEFAULT_REGION, or `snn local up` for the emulator"
         )
     by = f", profile {session.profile_name}" if session.profile_name != "default" else ""
     at = f"at {endpoint_url}" if endpoint_url else f"on AWS, {session.region_name}{by}"
-    return Aws(Clients.from_environment(), stack, f"on the emulator {at}" if running else at)
+    options = "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value)
+    return Aws(Clients.from_environment(), stack, f"on the emulator {at}" if running else at, options)
+
+
+def check_region(name: str) -> str:
+    """Return a region's name. Raises InvalidInput if AWS has none of this name, as far as the installed boto3 knows."""
+    session = boto3.Session()
+    partitions = session.get_available_partitions()
+    if not any(name in session.get_available_regions("cloudformation", each) for each in partitions):
+        raise InvalidInput(f"{name!r} is no region of AWS", field="region", mend="such as us-east-1 or eu-central-1")
+    return name
+
+
+def _session(profile: str, region: str) -> Any:
+    """Make boto3's default session anew, and return it. Raises InvalidInput."""
+    try:
+        boto3.setup_default_session(profile_name=profile or None, region_name=region or None)
+    except ProfileNotFound:
+        name = profile or os.environ.get("AWS_PROFILE", "")
+        raise InvalidInput(
+            "is not configured", field=f"profile {name}", source="AWS", mend="aws configure list-profiles"
+        ) from None
+    return boto3.DEFAULT_SESSION

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
-results = Console()
-progress = Console(stderr=True)
+from snn.errors import InvalidInput
+
+T = TypeVar("T")
+PIPE_WIDTH = 240  # columns; a program that reads us reads lines, and none of ours is broken
+
+results = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+progress = Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
 Json = Annotated[bool, typer.Option("--json", help="print the result as JSON, for scripts; all else goes to stderr")]
 
@@ -39,6 +47,42 @@ def answer(result: Mapping[str, Any] | list[Any], as_json: bool, show: Callable[
         typer.echo(json.dumps(result, indent=2))
     else:
         show()
+
+
+def table(*columns: str) -> Table:
+    """Return a table to fill, as all our commands show theirs."""
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    return shown
+
+
+def can_ask() -> bool:
+    """Return whether there is a person at a terminal to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str, default: str, check: Callable[[str], T]) -> T:
+    """Ask a person until `check` takes the answer, and return what it makes of it.
+
+    Enter takes the default, which stands in brackets. An InvalidInput of `check` is told in one line.
+    """
+    while True:
+        try:
+            given = progress.input(f"{escape(question)} [dim]\\[{escape(default)}][/]: ")
+        except EOFError:  # nobody will ever answer
+            raise KeyboardInterrupt from None
+        try:
+            return check(given.strip() or default)
+        except InvalidInput as problem:
+            say(f"[red]{escape(str(problem))}[/]")
+
+
+def yes_or_no(text: str) -> bool:
+    """Return what an answer means. Raises InvalidInput."""
+    if text.lower() not in ("y", "yes", "n", "no"):
+        raise InvalidInput(f"{text!r} is neither yes nor no")
+    return text.lower().startswith("y")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import datasets
+from snn_cli import cleanup, datasets, deploy
 from snn_cli.console import Exit, say
 from snn_cli.local import commands
 from snn_cloud.errors import RunCancelled, RunFailed
@@ -28,6 +28,9 @@ class OneLineErrors(typer.core.TyperGroup):
             text, end = str(error), ENDS.get(type(error), Exit.REFUSED)
         except (BotoCoreError, ClientError) as error:
             text, end = one_line(f"AWS: {error}"), Exit.REFUSED
+        except KeyboardInterrupt:
+            say("\n[yellow]interrupted.[/]")
+            raise SystemExit(Exit.INTERRUPTED) from None
         say(f"[bold red]error:[/] {escape(text)}")
         raise SystemExit(end)
 
@@ -38,6 +41,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train a neural network inside AWS Lambda, on AWS or on this machine.",
 )
+app.command()(deploy.deploy)
+app.command()(cleanup.cleanup)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(commands.app, name="local")
 

@@ -14,7 +14,7 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
 from snn_cloud.package import function_zip, layer_key, layer_zip, templates
 
-# On the artifact bucket: which stack's it is, which its name alone does not prove; and the data bucket, if it was named.
+# On the artifact bucket: whose it is, which its name alone does not prove; and the data bucket, if somebody named it.
 STACK_TAG, DATA_TAG = "snn:stack", "snn:data-bucket"
 
 

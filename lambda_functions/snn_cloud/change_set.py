@@ -90,22 +90,19 @@ def discard(clients: Clients, changes: ChangeSet) -> None:
 def _create(
     clients: Clients, request: dict[str, Any], live: StackTypeDef | None, on_progress: Callable[[str], None]
 ) -> ChangeSet | None:
-    stack = request["StackName"]
+    stack, reason = request["StackName"], ""
     on_progress(f"looking what would change in the stack {stack}")
-    kind: dict[str, Any] = {"ChangeSetType": "UPDATE"} if live else {"ChangeSetType": "CREATE", "OnStackFailure": "DELETE"}
-    reason = ""
-    # CloudFormation cannot look into nested stacks whose parameters another one only gives when it is there. Without
-    # them it can always tell what it would do, if less of it.
+    if live is None:
+        request = {**request, "ChangeSetType": "CREATE", "OnStackFailure": "DELETE"}
+    # CloudFormation cannot always look into nested stacks, as some of what one tells the next is only known when it is
+    # there. Without them it can always say what it would do, if less of it.
     for whole in (True, False):
         name = f"snn-{uuid.uuid4()}"
         try:
-            made = clients.cloudformation.create_change_set(
-                **request, **kind, ChangeSetName=name, IncludeNestedStacks=whole
-            )
+            made = clients.cloudformation.create_change_set(**request, ChangeSetName=name, IncludeNestedStacks=whole)
             described = _made(clients, made["Id"])
             if described["Status"] != "FAILED":
-                changes = tuple(_changes(clients, described))
-                return ChangeSet(made["Id"], stack, made["StackId"], changes, whole)
+                return ChangeSet(made["Id"], stack, made["StackId"], tuple(_changes(clients, described)), whole)
         except BaseException:
             _discard(clients, stack, name)
             raise

@@ -28,7 +28,16 @@ from snn_cloud.errors import CloudError, StackFailed
 from snn_cloud.ledger import Ledger
 from snn_cloud.stack import StackStatus, describe_stack, first_failure, wait_for_stack
 
-__all__ = ["Plan", "Report", "clean_up", "finish_cleanup", "next_deletion", "plan", "start_cleanup"]
+__all__ = [
+    "Plan",
+    "Report",
+    "clean_up",
+    "finish_cleanup",
+    "forget_artifacts",
+    "next_deletion",
+    "plan",
+    "start_cleanup",
+]
 
 CANCEL_SECONDS = 60.0  # a trainer that lives stops within seconds of being asked
 # What AWS itself keeps for a while, of a kind in the plan.
@@ -131,6 +140,13 @@ def finish_cleanup(clients: Clients, wanted: Plan, on_progress: Callable[[str], 
         _delete(clients, wanted, Belonging("bucket", names.artifact_bucket), on_progress)
     stays = tuple(STAYS[item.kind].format(item.name) for item in wanted.items if item.kind in STAYS)
     return Report(names.stack, wanted.items, stays)
+
+
+def forget_artifacts(clients: Clients, stack_name: str, on_progress: Callable[[str], None] = _silent) -> None:
+    """Delete the artifact bucket of a stack that is not there, unless there is anything else of it."""
+    wanted = plan(clients, stack_name)
+    if not wanted.stack_ids and [item.name for item in wanted.items] == [wanted.names.artifact_bucket]:
+        finish_cleanup(clients, wanted, on_progress)
 
 
 def _left(clients: Clients, wanted: Plan) -> list[Belonging]:

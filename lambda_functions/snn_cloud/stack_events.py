@@ -45,14 +45,17 @@ def follow(clients: Clients, stack: str) -> Callable[[], list[StackEvent]]:
     Its first answer goes back to where the operation began. Nested stacks are followed from when they are heard of.
     """
     paths, last = {stack: ""}, dict[str, str]()
+    began: datetime | None = None
 
     def news() -> list[StackEvent]:
+        nonlocal began
         found, waiting = list[StackEvent](), list(paths)
         while waiting:
             one = waiting.pop()
-            events = _since(clients, one, last.get(one, ""))
+            events = _since(clients, one, last.get(one, ""), began)
             if events:
                 last[one] = events[0]["EventId"]
+                began = began or events[-1]["Timestamp"]
             for event in events:
                 name, inner = event["LogicalResourceId"], event.get("PhysicalResourceId", "")
                 own = inner == event["StackId"]
@@ -61,7 +64,8 @@ def follow(clients: Clients, stack: str) -> Callable[[], list[StackEvent]]:
                     waiting.append(inner)
                 if not own or one == stack:  # the outer stack tells of a nested one as well
                     found.append(_plain(event, f"{paths[one]}{name}"))
-        return sorted(reversed(found), key=lambda event: event.time)
+        found.reverse()  # events of one moment came newest first as well
+        return sorted(found, key=lambda event: event.time)
 
     return news
 
@@ -99,16 +103,16 @@ def newest_event(clients: Clients, stack: str) -> str:
     return next((event["EventId"] for event in _events(clients, stack)), "")
 
 
-def _since(clients: Clients, stack: str, last: str) -> list[StackEventTypeDef]:
-    """Return a stack's events after `last`, newest first; if that is "", those of its latest operation."""
-    found = list[StackEventTypeDef]()
+def _since(clients: Clients, stack: str, last: str, began: datetime | None) -> list[StackEventTypeDef]:
+    """Return a stack's events after `last` and not before `began`, newest first; None: of its latest operation."""
+    found: list[StackEventTypeDef] = []
     try:
         for event in _events(clients, stack):
-            if event["EventId"] == last:
+            if event["EventId"] == last or (began and event["Timestamp"] < began):
                 break
             found.append(event)
-            began = event.get("ResourceStatus") in BEGINNINGS and event.get("PhysicalResourceId") == event["StackId"]
-            if began and not last:
+            begins = event.get("ResourceStatus") in BEGINNINGS and event.get("PhysicalResourceId") == event["StackId"]
+            if begins and began is None:
                 break
     except ClientError:
         pass  # events are a courtesy, and these are hidden from us

@@ -31,7 +31,7 @@ def stack_request(
             {item["ParameterKey"]: item.get("ParameterValue", "") for item in live.get("Parameters", [])},
             {tag["Key"]: tag["Value"] for tag in live.get("Tags", [])},
         )
-    _check_bucket(clients, options.bucket, live)
+    check_bucket(clients, options.bucket, live)
     # An endpoint without TLS is not AWS; what runs there has no TLS of its own to offer either.
     secure = clients.cloudformation.meta.endpoint_url.startswith("https:")
     if secure and options.runtime == "python3.11" and not options.layer_arn:
@@ -61,7 +61,7 @@ def stack_request(
     }
 
 
-def _check_bucket(clients: Clients, bucket: str, live: StackTypeDef | None) -> None:
+def check_bucket(clients: Clients, bucket: str, live: StackTypeDef | None) -> None:
     """Raise InvalidInput unless a data bucket of this name can be made for a new stack, or is that of `live`."""
     if not bucket:
         return

@@ -1,0 +1,185 @@
+"""`snn deploy`: create the stack, or bring it up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from snn.errors import InvalidInput
+from snn_cli.aws import Aws, before_aws, check_region
+from snn_cli.console import Exit, Json, answer, ask, can_ask, interruptible, progress, results, say, table, yes_or_no
+from snn_cli.watching import watch
+from snn_cloud.belongings import Names
+from snn_cloud.change_set import ChangeSet, apply, discard, propose
+from snn_cloud.cleanup import forget_artifacts
+from snn_cloud.stack import StackOutputs, StackStatus, describe_stack, finish_deploy, stack_status
+from snn_cloud.stack_options import ARCHITECTURES, RUNTIMES, StackOptions, check_stack_name
+from snn_cloud.stack_request import check_bucket
+
+NOTHING = "Nothing was changed."
+COLOURS = {"Add": "green", "Modify": "yellow", "Remove": "red"}
+REPLACED = {"True": "[red]yes[/]", "Conditional": "perhaps"}
+STACK = "What to build"
+
+
+@before_aws
+def deploy(
+    here: Callable[..., Aws],
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing: defaults, and no confirmation")] = False,
+    bucket: Annotated[
+        str | None, typer.Option(help="the data bucket's name, for the stack's life", rich_help_panel=STACK)
+    ] = None,
+    email: Annotated[
+        str | None, typer.Option(help='gets the training messages; "" for nobody', rich_help_panel=STACK)
+    ] = None,
+    with_cache: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-cache/--no-cache",
+            help="a cache, for granularity neuron and layer; it costs money by the hour",
+            rich_help_panel=STACK,
+        ),
+    ] = None,
+    cache_node_type: Annotated[
+        str | None, typer.Option(help="its size, such as cache.t4g.micro", rich_help_panel=STACK)
+    ] = None,
+    neuron_concurrency: Annotated[
+        int | None, typer.Option(help="simultaneous neuron invocations of one run", rich_help_panel=STACK)
+    ] = None,
+    reserve_neuron_concurrency: Annotated[
+        int | None, typer.Option(help="of all runs, set aside; 0 for none", rich_help_panel=STACK)
+    ] = None,
+    runtime: Annotated[str | None, typer.Option(help=f"{', '.join(RUNTIMES)}", rich_help_panel=STACK)] = None,
+    architecture: Annotated[str | None, typer.Option(help=" or ".join(ARCHITECTURES), rich_help_panel=STACK)] = None,
+    layer_arn: Annotated[
+        str | None, typer.Option(help="a dependency layer that exists, instead of building one", rich_help_panel=STACK)
+    ] = None,
+    log_retention_days: Annotated[
+        int | None, typer.Option(help="how long logs are kept", rich_help_panel=STACK)
+    ] = None,
+    tags: Annotated[str | None, typer.Option(help="on all resources: team=ml,env=dev", rich_help_panel=STACK)] = None,
+    as_json: Json = False,
+) -> None:
+    """Create the stack, or bring it up to date.
+
+    Asks for what it must know, shows what would change, and asks again
+    before it does it. Options that nobody gives come from the environment
+    (SNN_WITH_CACHE=true …), then from the stack that is there, then from the
+    defaults.
+
+    \b
+    snn deploy                                       ask for everything
+    snn deploy --yes                                 ask nothing
+    snn deploy --stack two --region eu-west-1 --with-cache --email me@example.org
+    snn deploy --yes --json > stack.json             what the stack consists of, for scripts
+    """
+    left = NOTHING
+    with interruptible(lambda: left):
+        if not yes and not can_ask():
+            raise InvalidInput("there is no terminal to ask on", source="deploy", mend="give --yes")
+        given: dict[str, Any] = {
+            "bucket": bucket, "email": email, "with_cache": with_cache, "cache_node_type": cache_node_type,
+            "neuron_concurrency": neuron_concurrency, "reserve_neuron_concurrency": reserve_neuron_concurrency,
+            "runtime": runtime, "architecture": architecture, "layer_arn": layer_arn,
+            "log_retention_days": log_retention_days, "tags": tags,
+        }  # fmt: skip
+        StackOptions.from_environment(**given)  # a mistake in an option is told before anything is asked
+        aws = here(ask_region=None if yes else lambda usual: ask("AWS region", usual or "us-east-1", check_region))
+        source = context.get_parameter_source("stack")
+        if not yes and source is not None and source.name.startswith("DEFAULT"):
+            aws = replace(aws, stack=ask("Stack name", aws.stack, check_stack_name))
+        aws.tell()
+        options = StackOptions.from_environment(stack_name=aws.stack, **given)
+        goes_on = (
+            f"CloudFormation goes on: {aws.command('deploy')} follows it to its end; when it has ended, "
+            f"{aws.command('cleanup')} takes the stack away."
+        )
+        found = describe_stack(aws.clients, aws.stack)
+        if found and not StackStatus(found["StackStatus"]).done:
+            left = goes_on
+            say(f"the stack {aws.stack} is {found['StackStatus']}: following that to its end first")
+            watch(aws.clients, found["StackId"])
+            left = NOTHING
+        if not yes:
+            options = _ask(aws, options)
+
+        left = (
+            f"Nothing is deployed yet; what was uploaded stays. {aws.command('deploy')} goes on from there, "
+            f"{aws.command('cleanup')} takes it away."
+        )
+        with progress.status("preparing …"):
+            changes = propose(aws.clients, options, lambda text: say(text, markup=False))
+        operation = ""
+        if changes is not None:
+            agreed = False
+            try:
+                _show_changes(changes)
+                agreed = yes or ask("Make these changes? yes or no", "no", yes_or_no)
+            finally:
+                if not agreed:
+                    _leave(aws, changes)
+                    left = NOTHING
+            if not agreed:
+                say(NOTHING)
+                raise typer.Exit(Exit.REFUSED)
+            left = goes_on
+            operation = apply(aws.clients, changes)
+            watch(aws.clients, operation)
+        outputs = finish_deploy(aws.clients, aws.stack, operation)
+        answer(outputs.to_dict(), as_json, lambda: _show(outputs))
+
+
+def _ask(aws: Aws, options: StackOptions) -> StackOptions:
+    """Ask for the bucket of a new stack and for the e-mail address, as far as nobody gave them."""
+    live: Any = describe_stack(aws.clients, aws.stack) or {}
+    if "bucket" not in options.given and not live.get("Outputs"):
+        usual = Names.of(aws.clients, aws.stack).bucket
+
+        def check(name: str) -> str:
+            if name != usual:
+                check_bucket(aws.clients, replace(options, bucket=name).bucket, None)
+            return name
+
+        bucket = ask("Data bucket", usual, check)
+        if bucket != usual:
+            options = replace(options, bucket=bucket, given=options.given | {"bucket"})
+    if "email" not in options.given:
+        parameters = {item["ParameterKey"]: item.get("ParameterValue", "") for item in live.get("Parameters", [])}
+
+        def address(text: str) -> str:
+            return replace(options, email="" if text == "none" else text).email
+
+        email = ask("E-mail for training messages, or none", parameters.get("Email") or "none", address)
+        options = replace(options, email=email, given=options.given | {"email"})
+    return options
+
+
+def _leave(aws: Aws, changes: ChangeSet) -> None:
+    """Leave nothing behind of changes that are not made."""
+    with progress.status("taking the change set away …"):
+        discard(aws.clients, changes)
+        if stack_status(aws.clients, aws.stack).status == "MISSING":
+            forget_artifacts(aws.clients, aws.stack)
+
+
+def _show_changes(changes: ChangeSet) -> None:
+    shown = table("action", "resource", "type", "replaced")
+    for change in changes.changes:
+        action = f"[{COLOURS.get(change.action, 'default')}]{change.action}[/]"
+        kind = change.kind.removeprefix("AWS::")
+        shown.add_row(action, escape(change.resource), kind, REPLACED.get(change.replacement, ""))
+    progress.print(shown)
+    if not changes.whole:
+        say("CloudFormation cannot tell yet what changes inside of nested stacks.")
+
+
+def _show(outputs: StackOutputs) -> None:
+    shown = table("output", "value")
+    for name, value in outputs.to_dict().items():
+        shown.add_row(name, escape(str(value)))
+    results.print(shown)
