@@ -20,7 +20,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench demo up down status test test-e2e test-browser test-long test-unit lint format lock clean
+.PHONY: help install bench demo up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ down: ## stop all that runs here
 
 status: install ## show what runs
 	@$(BIN)/snn local status
+
+mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder]
+	@$(BIN)/python -m snn_cli.mwaa $(or $(MWAA),dist/mwaa) dags
 
 test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 	@$(BIN)/pytest tests/unit tests/integration tests/e2e -m "not slow"

@@ -1,11 +1,12 @@
-"""What is uploaded to Lambda: the functions' code, and the layer with the packages it depends on.
+"""What is uploaded: the functions' code, the layer with the packages it depends on, and all of this project as a wheel.
 
-Both zips are deterministic (sorted, without timestamps): the same contents give the same bytes, so a deployment that
-changes nothing is seen to change nothing.
+All are deterministic (sorted, without timestamps): the same contents give the same bytes, so a deployment that changes
+nothing is seen to change nothing.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -14,13 +15,16 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from importlib.metadata import distribution
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from snn_cloud.errors import CloudError
 
+PROJECT = "serverless-neural-network-airflow"
+SHIPPED = (".ipynb", ".jinja", ".py", ".txt", ".yaml")  # what our packages consist of
 HANDLERS = ("launch.py", "trainer.py", "neuron.py")
 # Modules of the two shared packages that only an operator or a command uses; some need packages the layer has not.
 CLIENT_SIDE = frozenset(
@@ -74,12 +78,37 @@ def function_zip() -> bytes:
             raise CloudError(f"the installation is incomplete: lambda_functions/{name} is missing")
         contents[name] = (handlers / name).read_bytes()
     for package in ("snn", "snn_cloud"):
-        for name, file in _python_files(files(package), package):
-            if name not in CLIENT_SIDE:
+        for name, file in _files(files(package), package):
+            if name.endswith(".py") and name not in CLIENT_SIDE:
                 contents[name] = file.read_bytes()
     buffer = io.BytesIO()
     _write_zip(buffer, sorted(contents.items()))
     return buffer.getvalue()
+
+
+def wheel() -> tuple[str, bytes]:
+    """Return the name and the contents of a wheel of this project, for machines that have nothing of it yet.
+
+    It is made of what is installed here. Building one from sources would need sources, which a worker that deploys has
+    not.
+    """
+    project = distribution(PROJECT)
+    name = f"{PROJECT.replace('-', '_')}-{project.version}"
+    packages = (project.read_text("top_level.txt") or "").split()
+    contents = {
+        path: file.read_bytes()
+        for package in packages
+        # In the repository packages lie inside of each other, where an installation has them side by side.
+        for path, file in _files(files(package), package, leaving_out=packages)
+    }
+    for path in ("METADATA", "WHEEL", "entry_points.txt", "top_level.txt"):
+        contents[f"{name}.dist-info/{path}"] = (project.read_text(path) or "").encode()
+    record = f"{name}.dist-info/RECORD"
+    rows = [f"{path},sha256={_record_digest(content)},{len(content)}" for path, content in sorted(contents.items())]
+    contents[record] = "\n".join([*rows, f"{record},,", ""]).encode()
+    buffer = io.BytesIO()
+    _write_zip(buffer, sorted(contents.items()))
+    return f"{name}-py3-none-any.whl", buffer.getvalue()
 
 
 def layer_key(runtime: str, architecture: str) -> str:
@@ -136,13 +165,18 @@ def templates() -> dict[str, str]:
     }
 
 
-def _python_files(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+def _files(folder: Traversable, prefix: str, leaving_out: Collection[str] = ()) -> Iterator[tuple[str, Traversable]]:
     for entry in folder.iterdir():
         name = f"{prefix}/{entry.name}"
         if entry.is_dir():
-            yield from _python_files(entry, name)
-        elif entry.name.endswith(".py"):
+            if entry.name not in leaving_out:
+                yield from _files(entry, name)
+        elif entry.name.endswith(SHIPPED):
             yield name, entry
+
+
+def _record_digest(content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
 
 
 def _install(target: Path, runtime: str, architecture: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -184,3 +185,34 @@ def test_the_cache_can_be_put_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None
     assert package.default_cache_dir() == Path("/somewhere")
     monkeypatch.delenv("SNN_CACHE_DIR")
     assert package.default_cache_dir() == Path.home() / ".cache" / "snn"
+
+
+def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path) -> None:
+    root = Path(package.__file__).parents[2]
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, tmp_path / name)
+    for name in ("lambda_functions", "plugins", "cloudformation", "snn_cli", "notebooks"):
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    backend = "import setuptools.build_meta as backend; backend.build_wheel('dist')"
+    done = subprocess.run(
+        [sys.executable, "-c", backend], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = (tmp_path / "dist").iterdir()
+    name, content = package.wheel()
+    assert name == built.name
+    ours, theirs = _contents(content), _contents(built.read_bytes())
+    info = f"{'-'.join(name.split('-')[:2])}.dist-info"
+    # A licence is copied into a wheel when it is built, and the record lists it.
+    assert set(theirs) - set(ours) == {f"{info}/licenses/LICENSE"}
+    assert {path for path in ours if ours[path] != theirs[path]} == {f"{info}/RECORD"}
+    rows = ours[f"{info}/RECORD"].decode().splitlines()
+    assert set(rows) == set(theirs[f"{info}/RECORD"].decode().splitlines()) - {
+        row for row in theirs[f"{info}/RECORD"].decode().splitlines() if "/licenses/LICENSE," in row
+    }
+    assert package.wheel() == (name, content)
+
+
+def _contents(archive: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {entry: opened.read(entry) for entry in opened.namelist()}
