@@ -20,7 +20,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench demo up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean
+.PHONY: help install bench notebooks demo up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ test-long: install ## run the tests that take minutes: 100 neuron epochs, kills 
 
 bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, about 12 minutes: [BENCH='--quick' or '--only PARTS']
 	@$(BIN)/python -m benchmarks.run $(BENCH)
+
+notebooks: install ## execute the notebooks on the emulator (started for it if none runs) and keep what they show
+	@$(BIN)/python notebooks/execute.py
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit
