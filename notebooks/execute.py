@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
@@ -37,8 +38,12 @@ def execute(name: str, environment: Mapping[str, str]) -> Any:
     """
     book = read(name)
     with tempfile.TemporaryDirectory(prefix="snn-notebook-") as scratch:
-        kernel = AsyncKernelManager(kernel_name="python3", connection_file=str(Path(scratch) / "kernel.json"))
-        kernel.transport = "ipc"  # sockets in the scratch folder, closed to others
+        kernel = AsyncKernelManager(
+            kernel_name="python3",
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),  # this interpreter, whatever others are installed
+            connection_file=str(Path(scratch) / "kernel.json"),
+            transport="ipc",  # sockets in the scratch folder, closed to others
+        )
         # Nothing goes to the user's own folders. One BLAS thread, as in Lambda, so that last digits do not vary.
         own = {
             "IPYTHONDIR": scratch,

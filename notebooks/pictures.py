@@ -33,8 +33,13 @@ plt.rcParams.update(
 def source(*functions: Callable[..., Any]) -> None:
     """Show the source of functions as the Lambda functions run it, each under its full name."""
     for function in functions:
-        name = f"{function.__module__}.{function.__qualname__}"
-        markdown(f"`{name}`\n```python\n{textwrap.dedent(inspect.getsource(function)).rstrip()}\n```")
+        markdown(source_of(function))
+
+
+def source_of(function: Callable[..., Any]) -> str:
+    """Return a function's full name and its source, as Markdown."""
+    code = textwrap.dedent(inspect.getsource(function)).rstrip()
+    return f"`{function.__module__}.{function.__qualname__}`\n```python\n{code}\n```"
 
 
 def markdown(text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "notebooks"))  # the notebooks are no part of what is installed
 
 import execute  # noqa: E402
+import pictures  # noqa: E402
 
 MOST_BYTES = 1_000_000
 # Folders of a machine, addresses of servers on it, times of day.
@@ -38,6 +41,21 @@ def test_what_is_shown_is_the_work_of_these_sources(book: Any) -> None:
     assert book.metadata.executed_sources == execute.sources(book), "make notebooks"
     book.cells[1].source += " "
     assert book.metadata.executed_sources != execute.sources(book)
+
+
+def test_the_sources_that_the_codebook_shows_are_those_of_today() -> None:
+    shown = [
+        output.data["text/markdown"]
+        for cell in execute.read("Codebook").cells
+        for output in cell.get("outputs", [])
+        if "```python" in output.get("data", {}).get("text/markdown", "")
+    ]
+    today = []
+    for text in shown:
+        package, module, *names = text.partition("`\n")[0].removeprefix("`").split(".")
+        today.append(pictures.source_of(reduce(getattr, names, import_module(f"{package}.{module}"))))
+    assert len(shown) >= 20
+    assert shown == today, "make notebooks"
 
 
 def test_nothing_of_a_machine_or_a_moment_is_in_them(book: Any) -> None:
