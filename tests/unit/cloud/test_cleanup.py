@@ -64,7 +64,12 @@ def test_the_names_are_those_of_the_templates() -> None:
         texts = {item["Properties"][key]["Fn::Sub"] for item in resources if item["Type"] == kind}
         return {re.sub(r"\$\{([^}]*)\}", lambda match: values[match[1]], text) for text in texts}
 
-    assert named("AWS::S3::Bucket", "BucketName") == {NAMES.bucket}
+    buckets = [item["Properties"]["BucketName"] for item in resources if item["Type"] == "AWS::S3::Bucket"]
+    assert buckets == [{"Ref": "BucketName"}]
+    told = TEMPLATES["root"]["Resources"]["Training"]["Properties"]["Parameters"]["BucketName"]
+    unless_named = {"Fn::Sub": "${AWS::StackName}-${AWS::AccountId}-${AWS::Region}"}
+    assert told == {"Fn::If": ["BucketIsNamed", {"Ref": "BucketName"}, unless_named]}
+    assert NAMES.bucket == f"snn-{ACCOUNT}-{REGION}"
     assert named("AWS::DynamoDB::Table", "TableName") == {NAMES.table}
     assert named("AWS::Lambda::Function", "FunctionName") == set(NAMES.functions)
     assert named("AWS::Logs::LogGroup", "LogGroupName") == {f"/aws/lambda/{name}" for name in NAMES.functions}

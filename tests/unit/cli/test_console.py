@@ -1,0 +1,142 @@
+"""How commands end, and how they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import pytest
+import typer
+from botocore.exceptions import ClientError, NoCredentialsError
+from typer.testing import CliRunner
+
+from snn.errors import InvalidInput
+from snn_cli import console
+from snn_cli.console import Exit, ask, interruptible, yes_or_no
+from snn_cli.main import OneLineErrors, app
+from snn_cloud.errors import CloudError, RunCancelled, RunFailed
+
+DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "not you\nnot now"}}, "CreateStack")
+
+
+def test_the_exit_codes_are_what_scripts_were_told() -> None:
+    assert {end.name: end.value for end in Exit} == {
+        "DONE": 0, "REFUSED": 1, "USAGE": 2, "RUN_FAILED": 3, "RUN_CANCELLED": 4, "INTERRUPTED": 130,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (InvalidInput("is bad", field="x"), 1, "error: x: is bad\n"),
+        (CloudError("[red]no[/]"), 1, "error: [red]no[/]\n"),
+        (
+            DENIED,
+            1,
+            "error: AWS: An error occurred (AccessDenied) when calling the CreateStack operation: not you",
+        ),
+        (NoCredentialsError(), 1, "error: AWS: Unable to locate credentials\n"),
+        (RunFailed("diverged"), 3, "error: diverged\n"),
+        (RunCancelled("stopped"), 4, "error: stopped\n"),
+        (KeyboardInterrupt(), 130, "\ninterrupted.\n"),
+        (typer.Exit(1), 1, ""),
+    ],
+)
+def test_what_is_raised_on_purpose_is_one_line_and_a_code(raised: BaseException, code: int, line: str) -> None:
+    failing = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
+
+    @failing.command()
+    def command() -> None:
+        raise raised
+
+    @failing.command()
+    def other() -> None:
+        """Make the application one of several commands, as ours is."""
+
+    result = CliRunner().invoke(failing, ["command"])
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == line.count("\n") or raised is DENIED
+    assert "Traceback" not in result.stderr
+
+
+def test_a_bug_is_shown_as_one() -> None:
+    failing = typer.Typer(cls=OneLineErrors, pretty_exceptions_enable=False)
+
+    @failing.command()
+    def command() -> None:
+        raise ZeroDivisionError
+
+    failing.command("other")(lambda: None)
+    assert isinstance(CliRunner().invoke(failing, ["command"]).exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["deploy"], 1, "error: deploy: there is no terminal to ask on (give --yes)\n"),
+        (
+            ["deploy", "--yes", "--architecture", "amd64"],
+            1,
+            "error: stack options: architecture: 'amd64' is not possible (one of arm64, x86_64)\n",
+        ),
+        (["deploy", "--bucket", "My.Bucket", "--yes"], 1, None),
+        (["deploy", "--colour", "red"], 2, None),
+        (["cleanup", "--profile", "nobody-has-this"], 1, None),
+        (["no-such-command"], 2, None),
+    ],
+)
+def test_a_mistake_is_told_before_aws_is_asked_anything(arguments: list[str], code: int, line: str | None) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert line is None or result.stderr == line
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", ["deploy", "cleanup"])
+def test_help_has_examples(command: str) -> None:
+    result = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    assert len([line for line in result.stdout.splitlines() if line.strip().startswith(f"snn {command}")]) >= 4
+
+
+def test_an_interrupt_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    left = "nothing"
+
+    def work() -> None:
+        nonlocal left
+        with interruptible(lambda: left):
+            left = "half of it"
+            raise KeyboardInterrupt
+
+    with pytest.raises(typer.Exit) as ended:
+        work()
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "\ninterrupted. half of it\n"
+
+
+Answers = Annotated[list[str], "what a person types"]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
+    given: Answers = []
+
+    def read(prompt: str) -> str:
+        if not given:
+            raise EOFError
+        return given.pop(0)
+
+    monkeypatch.setattr(console.progress, "input", read)
+    yield given
+    assert given == []
+
+
+def test_a_question_is_asked_until_the_answer_is_good(answers: Answers, capsys: pytest.CaptureFixture[str]) -> None:
+    answers += ["perhaps", "Y"]
+    assert ask("Sure?", "no", yes_or_no) is True
+    assert capsys.readouterr().err == "'perhaps' is neither yes nor no\n"
+    answers += ["  "]
+    assert ask("Sure?", "no", yes_or_no) is False
+    with pytest.raises(KeyboardInterrupt):  # the end of the input
+        ask("Sure?", "no", yes_or_no)
