@@ -68,8 +68,9 @@ def ask(question: str, default: str, check: Callable[[str], T]) -> T:
     Enter takes the default, which stands in brackets. An InvalidInput of `check` is told in one line.
     """
     while True:
+        progress.print(f"{escape(question)} [dim]\\[{escape(default)}][/]: ", end="", highlight=False, soft_wrap=True)
         try:
-            given = progress.input(f"{escape(question)} [dim]\\[{escape(default)}][/]: ")
+            given = input()
         except EOFError:  # nobody will ever answer
             raise KeyboardInterrupt from None
         try:

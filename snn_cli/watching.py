@@ -23,7 +23,7 @@ def watch(clients: Clients, stack: str) -> None:
                 under_way[event.resource] = None
             if event.ended or not progress.is_terminal:
                 say(line(event))
-            status.update(escape(f"under way: {', '.join(under_way)}"))
+            status.update(escape(f"{len(under_way)} under way: {', '.join([*under_way][-3:])}"))
 
         wait_for_stack(clients, stack, lambda _: None, on_event=tell)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -11,7 +12,6 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from typer.testing import CliRunner
 
 from snn.errors import InvalidInput
-from snn_cli import console
 from snn_cli.console import Exit, ask, interruptible, yes_or_no
 from snn_cli.main import OneLineErrors, app
 from snn_cloud.errors import CloudError, RunCancelled, RunFailed
@@ -122,12 +122,12 @@ Answers = Annotated[list[str], "what a person types"]
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
     given: Answers = []
 
-    def read(prompt: str) -> str:
+    def read() -> str:
         if not given:
             raise EOFError
         return given.pop(0)
 
-    monkeypatch.setattr(console.progress, "input", read)
+    monkeypatch.setattr(builtins, "input", read)
     yield given
     assert given == []
 
@@ -135,7 +135,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
 def test_a_question_is_asked_until_the_answer_is_good(answers: Answers, capsys: pytest.CaptureFixture[str]) -> None:
     answers += ["perhaps", "Y"]
     assert ask("Sure?", "no", yes_or_no) is True
-    assert capsys.readouterr().err == "'perhaps' is neither yes nor no\n"
+    assert capsys.readouterr().err == "Sure? [no]: 'perhaps' is neither yes nor no\nSure? [no]: "
     answers += ["  "]
     assert ask("Sure?", "no", yes_or_no) is False
     with pytest.raises(KeyboardInterrupt):  # the end of the input
