@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+DOCS := .local/docs-venv
 # Universal: one lock for every Python and platform that the project allows.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
@@ -87,6 +88,16 @@ lint: install ## check style, types and templates
 	@$(BIN)/mypy
 	@$(BIN)/cfn-lint cloudformation/*.yaml
 
+docs: $(DOCS)/installed ## build the documentation into dist/docs; a warning is an error
+	@$(DOCS)/bin/sphinx-build --quiet -W --jobs auto --doctree-dir .local/docs-doctrees --conf-dir docs . dist/docs
+
+# An environment of its own: nothing of the project imports it, and it imports nothing of the project.
+$(DOCS)/installed: requirements/docs.txt .venv/bin/uv
+	@echo "installing what builds the documentation into $(DOCS)"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DOCS)
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(DOCS)/bin/python requirements/docs.txt
+	@touch $@
+
 format: install ## mend the style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -98,6 +109,7 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) pyproject.toml --all-extras --output-file requirements/dev.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/requirements.in \
 		--output-file lambda_functions/requirements.txt
+	@$(COMPILE) $(UPGRADE) requirements/docs.in --output-file requirements/docs.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included

@@ -32,7 +32,7 @@ class SnnDeployOperator(SnnOperator):
 
     :param stack: the stack's name (templated)
     :param deploy: False only reads the outputs of a stack that is there (templated)
-    :param options: fields of :class:`snn_cloud.stack.StackOptions`, such as ``with_cache``; None says nothing
+    :param options: fields of :class:`snn_cloud.stack_options.StackOptions`, such as ``with_cache``; None says nothing
         (templated)
     :param timeout: how long to wait for CloudFormation; None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
