@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-import redis
+from documentation import ROOT, fences
 
 from snn import training as epochs
 from snn.dataset import batches, load_dataset, save_dataset
@@ -39,6 +40,17 @@ from snn_cloud.record import Run, State
 from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, start_deploy
 from snn_cloud.staging import read_source
+
+
+def quotes() -> dict[str, str]:
+    """Return what the page quotes, by heading."""
+    page = ROOT / "docs" / "troubleshooting.md"
+    return {fence.heading: fence.text.strip() for fence in fences("text") if fence.page == page}
+
+
+def as_quoted(quote: str) -> str:
+    """Return the pattern of a quote, in which "…" stands for anything."""
+    return ".*".join(re.escape(part) for part in quote.split("…"))
 
 
 def told(call: Callable[[], Any]) -> str:
@@ -186,8 +198,10 @@ WITHOUT_SERVERS: dict[str, Callable[[Path, pytest.MonkeyPatch], str]] = {
 class Stack:
     """The deployed stack, with a data set in it, and what undoes a test's changes."""
 
-    def __init__(self, clients: Clients, outputs: StackOutputs, data: bytes, patch: pytest.MonkeyPatch) -> None:
-        self.clients, self.outputs, self.data, self.patch = clients, outputs, data, patch
+    def __init__(
+        self, clients: Clients, outputs: StackOutputs, cache: Cache, data: bytes, patch: pytest.MonkeyPatch
+    ) -> None:
+        self.clients, self.outputs, self.cache, self.data, self.patch = clients, outputs, cache, data, patch
         self.ledger = Ledger(clients.dynamodb, outputs.table)
         self.settings = Settings(outputs.bucket, outputs.table, "", outputs.trainer_function)
 
@@ -228,9 +242,8 @@ def late_neuron(stack: Stack) -> str:
                 finished.append(str(task["neurons"][0]))
         return answer
 
-    cache = Cache(redis.Redis.from_url(stack_cache_url()))
     late: Any = SimpleNamespace(lambda_=SimpleNamespace(invoke=invoke))
-    pool = NeuronPool(late, stack.outputs.neuron_function, cache, chosen, "late", "snn:late:1", 3)
+    pool = NeuronPool(late, stack.outputs.neuron_function, stack.cache, chosen, "late", "snn:late:1", 3)
     with closing(pool):
         ((cost, back),) = pool.gradients_of(weights, parts)
         slopes = back()
@@ -247,12 +260,6 @@ def late_neuron(stack: Stack) -> str:
     except IndexError as error:
         return f"{type(error).__name__}: {error}"
     return "nothing was late"
-
-
-def stack_cache_url() -> str:
-    import os
-
-    return os.environ["SNN_TEST_CACHE"]
 
 
 def not_deployed(stack: Stack) -> str:
@@ -306,8 +313,7 @@ def neuron_fails(stack: Stack) -> str:
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), "FunctionError": "Unhandled"}
 
     unlucky: Any = SimpleNamespace(lambda_=SimpleNamespace(invoke=invoke))
-    cache = Cache(redis.Redis.from_url(stack_cache_url()))
-    pool = NeuronPool(unlucky, stack.outputs.neuron_function, cache, chosen, "unlucky", "snn:unlucky:1", 3)
+    pool = NeuronPool(unlucky, stack.outputs.neuron_function, stack.cache, chosen, "unlucky", "snn:unlucky:1", 3)
     weights, parts = initial_weights(chosen, dataset.features), batches(dataset, None, chosen.seed)
     with closing(pool):
         return told(lambda: pool.gradients_of(weights, parts))
