@@ -71,7 +71,7 @@ def apply(clients: Clients, changes: ChangeSet) -> str:
     """Start to make the changes; return the id of the stack to wait for. Raises StackFailed if they cannot be made."""
     before = newest_event(clients, changes.stack_id)
     try:
-        clients.cloudformation.execute_change_set(ChangeSetName=changes.arn)
+        clients.cloudformation.execute_change_set(StackName=changes.stack_id, ChangeSetName=changes.arn)
     except ClientError as error:
         message = error.response["Error"].get("Message", str(error))
         raise StackFailed(

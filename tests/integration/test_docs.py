@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow makes one as soon as it is imported
@@ -17,6 +20,7 @@ import redis
 from documentation import ROOT, Fence, fences
 from provoked import ON_A_STACK, Stack, as_quoted, quotes, small
 
+from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places, runs
 from snn_cloud.cache import Cache
@@ -64,7 +68,62 @@ def test_a_snippet_runs(
     else:
         head = on.clients.s3.head_object(Bucket=on.outputs.bucket, Key="training_input/cats/datasets.h5")
         run_id = runs.run_id_for_upload(on.outputs.bucket, "training_input/cats/datasets.h5", head["VersionId"])
-        deadline = 200
-        while on.ledger.find(run_id) is None and (deadline := deadline - 1):
-            pytest.importorskip("time").sleep(0.1)
-        assert runs.watch(on.clients, on.outputs, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60).epoch == 4
+        deadline = time.monotonic() + 30
+        while on.ledger.find(run_id) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        run = runs.watch(on.clients, on.outputs, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
+        assert run.epoch == 4
+
+
+def test_the_lines_of_a_task_s_log(on: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    (quoted,) = [fence.text for fence in fences("text") if fence.page == ROOT / "docs" / "operators.md"]
+    run_id = "lines-of-a-task"
+    chosen = Parameters.load(oracle.small_network((20, 7, 5, 1), ("relu", "relu", "relu", "sigmoid"), epochs=500))
+    training = SnnTrainOperator(
+        task_id="train", stack=on.outputs.to_dict(), run_id=run_id, dataset_key=on.put(run_id),
+        parameters=chosen.to_json(), deferrable=False, poll_interval=0.2, aws_conn_id=None,
+    )  # fmt: skip
+    task: Any = SimpleNamespace(try_number=1, max_tries=0, xcom_push=lambda key, value: None)
+    training.execute({"ti": task})
+    printed = numbered(capsys.readouterr().out)
+    for line in quoted.splitlines():
+        assert numbered(line) in printed, line
+
+
+def numbered(text: str) -> str:
+    """Return text with "#" for every number."""
+    return re.sub(r"\d(?:[\d.,]|e[+-])*", "#", text)
+
+
+SESSIONS = ("On this machine", "A Lambda invocation for every neuron")
+
+
+@pytest.mark.parametrize("heading", SESSIONS)
+def test_the_quick_start_as_it_is_typed(heading: str, emulator_venv: Path, emulator: Emulator, tmp_path: Path) -> None:
+    """In a folder of its own, with an emulator of its own; `make` is left out, as what it installs is there."""
+    lines = [line for fence in quick_start(heading) for line in fence.text.splitlines() if not line.startswith("make ")]
+    assert lines[0] == ".venv/bin/snn local up"
+    (tmp_path / ".local").mkdir()
+    (tmp_path / ".local" / "emulator-venv").symlink_to(emulator_venv)
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SNN_", "REDIS"))}
+    try:
+        typed = subprocess.run(
+            ["bash", "-euc", "\n".join(lines)], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False,
+            timeout=180,
+        )  # fmt: skip
+        assert typed.returncode == 0, typed.stdout + typed.stderr
+    finally:
+        subprocess.run([".venv/bin/snn", "local", "down"], cwd=tmp_path, env=clean, check=True, capture_output=True)
+    if heading == SESSIONS[0]:
+        report = json.loads(next((tmp_path / "reports").rglob("report.json")).read_text())
+        assert report["training"]["epochs_run"] == 500
+        assert report["test_set"]["accuracy"] > 0.9
+    else:
+        assert "198" in typed.stdout + typed.stderr
+
+
+def quick_start(heading: str) -> list[Fence]:
+    found = [fence for fence in fences("sh") if fence.page.name == "quickstart.md" and fence.heading == heading]
+    return found[:1]  # what follows it uses photos of the reader's own

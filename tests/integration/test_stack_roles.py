@@ -1,4 +1,4 @@
-"""The roles suffice: whole runs on an emulator that enforces IAM, where a call that is not allowed is refused."""
+"""The roles suffice, and the policies in docs: whole runs on an emulator that enforces IAM, where a call that is not allowed is refused."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import boto3
 import numpy as np
 import pytest
+from botocore.exceptions import ClientError
+from documentation import ROOT
 
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
 from snn_cli.local import emulator as local_emulator
 from snn_cloud import places, runs
+from snn_cloud.change_set import apply, propose
+from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import State
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
+from snn_cloud.report import evaluate_run, predict_images
+from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, stack_status, wait_for_stack
+from snn_cloud.staging import stage
 
 PARAMETERS = {
     "epochs": 3,
@@ -98,6 +105,56 @@ def test_an_upload_may_start_a_run(clients: Clients, stack: StackOutputs, data: 
         time.sleep(0.1)
     run = runs.watch(clients, stack, run_id, lambda run, costs: None, every_seconds=0.1, limit_seconds=120)
     assert (run.state, run.epoch, run.stopped_by) == (State.COMPLETED, 3, "epochs")
+
+
+def user_with(policy: str, stack_name: str) -> Clients:
+    """Return the clients of a new user who has one of the policies in docs and nothing else."""
+    text = (ROOT / "docs" / f"{policy}-policy.json").read_text().replace("snn", stack_name)
+    iam = boto3.client("iam")
+    iam.create_user(UserName=policy)
+    iam.put_user_policy(UserName=policy, PolicyName=policy, PolicyDocument=text)
+    key = iam.create_access_key(UserName=policy)["AccessKey"]
+    return Clients(
+        partial(boto3.client, aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+    )
+
+
+def test_who_has_the_operator_s_policy_may_train_judge_and_cancel(
+    clients: Clients, stack: StackOutputs, data: bytes, tmp_path: Path
+) -> None:
+    may = user_with("operator", stack.stack_name)
+    (tmp_path / "datasets.h5").write_bytes(data)
+    outputs, run_id, parameters = StackOutputs.load(may, stack.stack_name), "operated", Parameters.load(PARAMETERS)
+    assert outputs == stack
+    staged = stage(may, stack.bucket, run_id, tmp_path / "datasets.h5", parameters)
+    runs.launch(may, stack, run_id, staged.dataset_key, parameters)
+    runs.watch(may, stack, run_id, lambda run, costs: None, every_seconds=0.1, limit_seconds=60)
+    assert evaluate_run(may, stack.bucket, run_id, staged.dataset_key)["accuracy"] >= 0
+    assert predict_images(may, stack.bucket, run_id, []) == []
+    assert runs.cancel(may, stack, run_id).state is State.COMPLETED
+    assert may.logs.filter_log_events(logGroupName=f"/aws/lambda/{stack.launch_function}")["events"]
+    for forbidden in (
+        lambda: may.dynamodb.delete_table(TableName=stack.table),
+        lambda: may.lambda_.invoke(FunctionName=stack.trainer_function, Payload=b"{}"),
+        lambda: may.cloudformation.delete_stack(StackName=stack.stack_name),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            forbidden()
+
+
+def test_who_has_the_deployer_s_policy_may_deploy_change_and_clean_up(clients: Clients, stack: StackOutputs) -> None:
+    """What CloudFormation asks in the deployer's name the emulator does not check: tests/unit/test_docs.py does."""
+    may, name = user_with("deployer", "snn-dep"), "snn-dep"
+    changes = propose(may, StackOptions(name, with_cache=True, email="me@example.org"), print)
+    assert changes is not None
+    operation = apply(may, changes)
+    wait_for_stack(may, operation, print)
+    assert finish_deploy(may, name, operation).has_cache
+    assert deploy_stack(may, StackOptions(name, with_cache=False)).has_cache is False
+    with pytest.raises(ClientError, match="AccessDenied"):
+        may.s3.list_objects_v2(Bucket=stack.bucket)
+    assert clean_up(may, name).stack_name == name
+    assert stack_status(clients, name).status in ("MISSING", "DELETE_COMPLETE")
 
 
 def test_nothing_ended_in_the_dead_letters(clients: Clients, stack: StackOutputs) -> None:
