@@ -13,7 +13,7 @@ _about = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 project = "Serverless Neural Network for Airflow"
 version = release = _about["version"]
 author = "The authors"
-copyright = f"{author}, {_about['license']}"  # noqa: A001  Sphinx's name for it
+copyright = f"{author}, {_about['license']}"
 
 extensions = ["myst_nb", "sphinxcontrib.mermaid", "sphinx.ext.autodoc", "autoapi.extension"]
 root_doc = "docs/index"

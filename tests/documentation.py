@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -65,7 +66,7 @@ def headings(page: Path) -> list[str]:
     tokens = MarkdownIt().parse(page.read_text())
     return [
         "".join(part.content for part in inline.children or [])
-        for token, inline in zip(tokens, tokens[1:], strict=False)
+        for token, inline in pairwise(tokens)
         if token.type == "heading_open"
     ]
 

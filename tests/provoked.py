@@ -267,7 +267,11 @@ def not_deployed(stack: Stack) -> str:
 
 
 def needs_cache(stack: Stack) -> str:
-    request = {"run_id": "x", "dataset": "training_input/x.h5", "parameters": oracle.small_network(granularity="neuron")}
+    request = {
+        "run_id": "x",
+        "dataset": "training_input/x.h5",
+        "parameters": oracle.small_network(granularity="neuron"),
+    }
     return told(lambda: launching.launch(request, stack.settings, stack.clients))
 
 

@@ -1,4 +1,4 @@
-"""The roles suffice, and the policies in docs: whole runs on an emulator that enforces IAM, where a call that is not allowed is refused."""
+"""The roles suffice, and the policies in docs, on an emulator that enforces IAM: a call not allowed is refused."""
 
 from __future__ import annotations
 

@@ -92,7 +92,9 @@ def check_eval(words: list[str]) -> None:
     check_snn(command[1:])
 
 
-@named("line", ["make nothing", "make demo EPOCH=3", "snn trian", "snn local up --port x", "snn dataset check", "rm -rf /"])
+@named(
+    "line", ["make nothing", "make demo EPOCH=3", "snn trian", "snn local up --port x", "snn dataset check", "rm -rf /"]
+)
 def test_a_line_that_does_not_work_is_noticed(line: str) -> None:
     fence = Fence(ROOT / "README.md", 1, "sh", line, "")
     usage_error = typer.BadParameter.__mro__[1]
@@ -144,7 +146,11 @@ def test_the_table_of_options_is_whole() -> None:
 
 def test_every_fault_is_provoked_and_quotes_a_message() -> None:
     page = DOCS / "troubleshooting.md"
-    sections = {title for title in headings(page) if title not in ("Troubleshooting", "Parameters and data", "Runs", "The stack")}
+    sections = {
+        title
+        for title in headings(page)
+        if title not in ("Troubleshooting", "Parameters and data", "Runs", "The stack")
+    }
     assert sections == set(WITHOUT_SERVERS) | set(ON_A_STACK) == set(quotes())
 
 
@@ -187,7 +193,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_site_links_to_nothing_that_is_not_committed() -> None:
-    known = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)  # fmt: skip
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    known = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     files = {ROOT / name for name in known.stdout.splitlines()}
     folders = {parent for file in files for parent in file.parents}
     for page in PAGES:
@@ -301,7 +308,7 @@ Loader.add_multi_constructor("!", lambda loader, suffix, node: [suffix, getattr(
 
 
 def test_what_each_function_may_do_is_in_the_table() -> None:
-    resources = yaml.load((ROOT / "cloudformation" / "training.yaml").read_text(), Loader)["Resources"]  # noqa: S506
+    resources = yaml.load((ROOT / "cloudformation" / "training.yaml").read_text(), Loader)["Resources"]
     rows = re.findall(r"^\| (.+?) \| (`\w+:.+?) \|", (DOCS / "security.md").read_text(), flags=re.M)
     for function in ("LaunchLambda", "TrainerLambda", "NeuronLambda"):
         told = {
