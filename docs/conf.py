@@ -30,7 +30,8 @@ myst_dmath_allow_space = False
 myst_fence_as_directive = ["mermaid", "math"]  # as forges draw them
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # notebooks are committed with their outputs; the tests execute them
-suppress_warnings = ["myst-nb.lexer"]
+# Type variables of the same name are no ambiguity, and a circle of imports that only the type checker goes is no fault.
+suppress_warnings = ["myst-nb.lexer", "ref.python", "autoapi.python_import_resolution"]
 
 # Read, not imported: neither Airflow nor AWS is installed to build the site.
 autoapi_dirs = ["lambda_functions/snn", "lambda_functions/snn_cloud", "plugins/snn_operators"]
@@ -47,7 +48,7 @@ default_role = "literal"  # docstrings set names in single backticks
 html_theme = "furo"
 html_title = project
 html_additional_pages = {"index": "start.html"}  # the site's root leads to docs/index
-html_show_sourcelink = False
+html_copy_source = False
 
 
 def _as_it_stands(app: Any, what: str, name: str, found: Any, options: Any, lines: list[str]) -> None:
