@@ -96,34 +96,36 @@ def numbered(text: str) -> str:
     return re.sub(r"\d(?:[\d.,]|e[+-])*", "#", text)
 
 
-SESSIONS = ("On this machine", "A Lambda invocation for every neuron")
+# What is typed one after the other; the other headings want photos of the reader's own, Airflow or AWS.
+TYPED = ("On this machine", "A Lambda invocation for every neuron", "When you are done")
 
 
-@pytest.mark.parametrize("heading", SESSIONS)
-def test_the_quick_start_as_it_is_typed(heading: str, emulator_venv: Path, emulator: Emulator, tmp_path: Path) -> None:
+def test_the_quick_start_as_it_is_typed(emulator_venv: Path, emulator: Emulator, tmp_path: Path) -> None:
     """In a folder of its own, with an emulator of its own; `make` is left out, as what it installs is there."""
-    lines = [line for fence in quick_start(heading) for line in fence.text.splitlines() if not line.startswith("make ")]
-    assert lines[0] == ".venv/bin/snn local up"
+    page = [fence for fence in fences("sh") if fence.page.name == "quickstart.md" and fence.heading in TYPED]
+    lines = [line for fence in page for line in fence.text.splitlines() if not line.startswith("make ")]
+    assert (lines[0], lines[-1]) == (".venv/bin/snn local up", ".venv/bin/snn local down")
     (tmp_path / ".local").mkdir()
     (tmp_path / ".local" / "emulator-venv").symlink_to(emulator_venv)
     (tmp_path / ".venv").symlink_to(ROOT / ".venv")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SNN_", "REDIS"))}
+
+    def bash(script: str) -> subprocess.CompletedProcess[str]:
+        run: Any = {"cwd": tmp_path, "env": clean, "capture_output": True, "text": True, "timeout": 180}
+        return subprocess.run(["bash", "-euc", script], **run, check=False)
+
     try:
-        typed = subprocess.run(
-            ["bash", "-euc", "\n".join(lines)], cwd=tmp_path, env=clean, capture_output=True, text=True, check=False,
-            timeout=180,
-        )  # fmt: skip
-        assert typed.returncode == 0, typed.stdout + typed.stderr
+        typed = bash("\n".join(lines))
     finally:
-        subprocess.run([".venv/bin/snn", "local", "down"], cwd=tmp_path, env=clean, check=True, capture_output=True)
-    if heading == SESSIONS[0]:
-        report = json.loads(next((tmp_path / "reports").rglob("report.json")).read_text())
-        assert report["training"]["epochs_run"] == 500
-        assert report["test_set"]["accuracy"] > 0.9
-    else:
-        assert "198" in typed.stdout + typed.stderr
+        stopped = bash(".venv/bin/snn local down")
+    assert (typed.returncode, stopped.returncode) == (0, 0), typed.stdout + typed.stderr
+    report = json.loads(next((tmp_path / "reports").rglob("report.json")).read_text())
+    assert (report["training"]["epochs_run"], report["training"]["granularity"]) == (500, "batch")
+    assert report["test_set"]["accuracy"] > 0.9
+    assert re.search(r"\b198\b.*NeuronLambda|NeuronLambda.*\b198\b|198 neuron", typed.stdout + typed.stderr)
 
 
-def quick_start(heading: str) -> list[Fence]:
-    found = [fence for fence in fences("sh") if fence.page.name == "quickstart.md" and fence.heading == heading]
-    return found[:1]  # what follows it uses photos of the reader's own
+def test_the_readme_types_nothing_else() -> None:
+    typed = {fence.page.name: fence.text.splitlines() for fence in fences("sh") if "snn deploy" in fence.text}
+    quick = [line for fence in fences("sh") if fence.heading in TYPED for line in fence.text.splitlines()]
+    assert set(typed["README.md"]) <= set(quick)
