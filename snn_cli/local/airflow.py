@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import httpx
-
 from snn_cli.local import processes
 from snn_cli.local.emulator import Emulator
 from snn_cli.local.processes import LOOPBACK, LocalError
@@ -264,6 +262,8 @@ def _health(airflow: Airflow, since: float = 0.0) -> dict[str, bool]:
     Airflow itself calls one that was killed healthy until its last heartbeat is old. Raises OSError while the API
     server does not answer.
     """
+    import httpx  # as in airflow_api
+
     try:
         answer = httpx.get(f"{airflow.url}/api/v2/monitor/health", timeout=5)
     except httpx.HTTPError as error:

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
 import uv
 
 from snn_cli.local import processes
@@ -228,6 +227,8 @@ def _ministack_answers(endpoint_url: str) -> bool:
 
 
 def _valkey_answers(port: int) -> bool:
+    import redis  # an eighth of the time in which `snn` starts
+
     with redis.Redis(LOOPBACK, port, socket_timeout=5) as client:
         try:
             return bool(client.ping())
