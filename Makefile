@@ -21,7 +21,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile

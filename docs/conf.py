@@ -18,7 +18,8 @@ copyright = f"{author}, {_about['license']}"
 extensions = ["myst_nb", "sphinxcontrib.mermaid", "sphinx.ext.autodoc", "autoapi.extension"]
 root_doc = "docs/index"
 include_patterns = [
-    "docs/**", "notebooks/*.ipynb", "CHANGELOG.md", "CONTRIBUTING.md", "datasets/README.md", "benchmarks/README.md",
+    "docs/**", "notebooks/*.ipynb", "notebooks/README.md", "CHANGELOG.md", "CONTRIBUTING.md", "datasets/README.md",
+    "benchmarks/README.md",
 ]  # fmt: skip
 # What Sphinx need not even walk through.
 exclude_patterns = [".*", "build", "dist", "tests", "lambda_functions", "plugins", "snn_cli", "docs/_templates"]

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "datasets/README.md")),
-    ROOT / "benchmarks" / "README.md",
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "notebooks")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 
