@@ -92,7 +92,7 @@ def build_from_folder(
     labels: list[int] = []
     bad: list[str] = []
     for label, folder in enumerate(folders):
-        for path in _files(folder):
+        for path in files_of(folder):
             try:
                 photos.append(load_pixels(path, (size, size, 3), source=str(path.relative_to(directory))))
                 labels.append(label)
@@ -162,7 +162,8 @@ def _balance(labels: NDArray[np.float64], classes: tuple[str, str]) -> str:
     return f"{labels.size} ({labels.size - ones} {classes[0]}, {ones} {classes[1]})"
 
 
-def _files(folder: Path) -> list[Path]:
+def files_of(folder: Path) -> list[Path]:
+    """Return the files below a folder, without those that nobody put there as photos."""
     return sorted(
         path
         for path in folder.rglob("*")

@@ -9,7 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import cleanup, datasets, deploy
+from snn_cli import cleanup, datasets, deploy, judge, train, watch
+from snn_cli.aws import on_aws
 from snn_cli.console import Exit, say
 from snn_cli.local import commands
 from snn_cloud.errors import RunCancelled, RunFailed
@@ -42,6 +43,10 @@ app = typer.Typer(
     help="Train a neural network inside AWS Lambda, on AWS or on this machine.",
 )
 app.command()(deploy.deploy)
+for command in (
+    train.train, watch.status, watch.logs, judge.evaluate, judge.predict, judge.report, watch.cancel, train.resume,
+):  # fmt: skip
+    app.command()(on_aws(command))
 app.command()(cleanup.cleanup)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(commands.app, name="local")

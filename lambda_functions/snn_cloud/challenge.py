@@ -14,7 +14,7 @@ from snn_cloud import places
 from snn_cloud.champion import Candidate, find_champion
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
-from snn_cloud.money import cost_of
+from snn_cloud.money import cost_on
 from snn_cloud.record import Run
 from snn_cloud.report import LIMIT, build_report, fit, judge_model
 from snn_cloud.staging import read_source
@@ -134,8 +134,7 @@ def _misfit(model: Model, dataset: Dataset) -> str:
 def _report(outputs: StackOutputs, run: Run | None, run_id: str, test_set: Mapping[str, Any]) -> dict[str, Any]:
     """Return a report of at most half of what XCom takes: of a run that the ledger does not know, its test set."""
     if run is not None and run.parameters is not None:
-        cost = cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)
-        report = build_report(run, test_set, [], cost)
+        report = build_report(run, test_set, [], cost_on(outputs, run))
     else:
         report = {"run_id": run_id, "test_set": dict(test_set), "new_images": [], "new_images_left_out": 0}
     return fit(report, LIMIT // 2 - 1_000)

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snn.parameters import Granularity, Parameters
 from snn_cloud.money import cost_of
 from snn_cloud.objects import BLOCK_BYTES
 from snn_cloud.record import Run, Usage
 from snn_cloud.workload import Workload
+
+if TYPE_CHECKING:
+    from snn_cloud.stack import StackOutputs
 
 OPERATIONS_PER_SECOND = 10e9  # float64, one core; measured 20e9 to 40e9 for products of this project's sizes
 LAYER_SECONDS = 60e-6  # of Python and NumPy for one layer of one batch, there and back; measured 27e-6
@@ -74,6 +77,12 @@ def estimate(
     run = forecast(parameters, features, samples, machine)
     cost = cost_of(run, has_cache, architecture, machine.cache_node_type)
     return {**cost, "seconds": run.seconds, "epochs": run.epoch, "granularity": parameters.granularity.value}
+
+
+def estimate_on(outputs: StackOutputs, parameters: Parameters, features: int, samples: int) -> dict[str, Any]:
+    """Return what `estimate` says of a run on a stack."""
+    machine = Machine(cache_node_type=outputs.cache_node_type)
+    return estimate(parameters, features, samples, outputs.has_cache, outputs.architecture, machine)
 
 
 def forecast(parameters: Parameters, features: int, samples: int, machine: Machine) -> Run:

@@ -70,6 +70,11 @@ class RunLogs:
         self.heard_last_word |= any(LAST_WORD.match(line.text) for line in trained)
         return sorted([*lines, *trained], key=lambda line: line.at)
 
+    @property
+    def more(self) -> bool:
+        """Return whether the last call left some that were visible already to the next one."""
+        return self._trainer.more or (self._launch is not None and self._launch.more)
+
 
 class _Group:
     """The lines of one run in one function's log group, from a moving position on.
@@ -82,6 +87,10 @@ class _Group:
         self._logs, self._function, self._run_id = logs, function, run_id
         self._start, self._newest, self._token = start, start, ""
         self._seen: dict[str, int] = {}
+
+    @property
+    def more(self) -> bool:
+        return bool(self._token)
 
     def new(self) -> list[Line]:
         lines = []

@@ -7,12 +7,15 @@ for three that are computed: log lines, data through the interface endpoints, an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snn_cloud import prices
 from snn_cloud.prices import Price
 from snn_cloud.record import FUNCTIONS, Run, Usage
 from snn_cloud.workload import Workload
+
+if TYPE_CHECKING:
+    from snn_cloud.stack import StackOutputs
 
 ENDPOINTS = 2  # Lambda and SNS, in one zone
 # Lambda's START, END and REPORT lines (≈ 260 bytes), one of ours (≈ 95), and the 26 that CloudWatch adds to each line.
@@ -72,6 +75,11 @@ def cost_of(run: Run, has_cache: bool, architecture: str, cache_node_type: str =
         "left_out": LEFT_OUT,
         "prices": {"region": prices.REGION, "date": prices.DATE, "architecture": architecture},
     }
+
+
+def cost_on(outputs: StackOutputs, run: Run) -> dict[str, Any]:
+    """Return what `cost_of` says of a run on its stack."""
+    return cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)
 
 
 def gb_seconds(used: Usage) -> float:

@@ -8,7 +8,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from snn.dataset import Dataset, load_dataset
 from snn.images import load_image
@@ -17,9 +17,13 @@ from snn.model import Model, load_model
 from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
+from snn_cloud.money import cost_on
 from snn_cloud.record import Run
 from snn_cloud.report_page import MOST_PHOTOS, DataFacts, render_page
 from snn_cloud.staging import StagedImage, read_source
+
+if TYPE_CHECKING:
+    from snn_cloud.stack import StackOutputs
 
 LIMIT = 48_000
 """Bytes of the report as JSON text, at most: some XCom stores take no more."""
@@ -146,6 +150,20 @@ def write_report(
     ]:
         clients.s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType=content_type)
     return finished
+
+
+def make_report(
+    clients: Clients,
+    outputs: StackOutputs,
+    run: Run,
+    test_set: Mapping[str, Any],
+    new_images: Sequence[Mapping[str, Any]] = (),
+    images: Sequence[Image] = (),
+    dataset_key: str = "",
+) -> dict[str, Any]:
+    """Build a run's report with its cost, write it as `write_report` does, and return it."""
+    report = build_report(run, test_set, new_images, cost_on(outputs, run))
+    return write_report(clients, outputs.bucket, run, report, images, dataset_key)
 
 
 def to_json(report: Mapping[str, Any]) -> str:

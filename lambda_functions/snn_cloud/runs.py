@@ -5,22 +5,38 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from snn.errors import one_line
+from snn.errors import InvalidParameters, one_line
 from snn.parameters import Parameters
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, LaunchRejected, RunCancelled, RunFailed
 from snn_cloud.ledger import Ledger
-from snn_cloud.places import new_run_id, run_id_for_upload
+from snn_cloud.places import new_run_id, run_id_for_upload, run_of_try
 from snn_cloud.record import Run, State
 
 if TYPE_CHECKING:
     from snn_cloud.stack import StackOutputs
 
-__all__ = ["cancel", "launch", "new_run_id", "outcome", "run_id_for_upload", "watch"]
+__all__ = [
+    "cancel", "check_cache", "launch", "new_run_id", "next_run_id", "outcome", "run_id_for_upload", "stop", "watch",
+]  # fmt: skip
 
 Costs = list[tuple[int, float]]
+
+STOP_SECONDS = 60.0  # for a run to end that has been told to; it takes about two
+
+
+def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "") -> None:
+    """Raise InvalidParameters when parameters need a cache that the stack has not."""
+    if (field := parameters.needs_cache) and not outputs.has_cache:
+        raise InvalidParameters(
+            f"{getattr(parameters, field)} needs a cache, which the stack {outputs.stack_name} has not",
+            field=field,
+            source=source,
+            mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch with one worker",
+        )
 
 
 def launch(
@@ -95,3 +111,26 @@ def outcome(run: Run) -> Run:
 def cancel(clients: Clients, outputs: StackOutputs, run_id: str) -> Run:
     """Ask a run to stop; its trainer stores a checkpoint and sets CANCELLED within seconds. Raises RunNotFound."""
     return Ledger(clients.dynamodb, outputs.table).request_cancel(run_id)
+
+
+def next_run_id(ledger: Ledger, run: Run) -> str:
+    """Return the name for a run that resumes this one: `-t2` behind the name of the first run, `-t3` …"""
+    first = run
+    while first.resumed_from and (older := ledger.find(first.resumed_from)):
+        first = older
+    return next(name for number in count(2) if ledger.find(name := run_of_try(first.run_id, number)) is None)
+
+
+def stop(clients: Clients, outputs: StackOutputs, run_id: str) -> Run:
+    """Ask a run to stop, wait until it has ended and return it: CANCELLED, or as it ended before it heard of it.
+
+    Raises RunNotFound, and CloudError when it does not stop.
+    """
+    ledger, deadline = Ledger(clients.dynamodb, outputs.table), time.monotonic() + STOP_SECONDS
+    run = ledger.request_cancel(run_id)
+    while not run.state.is_terminal:
+        if time.monotonic() > deadline:
+            raise CloudError(f"run {run_id} was told to stop and has not within {STOP_SECONDS:g} s")
+        time.sleep(0.5)
+        run = ledger.get(run_id)
+    return run

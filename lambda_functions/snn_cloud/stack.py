@@ -77,6 +77,16 @@ class StackOutputs:
             }
         )
 
+    @classmethod
+    def of(cls, clients: Clients, stack: str | Mapping[str, Any] | Self) -> Self:
+        """Return the outputs of a stack: asked for by its name, or those that are given already, also as a mapping.
+
+        Raises StackFailed when no stack of that name is deployed.
+        """
+        if isinstance(stack, str):
+            return cls.load(clients, stack)
+        return stack if isinstance(stack, cls) else cls.from_dict(dict(stack))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for XCom."""
         return asdict(self)

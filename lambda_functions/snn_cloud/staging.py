@@ -44,13 +44,15 @@ class StagedImage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a run's input lies. `sha256` is the data set's."""
+    """Where a run's input lies. `sha256` is the data set's, of `samples` training photos with `features` inputs each."""
 
     run_id: str
     dataset_key: str
     parameters_key: str
     images: list[StagedImage]
     sha256: str
+    features: int
+    samples: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, as XCom wants them."""
@@ -111,7 +113,17 @@ def stage(
         items.append(_Item(key, "application/octet-stream", _sha256(content), reread, str(path)))
         staged_images.append(StagedImage(uri=f"s3://{bucket}/{key}", name=str(path)))
     _upload(s3, bucket, items)
-    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256)
+    return Staged(
+        run_id, dataset_key, parameters_key, staged_images, sha256, dataset.features, len(dataset.train_pixels)
+    )
+
+
+def withdraw(clients: Clients, bucket: str, run_id: str) -> None:
+    """Remove the input of a run that was staged and then not launched, with all versions."""
+    prefix = f"{places.run_prefix(places.check_run_id(run_id))}input/"
+    pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    for item in [item for page in pages for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]:
+        clients.s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
 
 
 def stage_folds(

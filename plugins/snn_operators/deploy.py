@@ -12,7 +12,7 @@ from airflow.sdk import conf
 
 from snn_cloud.errors import StackFailed
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
-from snn_operators.progress import duration
+from snn_cloud.progress import duration
 from snn_operators.trigger import StackTrigger
 
 if TYPE_CHECKING:

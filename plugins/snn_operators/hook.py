@@ -34,9 +34,7 @@ class SnnHook(AwsBaseHook):
         """
         from snn_cloud.stack import StackOutputs
 
-        if isinstance(stack, str):
-            return StackOutputs.load(self.clients, stack)
-        return StackOutputs.from_dict(dict(stack))
+        return StackOutputs.of(self.clients, stack)
 
     def ledger(self, outputs: StackOutputs) -> Ledger:
         """Return the ledger of a stack's runs."""

@@ -109,15 +109,14 @@ class SnnReportOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report; return it."""
-        from snn_cloud.money import cost_of
         from snn_cloud.places import report_html
-        from snn_cloud.report import build_report, write_report
+        from snn_cloud.report import make_report
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        cost = cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)
-        report = build_report(run, self.test_set, listed(self.new_images), cost)
-        report = write_report(clients, outputs.bucket, run, report, listed(self.images))
+        report = make_report(
+            clients, outputs, run, self.test_set, listed(self.new_images), listed(self.images)
+        )
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))
         self.log.info("report: %s", self.report_url)
         return report

@@ -16,9 +16,9 @@ from snn.errors import InvalidInput
 from snn_cloud.errors import CloudError
 from snn_operators.base import plain_failure
 from snn_operators.hook import SnnHook
-from snn_operators.progress import summary
+from snn_cloud.progress import summary
 from snn_operators.trigger import RunTrigger
-from snn_operators.watching import Watch
+from snn_cloud.watching import Watch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -93,12 +93,12 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
     @plain_failure()
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; done when the run has completed. Raises when it failed or was cancelled."""
-        run, lines = self._watching.look()
-        for line in lines:
+        look = self._watching.look()
+        for line in look.lines:
             self.log.info("%s", line)
-        if run is None or not run.state.is_terminal:
+        if look.run is None or not look.run.state.is_terminal:
             return PokeReturnValue(False)
-        return PokeReturnValue(True, summary(self._watching.outcome(run)))
+        return PokeReturnValue(True, summary(self._watching.outcome(look.run)))
 
     @plain_failure()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
             raise AirflowSensorTimeout(f"the run has not ended within {self.timeout:g} s")
         if event["status"] == "error":
             raise CloudError(event["message"])
-        watch = Watch(self.hook, self.stack, run_id=event["run_id"])
+        watch = Watch(self.hook.clients, self.stack, run_id=event["run_id"])
         return summary(watch.outcome(self.hook.ledger(watch.outputs).get(watch.run_id)))
 
     @cached_property
@@ -115,5 +115,5 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
         return self._new_watch()
 
     def _new_watch(self) -> Watch:
-        return Watch(self.hook, self.stack, run_id=self.run_id, upload=self.upload, source=self.watch,
-                     log_interval=self.log_interval)  # fmt: skip
+        return Watch(self.hook.clients, self.stack, run_id=self.run_id, upload=self.upload,
+                     source=self.watch, log_interval=self.log_interval)  # fmt: skip

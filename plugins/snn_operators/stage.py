@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from snn.errors import InvalidParameters
 from snn_operators.base import SnnOperator, listed, native, plain_failure
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn.parameters import Parameters
-    from snn_cloud.stack import StackOutputs
 
 # One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
@@ -66,6 +64,7 @@ class SnnStageOperator(SnnOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
         from snn_cloud.places import new_run_id
+        from snn_cloud.runs import check_cache
         from snn_cloud.staging import stage
 
         outputs, parameters = self.outputs, self._parameters()
@@ -94,14 +93,3 @@ class SnnStageOperator(SnnOperator):
         if isinstance(given, Mapping) or given.lstrip().startswith("{"):
             return Parameters.load(given, **overrides)
         return Parameters.load(read_source(self.hook.clients.s3, given), source=given, **overrides)
-
-
-def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "") -> None:
-    """Raise InvalidParameters when parameters need a cache that the stack has not."""
-    if (field := parameters.needs_cache) and not outputs.has_cache:
-        raise InvalidParameters(
-            f"{getattr(parameters, field)} needs a cache, which the stack {outputs.stack_name} has not",
-            field=field,
-            source=source,
-            mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch with one worker",
-        )

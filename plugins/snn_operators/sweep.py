@@ -11,7 +11,6 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from snn_cloud.errors import RunFailed
 from snn_operators.base import SnnOperator, native, plain_failure
 from snn_operators.links import TableLink, object_url
-from snn_operators.stage import check_cache
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,8 +67,9 @@ class SnnSweepPlanOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan the sweep; return its trainings."""
-        from snn_cloud.estimate import Machine, estimate
+        from snn_cloud.estimate import estimate_on
         from snn_cloud.places import new_run_id
+        from snn_cloud.runs import check_cache
         from snn_cloud.staging import stage_folds
         from snn_cloud.sweep import expand, trainings
 
@@ -82,9 +82,8 @@ class SnnSweepPlanOperator(SnnOperator):
         sweep_id = new_run_id(self.sweep_id, longest=30)
         staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, str(self.dataset), validation, seed)
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
-        stack = outputs.has_cache, outputs.architecture, Machine(cache_node_type=outputs.cache_node_type)
         usd = sum(
-            estimate(one.parameters, staged.features, samples, *stack)["usd"]
+            estimate_on(outputs, one.parameters, staged.features, samples)["usd"]
             for one in combinations
             for samples in staged.samples
         )

@@ -13,10 +13,10 @@ from airflow.sdk import conf
 from snn_cloud.errors import CloudError, RunFailed, RunNotFound
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.links import RUN_LINKS, run_links
-from snn_operators.progress import duration, estimate_line, summary
+from snn_cloud.progress import duration, estimate_line, summary
 from snn_operators.tries import Choice, choose_run
 from snn_operators.trigger import RunTrigger
-from snn_operators.watching import Watch
+from snn_cloud.watching import Watch
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
@@ -90,7 +90,7 @@ class SnnTrainOperator(SnnOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the run, or find it started, and wait for its end."""
         from snn.parameters import Parameters
-        from snn_cloud.estimate import Machine, estimate
+        from snn_cloud.estimate import estimate_on
         from snn_cloud.runs import launch
 
         began = time.time()
@@ -100,7 +100,7 @@ class SnnTrainOperator(SnnOperator):
         if chosen.why:
             self.log.info("%s", chosen.why)
         watched: Any = {"run_id": chosen.run_id, "log_interval": self.log_interval, "since": began}
-        self._watch = Watch(self.hook, outputs.to_dict(), **watched)  # before the launch, which a kill may interrupt
+        self._watch = Watch(self.hook.clients, outputs, **watched)  # before the launch, which a kill may interrupt
         run = launch(
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
             promote=bool(native(self.promote)), resume_from=chosen.resume_from,
@@ -111,9 +111,7 @@ class SnnTrainOperator(SnnOperator):
         self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
                       parameters.strategy.value, parameters.granularity.value)  # fmt: skip
         if run.samples:
-            machine = Machine(cache_node_type=outputs.cache_node_type)
-            size = run.features, run.samples, outputs.has_cache, outputs.architecture
-            self.log.info("%s", estimate_line(estimate(parameters, *size, machine)))
+            self.log.info("%s", estimate_line(estimate_on(outputs, parameters, run.features, run.samples)))
         if self.deferrable and not self._is_over_soon(run):
             self.defer(
                 trigger=RunTrigger(
@@ -129,7 +127,7 @@ class SnnTrainOperator(SnnOperator):
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "error":
             raise CloudError(f"run {event['run_id']}: {event['message']}")
-        watch = Watch(self.hook, self.stack, run_id=event["run_id"])
+        watch = Watch(self.hook.clients, self.stack, run_id=event["run_id"])
         self.links = run_links(self.hook.clients, watch.outputs, watch.run_id)
         if event["status"] == "timeout":
             self._give_up(watch)
@@ -157,7 +155,7 @@ class SnnTrainOperator(SnnOperator):
                 time.sleep(0.2)
 
     def _choose_run(self, context: Context) -> Choice:
-        from snn_cloud.runs import cancel
+        from snn_cloud.runs import stop
 
         ti, clients, outputs = context["ti"], self.hook.clients, self.outputs
         return choose_run(
@@ -166,7 +164,7 @@ class SnnTrainOperator(SnnOperator):
             ti.max_tries - (self.retries or 0) + 1,
             bool(native(self.resume)),
             find=self.hook.ledger(outputs).find,
-            cancel=lambda run_id: cancel(clients, outputs, run_id),
+            stop=lambda run_id: stop(clients, outputs, run_id),
         )
 
     def _is_over_soon(self, run: Run) -> bool:
@@ -179,7 +177,8 @@ class SnnTrainOperator(SnnOperator):
     def _wait(self, context: Context, watch: Watch, deadline: float | None) -> Run:
         """Wait in the worker; return the ended run."""
         while True:
-            run, lines = watch.look()
+            look = watch.look()
+            run, lines = look.run, look.lines
             for line in lines:
                 self.log.info("%s", line)
             if run is not None and run.state.is_terminal:

@@ -11,17 +11,13 @@ retries leave it alone. Only a task that is cleared while it runs in a worker ke
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from snn_cloud.errors import CloudError
 from snn_cloud.places import run_of_try
 
 if TYPE_CHECKING:
     from snn_cloud.record import Run
-
-STOP_SECONDS = 60.0  # for a run to end that has been told to; it takes about two
 
 
 class Choice(NamedTuple):
@@ -41,12 +37,12 @@ def choose_run(
     first_try: int,
     resume: bool,
     find: Callable[[str], Run | None],
-    cancel: Callable[[str], Run],
+    stop: Callable[[str], Run],
 ) -> Choice:
     """Return the run that a try works on; one that goes on although a person has cleared its task is stopped first.
 
-    `first_try` is the first since the task was last cleared. `find` looks a run up in the ledger, `cancel` stops one.
-    Raises CloudError when a run does not stop.
+    `first_try` is the first since the task was last cleared. `find` looks a run up in the ledger, `stop` stops one
+    and waits for its end.
     """
     from snn_cloud.record import State
 
@@ -60,19 +56,9 @@ def choose_run(
         why = f"run {last.run_id} was started by try {number}: it is the run of this try too"
         return Choice(last.run_id, last.resumed_from, why)
     if not last.state.is_terminal:
-        last = _stopped(last, find, cancel)
+        last = stop(last.run_id)
     if not resume:
         return Choice(mine, "", f"run {last.run_id} of try {number} is {last.state}: a new run, from the first epoch")
     if last.state is State.COMPLETED:
         return Choice(mine, "", f"run {last.run_id} of try {number} is complete, nothing to resume: a new run")
     return Choice(mine, last.run_id, f"resuming run {last.run_id} of try {number} ({last.state}) from its checkpoint")
-
-
-def _stopped(run: Run, find: Callable[[str], Run | None], cancel: Callable[[str], Run]) -> Run:
-    deadline, now = time.monotonic() + STOP_SECONDS, cancel(run.run_id)
-    while not now.state.is_terminal:
-        if time.monotonic() > deadline:
-            raise CloudError(f"run {run.run_id} was told to stop and has not within {STOP_SECONDS:g} s")
-        time.sleep(0.5)
-        now = find(run.run_id) or now
-    return now

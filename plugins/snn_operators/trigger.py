@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import SnnError
 from snn_operators.hook import SnnHook
-from snn_operators.watching import Watch, passes
+from snn_cloud.watching import Watch, passes
 
 if TYPE_CHECKING:
     from snn_cloud.stack import StackStatus
@@ -99,7 +99,7 @@ class RunTrigger(BaseTrigger):
     @cached_property
     def _watch(self) -> Watch:
         return Watch(
-            SnnHook(**self.aws),
+            SnnHook(**self.aws).clients,
             self.stack,
             run_id=self.run_id,
             upload=self.upload,
@@ -111,8 +111,9 @@ class RunTrigger(BaseTrigger):
     async def _ended(self) -> dict[str, Any]:
         tell_at, telling = time.monotonic() + FIRST_PROGRESS, None
         while True:
-            run, lines = await asyncio.to_thread(self._watch.look)
-            for line in lines:
+            look = await asyncio.to_thread(self._watch.look)
+            run = look.run
+            for line in look.lines:
                 self.log.info("%s", line)
             if run is not None and run.state.is_terminal:
                 return {"status": "ended"}

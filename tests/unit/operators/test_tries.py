@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from snn_cloud.errors import CloudError
 from snn_cloud.places import run_of_try
 from snn_cloud.record import Run, State
 from snn_operators import tries
@@ -12,21 +11,19 @@ from snn_operators.tries import choose_run
 
 
 class Runs(dict[str, Run]):
-    """A ledger of a few runs, whose trainers stop at once, or never."""
+    """A ledger of a few runs, whose trainers stop at once."""
 
-    def __init__(self, *runs: Run, obedient: bool = True) -> None:
+    def __init__(self, *runs: Run) -> None:
         super().__init__({run.run_id: run for run in runs})
-        self.cancelled: list[str] = []
-        self._obedient = obedient
+        self.stopped: list[str] = []
 
-    def cancel(self, run_id: str) -> Run:
-        self.cancelled.append(run_id)
-        if self._obedient:
-            self[run_id] = Run(run_id, State.CANCELLED)
+    def stop(self, run_id: str) -> Run:
+        self.stopped.append(run_id)
+        self[run_id] = Run(run_id, State.CANCELLED)
         return self[run_id]
 
     def choose(self, try_number: int, first_try: int, resume: bool = False) -> tries.Choice:
-        return choose_run("x", try_number, first_try, resume, self.get, self.cancel)
+        return choose_run("x", try_number, first_try, resume, self.get, self.stop)
 
 
 def test_the_first_try_starts_the_run_that_the_stage_task_named() -> None:
@@ -40,7 +37,7 @@ def test_a_try_repeated_by_airflow_goes_on_with_the_run_that_is_there(state: Sta
     runs = Runs(Run("x", state))
     assert runs.choose(2, 1, resume)[:2] == ("x", "")
     assert runs.choose(3, 1, resume)[:2] == ("x", "")
-    assert not runs.cancelled
+    assert not runs.stopped
 
 
 @pytest.mark.parametrize(("state", "resume_from"), [(State.FAILED, "x"), (State.CANCELLED, "x"), (State.COMPLETED, "")])
@@ -52,7 +49,7 @@ def test_a_cleared_task_gets_a_new_run_that_resumes_the_last_one_if_asked(state:
 def test_a_cleared_task_stops_its_run_before_it_starts_another() -> None:
     runs = Runs(Run("x", State.RUNNING))
     assert runs.choose(2, 2)[:2] == ("x-t2", "")
-    assert runs.cancelled == ["x"]
+    assert runs.stopped == ["x"]
     runs = Runs(Run("x", State.RUNNING))
     assert runs.choose(2, 2, resume=True)[:2] == ("x-t2", "x")
 
@@ -67,12 +64,6 @@ def test_the_latest_run_counts() -> None:
     runs = Runs(Run("x", State.CANCELLED), Run("x-t3", State.RUNNING, resumed_from="x"))
     assert runs.choose(4, 3)[:2] == ("x-t3", "x")  # as it was launched
     assert runs.choose(4, 4, resume=True)[:2] == ("x-t4", "x-t3")
-
-
-def test_a_run_that_does_not_stop_is_an_error_and_no_second_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tries, "STOP_SECONDS", 0.0)
-    with pytest.raises(CloudError, match="run x was told to stop and has not within 0 s"):
-        Runs(Run("x", State.RUNNING), obedient=False).choose(2, 2)
 
 
 def test_names_of_tries_are_run_ids_and_all_different() -> None:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnec
 
 from snn_operators.new_data import NewDataTrigger
 from snn_operators.trigger import RunTrigger, StackTrigger
-from snn_operators.watching import passes
+from snn_cloud.watching import passes
 
 AWS = {"aws_conn_id": "aws_default", "region_name": "eu-west-3", "verify": None, "config": {"read_timeout": 7}}
 TRIGGERS: list[BaseTrigger] = [

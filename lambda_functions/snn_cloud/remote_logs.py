@@ -1,4 +1,4 @@
-"""A run's Lambda lines as a task's log takes them: a few at a time, seldom, and never in the way of the watch."""
+"""A run's Lambda lines as who watches it takes them: a few at a time, seldom, and never in the way of the watch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import groupby
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from snn_operators.watching import passes
+from snn_cloud.watching import passes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a watched run has to tell: lines for the task log at a readable rate, and a small record for XCom."""
+"""What a watched run has to tell: lines at a readable rate, and a small record of where it is."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Narrator:
         if left:
             parts.append(f"about {duration(left)} left")
         if self._price:
-            parts.append(f"{_usd(self._price(run))} USD so far")
+            parts.append(f"{dollars(self._price(run))} USD so far")
         return ", ".join(parts)
 
     def _seconds_left(self, run: Run, done: int) -> float | None:
@@ -118,17 +118,17 @@ def summary(run: Run) -> dict[str, Any]:
 
 
 def estimate_line(estimate: Mapping[str, Any]) -> str:
-    """Return the line for the task log that says, before the run, what it may cost (see `snn_cloud.estimate`)."""
+    """Return the line that says, before the run, what it may cost at most (see `snn_cloud.estimate`)."""
     invocations = estimate["invocations"]
     neurons = f" and {invocations['neuron']:,} NeuronLambda" if invocations["neuron"] else ""
     return (
-        f"estimate: ≤ {_usd(estimate['usd'])} USD for {estimate['epochs']:,} epochs, {estimate['granularity']} "
+        f"estimate: ≤ {dollars(estimate['usd'])} USD for {estimate['epochs']:,} epochs, {estimate['granularity']} "
         f"granularity: {invocations['trainer']:,} TrainerLambda{neurons}, ≈ {duration(estimate['seconds'])} (list "
         f"prices of {estimate['prices']['date']}, {estimate['prices']['region']})"
     )
 
 
-def _usd(amount: float) -> str:
+def dollars(amount: float) -> str:
     """Return an amount to two digits that count, rounded up, never in powers of ten."""
     digits = 2 if amount >= 0.1 or amount == 0 else 1 - math.floor(math.log10(amount))
     return f"{math.ceil(amount * 10**digits) / 10**digits:,.{digits}f}"

@@ -9,7 +9,7 @@ import pytest
 from snn.parameters import Parameters
 from snn.training import StoppedBy
 from snn_cloud.record import Run, State, Usage
-from snn_operators.progress import Narrator, duration, estimate_line, summary
+from snn_cloud.progress import Narrator, duration, estimate_line, summary
 
 PARAMETERS = Parameters.load(
     {

@@ -1,8 +1,9 @@
-"""Looking at a run again and again until it ends: what the deferred and the waiting form of a task have in common."""
+"""Looking at a run again and again until it ends: what tasks, waiting or deferred, and commands have in common."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,39 +11,53 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
 from snn_cloud.errors import RunFailed, RunNotFound
-from snn_operators.progress import Narrator
+from snn_cloud.progress import Narrator
 
 if TYPE_CHECKING:
     from snn_cloud.cache import Cache
+    from snn_cloud.clients import Clients
     from snn_cloud.record import Run
-    from snn_operators.hook import SnnHook
-    from snn_operators.remote_logs import RemoteLogs
+    from snn_cloud.remote_logs import RemoteLogs
+    from snn_cloud.stack import StackOutputs
 
 
 class Look(NamedTuple):
-    """What one look showed: the run, None if there is none yet, and what of it is worth a line in the log."""
+    """What one look showed: the run, None if there is none yet, and what of it is worth saying.
+
+    `epochs` says how far the run is and `remarks` all else, the functions' own lines among it. `costs` are those of all
+    epochs that are new since the last look, as (epoch, cost).
+    """
 
     run: Run | None
-    lines: list[str]
+    epochs: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+    costs: Sequence[tuple[int, float]] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """Return all of it that is a line in a log."""
+        return [*self.epochs, *self.remarks]
 
 
 class Watch:
     """One wait for one run. All its methods block, for as long as a call to AWS takes.
 
-    :param stack: name of the stack, or its outputs as a mapping
+    :param clients: the AWS clients
+    :param stack: name of the stack, or its outputs, also as a mapping; a name is looked up when it is first needed
     :param run_id: the run; or, where only an upload is known,
     :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run
     :param source: where to look: ``ledger``, or ``redis`` for the progress that a run keeps in the stack's cache
     :param log_interval: seconds between two lines
     :param since: seconds since 1970 from which on the functions' lines are shown; None: from the run's creation
+    :param functions: whether the functions' lines are wanted at all
     """
 
     def __init__(
-        self, hook: SnnHook, stack: Any, *, run_id: str = "", upload: str = "", source: str = "ledger",
-        log_interval: float = 5.0, since: float | None = None,
+        self, clients: Clients, stack: Any, *, run_id: str = "", upload: str = "", source: str = "ledger",
+        log_interval: float = 5.0, since: float | None = None, functions: bool = True,
     ) -> None:  # fmt: skip
-        self._hook, self._stack, self._upload, self._source = hook, stack, upload, source
-        self._since = since
+        self._clients, self._stack, self._upload, self._source = clients, stack, upload, source
+        self._since, self._functions = since, functions
         self.run_id = run_id
         self.narrator = Narrator(log_interval, self._price)
         self._last_epoch = -1
@@ -51,9 +66,11 @@ class Watch:
         self._remote: RemoteLogs | None = None
 
     @cached_property
-    def outputs(self) -> Any:
+    def outputs(self) -> StackOutputs:
         """Return the stack's outputs."""
-        return self._hook.outputs(self._stack)
+        from snn_cloud.stack import StackOutputs
+
+        return StackOutputs.of(self._clients, self._stack)
 
     def look(self) -> Look:
         """Return where the run stands now.
@@ -68,9 +85,9 @@ class Watch:
                 raise
             now = time.monotonic()
             if now - self._trouble_at < self._log_interval:
-                return Look(self._last_run, [])
+                return Look(self._last_run)
             self._trouble_at = now
-            return Look(self._last_run, [f"cannot see the run just now, trying on: {error}"])
+            return Look(self._last_run, remarks=[f"cannot see the run just now, trying on: {error}"])
 
     def outcome(self, run: Run) -> Run:
         """Return a COMPLETED run. Raises RunCancelled; or RunFailed, with the last lines of its functions.
@@ -78,59 +95,63 @@ class Watch:
         Those are the tracebacks, if it came to any, and how Lambda ended the functions, below the run's own reason.
         """
         from snn_cloud.runs import outcome
-        from snn_operators.remote_logs import last_words
+        from snn_cloud.remote_logs import last_words
 
         try:
             return outcome(run)
         except RunFailed as failed:
-            lines = [str(failed), *last_words(self._hook.clients.logs, self.outputs, run)]
+            lines = [str(failed), *last_words(self._clients.logs, self.outputs, run)]
             raise RunFailed("\n".join(lines)) from None
 
     def cancel(self) -> None:
         """Ask the run to stop."""
         from snn_cloud.runs import cancel
 
-        cancel(self._hook.clients, self.outputs, self.run_id)
+        cancel(self._clients, self.outputs, self.run_id)
 
     def _look(self) -> Look:
+        from snn_cloud.ledger import Ledger
+
         if not self.run_id:
             self.run_id = self._run_of_upload()
             if not self.run_id:
-                return Look(None, [])
+                return Look(None)
         moved = self._progress_in_cache() if self._source == "redis" and self._last_run else None
         if moved:
             return self._shown(moved, [(moved.epoch - 1, moved.cost)] if moved.cost is not None else [])
         try:
-            return self._shown(*self._hook.ledger(self.outputs).progress(self.run_id, self._last_epoch))
+            ledger = Ledger(self._clients.dynamodb, self.outputs.table)
+            return self._shown(*ledger.progress(self.run_id, self._last_epoch))
         except RunNotFound:
             if self._last_run is not None:  # it was there: someone deleted it
                 raise
-            return Look(None, [])
+            return Look(None)
 
     def _shown(self, run: Run, costs: list[tuple[int, float]]) -> Look:
         if costs:
             self._last_epoch = costs[-1][0]
         self._last_run = run
-        return Look(run, self.narrator.lines(run, costs) + self._remote_lines(run))
+        return Look(run, self.narrator.lines(run, costs), self._remote_lines(run), costs)
 
     def _remote_lines(self, run: Run) -> list[str]:
         """Return what the functions have printed; how a run came to end FAILED is told by `outcome`."""
+        if not self._functions:
+            return []
         from snn_cloud.logs import RunLogs
         from snn_cloud.record import State
-        from snn_operators.remote_logs import RemoteLogs
+        from snn_cloud.remote_logs import RemoteLogs
 
         if self._remote is None:
             since = run.created_at if self._since is None else self._since
-            self._remote = RemoteLogs(RunLogs(self._hook.clients.logs, self.outputs, run.run_id, since))
+            self._remote = RemoteLogs(RunLogs(self._clients.logs, self.outputs, run.run_id, since))
         over = run.state.is_terminal and run.state is not State.FAILED
         return self._remote.rest(run) if over else self._remote.lines()
 
     def _price(self, run: Run) -> float:
         """Return what the run has cost so far, in USD."""
-        from snn_cloud.money import cost_of
+        from snn_cloud.money import cost_on
 
-        stack = self.outputs
-        usd: float = cost_of(run, stack.has_cache, stack.architecture, stack.cache_node_type)["usd"]
+        usd: float = cost_on(self.outputs, run)["usd"]
         return usd
 
     def _run_of_upload(self) -> str:
@@ -138,7 +159,7 @@ class Watch:
         from snn_cloud.places import run_id_for_upload
 
         try:
-            head = self._hook.clients.s3.head_object(Bucket=self.outputs.bucket, Key=self._upload)
+            head = self._clients.s3.head_object(Bucket=self.outputs.bucket, Key=self._upload)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                 return ""
@@ -165,7 +186,7 @@ class Watch:
         from snn.errors import InvalidInput
         from snn_cloud.cache import Cache
 
-        trainer = self._hook.clients.lambda_.get_function_configuration(FunctionName=self.outputs.trainer_function)
+        trainer = self._clients.lambda_.get_function_configuration(FunctionName=self.outputs.trainer_function)
         cache = Cache.from_environment({"AWS_REGION": self.outputs.region, **trainer["Environment"]["Variables"]})
         if cache is None:
             raise InvalidInput(

@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 
 from snn_cloud.logs import Line
 from snn_cloud.record import Run, State
-from snn_operators import remote_logs
-from snn_operators.remote_logs import RemoteLogs, shortened
+from snn_cloud import remote_logs
+from snn_cloud.remote_logs import RemoteLogs, shortened
 
 
 class Logs:

@@ -1,0 +1,177 @@
+"""`snn evaluate`, `snn predict` and `snn report`: what a trained network is worth."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from snn.errors import InvalidInput
+from snn_cli import datasets
+from snn_cli.aws import Aws
+from snn_cli.console import Json, answer, say
+from snn_cli.follow import again
+from snn_cli.tables import classified, judged, run_details, about, show
+from snn_cloud import places
+from snn_cloud.champion import find_champion
+from snn_cloud.errors import CloudError
+from snn_cloud.listing import newest_runs
+from snn_cloud.record import Run, State
+from snn_cloud.report import evaluate_run, make_report, predict_images
+from snn_cloud.staging import read_source
+
+Promoted = Annotated[bool, typer.Option("--promoted", help="take the run whose model is the promoted one")]
+DatasetKey = Annotated[
+    str, typer.Option("--dataset", help="key in the stack's bucket of another data set to judge by, not the run's own")
+]
+
+
+def evaluate(
+    aws: Aws,
+    run: Annotated[
+        str, typer.Argument(help="a completed run; without it the newest that completed", show_default=False)
+    ] = "",
+    dataset: DatasetKey = "",
+    promoted: Promoted = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a run's model by the test set: seven rates, confusion matrix, mislabelled photos.
+
+    \b
+    Examples:
+      snn evaluate
+      snn evaluate my-first --json
+      snn evaluate --promoted
+    """
+    chosen = _completed(aws, run, promoted)
+    test_set = evaluate_run(aws.clients, aws.outputs.bucket, chosen.run_id, dataset or chosen.dataset)
+    answer({"run_id": chosen.run_id, **test_set}, as_json, lambda: show(*judged(test_set)))
+
+
+def predict(
+    aws: Aws,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="photos, folders of photos, s3://bucket/key")],
+    run: Annotated[str, typer.Option(help="a completed run; without it the newest that completed")] = "",
+    promoted: Promoted = False,
+    as_json: Json = False,
+) -> None:
+    """Classify photos with a run's model.
+
+    \b
+    Examples:
+      snn predict samples/cat.png samples/coffee.png
+      snn predict samples --run my-first
+    """
+    chosen, photos = _completed(aws, run, promoted), _photos(images)
+    answers = predict_images(aws.clients, aws.outputs.bucket, chosen.run_id, photos)
+    answer(answers, as_json, lambda: show(classified(answers)))
+
+
+def report(
+    aws: Aws,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [IMAGE]...",
+            help="a completed run, without it the newest that completed; then photos to classify",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="a folder for a copy of report.json and report.html")] = None,
+    dataset: DatasetKey = "",
+    promoted: Promoted = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a run's model, classify photos, and write report.json and report.html into the run's folder.
+
+    \b
+    Examples:
+      snn report
+      snn report my-first --out reports
+      snn report my-first --out reports samples
+    """
+    given = list(what or [])
+    run = given.pop(0) if given and _is_name(given[0]) else ""
+    chosen, photos, bucket = _completed(aws, run, promoted), _photos(given), aws.outputs.bucket
+    key = dataset or chosen.dataset
+    test_set = evaluate_run(aws.clients, bucket, chosen.run_id, key)
+    new_images = predict_images(aws.clients, bucket, chosen.run_id, photos)
+    made = make_report(aws.clients, aws.outputs, chosen, test_set, new_images, photos, key)
+    written = [made["artifacts"]["report_json"], made["artifacts"]["report_html"]]
+    if out:
+        written += _copies(aws, written, out)
+    told = about(aws, chosen)
+
+    def show_all() -> None:
+        show(run_details(told), "", *judged(made["test_set"]))
+        if made["new_images"]:
+            show("", classified(made["new_images"]))
+        show("", *(Text(f"report  {place}", overflow="fold") for place in written))
+
+    answer(made, as_json, show_all)
+
+
+def _completed(aws: Aws, run: str, promoted: bool) -> Run:
+    """Return the run whose model is meant; where it was not named, say which. Raises CloudError if it has none."""
+    if run and promoted:
+        raise typer.BadParameter("name a run or say --promoted, not both")
+    if promoted:
+        run = _promoted(aws)
+    if run:
+        chosen = aws.ledger.get(run)
+        if chosen.state is not State.COMPLETED:
+            raise CloudError(f"run {run} is {chosen.state}: only a run that completed has a model")
+        return chosen
+    newest = newest_runs(aws.clients.dynamodb, aws.outputs.table)
+    completed = next((each for each in newest if each.state is State.COMPLETED), None)
+    if completed is None:
+        raise CloudError(f"no run of the stack {aws.stack} has completed yet; train one: {again(aws, 'train')}")
+    say(f"run {completed.run_id}, the newest that completed", markup=False)
+    return completed
+
+
+def _promoted(aws: Aws) -> str:
+    champion, source = find_champion(aws.clients, aws.outputs.bucket), f"s3://{aws.outputs.bucket}/{places.PROMOTED_PARAMS}"
+    if champion is None:
+        raise InvalidInput("no model was promoted yet", source=source, mend=again(aws, "train --promote"))
+    if not champion.run_id:
+        raise InvalidInput("does not say which run trained it", source=source, mend="name a run")
+    say(f"run {champion.run_id}, whose model is the promoted one", markup=False)
+    return champion.run_id
+
+
+def _photos(given: Sequence[str]) -> list[str]:
+    """Return the photos that are meant: of a folder all its files. Raises InvalidInput for an empty one."""
+    photos = []
+    for place in given:
+        if place.startswith("s3://") or not Path(place).is_dir():
+            photos.append(place)
+            continue
+        inside = [str(path) for path in datasets.files_of(Path(place))]
+        if not inside:
+            raise InvalidInput("no photos in this folder", source=place)
+        photos += inside
+    return photos
+
+
+def _is_name(text: str) -> bool:
+    """Return whether this is a run's name, and not a photo or a folder of photos."""
+    return bool(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text)) and not Path(text).exists()
+
+
+def _copies(aws: Aws, addresses: Sequence[str], folder: Path) -> list[str]:
+    """Copy objects into a folder, which is made if need be; return the files. Raises InvalidInput if that fails."""
+    copies = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for address in addresses:
+            file = folder / address.rpartition("/")[2]
+            file.write_bytes(read_source(aws.clients.s3, address))
+            copies.append(str(file))
+    except OSError as problem:
+        raise InvalidInput((problem.strerror or str(problem)).lower(), field="out", source=str(folder)) from None
+    return copies

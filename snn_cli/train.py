@@ -1,0 +1,207 @@
+"""`snn train` and `snn resume`: start a run and follow it."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from snn.errors import InvalidInput
+from snn.parameters import Granularity, Parameters, Strategy
+from snn_cli import datasets
+from snn_cli.aws import Aws
+from snn_cli.console import Json, answer, interruptible, say
+from snn_cli.follow import again, follow
+from snn_cli.tables import about, run_details, show
+from snn_cloud import runs
+from snn_cloud.errors import LaunchRejected
+from snn_cloud.estimate import estimate_on
+from snn_cloud.places import check_run_id
+from snn_cloud.progress import estimate_line
+from snn_cloud.record import Run
+from snn_cloud.staging import Staged, read_source, stage, withdraw
+
+# The network of itsacat, for as many epochs as the faces need: dags/parameters.json.
+DEFAULT_PARAMETERS: dict[str, Any] = {
+    "epochs": 500,
+    "layers": 4,
+    "activations": {"layer1": "relu", "layer2": "relu", "layer3": "relu", "layer4": "sigmoid"},
+    "neurons": {"layer1": 20, "layer2": 7, "layer3": 5, "layer4": 1},
+    "learning_rate": 0.0075,
+}
+
+HOW = "How to train (each replaces what the parameters say)"
+Epochs = Annotated[int | None, typer.Option(help="passes over the data, at most", rich_help_panel=HOW)]
+Threshold = Annotated[float | None, typer.Option(help="stop at this cost or below", rich_help_panel=HOW)]
+GranularityOption = Annotated[
+    Granularity | None, typer.Option(help="what one Lambda invocation computes", rich_help_panel=HOW)
+]
+Workers = Annotated[int | None, typer.Option(help="trainers that share out the mini-batches", rich_help_panel=HOW)]
+Detach = Annotated[bool, typer.Option("--detach", help="start the run and do not follow it")]
+Promote = Annotated[bool, typer.Option("--promote", help="make the model the promoted one when the run completes")]
+
+
+def train(
+    aws: Aws,
+    dataset: Annotated[
+        str, typer.Option(help="a datasets.h5: path or s3://bucket/key; without it the faces of `snn dataset faces`")
+    ] = "",
+    parameters: Annotated[
+        str, typer.Option(help="a parameters.json, also itsacat's: path or s3://bucket/key; without it 20-7-5-1")
+    ] = "",
+    epochs: Epochs = None,
+    learning_rate: Annotated[float | None, typer.Option(help="length of a step", rich_help_panel=HOW)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="photos in a mini-batch", rich_help_panel=HOW)] = None,
+    threshold: Threshold = None,
+    strategy: Annotated[
+        Strategy | None, typer.Option(help="what an epoch does with its mini-batches", rich_help_panel=HOW)
+    ] = None,
+    granularity: GranularityOption = None,
+    neurons_per_invocation: Annotated[
+        int | None, typer.Option(help="for granularity neuron", rich_help_panel=HOW)
+    ] = None,
+    workers: Workers = None,
+    seed: Annotated[int | None, typer.Option(help="decides first weights and mini-batches", rich_help_panel=HOW)] = None,
+    name: Annotated[str, typer.Option(help="the run's name: a-z, 0-9 and -; without it one is made")] = "",
+    resume: Annotated[
+        str, typer.Option(help="begin at the last checkpoint of this failed or cancelled run, with its data")
+    ] = "",
+    detach: Detach = False,
+    promote: Promote = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network in Lambda, and follow it.
+
+    Data and parameters are checked before anything is uploaded: a mistake is one line, and leaves nothing behind.
+    Ctrl-C ends the command, not the run.
+
+    \b
+    Examples:
+      snn train
+      snn train --epochs 50 --granularity layer
+      snn train --dataset datasets/faces.h5 --parameters parameters.json --name my-first
+      snn train --detach --json
+    """
+    overrides = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "threshold": threshold,
+        "strategy": strategy,
+        "granularity": granularity,
+        "neurons_per_invocation": neurons_per_invocation,
+        "workers": workers,
+        "seed": seed,
+    }
+    older = aws.ledger.get(resume) if resume else None
+    chosen = _parameters(aws, parameters, older, overrides)
+    run_id = _new_name(aws, name, dataset, older)
+    if older and not dataset:
+        key, features, samples = older.dataset, older.features, older.samples
+    else:
+        with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
+            staged = _stage(aws, run_id, dataset, chosen)
+        key, features, samples = staged.dataset_key, staged.features, staged.samples
+    say(estimate_line(estimate_on(aws.outputs, chosen, features, samples)), markup=False)
+    launched = _launch(aws, run_id, key, chosen, older, promote)
+    _see_through(aws, launched, detach, as_json)
+
+
+def resume(
+    aws: Aws,
+    run: Annotated[str, typer.Argument(help="a failed or cancelled run")],
+    epochs: Epochs = None,
+    threshold: Threshold = None,
+    granularity: GranularityOption = None,
+    workers: Workers = None,
+    name: Annotated[str, typer.Option(help="the new run's name; without it RUN-t2, -t3 …")] = "",
+    detach: Detach = False,
+    promote: Promote = False,
+    as_json: Json = False,
+) -> None:
+    """Go on with a failed or cancelled run from its last checkpoint, as a new run, and follow it.
+
+    It ends with the weights of a run that never stopped, to the last bit.
+
+    \b
+    Examples:
+      snn resume my-first
+      snn resume my-first --epochs 1000
+    """
+    train(
+        aws,
+        resume=run,
+        epochs=epochs,
+        threshold=threshold,
+        granularity=granularity,
+        workers=workers,
+        name=name,
+        detach=detach,
+        promote=promote,
+        as_json=as_json,
+    )
+
+
+def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str, Any]) -> Parameters:
+    """Return what to train: of a file, else of the run that is resumed, else the default. Raises InvalidParameters."""
+    if given:
+        chosen = Parameters.load(read_source(aws.clients.s3, given), source=given, **overrides)
+    elif older is None:
+        chosen = Parameters.load(DEFAULT_PARAMETERS, source="parameters", **overrides)
+    elif older.parameters is None:
+        raise InvalidInput("never had parameters", source=f"run {older.run_id}", mend="train anew")
+    else:
+        known = json.loads(older.parameters.to_json())
+        chosen = Parameters.load(known, source=f"parameters of run {older.run_id}", **overrides)
+    runs.check_cache(chosen, aws.outputs, given)
+    return chosen
+
+
+def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
+    """Return a name that no run has: the wanted one, or one that tells what is trained on and when."""
+    if name:
+        if aws.ledger.find(check_run_id(name)):
+            mend = f"choose another, or follow it: {again(aws, f'status {name} --follow')}"
+            raise InvalidInput(f"there is a run {name} already", field="name", mend=mend)
+        return name
+    if older:
+        return runs.next_run_id(aws.ledger, older)
+    of = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(dataset or "faces.h5").stem.lower()).strip("-")[:32].strip("-")
+    return f"{of or 'run'}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
+def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters) -> Staged:
+    if dataset:
+        return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters)
+    with tempfile.TemporaryDirectory() as folder:
+        faces = Path(folder, "faces.h5")
+        datasets.build_faces(faces)
+        return stage(aws.clients, aws.outputs.bucket, run_id, faces, parameters)
+
+
+def _launch(aws: Aws, run_id: str, key: str, parameters: Parameters, older: Run | None, promote: bool) -> Run:
+    """Start the run; if LaunchLambda refuses it, what was staged for it goes away again."""
+    how: Any = {"promote": promote or bool(older and older.promote), "resume_from": older.run_id if older else ""}
+    with interruptible(lambda: f"Run {run_id} may have been started: {again(aws, f'status {run_id}')}"):
+        try:
+            return runs.launch(aws.clients, aws.outputs, run_id, key, parameters, **how)
+        except LaunchRejected:
+            withdraw(aws.clients, aws.outputs.bucket, run_id)
+            raise
+
+
+def _see_through(aws: Aws, run: Run, detach: bool, as_json: bool) -> None:
+    """Follow the run and show how it ended, or say how to follow it."""
+    if detach:
+        say(f"run {run.run_id} is on its way; follow it: {again(aws, f'status {run.run_id} --follow')}", markup=False)
+    else:
+        run = follow(aws, run.run_id)
+    told = about(aws, run)
+    answer(told, as_json, lambda: show(run_details(told)))
