@@ -38,8 +38,8 @@ class Curve:
         No line has more than `width` characters, of which each has 2 × 4 dots.
         """
         columns = 2 * (width - LABEL)
-        low, high = min((each[0] for each in self._bins), default=0.0), max((each[1] for each in self._bins), default=0)
-        if columns < 2 or height < 1 or not low <= high:
+        low, high = min((EMPTY, *self._bins))[0], max(each[1] for each in (EMPTY, *self._bins))
+        if columns < 2 or height < 1 or low > high:
             return []
         rows = 4 * height
         cells = [[0] * (width - LABEL) for _ in range(height)]

@@ -15,7 +15,7 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, say
 from snn_cli.follow import again
-from snn_cli.tables import classified, judged, run_details, about, show
+from snn_cli.tables import about, classified, judged, run_details, show
 from snn_cloud import places
 from snn_cloud.champion import find_champion
 from snn_cloud.errors import CloudError
@@ -73,13 +73,11 @@ def predict(
 
 def report(
     aws: Aws,
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN] [IMAGE]...",
-            help="a completed run, without it the newest that completed; then photos to classify",
-            show_default=False,
-        ),
+    run: Annotated[
+        str, typer.Argument(help="a completed run; without it the newest that completed", show_default=False)
+    ] = "",
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE", help="photos to classify, as for `snn predict`")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="a folder for a copy of report.json and report.html")] = None,
     dataset: DatasetKey = "",
@@ -92,11 +90,11 @@ def report(
     Examples:
       snn report
       snn report my-first --out reports
-      snn report my-first --out reports samples
+      snn report my-first samples --out reports
     """
-    given = list(what or [])
-    run = given.pop(0) if given and _is_name(given[0]) else ""
-    chosen, photos, bucket = _completed(aws, run, promoted), _photos(given), aws.outputs.bucket
+    if run and not _is_name(run):
+        run, images = "", [run, *(images or [])]
+    chosen, photos, bucket = _completed(aws, run, promoted), _photos(images or []), aws.outputs.bucket
     key = dataset or chosen.dataset
     test_set = evaluate_run(aws.clients, bucket, chosen.run_id, key)
     new_images = predict_images(aws.clients, bucket, chosen.run_id, photos)
@@ -135,7 +133,10 @@ def _completed(aws: Aws, run: str, promoted: bool) -> Run:
 
 
 def _promoted(aws: Aws) -> str:
-    champion, source = find_champion(aws.clients, aws.outputs.bucket), f"s3://{aws.outputs.bucket}/{places.PROMOTED_PARAMS}"
+    champion, source = (
+        find_champion(aws.clients, aws.outputs.bucket),
+        f"s3://{aws.outputs.bucket}/{places.PROMOTED_PARAMS}",
+    )
     if champion is None:
         raise InvalidInput("no model was promoted yet", source=source, mend=again(aws, "train --promote"))
     if not champion.run_id:

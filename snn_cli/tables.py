@@ -45,9 +45,9 @@ def about(aws: Aws, run: Run) -> dict[str, Any]:
 
 def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table of runs, each as `about` says."""
-    table = Table("run", "state", "epochs", "cost", "time", "USD", "launched (UTC)", box=None, header_style="bold")
-    for column, justify in zip(table.columns, ("left", "left", "right", "right", "right", "right", "left"), strict=True):
-        column.justify, column.no_wrap = justify, True  # type: ignore[assignment]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("run", "state", "epochs", "cost", "time", "USD", "launched (UTC)"):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("epochs", "cost", "time", "USD") else "left")
     for run in runs:
         table.add_row(
             run["run_id"],
@@ -88,10 +88,10 @@ def run_details(run: Mapping[str, Any]) -> Table:
 def judged(test_set: Mapping[str, Any]) -> list[RenderableType]:
     """Return the seven rates, the confusion matrix and the mislabelled photos of a report's `test_set`."""
     confusion = test_set["confusion_matrix"]
-    matrix = Table("", "called 0", "called 1", box=None, header_style="bold")
+    matrix = Table("", "called 0", "called 1", box=None, pad_edge=False, header_style="bold")
     matrix.add_row("is 0", f"{confusion['tn']:,}", f"{confusion['fp']:,}")
     matrix.add_row("is 1", f"{confusion['fn']:,}", f"{confusion['tp']:,}")
-    wrong = Table("mislabelled photo", "is", "called", "p of class 1", box=None, header_style="bold")
+    wrong = Table("mislabelled photo", "is", "called", "p of class 1", box=None, pad_edge=False, header_style="bold")
     for one in test_set["mislabelled"]:
         wrong.add_row(f"{one['index']}", f"{one['label']}", f"{one['predicted']}", f"{one['probability']:.4f}")
     left_out = test_set.get("mislabelled_left_out", 0)
@@ -101,14 +101,14 @@ def judged(test_set: Mapping[str, Any]) -> list[RenderableType]:
 
 def classified(images: Iterable[Mapping[str, Any]]) -> Table:
     """Return a table of the photos of a report's `new_images`."""
-    table = Table("photo", "class", "p of class 1", box=None, header_style="bold")
+    table = Table("photo", "class", "p of class 1", box=None, pad_edge=False, header_style="bold")
     for image in images:
         table.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
     return table
 
 
 def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Table:
-    table = Table(box=None, show_header=False)
+    table = Table(box=None, pad_edge=False, show_header=False)
     for name, value in rows:
         table.add_row(Text(name, style="bold"), value if isinstance(value, Text) else Text(value, overflow="fold"))
     return table

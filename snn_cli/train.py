@@ -68,7 +68,7 @@ def train(
         int | None, typer.Option(help="for granularity neuron", rich_help_panel=HOW)
     ] = None,
     workers: Workers = None,
-    seed: Annotated[int | None, typer.Option(help="decides first weights and mini-batches", rich_help_panel=HOW)] = None,
+    seed: Annotated[int | None, typer.Option(help="decides weights and mini-batches", rich_help_panel=HOW)] = None,
     name: Annotated[str, typer.Option(help="the run's name: a-z, 0-9 and -; without it one is made")] = "",
     resume: Annotated[
         str, typer.Option(help="begin at the last checkpoint of this failed or cancelled run, with its data")
@@ -193,7 +193,8 @@ def _launch(aws: Aws, run_id: str, key: str, parameters: Parameters, older: Run 
         try:
             return runs.launch(aws.clients, aws.outputs, run_id, key, parameters, **how)
         except LaunchRejected:
-            withdraw(aws.clients, aws.outputs.bucket, run_id)
+            if aws.ledger.find(run_id) is None:  # else somebody was quicker with a run of this name
+                withdraw(aws.clients, aws.outputs.bucket, run_id)
             raise
 
 

@@ -90,9 +90,7 @@ def logs(
             _print((line for line in last_lines(aws.clients.logs, aws.outputs, chosen) if line not in seen), as_json)
 
 
-def cancel(
-    aws: Aws, run: Annotated[str, typer.Argument(help="a run that is not over")], as_json: Json = False
-) -> None:
+def cancel(aws: Aws, run: Annotated[str, typer.Argument(help="a run that is not over")], as_json: Json = False) -> None:
     """Stop a run, and wait until it has stopped; its last checkpoint stays, `snn resume` goes on from there.
 
     \b

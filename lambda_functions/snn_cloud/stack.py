@@ -85,7 +85,7 @@ class StackOutputs:
         """
         if isinstance(stack, str):
             return cls.load(clients, stack)
-        return stack if isinstance(stack, cls) else cls.from_dict(dict(stack))
+        return cls.from_dict(stack) if isinstance(stack, Mapping) else stack
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for XCom."""

@@ -44,7 +44,7 @@ class StagedImage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a run's input lies. `sha256` is the data set's, of `samples` training photos with `features` inputs each."""
+    """Where a run's input lies. `sha256` is the data set's, with its `samples` to train on and `features` each."""
 
     run_id: str
     dataset_key: str

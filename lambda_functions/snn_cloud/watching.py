@@ -94,8 +94,8 @@ class Watch:
 
         Those are the tracebacks, if it came to any, and how Lambda ended the functions, below the run's own reason.
         """
-        from snn_cloud.runs import outcome
         from snn_cloud.remote_logs import last_words
+        from snn_cloud.runs import outcome
 
         try:
             return outcome(run)

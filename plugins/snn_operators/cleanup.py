@@ -12,8 +12,8 @@ from airflow.sdk import conf
 
 from snn.errors import InvalidInput
 from snn_cloud.errors import StackFailed
-from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_cloud.progress import duration
+from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.trigger import StackTrigger
 
 if TYPE_CHECKING:

@@ -114,9 +114,7 @@ class SnnReportOperator(SnnOperator):
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        report = make_report(
-            clients, outputs, run, self.test_set, listed(self.new_images), listed(self.images)
-        )
+        report = make_report(clients, outputs, run, self.test_set, listed(self.new_images), listed(self.images))
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))
         self.log.info("report: %s", self.report_url)
         return report

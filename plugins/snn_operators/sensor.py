@@ -14,11 +14,11 @@ from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from snn.errors import InvalidInput
 from snn_cloud.errors import CloudError
+from snn_cloud.progress import summary
+from snn_cloud.watching import Watch
 from snn_operators.base import plain_failure
 from snn_operators.hook import SnnHook
-from snn_cloud.progress import summary
 from snn_operators.trigger import RunTrigger
-from snn_cloud.watching import Watch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,12 +11,12 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 
 from snn_cloud.errors import CloudError, RunFailed, RunNotFound
+from snn_cloud.progress import duration, estimate_line, summary
+from snn_cloud.watching import Watch
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.links import RUN_LINKS, run_links
-from snn_cloud.progress import duration, estimate_line, summary
 from snn_operators.tries import Choice, choose_run
 from snn_operators.trigger import RunTrigger
-from snn_cloud.watching import Watch
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage

@@ -18,8 +18,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import SnnError
-from snn_operators.hook import SnnHook
 from snn_cloud.watching import Watch, passes
+from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
     from snn_cloud.stack import StackStatus

@@ -17,7 +17,16 @@ def drawn(costs: list[float], width: int, height: int) -> list[str]:
 
 def dots(lines: list[str], width: int) -> set[tuple[int, int]]:
     """Return (column, row) of every dot of a drawing, counted from the upper left."""
-    places = {0x01: (0, 0), 0x02: (0, 1), 0x04: (0, 2), 0x40: (0, 3), 0x08: (1, 0), 0x10: (1, 1), 0x20: (1, 2), 0x80: (1, 3)}
+    places = {
+        0x01: (0, 0),
+        0x02: (0, 1),
+        0x04: (0, 2),
+        0x40: (0, 3),
+        0x08: (1, 0),
+        0x10: (1, 1),
+        0x20: (1, 2),
+        0x80: (1, 3),
+    }
     return {
         (2 * column + dx, 4 * row + dy)
         for row, line in enumerate(lines[:-1])
@@ -56,7 +65,9 @@ def test_a_number_that_is_none_leaves_a_gap() -> None:
     assert {x for x, _ in dots(lines, LABEL + 4)} == {0, 1, 6, 7}
 
 
-@pytest.mark.parametrize(("costs", "width", "height"), [([], 40, 5), ([math.nan], 40, 5), ([1.0], LABEL, 5), ([1.0], 40, 0)])
+@pytest.mark.parametrize(
+    ("costs", "width", "height"), [([], 40, 5), ([math.nan], 40, 5), ([1.0], LABEL, 5), ([1.0], 40, 0)]
+)
 def test_where_there_is_nothing_or_no_room_nothing_is_drawn(costs: list[float], width: int, height: int) -> None:
     assert drawn(costs, width, height) == []
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from snn_cli.aws import Aws
 from snn_cli.curve import Curve
 from snn_cli.follow import again, how_to_go_on, view
 from snn_cli.tables import classified, judged, run_details, run_table
+from snn_cli.train import DEFAULT_PARAMETERS
 
 RUN: dict[str, Any] = {
     "run_id": "faces-1", "state": "COMPLETED", "epochs_run": 1_234, "epochs_configured": 5_000, "final_cost": 0.0123456,
@@ -75,7 +78,10 @@ def test_a_judged_test_set_has_rates_confusion_and_who_was_mislabelled() -> None
     lines = [line.split() for line in shown(*judged(test_set))]
     assert ["sensitivity", "-"] in lines
     assert ["false", "positive", "rate", "0.0500"] in lines
-    assert lines[lines.index(["called", "0", "called", "1"]) + 1 :][:2] == [["is", "0", "19", "1"], ["is", "1", "3", "17"]]
+    assert lines[lines.index(["called", "0", "called", "1"]) + 1 :][:2] == [
+        ["is", "0", "19", "1"],
+        ["is", "1", "3", "17"],
+    ]
     assert lines[-2:] == [["7", "1", "0", "0.4321"], ["…", "and", "3", "more"]]
 
 
@@ -102,6 +108,11 @@ def test_the_view_of_a_run_fits_its_terminal(width: int, height: int) -> None:
 def test_a_run_that_waits_says_so() -> None:
     waiting = {**RECORD, "state": "PENDING", "epoch": 0, "cost": None, "epochs_per_second": None, "seconds_left": None}
     assert shown(view(waiting, Curve(), 80, 24))[2] == "waiting for the first epoch, 0.00042 USD so far"
+
+
+def test_the_default_network_is_the_one_beside_the_dags() -> None:
+    beside = Path(__file__).parents[3] / "dags" / "parameters.json"
+    assert json.loads(beside.read_text()) == DEFAULT_PARAMETERS
 
 
 def test_what_to_type_next_names_the_stack_where_it_must() -> None:

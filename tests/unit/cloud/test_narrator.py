@@ -8,8 +8,8 @@ import pytest
 
 from snn.parameters import Parameters
 from snn.training import StoppedBy
-from snn_cloud.record import Run, State, Usage
 from snn_cloud.progress import Narrator, duration, estimate_line, summary
+from snn_cloud.record import Run, State, Usage
 
 PARAMETERS = Parameters.load(
     {

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from snn_cloud import remote_logs
 from snn_cloud.logs import Line
 from snn_cloud.record import Run, State
-from snn_cloud import remote_logs
 from snn_cloud.remote_logs import RemoteLogs, shortened
 
 

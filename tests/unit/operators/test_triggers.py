@@ -10,9 +10,9 @@ from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTrigger
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 
+from snn_cloud.watching import passes
 from snn_operators.new_data import NewDataTrigger
 from snn_operators.trigger import RunTrigger, StackTrigger
-from snn_cloud.watching import passes
 
 AWS = {"aws_conn_id": "aws_default", "region_name": "eu-west-3", "verify": None, "config": {"read_timeout": 7}}
 TRIGGERS: list[BaseTrigger] = [
