@@ -28,7 +28,7 @@ def newest_runs(dynamodb: DynamoDBClient, table: str) -> Iterator[Run]:
         KeyConditionExpression="#item = :run",
         ExpressionAttributeNames={"#item": "item"},
         ExpressionAttributeValues=pack({":run": "run"}),
-        ScanIndexForward=False,
+        ScanIndexForward=False,  # times are texts, which sort like numbers of ten digits: until the year 2286
         PaginationConfig={"PageSize": PAGE},
     )
     try:

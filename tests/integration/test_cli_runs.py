@@ -39,7 +39,7 @@ from snn.training import Training
 from snn_cli import datasets
 from snn_cli.main import app
 from snn_cli.train import DEFAULT_PARAMETERS
-from snn_cloud import places, runs
+from snn_cloud import listing, places, runs
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
 from snn_cloud.ledger import Ledger
@@ -282,10 +282,16 @@ def test_judging_agrees_with_the_operators(
 
 
 def test_status_is_what_the_ledger_says_newest_first(
-    trained: Done, snn: Snn, stack: StackOutputs, ledger: Ledger
+    trained: Done, snn: Snn, stack: StackOutputs, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for day in (4, 2, 5, 1, 3):
+        ledger.create(Run(f"cli-day-{day}", State.FAILED, created_at=1.6e9 + day * 86_400, reason="long ago"))
+    monkeypatch.setattr(listing, "PAGE", 2)
     listed = snn.json("status", "--last", "1000")
     assert [run["launched"] for run in listed] == sorted((run["launched"] for run in listed), reverse=True)
+    assert [(run["run_id"], run["launched"]) for run in listed[-5:]] == [
+        (f"cli-day-{day}", f"2020-09-{13 + day} 12:26:40") for day in (5, 4, 3, 2, 1)
+    ]
     everything = ledger._dynamodb.get_paginator("scan").paginate(
         TableName=stack.table, FilterExpression="attribute_exists(created_at)", ProjectionExpression="run_id"
     )

@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseTrigger
-from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 
-from snn_cloud.watching import passes
 from snn_operators.new_data import NewDataTrigger
 from snn_operators.trigger import RunTrigger, StackTrigger
 
@@ -48,26 +46,3 @@ def test_watchers_of_the_same_queue_share_it_and_others_do_not() -> None:
     assert hash(one.shared_stream_key()) == hash(NewDataTrigger(stack="snn", aws=dict(AWS)).shared_stream_key())
     assert one.shared_stream_key() != NewDataTrigger(stack="snn-two", aws=AWS).shared_stream_key()
     assert one.shared_stream_key() != NewDataTrigger(stack="snn").shared_stream_key()
-
-
-def client_error(code: str, status: int) -> ClientError:
-    response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(response, "Query")
-
-
-@pytest.mark.parametrize(
-    ("error", "passing"),
-    [
-        (client_error("InternalServerError", 500), True),
-        (client_error("ThrottlingException", 400), True),
-        (client_error("ProvisionedThroughputExceededException", 400), True),
-        (EndpointConnectionError(endpoint_url="http://x"), True),
-        (ConnectTimeoutError(endpoint_url="http://x"), True),
-        (client_error("AccessDeniedException", 400), False),
-        (client_error("ResourceNotFoundException", 400), False),
-        (ParamValidationError(report=""), False),
-        (ValueError("x"), False),
-    ],
-)
-def test_what_passes_and_what_does_not(error: Exception, passing: bool) -> None:
-    assert passes(error) is passing
