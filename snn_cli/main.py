@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import cleanup, datasets, deploy, judge, train, watch
+from snn_cli import cleanup, datasets, deploy, judge, runs, train
 from snn_cli.aws import on_aws
 from snn_cli.console import Exit, say
 from snn_cli.local import commands
@@ -44,7 +44,7 @@ app = typer.Typer(
 )
 app.command()(deploy.deploy)
 for command in (
-    train.train, watch.status, watch.logs, judge.evaluate, judge.predict, judge.report, watch.cancel, train.resume,
+    train.train, runs.status, runs.logs, judge.evaluate, judge.predict, judge.report, runs.cancel, train.resume,
 ):  # fmt: skip
     app.command()(on_aws(command))
 app.command()(cleanup.cleanup)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snn_cli.aws import Aws
-from snn_cli.console import results
+from snn_cli.console import results, table
 from snn_cloud import places
 from snn_cloud.money import cost_on
 from snn_cloud.progress import dollars, duration, summary
@@ -19,13 +19,12 @@ from snn_cloud.record import Run, State
 
 RATES = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
 COLOURS = {State.COMPLETED: "green", State.FAILED: "red", State.CANCELLED: "yellow"}
-IN_A_PIPE = 400  # characters: nothing is cut off or wrapped for a reader that is a program
 
 
 def show(*parts: RenderableType) -> None:
-    """Print tables, as wide as the terminal or, in a pipe, as they need."""
+    """Print tables and lines, one below the other."""
     for part in parts:
-        results.print(part, width=None if results.is_terminal else IN_A_PIPE, soft_wrap=False)
+        results.print(part)
 
 
 def about(aws: Aws, run: Run) -> dict[str, Any]:
@@ -45,11 +44,11 @@ def about(aws: Aws, run: Run) -> dict[str, Any]:
 
 def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     """Return a table of runs, each as `about` says."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("run", "state", "epochs", "cost", "time", "USD", "launched (UTC)"):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("epochs", "cost", "time", "USD") else "left")
+    shown = table("run", "state", "epochs", "cost", "time", "USD", "launched (UTC)")
+    for column in shown.columns[2:6]:
+        column.justify = "right"
     for run in runs:
-        table.add_row(
+        shown.add_row(
             run["run_id"],
             _state(run),
             _epochs(run),
@@ -58,7 +57,7 @@ def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
             dollars(run["usd"]),
             run["launched"],
         )
-    return table
+    return shown
 
 
 def run_details(run: Mapping[str, Any]) -> Table:
@@ -88,10 +87,10 @@ def run_details(run: Mapping[str, Any]) -> Table:
 def judged(test_set: Mapping[str, Any]) -> list[RenderableType]:
     """Return the seven rates, the confusion matrix and the mislabelled photos of a report's `test_set`."""
     confusion = test_set["confusion_matrix"]
-    matrix = Table("", "called 0", "called 1", box=None, pad_edge=False, header_style="bold")
+    matrix = table("", "called 0", "called 1")
     matrix.add_row("is 0", f"{confusion['tn']:,}", f"{confusion['fp']:,}")
     matrix.add_row("is 1", f"{confusion['fn']:,}", f"{confusion['tp']:,}")
-    wrong = Table("mislabelled photo", "is", "called", "p of class 1", box=None, pad_edge=False, header_style="bold")
+    wrong = table("mislabelled photo", "is", "called", "p of class 1")
     for one in test_set["mislabelled"]:
         wrong.add_row(f"{one['index']}", f"{one['label']}", f"{one['predicted']}", f"{one['probability']:.4f}")
     left_out = test_set.get("mislabelled_left_out", 0)
@@ -101,17 +100,18 @@ def judged(test_set: Mapping[str, Any]) -> list[RenderableType]:
 
 def classified(images: Iterable[Mapping[str, Any]]) -> Table:
     """Return a table of the photos of a report's `new_images`."""
-    table = Table("photo", "class", "p of class 1", box=None, pad_edge=False, header_style="bold")
+    shown = table("photo", "class", "p of class 1")
     for image in images:
-        table.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
-    return table
+        shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
+    return shown
 
 
 def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
+    shown = table("", "")
+    shown.show_header = False
     for name, value in rows:
-        table.add_row(Text(name, style="bold"), value if isinstance(value, Text) else Text(value, overflow="fold"))
-    return table
+        shown.add_row(Text(name, style="bold"), value if isinstance(value, Text) else Text(value))
+    return shown
 
 
 def _state(run: Mapping[str, Any]) -> Text:

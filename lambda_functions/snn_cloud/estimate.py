@@ -97,8 +97,8 @@ def forecast(parameters: Parameters, features: int, samples: int, machine: Machi
     usage = {
         "launch": Usage(
             1, round(LAUNCH_SECONDS * 1000), machine.launch_mb,
-            # Of a large file it reads where the headers are, and the labels.
-            s3_puts=1, s3_gets=min(4, math.ceil(features * samples / BLOCK_BYTES)), write_units=3, read_units=2,
+            # Of a large file it reads where the headers are, and the labels. A run's item is in an index, too.
+            s3_puts=1, s3_gets=min(4, math.ceil(features * samples / BLOCK_BYTES)), write_units=4, read_units=2,
         ),
         "trainer": Usage(
             turns * work.workers, round(seconds * work.workers * 1000), machine.trainer_mb,

@@ -117,13 +117,13 @@ def test_a_batch_run_is_forecast_to_the_last_request() -> None:
     # 0.018 s of epochs and 4 s around them, of 1.2 µs reading; three flushes of 3 units, a unit for 800 bytes of costs,
     # and the item twice at 2
     assert run.usage == {
-        "launch": Usage(1, 3_000, 1024, s3_puts=1, s3_gets=1, write_units=3, read_units=2),
+        "launch": Usage(1, 3_000, 1024, s3_puts=1, s3_gets=1, write_units=4, read_units=2),
         "trainer": Usage(1, 4_018, 1769, s3_puts=4, s3_gets=2, write_units=9 + 1 + 4, read_units=1, publishes=3),
         "neuron": Usage(),
     }
     cost = estimate(parameters, 10, 6, has_cache=False, architecture="arm64")
     millionths = (
-        2 * 0.2 + (3 + 1769 / 1024 * 4.018) * 13.3334 + 5 * 5 + 3 * 0.4 + 17 * 0.625 + 3 * 0.125 + 3 * 0.5 + 0.5
+        2 * 0.2 + (3 + 1769 / 1024 * 4.018) * 13.3334 + 5 * 5 + 3 * 0.4 + 18 * 0.625 + 3 * 0.125 + 3 * 0.5 + 0.5
     )  # fmt: skip
     assert cost["usd"] * 1e6 == pytest.approx(millionths)
     assert sum(line["usd"] for line in cost["lines"]) == pytest.approx(cost["usd"])
