@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-RATES = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
+from snn_cli.tables import RATES
 
 
 def show_results(console: Console, report: Mapping[str, Any], seconds: Mapping[str, float]) -> None:

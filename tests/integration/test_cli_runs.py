@@ -36,7 +36,7 @@ from snn.model import dump_checkpoint
 from snn.network import initial_weights
 from snn.parameters import Parameters
 from snn.training import Training
-from snn_cli import datasets
+from snn_cli import datasets, train
 from snn_cli.main import app
 from snn_cli.train import DEFAULT_PARAMETERS
 from snn_cloud import listing, places, runs
@@ -379,7 +379,27 @@ def test_ctrl_c_in_a_pipe_too(snn: Snn, ledger: Ledger, name: str) -> None:
     done = snn.ended(training, code=130)
     assert done.stdout == ""
     assert f"Run {name} goes on in Lambda." in done.stderr
+    reading = snn.started("logs", name, "--follow")
+    assert reading.stdout
+    assert reading.stdout.readline().endswith("[LaunchLambda] PENDING\n")
+    reading.send_signal(signal.SIGINT)
+    assert f"Read on with: snn logs {name} --follow" in snn.ended(reading, code=130).stderr
     assert ledger.get(name).state is State.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("step", "left"),
+    [("stage", "Nothing was started, and nothing is left in S3."), ("launch", "may have been started")],
+)
+def test_ctrl_c_before_there_is_a_run_says_what_is_left(
+    snn: Snn, ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch, step: str, left: str
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train if step == "stage" else runs, step, interrupted)
+    assert left in snn("train", "--name", name, "--epochs", "1", code=130).stderr
+    assert ledger.find(name) is None
 
 
 def test_a_run_that_does_not_stop_is_told_of(
