@@ -28,7 +28,7 @@ def test_units_are_dynamodbs_own(emulator, stack):
     assert ledger.create(Run(run_id, created_at=1.5))
     assert not ledger.create(Run(run_id, created_at=1.5))
     ledger.get(run_id)
-    assert clients.requests.take() == {"write_units": 1 + 1, "read_units": 1}
+    assert clients.requests.take() == {"write_units": 2 + 1, "read_units": 1}  # and the index
     ledger.put_costs(run_id, 0, [0.5] * 1_000)  # 8,000 bytes and the names of the fields
     assert clients.requests.take() == {"write_units": 8}
     ledger.add_usage(run_id, {"trainer": Usage(1, 2, 3, 4, 5, 6, 7, 8)})
@@ -41,7 +41,7 @@ def test_a_run_counts_what_its_functions_ask(clients, stack, data):
     launch, trainer = run.usage["launch"], run.usage["trainer"]
     assert (run.features, run.samples) == (27, 24)
     assert (launch.s3_puts, launch.s3_gets) == (1, 1)  # the first weights; the data set
-    assert (launch.write_units, launch.publishes) == (1 + 2, 0)  # the run's item; this count
+    assert (launch.write_units, launch.publishes) == (2 + 2, 0)  # the run's item, once more in the index; this count
     assert (trainer.s3_puts, trainer.s3_gets) == (2, 2)  # model and costs; data set and checkpoint
     assert (trainer.read_units, trainer.publishes) == (1, 1)
     # The lease, the costs, the flush with them, and the end (counted ahead, as 2): an item of about 1 KB takes 1 or 2.
