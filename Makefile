@@ -102,7 +102,7 @@ format: install ## mend the style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-# The layer and the benchmark take the versions that the tests run with.
+# The layer, the notebook instance and the benchmark take the versions that the tests run with.
 lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer versions
 	@$(COMPILE) $(UPGRADE) requirements/uv.in --output-file requirements/uv.txt
 	@$(COMPILE) $(UPGRADE) requirements/emulator.in --output-file snn_cli/local/emulator.txt
@@ -110,6 +110,8 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/requirements.in \
 		--output-file lambda_functions/requirements.txt
 	@$(COMPILE) $(UPGRADE) requirements/docs.in --output-file requirements/docs.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt pyproject.toml --extra demo --extra notebooks \
+		--output-file notebooks/requirements.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included

@@ -12,10 +12,11 @@ from botocore.exceptions import ClientError
 
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
-from snn_cloud.package import function_zip, layer_key, layer_zip, templates
+from snn_cloud.package import function_zip, layer_key, layer_zip, templates, wheel
 
 # On the artifact bucket: whose it is, which its name alone does not prove; and the data bucket, if somebody named it.
 STACK_TAG, DATA_TAG = "snn:stack", "snn:data-bucket"
+NOTEBOOK_PREFIX = "notebook/"  # all that the notebook instance may read of the artifact bucket
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def upload_artifacts(
     runtime: str,
     architecture: str,
     build_layer: bool,
+    build_package: bool,
     secure_transport: bool,
     data_bucket: str = "",
     on_progress: Callable[[str], None],
@@ -74,6 +76,9 @@ def upload_artifacts(
             f"layers/{layer_key(runtime, architecture)}.zip",
             lambda: layer_zip(runtime, architecture, on_progress=on_progress).read_bytes(),
         )
+    if build_package:
+        name, content = wheel()
+        parameters["PackageKey"] = put(f"{NOTEBOOK_PREFIX}{_digest(content)}/{name}", content)
     return Artifacts(bucket, root, parameters)
 
 

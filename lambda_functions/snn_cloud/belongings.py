@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput
-from snn_cloud.artifacts import DATA_TAG, STACK_TAG, bucket_name, tags_of_bucket
+from snn_cloud.artifacts import DATA_TAG, NOTEBOOK_PREFIX, STACK_TAG, bucket_name, tags_of_bucket
 from snn_cloud.clients import Clients
 from snn_cloud.record import State, pack, unpack
 from snn_cloud.stack import describe_stack
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
     from mypy_boto3_logs.type_defs import LogGroupTypeDef
 
-NESTED_STACKS = ("Training", "Cache", "Network", "Notifications")  # of root.yaml, none before those that need it
+# Of root.yaml, none before those that need it.
+NESTED_STACKS = ("Notebook", "Training", "Cache", "Network", "Notifications")
+NOTEBOOK_LOGS = "/aws/sagemaker/NotebookInstances"  # one log group for all notebook instances of an account
 KINDS = {  # in the order of a listing; all others come after these
     NESTED: "stack",
     "AWS::Logs::LogGroup": "log group",
@@ -92,6 +94,11 @@ class Names:
         """Return the functions, the one that starts runs first."""
         return f"{self.stack}-LaunchLambda", f"{self.stack}-TrainerLambda", f"{self.stack}-NeuronLambda"
 
+    @property
+    def notebook(self) -> str:
+        """Return the notebook instance."""
+        return f"{self.stack}-notebook"
+
     def nested_place(self, stack_name: str) -> int:
         """Return a stack's place among the nested ones; the number of these for any other, so that the root is last.
 
@@ -155,6 +162,7 @@ def plan(clients: Clients, stack_name: str) -> Plan:
         found.append(Belonging("bucket", names.artifact_bucket))
     if found:
         found += _log_groups_left_behind(clients, names, found)
+        found += _logs_of_the_notebook(clients, names)
     items, runs = list[Belonging](), list[str]()
     for item in found:
         try:
@@ -262,6 +270,27 @@ def _log_groups_left_behind(clients: Clients, names: Names, found: list[Belongin
             if not is_missing(error):
                 raise
             yield group
+
+
+def _logs_of_the_notebook(clients: Clients, names: Names) -> Iterator[Belonging]:
+    """Yield the notebook instance's log streams: SageMaker made them, and no stack has them.
+
+    Only if there was such an instance in the stack: its package lies in the artifact bucket.
+    """
+    try:
+        package = clients.s3.list_objects_v2(
+            Bucket=names.artifact_bucket, Prefix=NOTEBOOK_PREFIX, MaxKeys=1, ExpectedBucketOwner=names.account
+        )
+        if not package.get("Contents"):
+            return
+        pages = clients.logs.get_paginator("describe_log_streams").paginate(
+            logGroupName=NOTEBOOK_LOGS, logStreamNamePrefix=f"{names.notebook}/"
+        )
+        for stream in (stream for page in pages for stream in page["logStreams"]):
+            yield Belonging("log stream", stream["logStreamName"])
+    except ClientError as error:
+        if not is_missing(error):
+            raise
 
 
 def _parameter(stack: StackTypeDef, name: str) -> str | None:

@@ -22,7 +22,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, one_line
-from snn_cloud.belongings import Belonging, Plan, census, is_missing, our_stacks, plan
+from snn_cloud.belongings import NOTEBOOK_LOGS, Belonging, Plan, census, is_missing, our_stacks, plan
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, StackFailed
 from snn_cloud.ledger import Ledger
@@ -196,7 +196,10 @@ def _refuse(wanted: Plan, runs: Sequence[str], cancel_runs: bool) -> None:
 
 
 def _delete(clients: Clients, wanted: Plan, item: Belonging, on_progress: Callable[[str], None]) -> None:
-    """Delete a bucket, a table or a log group; nothing happens if it is gone. Raises StackFailed if that cannot be."""
+    """Delete a bucket, a table, a log group or a log stream; nothing happens if it is gone.
+
+    Raises StackFailed if it cannot be deleted.
+    """
     try:
         if item.kind == "bucket":
             _empty(clients, wanted, item.name, on_progress)
@@ -206,6 +209,8 @@ def _delete(clients: Clients, wanted: Plan, item: Belonging, on_progress: Callab
             clients.dynamodb.get_waiter("table_not_exists").wait(TableName=item.name)
         elif item.kind == "log group":
             clients.logs.delete_log_group(logGroupName=item.name)
+        elif item.kind == "log stream":
+            clients.logs.delete_log_stream(logGroupName=NOTEBOOK_LOGS, logStreamName=item.name)
     except ClientError as error:
         if not is_missing(error):
             raise _failed(wanted, f"{item.kind} {item.name}: {error.response['Error'].get('Message')}") from error

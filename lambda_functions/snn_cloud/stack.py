@@ -61,6 +61,7 @@ class StackOutputs:
     artifact_bucket: str
     cache_node_type: str = "cache.t4g.micro"
     new_data_queue: str = ""  # a stack that an earlier version deployed has none
+    notebook: str = ""  # the SageMaker notebook instance, if there is one
 
     @classmethod
     def load(cls, clients: Clients, stack_name: str) -> Self:

@@ -34,6 +34,8 @@ PARAMETERS = {
     "email": "Email",
     "log_retention_days": "LogRetentionDays",
     "layer_arn": "LayerArn",
+    "with_notebook": "WithNotebook",
+    "notebook_instance_type": "NotebookInstanceType",
 }
 
 
@@ -57,6 +59,8 @@ class StackOptions:
     log_retention_days: int = 30
     tags: Mapping[str, str] = field(default_factory=dict)
     layer_arn: str = ""  # an existing dependency layer, instead of building one
+    with_notebook: bool = False  # a SageMaker notebook instance
+    notebook_instance_type: str = "ml.t3.medium"
     given: frozenset[str] = field(default=frozenset((*PARAMETERS, "tags")), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +87,10 @@ class StackOptions:
             "layer_arn": (
                 not self.layer_arn or re.fullmatch(r"arn:\S+:layer:\S+:\d+", self.layer_arn),
                 "the ARN of a layer version, or nothing",
+            ),
+            "notebook_instance_type": (
+                re.fullmatch(r"ml\.[a-z0-9]+\.[a-z0-9]+", self.notebook_instance_type),
+                "an instance type such as ml.t3.medium",
             ),
         }
         for name, (good, mend) in checks.items():

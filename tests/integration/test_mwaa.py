@@ -1,7 +1,7 @@
 """`make mwaa`: its output installed as Amazon's managed Airflow would, in an environment that has nothing else of ours.
 
-Amazon publishes how its images are built: Airflow with Celery, the amazon and fab providers, all by Airflow's constraints;
-and how they install requirements.txt: in one go with those, so that whatever does not fit with them is refused.
+Amazon publishes how its images are built: Airflow with Celery, the amazon and fab providers, all by Airflow's
+constraints; and how they install requirements.txt: in one go with those, so that what does not fit is refused.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ print(json.dumps({
     "plugin failures": plugins_manager.get_import_errors(),
     "files": [module.__file__ for module in ours], "path": sys.path,
     "code": hashlib.sha256(function_zip()).hexdigest(), "templates": sorted(templates()),
-    "strays": [name for name in ("benchmarks", "oracle", "tests", "launch", "neuron") if importlib.util.find_spec(name)],
+    "strays": [name for name in ("benchmarks", "oracle", "tests", "neuron") if importlib.util.find_spec(name)],
 }))
 """
 
@@ -128,7 +128,9 @@ def test_it_fits_with_airflows_constraints_on_mwaas_python_and_leaves_nothing_op
 def test_airflow_imports_the_dags_and_finds_the_plugin_once(home: Path) -> None:
     assert uv("venv", "--quiet", home / "venv").returncode == 0
     python = home / "venv" / "bin" / "python"
-    done = uv("pip", "install", "--quiet", "--python", python, "-r", home / "image.txt", "-r", home / "requirements.txt")
+    done = uv(
+        "pip", "install", "--quiet", "--python", python, "-r", home / "image.txt", "-r", home / "requirements.txt"
+    )
     assert done.returncode == 0, done.stderr
     environment = {
         "PATH": "/usr/bin:/bin", "HOME": str(home), "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -142,7 +144,9 @@ def test_airflow_imports_the_dags_and_finds_the_plugin_once(home: Path) -> None:
     assert seen["dags"] == ["snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"]
     assert seen["tasks"]["snn_training"] == ["deploy", "evaluate", "predict", "report", "stage", "train"]
     ((_, source),) = seen["plugins"]
-    assert source.startswith(f"{PROJECT}==")  # an entry point's; of a file in the plugins folder it is $PLUGINS_FOLDER/…
+    assert source.startswith(
+        f"{PROJECT}=="
+    )  # an entry point's; of a file in the plugins folder it is $PLUGINS_FOLDER/…
     site = str(next((home / "venv" / "lib").glob("python3*/site-packages")))
     assert [file for file in seen["files"] if not file.startswith(site)] == []
     assert [entry for entry in seen["path"] if str(ROOT) in entry] == []

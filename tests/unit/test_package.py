@@ -194,9 +194,7 @@ def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path
     for name in ("lambda_functions", "plugins", "cloudformation", "snn_cli", "notebooks"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     backend = "import setuptools.build_meta as backend; backend.build_wheel('dist')"
-    done = subprocess.run(
-        [sys.executable, "-c", backend], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", backend], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (built,) = (tmp_path / "dist").iterdir()
     name, content = package.wheel()

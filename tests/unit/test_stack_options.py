@@ -89,6 +89,8 @@ def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
         ("cache_node_type", "t4g.micro", None),
         ("log_retention_days", 31, None),
         ("tags", "team", None),
+        ("notebook_instance_type", "t3.medium", None),
+        ("with_notebook", "perhaps", None),
         ("layer_arn", "arn:aws:lambda:us-east-1:1:function:x", None),
         ("colour", "red", "stack options: colour: there is no such option"),
     ],

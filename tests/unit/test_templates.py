@@ -2,85 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
-
 import pytest
 from cfnlint.api import lint
-from cfnlint.decode import decode_str
+from template_logic import BUCKET, TEMPLATES, TEXTS, as_list, holds, resolved, resources, statements
 
 from snn_cloud import places, stack_options
-from snn_cloud.package import templates
 
-TEXTS = templates()
 CACHE_VARIABLES = {"CACHE_HOST", "CACHE_PORT", "CACHE_TLS", "CACHE_USER", "CACHE_NAME"}
-
-
-def parse(name: str) -> dict[str, Any]:
-    template, problems = decode_str(TEXTS[name])
-    assert not problems
-    assert template is not None
-    return dict(template)
-
-
-TEMPLATES = {name: parse(name) for name in TEXTS}
-BUCKET = "arn:${AWS::Partition}:s3:::${BucketName}"
-
-
-def holds(condition: str, template: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
-    """Evaluate a condition of a template, as CloudFormation would."""
-
-    def value(node: Any) -> Any:
-        if not isinstance(node, dict):
-            return node
-        ((function, argument),) = node.items()
-        if function == "Ref":
-            return parameters[argument]
-        if function == "Condition":
-            return value(template["Conditions"][argument])
-        if function == "Fn::Equals":
-            return str(value(argument[0])) == str(value(argument[1]))
-        if function == "Fn::Not":
-            return not value(argument[0])
-        if function == "Fn::And":
-            return all(value(item) for item in argument)
-        raise AssertionError(f"{function} is not understood here")
-
-    return bool(value(template["Conditions"][condition]))
-
-
-def resources(name: str, **parameters: str) -> set[str]:
-    """Return the types of the resources that a template makes with these parameters."""
-    template = TEMPLATES[name]
-    return {
-        resource["Type"]
-        for resource in template["Resources"].values()
-        if "Condition" not in resource or holds(resource["Condition"], template, parameters)
-    }
-
-
-def statements(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, statement) for every policy statement below a node."""
-    if isinstance(node, dict):
-        if "Effect" in node:
-            yield path, node
-        for key, child in node.items():
-            yield from statements(child, f"{path}/{key}" if path.count("/") < 1 else path)
-    elif isinstance(node, list):
-        for child in node:
-            yield from statements(child, path)
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def resolved(value: Any) -> str:
-    """Write a resource reference down as short text."""
-    if not isinstance(value, dict):
-        return str(value)
-    ((function, argument),) = value.items()
-    return {"Fn::GetAtt": lambda: ".".join(argument), "Ref": lambda: argument, "Fn::Sub": lambda: argument}[function]()
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
@@ -106,7 +34,7 @@ def test_without_a_cache_there_is_no_network_and_no_cache() -> None:
     root = TEMPLATES["root"]["Resources"]
     conditional = {name for name, resource in root.items() if resource.get("Condition") == "UseCache"}
     assert conditional == {"Network", "Cache"}
-    assert set(root) == {"Network", "Cache", "Training", "Notifications"}
+    assert set(root) == {"Network", "Cache", "Training", "Notifications", "Notebook"}
     assert not holds("UseCache", TEMPLATES["root"], {"WithCache": "false"})
     without = {"WithCache": "false", "CacheUser": "", "LayerArn": "", "SecureTransport": "true"}
     assert not [kind for kind in resources("training", **without) if kind.startswith(("AWS::EC2", "AWS::ElastiCache"))]
@@ -131,7 +59,7 @@ def test_a_key_of_our_own_is_paid_for_only_when_somebody_gets_mail() -> None:
 
 
 def test_nested_stacks_get_exactly_the_parameters_they_ask_for() -> None:
-    for name in ("Network", "Cache", "Training", "Notifications"):
+    for name in ("Network", "Cache", "Training", "Notifications", "Notebook"):
         given = TEMPLATES["root"]["Resources"][name]["Properties"]["Parameters"]
         assert set(given) == set(TEMPLATES[name.lower()]["Parameters"]), name
 
@@ -149,6 +77,7 @@ def test_options_and_parameters_allow_the_same() -> None:
     assert root["CacheNodeType"]["Default"] == defaults.cache_node_type
     assert root["NeuronConcurrency"]["Default"] == defaults.neuron_concurrency
     assert root["LogRetentionDays"]["Default"] == defaults.log_retention_days
+    assert root["NotebookInstanceType"]["Default"] == defaults.notebook_instance_type
 
 
 def test_each_function_gets_exactly_its_variables() -> None:
@@ -323,6 +252,7 @@ def test_wildcards_are_only_where_aws_forces_them() -> None:
         ("training/Resources", "TheirCodeDoesNot", "Resource"),  # denials
         ("training/Resources", "TheirCodeDoesNot", "Action"),
         ("training/Resources", "NothingWithoutTls", "Action"),
+        ("notebook/Resources", "LookAtTheNetwork", "Resource"),
         ("notifications/Resources", "TheAccountAdministersTheKey", "Resource"),  # in a key policy: this key
         ("notifications/Resources", "TheAccountAdministersTheKey", "Action"),
         ("notifications/Resources", "WhoMayPublishMayEncrypt", "Resource"),
