@@ -21,7 +21,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ status: install ## show what runs
 
 mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder]
 	@$(BIN)/python -m snn_cli.mwaa $(or $(MWAA),dist/mwaa) dags
+
+compose-env: ## write .env with fresh secrets for docker compose, unless it is there
+	@test -e .env || { umask 077 && $(PYTHON) snn_cli/compose_env.py > .env && echo "wrote .env"; }
 
 test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 	@$(BIN)/pytest tests/unit tests/integration tests/e2e -m "not slow"
