@@ -20,7 +20,9 @@ class Messages:
 
     def __init__(self, sns: SNSClient, topic_arn: str, epoch: int = 0) -> None:
         self._sns, self._topic = sns, topic_arn
-        self._next_epoch, self._ready_at = -(-epoch // EVERY_EPOCHS) * EVERY_EPOCHS, 0.0
+        self._next_epoch = -(-epoch // EVERY_EPOCHS) * EVERY_EPOCHS
+        # The trainer that brought the run here may have sent one just before it handed over.
+        self._ready_at = time.monotonic() + PAUSE_SECONDS if epoch else 0.0
 
     def progress(self, costs: list[float]) -> None:
         """Tell of epoch 0, then of the latest 100th epoch, unless the last message is less than a second old."""

@@ -135,13 +135,12 @@ def test_airflow_knows_every_setting() -> None:
 
 
 def test_the_components_are_the_local_ones_and_what_celery_adds() -> None:
-    commands = {name: SERVICES[name]["command"] for name in AIRFLOW}
-    assert {name: commands[name] for name in AIRFLOW if name != "api-server"} == {
-        "migration": ["db", "migrate"], "scheduler": ["scheduler"], "dag-processor": ["dag-processor"],
-        "triggerer": ["triggerer"], "worker": ["celery", "worker"],
-    }  # fmt: skip
-    assert commands["api-server"][-1].endswith("exec airflow " + " ".join(airflow.COMPONENTS["api-server"]))
-    assert set(airflow.COMPONENTS) == set(AIRFLOW) - {"migration", "worker"}
+    commands = {name: tuple(SERVICES[name]["command"]) for name in AIRFLOW}
+    assert commands.pop("migration") == ("db", "migrate")
+    assert commands.pop("worker") == ("celery", "worker", "--skip-serve-logs")
+    *_, script = commands.pop("api-server")
+    assert script.endswith("exec airflow " + " ".join(airflow.COMPONENTS["api-server"]))
+    assert commands == {name: command for name, command in airflow.COMPONENTS.items() if name != "api-server"}
 
 
 def test_the_password_file_is_what_airflow_reads(tmp_path: Path) -> None:
