@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from collections.abc import Iterator
 from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 from documentation import ROOT
+from template_logic import TEMPLATES
 
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
@@ -21,6 +25,7 @@ from snn_cli.local import emulator as local_emulator
 from snn_cloud import places, runs
 from snn_cloud.change_set import apply, propose
 from snn_cloud.cleanup import clean_up
+from snn_cloud import places, runs, staging
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import State
@@ -155,6 +160,61 @@ def test_who_has_the_deployer_s_policy_may_deploy_change_and_clean_up(clients: C
         may.s3.list_objects_v2(Bucket=stack.bucket)
     assert clean_up(may, name).stack_name == name
     assert stack_status(clients, name).status in ("MISSING", "DELETE_COMPLETE")
+@pytest.fixture(scope="module")
+def notebook(clients: Clients, stack: StackOutputs) -> Clients:
+    """Clients of whoever works on the notebook instance: the role of notebook.yaml, made by hand."""
+    names = {
+        "AWS::Partition": "aws", "AWS::Region": stack.region, "AWS::AccountId": "000000000000",
+        "Prefix": stack.stack_name, "BucketName": stack.bucket, "ArtifactBucket": stack.artifact_bucket,
+    }  # fmt: skip
+    role = TEMPLATES["notebook"]["Resources"]["Role"]["Properties"]
+    (policy,) = role["Policies"]
+
+    def rendered(node: Any) -> Any:
+        if isinstance(node, dict) and "Fn::Sub" in node:
+            return re.sub(r"\$\{([^}]*)\}", lambda match: names[match[1]], node["Fn::Sub"])
+        if isinstance(node, dict):
+            return {key: rendered(child) for key, child in node.items()}
+        return [rendered(child) for child in node] if isinstance(node, list) else node
+
+    iam = boto3.client("iam")
+    made = iam.create_role(RoleName="notebook", AssumeRolePolicyDocument=json.dumps(role["AssumeRolePolicyDocument"]))
+    iam.put_role_policy(
+        RoleName="notebook", PolicyName="notebook", PolicyDocument=json.dumps(rendered(policy["PolicyDocument"]))
+    )
+    key = boto3.client("sts").assume_role(RoleArn=made["Role"]["Arn"], RoleSessionName="notebook")["Credentials"]
+    session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], key["SessionToken"])
+    return Clients(session.client)
+
+
+def test_a_notebook_may_stage_launch_watch_and_read_and_no_more(
+    clients: Clients, notebook: Clients, stack: StackOutputs, data: bytes, tmp_path: Path
+) -> None:
+    file = tmp_path / "datasets.h5"
+    file.write_bytes(data)
+    outputs = StackOutputs.load(notebook, stack.stack_name)
+    run_id, chosen = runs.new_run_id("strict notebook"), Parameters.load(PARAMETERS)
+    staged = staging.stage(notebook, outputs.bucket, run_id, file, chosen)
+    runs.launch(notebook, outputs, run_id, staged.dataset_key, chosen)
+    run = runs.watch(notebook, outputs, run_id, lambda run, costs: None, every_seconds=0.1, limit_seconds=120)
+    assert (run.state, run.epoch) == (State.COMPLETED, 3)
+    read = notebook.s3.get_object(Bucket=outputs.bucket, Key=places.params(run_id))["Body"].read()
+    assert read == clients.s3.get_object(Bucket=stack.bucket, Key=places.params(run_id))["Body"].read()
+    listed = notebook.s3.list_objects_v2(Bucket=outputs.bucket, Prefix=places.run_prefix(run_id))["Contents"]
+    assert places.results(run_id) in [item["Key"] for item in listed]
+    refused: list[Callable[[], Any]] = [
+        lambda: notebook.s3.put_object(Bucket=stack.bucket, Key=places.PROMOTED_PARAMS, Body=b""),
+        lambda: notebook.s3.put_object(Bucket=stack.artifact_bucket, Key="notebook/x", Body=b""),
+        lambda: notebook.s3.get_object(Bucket=stack.artifact_bucket, Key="code/x.zip"),
+        lambda: notebook.s3.list_objects_v2(Bucket=stack.bucket, Prefix="training_input/"),
+        lambda: notebook.s3.delete_object(Bucket=stack.bucket, Key=places.params(run_id)),
+        lambda: notebook.lambda_.invoke(FunctionName=stack.trainer_function, Payload=b"{}"),
+        lambda: Ledger(notebook.dynamodb, stack.table).request_cancel(run_id),
+        lambda: notebook.cloudformation.delete_stack(StackName=stack.stack_name),
+    ]
+    for attempt in refused:
+        with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
+            attempt()
 
 
 def test_nothing_ended_in_the_dead_letters(clients: Clients, stack: StackOutputs) -> None:

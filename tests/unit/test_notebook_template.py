@@ -79,7 +79,7 @@ def test_it_may_do_this_and_nothing_else() -> None:
         "ListRuns": (["s3:ListBucket"], [BUCKET]),
         "ReadResults": (
             ["s3:GetObject", "s3:GetObjectVersion"],
-            [f"{BUCKET}/runs/*", f"{BUCKET}/training_results/*", f"{BUCKET}/predict_input/*"],
+            [f"{BUCKET}/{prefix}/*" for prefix in ("runs", "training_input", "training_results", "predict_input")],
         ),
         "StageAndReport": (["s3:PutObject"], [f"{BUCKET}/runs/*"]),
         "WatchRuns": (["dynamodb:GetItem", "dynamodb:Query"], [arn("dynamodb", "table/${Prefix}-runs")]),
