@@ -56,6 +56,17 @@ def deploy(
     ] = None,
     runtime: Annotated[str | None, typer.Option(help=f"{', '.join(RUNTIMES)}", rich_help_panel=STACK)] = None,
     architecture: Annotated[str | None, typer.Option(help=" or ".join(ARCHITECTURES), rich_help_panel=STACK)] = None,
+    with_notebook: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-notebook/--no-notebook",
+            help="a SageMaker notebook instance; it costs money by the hour",
+            rich_help_panel=STACK,
+        ),
+    ] = None,
+    notebook_instance_type: Annotated[
+        str | None, typer.Option(help="its size, such as ml.t3.medium", rich_help_panel=STACK)
+    ] = None,
     layer_arn: Annotated[
         str | None, typer.Option(help="a dependency layer that exists, instead of building one", rich_help_panel=STACK)
     ] = None,
@@ -86,7 +97,8 @@ def deploy(
             "bucket": bucket, "email": email, "with_cache": with_cache, "cache_node_type": cache_node_type,
             "neuron_concurrency": neuron_concurrency, "reserve_neuron_concurrency": reserve_neuron_concurrency,
             "runtime": runtime, "architecture": architecture, "layer_arn": layer_arn,
-            "log_retention_days": log_retention_days, "tags": tags,
+            "log_retention_days": log_retention_days, "tags": tags, "with_notebook": with_notebook,
+            "notebook_instance_type": notebook_instance_type,
         }  # fmt: skip
         StackOptions.from_environment(**given)  # a mistake in an option is told before anything is asked
         aws = here(ask_region=None if yes else lambda usual: ask("AWS region", usual or "us-east-1", check_region))

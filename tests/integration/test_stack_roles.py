@@ -6,9 +6,8 @@ import io
 import json
 import re
 import time
-from collections.abc import Iterator
-from functools import partial
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from snn_cli.local import emulator as local_emulator
 from snn_cloud import places, runs
 from snn_cloud.change_set import apply, propose
 from snn_cloud.cleanup import clean_up
-from snn_cloud import places, runs, staging
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import State
@@ -160,6 +158,8 @@ def test_who_has_the_deployer_s_policy_may_deploy_change_and_clean_up(clients: C
         may.s3.list_objects_v2(Bucket=stack.bucket)
     assert clean_up(may, name).stack_name == name
     assert stack_status(clients, name).status in ("MISSING", "DELETE_COMPLETE")
+
+
 @pytest.fixture(scope="module")
 def notebook(clients: Clients, stack: StackOutputs) -> Clients:
     """Clients of whoever works on the notebook instance: the role of notebook.yaml, made by hand."""
@@ -194,7 +194,7 @@ def test_a_notebook_may_stage_launch_watch_and_read_and_no_more(
     file.write_bytes(data)
     outputs = StackOutputs.load(notebook, stack.stack_name)
     run_id, chosen = runs.new_run_id("strict notebook"), Parameters.load(PARAMETERS)
-    staged = staging.stage(notebook, outputs.bucket, run_id, file, chosen)
+    staged = stage(notebook, outputs.bucket, run_id, file, chosen)
     runs.launch(notebook, outputs, run_id, staged.dataset_key, chosen)
     run = runs.watch(notebook, outputs, run_id, lambda run, costs: None, every_seconds=0.1, limit_seconds=120)
     assert (run.state, run.epoch) == (State.COMPLETED, 3)

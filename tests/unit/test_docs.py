@@ -58,7 +58,7 @@ def test_every_fence_is_in_a_language_that_a_test_runs() -> None:
 @named("fence", fences("sh"), ids=str)
 def test_shell_lines(fence: Fence) -> None:
     for words in commands(fence.text):
-        check = {"make": check_make, "snn": check_snn, "airflow": check_airflow, "eval": check_eval}.get(words[0])
+        check = CHECKS.get(words[0])
         assert check, f"{fence}: no test knows {words[0]!r}"
         check(words[1:])
 
@@ -85,11 +85,21 @@ def check_airflow(words: list[str]) -> None:
     get_parser().parse_args(words)
 
 
+def check_docker(words: list[str]) -> None:
+    """There is no Docker here: what Compose's own help lists of the two commands that the pages use."""
+    compose, command, *options = words
+    assert (compose, command) in {("compose", "up"), ("compose", "down")}, words
+    assert set(options) <= {"up": {"--build", "--detach", "--wait"}, "down": {"--volumes"}}[command], words
+
+
 def check_eval(words: list[str]) -> None:
     (inner,) = words
     (command,) = commands(inner.removeprefix("$(").removesuffix(")"))
     assert command[0] == "snn"
     check_snn(command[1:])
+
+
+CHECKS = {"make": check_make, "snn": check_snn, "airflow": check_airflow, "docker": check_docker, "eval": check_eval}
 
 
 @named(
