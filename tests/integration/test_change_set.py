@@ -113,6 +113,21 @@ def test_an_interrupt_leaves_no_change_set(clients: Clients, monkeypatch: pytest
     assert inventory(clients)["stacks"] == before["stacks"]
 
 
+def test_a_change_set_that_nobody_finished_goes_with_a_cleanup(clients: Clients) -> None:
+    before = inventory(clients)
+    assert propose(clients, options(), silent) is not None  # and whoever asked was killed
+    assert [item.name for item in plan(clients, NAME).items] == [NAME, ARTIFACTS]
+    clean_up(clients, NAME)
+    assert inventory(clients) == before
+    clients.cloudformation.create_change_set(
+        StackName=NAME, ChangeSetName="theirs", ChangeSetType="CREATE",
+        TemplateBody=json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}),
+    )  # fmt: skip
+    with pytest.raises(InvalidInput, match=f"{NAME} is a stack of something else"):
+        plan(clients, NAME)
+    clients.cloudformation.delete_stack(StackName=NAME)
+
+
 def test_what_nested_stacks_cannot_tell_before_does_not_stop_a_deployment(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:

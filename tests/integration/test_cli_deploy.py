@@ -245,21 +245,13 @@ def test_ctrl_c_while_it_works_says_how_to_go_on_and_that_does(
             f"Nothing is deployed yet; what was uploaded stays. {deploy} goes on from there, {cleanup} takes it away."
         )
     assert stack_status(clients, NAME).status == "MISSING"
-    with gate.holding("Action=ExecuteChangeSet") as held:
-        child = terminal(*command)
-        assert held.wait(60)
-        goes_on = interrupted(child)
-    assert goes_on == (
-        f"CloudFormation goes on: {deploy} follows it to its end; when it has ended, {cleanup} takes the stack away."
-    )
-    assert stack_status(clients, NAME).status == "REVIEW_IN_PROGRESS"  # the request was lost: `cleanup` takes even that
-    wanted = plan(clients, NAME)
-    assert [item.name for item in wanted.items] == [NAME, ARTIFACTS]
-
     with gate.holding("Action=DescribeStacks&Version=2010-05-15&StackName=arn") as held:
         child = terminal(*command)
         assert held.wait(60)
-        assert interrupted(child) == goes_on
+        assert interrupted(child) == (
+            f"CloudFormation goes on: {deploy} follows it to its end; when it has ended, {cleanup} takes the stack "
+            "away."
+        )
 
     done = script(*command, "--json")
     assert done.returncode == 0, done.stderr
@@ -278,17 +270,10 @@ def test_ctrl_c_while_it_works_says_how_to_go_on_and_that_does(
         assert interrupted(child) == f"{left} things of the stack {NAME} are left; this goes on: {cleanup}"
     assert stack_status(clients, NAME).status == "CREATE_COMPLETE"
     assert clients.s3.list_objects_v2(Bucket=outputs.bucket)["KeyCount"] == 0
-    with gate.holding("Action=DescribeStackEvents") as held:
-        child = terminal(*again)
-        assert held.wait(60)
-        assert interrupted(child).endswith(f"of the stack {NAME} are left; this goes on: {cleanup}")
     gone = script(*again, "--json")
     assert gone.returncode == 0, gone.stderr
     assert json.loads(gone.stdout)["stack_name"] == NAME
     assert plan(clients, NAME).items == ()
-    nothing = script(*again, "--json")
-    assert json.loads(nothing.stdout) == {"stack_name": NAME, "deleted": [], "stays": []}
-    assert f"there is nothing of a stack {NAME}\n" in nothing.stderr
 
 
 def test_what_is_under_way_already_is_followed_first(
@@ -331,6 +316,10 @@ def test_a_deployment_that_fails_names_the_first_failure_and_leaves_no_stack(cli
     assert f"Layer version {MISSING_LAYER} does not exist" in error
     assert "Traceback" not in done.stderr
     assert stack_status(clients, NAME).status == "MISSING"
+    gone = script("cleanup", "--yes", "--stack", NAME, "--json")
+    assert gone.returncode == 0
+    assert json.loads(gone.stdout)["deleted"][-1]["name"] == ARTIFACTS  # the emulator leaves more of a failed creation
+    assert plan(clients, NAME).items == ()
 
 
 def test_a_stack_in_use_is_only_taken_away_with_its_runs(clients: Clients, script: Any, data: bytes) -> None:
