@@ -143,16 +143,25 @@ def _changes(clients: Clients, page: DescribeChangeSetOutputTypeDef, path: str =
 
 def _discard(clients: Clients, stack: str, change_set: str) -> None:
     """Delete a change set (by its name, or its ARN) if it is there, and its stack if that waits for one only."""
-    try:
-        clients.cloudformation.delete_change_set(StackName=stack, ChangeSetName=change_set)
-        _until(lambda: change_set not in _waiting(clients, stack))
-    except ClientError:
-        pass  # there is none, or no such stack any more
+
+    def deleted() -> bool:
+        try:
+            clients.cloudformation.delete_change_set(StackName=stack, ChangeSetName=change_set)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in ("InvalidChangeSetStatus", "ChangeSetNotFound", "ValidationError"):
+                raise
+            return code != "InvalidChangeSetStatus"  # one that is still being made cannot be deleted yet
+        return True
+
+    _until(deleted)
     found = describe_stack(clients, stack)
-    if found is None or found["StackStatus"] != "REVIEW_IN_PROGRESS" or _waiting(clients, stack):
+    if found is None:
         return
-    clients.cloudformation.delete_stack(StackName=found["StackId"])
-    _until(lambda: (describe_stack(clients, found["StackId"]) or found)["StackStatus"] == "DELETE_COMPLETE")
+    _until(lambda: change_set not in _waiting(clients, stack))
+    if found["StackStatus"] == "REVIEW_IN_PROGRESS" and not _waiting(clients, stack):
+        clients.cloudformation.delete_stack(StackName=found["StackId"])
+        _until(lambda: (describe_stack(clients, found["StackId"]) or found)["StackStatus"] == "DELETE_COMPLETE")
 
 
 def _waiting(clients: Clients, stack: str) -> set[str]:

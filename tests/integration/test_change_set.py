@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from cfnlint.decode import decode_str
 from inventory import inventory
 
@@ -106,11 +107,21 @@ def test_an_interrupt_leaves_no_change_set(clients: Clients, monkeypatch: pytest
         monkeypatch.setattr(clients.cloudformation, "describe_change_set", describe)
         raise KeyboardInterrupt
 
+    delete, refused = clients.cloudformation.delete_change_set, list[str]()
+
+    def refuse(**request: Any) -> Any:  # as AWS does while a change set is being made
+        refused.append(request["ChangeSetName"])
+        if len(refused) == 1:
+            raise ClientError({"Error": {"Code": "InvalidChangeSetStatus", "Message": "not yet"}}, "DeleteChangeSet")
+        return delete(**request)
+
+    monkeypatch.setattr(clients.cloudformation, "delete_change_set", refuse)
     monkeypatch.setattr(clients.cloudformation, "describe_change_set", interrupt)
     with pytest.raises(KeyboardInterrupt):
         propose(clients, options(), silent)
     assert stack_status(clients, NAME).status == "MISSING"
     assert inventory(clients)["stacks"] == before["stacks"]
+    assert len(refused) == 2
 
 
 def test_a_change_set_that_nobody_finished_goes_with_a_cleanup(clients: Clients) -> None:
