@@ -21,15 +21,16 @@ from template_logic import TEMPLATES
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
 from snn_cli.local import emulator as local_emulator
-from snn_cloud import places, runs
+from snn_cloud import places, runs, staging
 from snn_cloud.change_set import apply, propose
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
+from snn_cloud.listing import newest_runs
 from snn_cloud.record import State
 from snn_cloud.report import evaluate_run, predict_images
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, stack_status, wait_for_stack
-from snn_cloud.staging import stage
+from snn_cloud.staging import stage, withdraw
 
 PARAMETERS = {
     "epochs": 3,
@@ -135,6 +136,10 @@ def test_who_has_the_operator_s_policy_may_train_judge_and_cancel(
     assert evaluate_run(may, stack.bucket, run_id, staged.dataset_key)["accuracy"] >= 0
     assert predict_images(may, stack.bucket, run_id, []) == []
     assert runs.cancel(may, stack, run_id).state is State.COMPLETED
+    assert run_id in [run.run_id for run in newest_runs(may.dynamodb, stack.table)]
+    stage(may, stack.bucket, "refused", tmp_path / "datasets.h5", parameters)
+    withdraw(may, stack.bucket, "refused")
+    assert "Versions" not in clients.s3.list_object_versions(Bucket=stack.bucket, Prefix="runs/refused/")
     assert may.logs.filter_log_events(logGroupName=f"/aws/lambda/{stack.launch_function}")["events"]
     for forbidden in (
         lambda: may.dynamodb.delete_table(TableName=stack.table),
