@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DOCS := .local/docs-venv
+AUDIT := .local/audit-venv
 # Universal: one lock for every Python and platform that the project allows.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header
@@ -21,10 +22,10 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-long test-unit lint format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-long test-unit lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
 
 install: .venv/installed ## install everything into .venv, as locked; nothing happens if that is done
 	@:
@@ -94,11 +95,23 @@ lint: install ## check style, types and templates
 docs: $(DOCS)/installed ## build the documentation into dist/docs; a warning is an error
 	@$(DOCS)/bin/sphinx-build --quiet -W --jobs auto --doctree-dir .local/docs-doctrees --conf-dir docs . dist/docs
 
-# An environment of its own: nothing of the project imports it, and it imports nothing of the project.
-$(DOCS)/installed: requirements/docs.txt .venv/bin/uv
-	@echo "installing what builds the documentation into $(DOCS)"
-	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DOCS)
-	@$(BIN)/uv pip sync --quiet --require-hashes --python $(DOCS)/bin/python requirements/docs.txt
+audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (bandit), secrets in files; nothing is sent anywhere
+	@$(AUDIT)/bin/checkov --quiet --compact --skip-download --framework cloudformation --directory cloudformation
+	@$(AUDIT)/bin/bandit --quiet --recursive --configfile pyproject.toml lambda_functions plugins snn_cli dags
+	@git ls-files -z | xargs -0 $(AUDIT)/bin/detect-secrets-hook --disable-plugin Base64HighEntropyString \
+		--disable-plugin HexHighEntropyString --exclude-files '^tests/'
+
+audit-dependencies: $(AUDIT)/installed ## ask PyPI for known weaknesses of the locked packages; needs the internet
+	@for lock in dev docs audit bench uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
+		--requirement requirements/$$lock.txt || exit 1; done
+
+# Without the two plugins that stumble over every picture in a notebook and every hash in a lock.
+
+# Environments of their own: nothing of the project imports what is in them, and it imports nothing of the project.
+.local/%-venv/installed: requirements/%.txt .venv/bin/uv
+	@echo "installing the locked packages of requirements/$*.txt into .local/$*-venv"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .local/$*-venv
+	@$(BIN)/uv pip sync --quiet --require-hashes --python .local/$*-venv/bin/python requirements/$*.txt
 	@touch $@
 
 format: install ## mend the style
@@ -113,6 +126,7 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/requirements.in \
 		--output-file lambda_functions/requirements.txt
 	@$(COMPILE) $(UPGRADE) requirements/docs.in --output-file requirements/docs.txt
+	@$(COMPILE) $(UPGRADE) requirements/audit.in --output-file requirements/audit.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt pyproject.toml --extra demo --extra notebooks \
 		--output-file notebooks/requirements.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt

@@ -28,7 +28,8 @@ DEFAULT_PORT = 4570
 DEFAULT_REDIS_PORT = 6390
 SERVERS = ("ministack", "valkey")
 LOCK = Path(__file__).with_name("emulator.txt")
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it by mkdtemp
+# A folder of our own is made in it by mkdtemp.
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 # nosec B108
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Emulator:
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",  # pragma: allowlist secret
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             # Lambda functions run on this interpreter, whatever the template says.
@@ -222,7 +223,7 @@ def _stop(home: Path) -> None:
 
 
 def _ministack_answers(endpoint_url: str) -> bool:
-    with urllib.request.urlopen(f"{endpoint_url}/_ministack/health", timeout=5) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(f"{endpoint_url}/_ministack/health", timeout=5) as answer:  # noqa: S310 # nosec B310
         return answer.status == 200 and "services" in json.load(answer)
 
 

@@ -87,7 +87,7 @@ def free_port(preferred: int = 0) -> int:
     Not one that the system chooses: those it also gives to every outgoing connection, and one of them may take the port
     before the server does.
     """
-    candidates = random.sample(range(20_000, 32_000), 100)
+    candidates = random.sample(range(20_000, 32_000), 100)  # nosec B311
     for port in [preferred, *candidates] if preferred else candidates:
         with socket.socket() as probe, contextlib.suppress(OSError):
             # As servers do: a port in TIME_WAIT after a restart counts as free.
