@@ -229,17 +229,18 @@ def late_neuron(stack: Stack) -> str:
     """Return what itsacat says when its first neuron is the last to finish; ours has to compute what it should."""
     dataset, chosen = load_dataset(io.BytesIO(stack.data)), small(granularity="neuron")
     weights, parts = initial_weights(chosen, dataset.features), batches(dataset, None, chosen.seed)
-    lambda_, finished, lock = stack.clients.lambda_, list[str](), threading.Lock()
+    lambda_, finished, lock, others = stack.clients.lambda_, list[str](), threading.Lock(), threading.Event()
 
     def invoke(FunctionName: str, Payload: bytes) -> Any:
         task = json.loads(Payload)
-        first = task["layer"] == 1 and task["neurons"][0] == 0
-        if first:
-            time.sleep(0.5)
+        if task["layer"] == 1 and task["neurons"][0] == 0:
+            assert others.wait(60)
         answer = lambda_.invoke(FunctionName=FunctionName, Payload=Payload)
         with lock:
             if task["layer"] == 1 and len(finished) < 3:
                 finished.append(str(task["neurons"][0]))
+            if len(finished) == 2:
+                others.set()
         return answer
 
     late: Any = SimpleNamespace(lambda_=SimpleNamespace(invoke=invoke))

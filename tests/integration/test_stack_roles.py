@@ -21,7 +21,7 @@ from template_logic import TEMPLATES
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
 from snn_cli.local import emulator as local_emulator
-from snn_cloud import places, runs
+from snn_cloud import places, runs, staging
 from snn_cloud.change_set import apply, propose
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
@@ -135,6 +135,7 @@ def test_who_has_the_operator_s_policy_may_train_judge_and_cancel(
     runs.watch(may, stack, run_id, lambda run, costs: None, every_seconds=0.1, limit_seconds=60)
     assert evaluate_run(may, stack.bucket, run_id, staged.dataset_key)["accuracy"] >= 0
     assert predict_images(may, stack.bucket, run_id, []) == []
+    assert run_id in [run.run_id for run in newest_runs(may.dynamodb, stack.table)]
     assert runs.cancel(may, stack, run_id).state is State.COMPLETED
     assert run_id in [run.run_id for run in newest_runs(may.dynamodb, stack.table)]
     stage(may, stack.bucket, "refused", tmp_path / "datasets.h5", parameters)
