@@ -111,7 +111,7 @@ def test_the_quick_start_as_it_is_typed(emulator_venv: Path, emulator: Emulator,
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SNN_", "REDIS"))}
 
     def bash(script: str) -> subprocess.CompletedProcess[str]:
-        run: Any = {"cwd": tmp_path, "env": clean, "capture_output": True, "text": True, "timeout": 180}
+        run: Any = {"cwd": tmp_path, "env": clean, "capture_output": True, "text": True, "timeout": 600}
         return subprocess.run(["bash", "-euc", script], **run, check=False)
 
     try:
