@@ -21,7 +21,7 @@ from template_logic import TEMPLATES
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
 from snn_cli.local import emulator as local_emulator
-from snn_cloud import places, runs, staging
+from snn_cloud import places, runs
 from snn_cloud.change_set import apply, propose
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
