@@ -30,7 +30,7 @@ class OneLineErrors(typer.core.TyperGroup):
         except (BotoCoreError, ClientError) as error:
             text, end = one_line(f"AWS: {error}"), Exit.REFUSED
         except KeyboardInterrupt:
-            say("\n[yellow]interrupted.[/]")
+            say("\n[yellow]interrupted.[/] Nothing is half-done: the same command begins anew, or does the rest.")
             raise SystemExit(Exit.INTERRUPTED) from None
         say(f"[bold red]error:[/] {escape(text)}")
         raise SystemExit(end)

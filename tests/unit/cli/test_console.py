@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from snn.errors import InvalidInput
 from snn_cli.console import Exit, ask, interruptible, yes_or_no
+from snn_cli.entry import main
 from snn_cli.main import OneLineErrors, app
 from snn_cloud.errors import CloudError, RunCancelled, RunFailed
 
@@ -38,7 +40,7 @@ def test_the_exit_codes_are_what_scripts_were_told() -> None:
         (NoCredentialsError(), 1, "error: AWS: Unable to locate credentials\n"),
         (RunFailed("diverged"), 3, "error: diverged\n"),
         (RunCancelled("stopped"), 4, "error: stopped\n"),
-        (KeyboardInterrupt(), 130, "\ninterrupted.\n"),
+        (KeyboardInterrupt(), 130, "\ninterrupted. Nothing is half-done: "),
         (typer.Exit(1), 1, ""),
     ],
 )
@@ -56,8 +58,25 @@ def test_what_is_raised_on_purpose_is_one_line_and_a_code(raised: BaseException,
     result = CliRunner().invoke(failing, ["command"])
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.startswith(line)
-    assert result.stderr.count("\n") == line.count("\n") or raised is DENIED
+    assert result.stderr.strip().count("\n") == 0
     assert "Traceback" not in result.stderr
+
+
+def test_an_interrupt_while_the_program_is_loaded_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> None:
+            if name == "snn_cli.main":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "snn_cli.main")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == Exit.INTERRUPTED
+    assert capsys.readouterr().err == "\ninterrupted before anything was begun.\n"
 
 
 def test_a_bug_is_shown_as_one() -> None:
