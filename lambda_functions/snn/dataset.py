@@ -12,13 +12,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from snn.apart import allow
 from snn.errors import InvalidDataset
-from snn.hdf5 import find_array, opened
+from snn.hdf5 import check_stored, find_array, read_hdf5
 
 Array = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 
 MAX_SAMPLES = 10_000_000  # whose labels are read even to refuse them
+MAX_NAME = 200  # characters of a class name; it stands in the model's attributes, in pages and messages
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ class Header:
     train_y: Array
     test_y: Array
     classes: tuple[str, str]
+    stored: tuple[int, int]
+    """Bytes that the file holds of the training and of the test photos."""
+
+    def check_stored(self, source: str) -> None:
+        """Raise InvalidDataset if the photos take far more memory than the file holds of them."""
+        for name, labels, stored in zip(("train", "test"), (self.train_y, self.test_y), self.stored, strict=True):
+            check_stored(f"{name}_set_x", labels.size * self.features, stored, source, InvalidDataset)
 
     @property
     def features(self) -> int:
@@ -128,17 +137,22 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     `list_classes` with two names.
     """
     source = source or _name(file)
-    with opened(file, source, InvalidDataset) as h5:
+
+    def read(h5: h5py.File) -> tuple[Header, Pixels, Pixels]:
         header = _header(h5, source)
+        header.check_stored(source)
+        allow((header.train_y.size + header.test_y.size) * header.features)
         train, test = (np.asarray(h5[photos][()], dtype=np.uint8) for photos in ("train_set_x", "test_set_x"))
+        return header, train, test
+
+    header, train, test = read_hdf5(file, source, InvalidDataset, read)
     return Dataset(train, header.train_y, test, header.test_y, header.classes)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
     """Check a `datasets.h5` as `load_dataset` does, and read all of it but the photos. Raises InvalidDataset."""
     source = source or _name(file)
-    with opened(file, source, InvalidDataset) as h5:
-        return _header(h5, source)
+    return read_hdf5(file, source, InvalidDataset, lambda h5: _header(h5, source))
 
 
 def _name(file: Path | str | BinaryIO) -> str:
@@ -157,7 +171,8 @@ def _header(h5: h5py.File, source: str) -> Header:
     train_y = _labels(h5, "train_set_y", len(train), source)
     test_y = _labels(h5, "test_set_y", len(test), source)
     item = find_array(h5, "list_classes", source, InvalidDataset)
-    if item.shape != (2,) or item.dtype.kind not in "SO":
+    # Of kind "O" are also references and sequences of any length.
+    if item.shape != (2,) or h5py.check_string_dtype(item.dtype) is None:
         raise InvalidDataset(
             f"holds {item.shape} {item.dtype}",
             field="list_classes",
@@ -165,7 +180,16 @@ def _header(h5: h5py.File, source: str) -> Header:
             mend="give the names of the two classes",
         )
     first, second = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()])
-    return Header(train.shape[1:], train_y, test_y, (first, second))
+    for name in (first, second):
+        if len(name) > MAX_NAME:
+            raise InvalidDataset(
+                f"holds a name of {len(name):,} characters",
+                field="list_classes",
+                source=source,
+                mend=f"at most {MAX_NAME}",
+            )
+    stored = train.id.get_storage_size(), test.id.get_storage_size()
+    return Header(train.shape[1:], train_y, test_y, (first, second), stored)
 
 
 def save_dataset(
@@ -209,6 +233,7 @@ def _labels(h5: h5py.File, name: str, samples: int, source: str) -> Array:
             source=source,
             mend=f"give one label for each of the {samples} photos",
         )
+    check_stored(name, samples * 8, item.id.get_storage_size(), source, InvalidDataset)
     labels: NDArray[np.generic] = np.asarray(item[()])
     if not np.isin(labels, (0, 1)).all():
         raise InvalidDataset("holds other values than 0 and 1", field=name, source=source, mend="use 0 and 1")

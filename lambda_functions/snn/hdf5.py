@@ -2,34 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from snn.apart import Broken, allow, apart
 from snn.errors import InvalidInput
+from snn.files import check_file
+
+T = TypeVar("T")
 
 # Read whole into memory, so bounded: a file of a few kilobytes can claim a data set of petabytes.
 MAX_BYTES = 2 * 1024**3
+# More than this has to be there in the file, at least a hundredth of it. No photos compress so well; nothing does.
+MAX_UNSTORED = 32 * 1024**2
+MAX_RATIO = 100
+MAX_CHUNK = 64 * 1024**2  # is unpacked as a whole, however little of it is looked at
+
+_MEND = "make the file anew"
+_SHOWN = 20  # names of a file that holds others than it should
 
 
-@contextmanager
-def opened(file: Path | str | BinaryIO, source: str, error: type[InvalidInput]) -> Iterator[h5py.File]:
-    """Open a file to read. Raises `error`, naming the file as `source`, for whatever is damaged in what is read."""
+def read_hdf5(
+    file: Path | str | BinaryIO, source: str, error: type[InvalidInput], reader: Callable[[h5py.File], T]
+) -> T:
+    """Return what `reader` makes of a file, in a child process: a damaged file can break or hang the HDF5 library.
+
+    Raises `error`, naming the file as `source`, for what `reader` refuses, and for whatever is damaged in what it reads.
+    """
+    if isinstance(file, (str, Path)):
+        check_file(file, error, source)
+    # A file in memory is the child's as well; another open one is read by its owner.
+    lent = None if isinstance(file, (str, Path, io.BytesIO)) else file
+
+    def work(borrowed: BinaryIO | None) -> tuple[T | None, tuple[str, str, str] | None]:
+        try:
+            with h5py.File(borrowed or file, "r") as h5:
+                return reader(h5), None
+        except InvalidInput as refusal:
+            return None, (refusal.problem, refusal.field, refusal.mend)
+        # From h5py, if damaged; its names need not be text (AttributeError, LookupError).
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, AttributeError) as problem:
+            return None, (f"cannot be read as HDF5: {problem}", "", _MEND)
+
     try:
-        with h5py.File(file, "r") as h5:
-            yield h5
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as problem:  # from h5py, if damaged
-        raise error(f"cannot be read as HDF5: {problem}", source=source) from None
+        result, refusal = apart(work, lent)
+    except Broken as problem:
+        raise error(f"cannot be read as HDF5: is so damaged that reading it {problem}", source=source, mend=_MEND) from None
+    if refusal is not None:
+        raise error(refusal[0], field=refusal[1], source=source, mend=refusal[2])
+    return result  # type: ignore[return-value]
 
 
 def read_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> NDArray[np.generic]:
     """Return the contents of what `find_array` finds, and raise what it raises."""
-    return np.asarray(find_array(h5, name, source, error)[()])
+    item = find_array(h5, name, source, error)
+    check_stored(name, item.nbytes, item.id.get_storage_size(), source, error)
+    if item.nbytes > MAX_UNSTORED:
+        allow(2 * item.nbytes)
+    return np.asarray(item[()])
+
+
+def check_stored(name: str, claimed: int, stored: int, source: str, error: type[InvalidInput]) -> None:
+    """Raise `error` for a data set that takes a hundred times the memory of what the file holds of it: a bomb."""
+    if claimed > MAX_UNSTORED and claimed > MAX_RATIO * stored:
+        raise error(
+            f"claims {claimed / 1e6:,.0f} MB of which the file holds {stored / 1e6:,.3f} MB",
+            field=name,
+            source=source,
+            mend="store the data itself, not compressed",
+        )
 
 
 def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> h5py.Dataset:
@@ -38,9 +85,9 @@ def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
     Nothing is read yet. Raises `error`, naming the file as `source`, when it is missing, is none, or is too large.
     """
     if name not in h5:
-        raise error(
-            "is missing", field=name, source=source, mend=f"the file holds {', '.join(sorted(h5)) or 'nothing'}"
-        )
+        names = sorted(h5)
+        found = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+        raise error("is missing", field=name, source=source, mend=f"the file holds {found or 'nothing'}")
     if not isinstance(h5.get(name, getlink=True), h5py.HardLink):
         raise error("is a link", field=name, source=source, mend="store the data itself")
     item = h5[name]
@@ -49,4 +96,8 @@ def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
     if item.nbytes > MAX_BYTES:
         claim, most = item.nbytes / 1e9, MAX_BYTES / 1e9
         raise error(f"claims {claim:.1f} GB", field=name, source=source, mend=f"at most {most:.1f} GB")
+    chunk = item.dtype.itemsize * int(np.prod(item.chunks or (0,), dtype=np.float64))
+    if chunk > MAX_CHUNK:
+        mend = f"store it in chunks of at most {MAX_CHUNK >> 20} MiB, or in none"
+        raise error(f"is stored in chunks of {chunk / 1e6:,.0f} MB", field=name, source=source, mend=mend)
     return item

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import PositiveInt, TypeAdapter
 
 from snn.errors import InvalidModel
-from snn.hdf5 import opened, read_array
+from snn.hdf5 import read_array, read_hdf5
 from snn.layers import Array
 from snn.network import Layer, Weights, activations
 from snn.parameters import Activation
@@ -99,8 +99,7 @@ def load_model(file: Path | str | BinaryIO, source: str = "params.h5") -> Model:
 
     A file that does not name its activations (itsacat's own) is taken as ReLU layers under a sigmoid.
     """
-    with opened(file, source, InvalidModel) as h5:
-        weights, attributes = _read(h5, source), dict(h5.attrs)
+    weights, attributes = read_hdf5(file, source, InvalidModel, lambda h5: (_read(h5, source), _attributes(h5)))
     neurons = weights[-1].W.shape[0]
     if neurons != 1:
         mend = "the last layer tells two classes apart with 1"
@@ -128,15 +127,24 @@ def dump_checkpoint(training: Training) -> bytes:
 
 def load_checkpoint(data: bytes, source: str = "checkpoint.h5") -> Training:
     """Return the training that `dump_checkpoint` wrote, bit for bit. Raises InvalidModel when it is damaged."""
-    with opened(io.BytesIO(data), source, InvalidModel) as h5:
-        origin = _numbers(h5, "origin", 2, source) if "origin" in h5 else None
-        return Training(_read(h5, source), _numbers(h5, "costs", 1, source).tolist(), origin)
+
+    def read(h5: h5py.File) -> tuple[Weights, Array, Array | None]:
+        weights = _read(h5, source)
+        return weights, _numbers(h5, "costs", 1, source), _numbers(h5, "origin", 2, source) if "origin" in h5 else None
+
+    weights, costs, origin = read_hdf5(io.BytesIO(data), source, InvalidModel, read)
+    return Training(weights, costs.tolist(), origin)
 
 
 def _write(h5: h5py.File, weights: Weights) -> None:
     for number, (W, b) in enumerate(weights, start=1):
         h5.create_dataset(f"W{number}", data=W, dtype=np.float64)
         h5.create_dataset(f"b{number}", data=b, dtype=np.float64)
+
+
+def _attributes(h5: h5py.File) -> dict[str, Any]:
+    """Return the root's attributes, those of kinds that nobody asks for as text."""
+    return {name: repr(value) if np.asarray(value).dtype.kind in "OV" else value for name, value in h5.attrs.items()}
 
 
 def _read(h5: h5py.File, source: str) -> Weights:
