@@ -29,6 +29,8 @@ class OneLineErrors(typer.core.TyperGroup):
             text, end = str(error), ENDS.get(type(error), Exit.REFUSED)
         except (BotoCoreError, ClientError) as error:
             text, end = one_line(f"AWS: {error}"), Exit.REFUSED
+        except OSError as error:  # of a file that a person named: may not be written, is a folder, the disk is full
+            text, end = one_line(f"{error.filename or 'file'}: {error.strerror or error}"), Exit.REFUSED
         except KeyboardInterrupt:
             say("\n[yellow]interrupted.[/] Nothing is half-done: the same command begins anew, or does the rest.")
             raise SystemExit(Exit.INTERRUPTED) from None

@@ -1,9 +1,9 @@
 """Work that may break the process it is done in, done by a child of ours.
 
 The HDF5 library, given a file with a few wrong bytes, may crash, never end, or ask for all memory there is, and no
-exception tells of it. The child is a fork: it has everything imported already, so it costs milliseconds. It has limits of
-its own for processor time and memory, touches nothing that threads of its parent may have locked, and leaves by
-`os._exit`. This guards against accidents and denial of service; it is no sandbox, the child may do what its parent may.
+exception tells of it. The child is a fork: it has everything imported already, so it costs milliseconds. It has limits
+of its own for processor time and memory, touches nothing that threads of its parent may have locked, and leaves by
+`os._exit`. It guards against accidents and floods; it is no sandbox, the child may do what its parent may.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-CPU_SECONDS = 3  # of the child, before `allow`
+CPU_SECONDS = 2  # of the child, before `allow`
 MEMORY_BYTES = 512 * 2**20  # beside what its parent has
 SILENT_SECONDS = 60.0  # then it hangs without computing
 BYTES_A_SECOND = 10_000_000  # slower than any reading is
@@ -40,11 +40,11 @@ class Broken(Exception):
     """The work broke the process that did it; the message says how."""
 
 
-def apart(work: Callable[[BinaryIO | None], T], lent: BinaryIO | None = None) -> T:
+def apart(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None) -> T:
     """Return what `work` returns in a child process: anything that pickles; arrays travel without a copy.
 
-    `work` is given a file that reads from `lent`, which the parent reads (a connection of it cannot be shared), or None.
-    What reading from `lent` raises goes on to the caller. Raises Broken when the child dies, hangs or has not the memory,
+    `work` is given a file that reads from `lent`, through the parent (a connection cannot be shared), or None.
+    What reading from `lent` raises goes on to the caller. Raises Broken when the child dies, hangs or lacks memory,
     and RuntimeError with its traceback for an exception of `work`.
     """
     with _forking:  # or a child of another thread's would hold our end of the line open
@@ -84,7 +84,7 @@ def allow(nbytes: int) -> None:
     _limit(resource.RLIMIT_AS, _size() + MEMORY_BYTES + nbytes)
 
 
-def _be_the_child(work: Callable[[BinaryIO | None], Any], lent: BinaryIO | None, line: socket.socket) -> NoReturn:
+def _be_the_child(work: Callable[[io.RawIOBase | None], Any], lent: BinaryIO | None, line: socket.socket) -> NoReturn:
     code = 1
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -8,15 +8,19 @@ class SnnError(Exception):
 
 
 MESSAGE_LENGTH = 1_000
+MEND_LENGTH = 400
+NAME_LENGTH = 250  # of a file or a field
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = MESSAGE_LENGTH) -> str:
     """Return text as one line of at most 1,000 characters, whatever a user's file, field or value contains.
 
     Messages go into logs, the ledger (an item has at most 400 KB) and e-mails.
     """
-    escaped = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    return escaped if len(escaped) <= MESSAGE_LENGTH else f"{escaped[: MESSAGE_LENGTH - 2]} …"
+    escaped = "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text[: longest + 1]
+    )
+    return escaped if len(escaped) <= longest else f"{escaped[: longest - 2]} …"
 
 
 class InvalidInput(SnnError):
@@ -27,8 +31,10 @@ class InvalidInput(SnnError):
 
     def __init__(self, problem: str, *, field: str = "", source: str = "", mend: str = "") -> None:
         self.problem, self.field, self.source, self.mend = problem, field, source, mend
-        line = ": ".join(part for part in (source, field, problem) if part)
-        super().__init__(one_line(f"{line} ({mend})" if mend else line))
+        # Whatever has to be cut, a part of each is left.
+        end = f" ({one_line(mend, MEND_LENGTH)})" if mend else ""
+        line = ": ".join(part for part in (*(one_line(name, NAME_LENGTH) for name in (source, field)), problem) if part)
+        super().__init__(one_line(line, MESSAGE_LENGTH - len(end)) + end)
 
 
 class InvalidParameters(InvalidInput):

@@ -33,14 +33,14 @@ def read_hdf5(
 ) -> T:
     """Return what `reader` makes of a file, in a child process: a damaged file can break or hang the HDF5 library.
 
-    Raises `error`, naming the file as `source`, for what `reader` refuses, and for whatever is damaged in what it reads.
+    Raises `error`, naming the file as `source`, for what `reader` refuses, and for what is damaged where it reads.
     """
     if isinstance(file, (str, Path)):
         check_file(file, error, source)
     # A file in memory is the child's as well; another open one is read by its owner.
     lent = None if isinstance(file, (str, Path, io.BytesIO)) else file
 
-    def work(borrowed: BinaryIO | None) -> tuple[T | None, tuple[str, str, str] | None]:
+    def work(borrowed: io.RawIOBase | None) -> tuple[T | None, tuple[str, str, str] | None]:
         try:
             with h5py.File(borrowed or file, "r") as h5:
                 return reader(h5), None
@@ -53,7 +53,9 @@ def read_hdf5(
     try:
         result, refusal = apart(work, lent)
     except Broken as problem:
-        raise error(f"cannot be read as HDF5: is so damaged that reading it {problem}", source=source, mend=_MEND) from None
+        raise error(
+            f"cannot be read as HDF5: is so damaged that reading it {problem}", source=source, mend=_MEND
+        ) from None
     if refusal is not None:
         raise error(refusal[0], field=refusal[1], source=source, mend=refusal[2])
     return result  # type: ignore[return-value]

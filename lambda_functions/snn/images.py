@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from snn.errors import InvalidImage
+from snn.files import read_file
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened. Pillow knows more, among them EPS, which it hands to Ghostscript: not for files of strangers."""
 
 MAX_BYTES = 50_000_000
 """A larger file is refused before it is read: a classifier's input is some thousand pixels."""
+
+MAX_UNSTORED = 10_000_000
+MAX_RATIO = 50
+"""Of a picture with more pixels than that, a byte in the file stands for so many at most: else it is a bomb."""
 
 _MEND = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
 
@@ -56,7 +61,9 @@ def open_picture(file: ImageFile, source: str = "") -> Image.Image:
             warnings.simplefilter("ignore")  # damaged EXIF and the like: not a reason to refuse a good picture
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(content), formats=FORMATS) as picture:
-                return _to_rgb(ImageOps.exif_transpose(picture))
+                _check_stored(picture.width * picture.height, len(content))
+                ImageOps.exif_transpose(picture, in_place=True)
+                return _to_rgb(picture)
     except InvalidImage as problem:
         raise InvalidImage(problem.problem, source=name, mend=problem.mend) from None
     except UnidentifiedImageError:
@@ -97,13 +104,16 @@ def preview_jpeg(file: ImageFile, size: int, source: str = "") -> bytes:
     return buffer.getvalue()
 
 
+def _check_stored(pixels: int, stored: int) -> None:
+    if pixels > MAX_UNSTORED and pixels > MAX_RATIO * stored:
+        raise InvalidImage(f"unpacks {stored:,} bytes to {pixels:,} pixels", mend="make the picture smaller")
+
+
 def _read(file: ImageFile, name: str) -> bytes:
     try:
-        if isinstance(file, str | Path):
-            with open(file, "rb") as stream:
-                content = stream.read(MAX_BYTES + 1)
-        else:
-            content = file.read(MAX_BYTES + 1)
+        content = (
+            read_file(file, MAX_BYTES, InvalidImage, name) if isinstance(file, str | Path) else file.read(MAX_BYTES + 1)
+        )
     except OSError as problem:
         raise InvalidImage((problem.strerror or str(problem)).lower(), source=name) from None
     if not content:
@@ -124,6 +134,6 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         )
     if picture.has_transparency_data:
         paper = Image.new("RGBA", picture.size, "white")
-        paper.alpha_composite(picture.convert("RGBA"))
+        paper.alpha_composite(picture if picture.mode == "RGBA" else picture.convert("RGBA"))
         picture = paper
     return picture.convert("RGB")

@@ -11,6 +11,10 @@ from typing import Annotated, Any, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from snn.errors import InvalidParameters
+from snn.files import check_size, read_file
+
+MAX_TEXT = 1_000_000
+"""Of the text; a hundred layers take some thousand."""
 
 
 class Activation(StrEnum):
@@ -126,18 +130,15 @@ class Parameters(BaseModel):
         """
         if isinstance(given, pathlib.Path):
             source = str(given)
-            try:
-                given = given.read_bytes()
-            except OSError as error:
-                raise InvalidParameters(error.strerror or str(error), source=source) from None
+            given = read_file(given, MAX_TEXT, InvalidParameters)
         data = dict(given) if isinstance(given, Mapping) else _parse(given, source)
         data.update({field: value for field, value in overrides.items() if value is not None})
         try:
             return cls.model_validate_json(json.dumps(data))
         except ValidationError as error:
             _refuse(error, source)
-        except (TypeError, ValueError) as error:
-            raise InvalidParameters(str(error), source=source) from None
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
 
     def to_json(self) -> str:
         """Return the parameters as `parameters.json` text, defaults written out."""
@@ -161,6 +162,9 @@ class Parameters(BaseModel):
         return tuple(self.activations[f"layer{i}"] for i in range(1, self.layers + 1))
 
 
+_START = 'start with {"epochs": …'
+
+
 class _Mismatch(ValueError):
     """Two fields contradict each other; pydantic carries it to `_refuse`."""
 
@@ -173,21 +177,23 @@ def _parse(text: str | bytes, source: str) -> dict[str, Any]:
     """Parse JSON, refusing what Python's parser lets through: repeated keys, NaN and Infinity."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        for key in keys:
-            if keys.count(key) > 1:
+        once: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in once:
                 raise InvalidParameters("stands twice", field=key, source=source, mend="keep one")
-        return dict(pairs)
+            once[key] = value
+        return once
 
     def no_constant(name: str) -> NoReturn:
         raise InvalidParameters(f"{name} is not a number to train with", source=source, mend="write a finite number")
 
+    check_size(len(text), MAX_TEXT, InvalidParameters, source)
     try:
         data = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidParameters(f"is not JSON: {error}", source=source) from None
+        raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
     if not isinstance(data, dict):
-        raise InvalidParameters("is not a JSON object", source=source, mend='start with {"epochs": …')
+        raise InvalidParameters("is not a JSON object", source=source, mend=_START)
     return data
 
 

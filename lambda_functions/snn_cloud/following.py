@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import redis
+from pydantic import PositiveInt, TypeAdapter, ValidationError
 
+from snn.errors import InvalidInput
 from snn.training import Diverged, train
 from snn_cloud import init_phase
 from snn_cloud.cache import Cache
@@ -28,10 +30,25 @@ QUIETLY = (Dismissed, PeerLost, Diverged, CacheLost, redis.RedisError)
 class Follower(TypedDict):
     """What the trainer that holds the lease sends to those that share its work."""
 
-    fence: int
-    rank: int
-    workers: int
+    fence: PositiveInt
+    rank: PositiveInt
+    workers: PositiveInt
     checkpoint_version: str
+
+
+_FOLLOWER = TypeAdapter(Follower)
+
+
+def check_follower(given: Any) -> Follower:
+    """Return a follower's part of an event. Raises InvalidInput, which names the field."""
+    try:
+        return _FOLLOWER.validate_python(given, strict=True)
+    except ValidationError as error:
+        item = error.errors()[0]
+        field = ".".join(["follower", *(str(part) for part in item["loc"])])
+        mend = f"send an object with {', '.join(Follower.__annotations__)}"
+        problem = f"{item['msg']}, got {repr(item['input'])[:200]}"
+        raise InvalidInput(problem, field=field, source="TrainerLambda", mend=mend) from None
 
 
 def lead(job: Job, run: Run, prefix: str, cache: Cache, settings: Settings, clients: Clients) -> Peers:

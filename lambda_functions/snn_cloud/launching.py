@@ -14,7 +14,7 @@ from snn.dataset import load_header
 from snn.errors import InvalidInput, InvalidParameters, SnnError, one_line
 from snn.model import dump_checkpoint, load_checkpoint
 from snn.network import initial_weights
-from snn.parameters import Parameters
+from snn.parameters import MAX_TEXT, Parameters
 from snn.training import Training
 from snn_cloud import places
 from snn_cloud.clients import Clients
@@ -97,6 +97,7 @@ def _record(
     with BufferedReader(ObjectFile(clients, settings.bucket, run.dataset, run.dataset_version)) as file:
         header = load_header(file, source=run.dataset)
     check_fits(parameters, header.features, header.samples, header.test_y.shape[1], settings, run.dataset)
+    header.check_stored(run.dataset)
     # The first weights are a checkpoint like any other: a trainer always continues, also at epoch 0.
     if older:
         first = read_object(clients, settings.bucket, places.checkpoint(older.run_id), older.checkpoint_version)
@@ -141,17 +142,22 @@ def launch_upload(record: Mapping[str, Any], settings: Settings, clients: Client
     """
     try:
         item = record["s3"]["object"]
-        key, version = unquote_plus(item["key"]), item.get("versionId", "")
+        key, version, tag = unquote_plus(item["key"]), item.get("versionId", ""), item.get("eTag", "")
         bucket = record["s3"]["bucket"]["name"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"is not an S3 event: {error!r}", source="LaunchLambda") from None
+        for text in (bucket, key, version, tag):
+            text.encode()  # a lone surrogate is in no name; what is no text cannot be encoded
+    except (KeyError, TypeError, AttributeError, UnicodeEncodeError) as error:
+        mend = "send what S3 sends of an upload"
+        raise InvalidInput(
+            f"is not an S3 event: {error!r}", field="Records", source="LaunchLambda", mend=mend
+        ) from None
     if bucket != settings.bucket or not key.startswith(places.UPLOAD_PREFIX) or not key.endswith(".h5"):
         raise InvalidInput(
             f"{bucket}/{key} does not start runs",
             source="LaunchLambda",
             mend=f"upload to {settings.bucket}/{places.UPLOAD_PREFIX}….h5",
         )
-    run_id = places.run_id_for_upload(bucket, key, version or item.get("eTag", ""))
+    run_id = places.run_id_for_upload(bucket, key, version or tag)
     try:
         parameters = _parameters_beside(key, settings, clients)
         return launch(
@@ -174,7 +180,8 @@ def _parameters_beside(key: str, settings: Settings, clients: Clients) -> Parame
     deadline = time.monotonic() + PARAMETERS_GRACE_SECONDS
     while True:
         try:
-            return Parameters.load(read_object(clients, settings.bucket, place), source=place)
+            text = read_object(clients, settings.bucket, place, most=MAX_TEXT, too_large=InvalidParameters)
+            return Parameters.load(text, source=place)
         except InvalidParameters:
             raise
         except InvalidInput:
@@ -202,12 +209,20 @@ def trainer_gone(record: Mapping[str, Any], settings: Settings, clients: Clients
     event = record["requestPayload"]
     if not isinstance(event, dict) or "follower" in event:
         return []
-    ledger, context = Ledger(clients.dynamodb, settings.table), record.get("requestContext") or {}
-    before = ledger.get(str(event.get("run_id")))
-    said = (record.get("responsePayload") or {}).get("errorMessage") or context.get("condition", "")
+    ledger, context, response = (
+        Ledger(clients.dynamodb, settings.table),
+        _mapping(record.get("requestContext")),
+        _mapping(record.get("responsePayload")),
+    )
+    before = ledger.get(places.check_run_id(event.get("run_id", "")))
+    said = response.get("errorMessage") or context.get("condition", "")
     tries = context.get("approximateInvokeCount", "some")
     reason = one_line(f"Lambda gave up on the trainer after {tries} tries: {said}")
     run = ledger.abandon(before.run_id, reason)
     if run.state is State.FAILED and not before.state.is_terminal:
         Messages(clients.sns, settings.topic_arn).last(f"Training failed: {run.reason}")
     return [run]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 import numpy as np
@@ -47,22 +47,72 @@ def work(task: Task, cache: Cache) -> None:
     (their columns of it, as rows) and dZ_next; outputs dZ, dW, db. Raises InvalidInput for a task of another form and
     CacheLost when an input is gone.
     """
+    check_task(task)
+    refs = {name: Ref(*ref) for name, ref in task["inputs"].items()}
+    activation = task["activation"]
     try:
-        refs = {name: Ref(*ref) for name, ref in task["inputs"].items()}
-        direction, activation, output = task["direction"], task["activation"], task["output"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"is not a neuron's task: {error!r}", source="NeuronLambda") from None
-    if direction == "forward":
-        arrays = _fetch(cache, refs, ("W", "b", "A_prev"))
-        results = {"A": forward(arrays["W"], arrays["b"], arrays["A_prev"], activation)}
-    elif "Y" in refs:
-        arrays = _fetch(cache, refs, ("A", "A_prev", "Y"))
-        results = _slopes(output_error(arrays["A"], arrays["Y"]), arrays["A_prev"])
-    else:
-        arrays = _fetch(cache, refs, ("A", "A_prev", "W_next", "dZ_next"))
-        dZ = hidden_error(arrays["W_next"].T, arrays["dZ_next"], arrays["A"], activation)
-        results = _slopes(dZ, arrays["A_prev"])
-    cache.put({f"{output}:{name}": array for name, array in results.items()})
+        if task["direction"] == "forward":
+            arrays = _fetch(cache, refs, ("W", "b", "A_prev"))
+            results = {"A": forward(arrays["W"], arrays["b"], arrays["A_prev"], activation)}
+        elif "Y" in refs:
+            arrays = _fetch(cache, refs, ("A", "A_prev", "Y"))
+            results = _slopes(output_error(arrays["A"], arrays["Y"]), arrays["A_prev"])
+        else:
+            arrays = _fetch(cache, refs, ("A", "A_prev", "W_next", "dZ_next"))
+            dZ = hidden_error(arrays["W_next"].T, arrays["dZ_next"], arrays["A"], activation)
+            results = _slopes(dZ, arrays["A_prev"])
+    except ValueError as error:  # NumPy's, of shapes
+        mend = "name arrays of one layer and mini-batch"
+        raise InvalidInput(f"do not fit: {error}", field="inputs", source="NeuronLambda", mend=mend) from None
+    cache.put({f"{task['output']}:{name}": array for name, array in results.items()})
+
+
+def check_task(given: Any) -> None:
+    """Raise InvalidInput, naming the field, unless it is a Task. By hand: a neuron imports as little as it can."""
+    if not isinstance(given, dict):
+        raise _refusal("", f"is a {type(given).__name__}, not a task", f"send an object with {', '.join(_FORM)}")
+    for field, (fits, mend) in _FORM.items():
+        if field not in given:
+            raise _refusal(field, "is missing", mend)
+        if not fits(given[field]):
+            raise _refusal(field, f"is {repr(given[field])[:200]}", mend)
+    for name, ref in given["inputs"].items():
+        if not _is_ref(ref):
+            raise _refusal(f"inputs.{name}", f"is {repr(ref)[:200]}", "send [key, rows, columns, dtype, first, last]")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**40
+
+
+def _is_ref(given: Any) -> bool:
+    if not isinstance(given, (list, tuple)) or not 3 <= len(given) <= 6:
+        return False
+    ref = Ref(*given)
+    return (
+        isinstance(ref.key, str)
+        and ref.dtype in ("<f8", "|u1")
+        and all(_is_count(value) for value in (ref.rows, ref.columns, ref.first))
+        and (ref.last is None or (_is_count(ref.last) and ref.first < ref.last <= ref.rows))
+    )
+
+
+_FORM: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "run_id": (lambda value: isinstance(value, str), "name the run"),
+    "layer": (_is_count, "give a layer's number"),
+    "neurons": (
+        lambda value: isinstance(value, (list, tuple)) and len(value) == 2 and all(_is_count(each) for each in value),
+        "give [first, last]",
+    ),
+    "direction": (lambda value: value in ("forward", "backward"), "choose forward or backward"),
+    "activation": (lambda value: value in ("relu", "sigmoid"), "choose relu or sigmoid"),
+    "inputs": (lambda value: isinstance(value, dict), "send an object of references"),
+    "output": (lambda value: isinstance(value, str), "give a key"),
+}
+
+
+def _refusal(field: str, problem: str, mend: str) -> InvalidInput:
+    return InvalidInput(problem, field=field, source="NeuronLambda", mend=mend)
 
 
 def _slopes(dZ: Array, A_prev: Array) -> dict[str, Array]:
@@ -73,7 +123,7 @@ def _slopes(dZ: Array, A_prev: Array) -> dict[str, Array]:
 def _fetch(cache: Cache, refs: Mapping[str, Ref], names: tuple[str, ...]) -> dict[str, Array]:
     missing = [name for name in names if name not in refs]
     if missing:
-        raise InvalidInput(f"lacks {', '.join(missing)}", field="inputs", source="NeuronLambda")
+        raise _refusal("inputs", f"lacks {', '.join(missing)}", f"send {', '.join(names)}")
     found = {name: _kept[refs[name].key] for name in names if refs[name].key in _kept}
     for name in found:
         _kept.move_to_end(refs[name].key)

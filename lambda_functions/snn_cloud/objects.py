@@ -11,16 +11,30 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput
+from snn.files import check_size
 from snn_cloud.clients import Clients
 
 BLOCK_BYTES = 4 * 1024**2
 KEPT_BLOCKS = 4
 
 
-def read_object(clients: Clients, bucket: str, key: str, version: str = "") -> bytes:
-    """Return an object's bytes, of that version where one is named. Raises InvalidInput when there is none."""
+def read_object(
+    clients: Clients,
+    bucket: str,
+    key: str,
+    version: str = "",
+    most: int | None = None,
+    too_large: type[InvalidInput] = InvalidInput,
+) -> bytes:
+    """Return an object's bytes, of that version where one is named.
+
+    Raises InvalidInput when there is none, and `too_large` for more than `most` bytes, which are not read then.
+    """
     with _refusing(bucket, key):
-        return clients.s3.get_object(Bucket=bucket, Key=key, **_named(version))["Body"].read()
+        answer = clients.s3.get_object(Bucket=bucket, Key=key, **_named(version))
+        if most is not None:
+            check_size(answer["ContentLength"], most, too_large, f"s3://{bucket}/{key}")
+        return answer["Body"].read()
 
 
 class ObjectFile(io.RawIOBase):

@@ -15,10 +15,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from snn.dataset import Dataset, load_dataset, save_dataset
 from snn.errors import InvalidInput
+from snn.files import check_size, read_file
 from snn.images import load_image
 from snn.parameters import Parameters
 from snn.validation import Places, held_out, hold_out
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
+
+MAX_BYTES = 3_000_000_000
+"""Of any file that is read whole: a data set has at most 2 GB of photos to train on, and a test set."""
 
 _NOT_THERE = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404", "NotFound"}
 _NOT_ALLOWED = {"AccessDenied", "403", "Forbidden"}
@@ -156,17 +160,18 @@ def read_source(s3: S3Client, path: str | Path) -> bytes:
     """
     source = str(path)
     if not source.startswith("s3://"):
-        try:
-            return Path(source).read_bytes()
-        except OSError as problem:
-            raise InvalidInput((problem.strerror or str(problem)).lower(), source=source) from None
+        return read_file(source, MAX_BYTES)
     bucket, _, key = source.removeprefix("s3://").partition("/")
     key, _, version = key.partition("?versionId=")
     if not bucket or not key:
         raise InvalidInput("not an address in S3", source=source, mend="write s3://bucket/key")
     try:
         named: Any = {"VersionId": version} if version else {}
-        return s3.get_object(Bucket=bucket, Key=key, **named)["Body"].read()
+        answer = s3.get_object(Bucket=bucket, Key=key, **named)
+        check_size(answer["ContentLength"], MAX_BYTES, InvalidInput, source)
+        return answer["Body"].read()
+    except ParamValidationError as problem:  # by boto3, of a name that no bucket can have
+        raise InvalidInput(f"not an address in S3: {problem}", source=source, mend="write s3://bucket/key") from None
     except ClientError as problem:
         code = problem.response.get("Error", {}).get("Code", "")
         if code in _NOT_THERE:

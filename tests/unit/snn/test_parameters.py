@@ -117,7 +117,7 @@ def test_what_is_no_json_object_is_refused(text, says):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(InvalidParameters, match=r"nowhere\.json: No such file"):
+    with pytest.raises(InvalidParameters, match=r"nowhere\.json: no such file"):
         Parameters.load(tmp_path / "nowhere.json")
 
 
