@@ -23,7 +23,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -38,6 +38,10 @@ _forking = threading.Lock()
 
 class Broken(Exception):
     """The work broke the process that did it; the message says how."""
+
+
+class _Gone(Exception):
+    """Nobody is at the other end of the line, or nobody who speaks."""
 
 
 def apart(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None) -> T:
@@ -55,15 +59,13 @@ def apart(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None
         if child == 0:
             _be_the_child(work, lent, theirs)
         theirs.close()
-    status, silent = 0, False
+    done, answer, silent = None, None, False
     try:
         with ours:
             ours.settimeout(SILENT_SECONDS)
             done, answer = _listen(ours, lent)
-    except (EOFError, ConnectionError):
-        done, answer = None, None
-    except TimeoutError:
-        done, answer, silent = None, None, True
+    except _Gone as gone:
+        silent = isinstance(gone.__cause__, TimeoutError)
     finally:
         status = _end(child)
     if silent:
@@ -74,8 +76,7 @@ def apart(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None
         raise RuntimeError(answer)
     if isinstance(answer, MemoryError):
         raise Broken(f"asks for more than {MEMORY_BYTES // 2**20} MB")
-    result: T = answer
-    return result
+    return cast(T, answer)
 
 
 def allow(nbytes: int) -> None:
@@ -126,19 +127,25 @@ def _listen(line: socket.socket, lent: BinaryIO | None) -> tuple[bool, Any]:
             )
             return answer
         if lent is None:
-            raise EOFError
+            raise _Gone
         size = lent.seek(0, io.SEEK_END) if first < 0 else lent.seek(first)
         content = b"" if first < 0 else lent.read(second)
-        line.sendall(_LENGTH.pack(size if first < 0 else len(content)) + content)
+        try:
+            line.sendall(_LENGTH.pack(size if first < 0 else len(content)) + content)
+        except OSError as error:
+            raise _Gone from error
 
 
 def _receive(line: socket.socket, length: int) -> bytearray:
     content = bytearray(length)
     rest = memoryview(content)
     while rest:
-        count = line.recv_into(rest)
+        try:
+            count = line.recv_into(rest)
+        except OSError as error:
+            raise _Gone from error
         if not count:
-            raise EOFError
+            raise _Gone
         rest = rest[count:]
     return content
 

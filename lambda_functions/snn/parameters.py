@@ -134,9 +134,11 @@ class Parameters(BaseModel):
         data = dict(given) if isinstance(given, Mapping) else _parse(given, source)
         data.update({field: value for field, value in overrides.items() if value is not None})
         try:
-            return cls.model_validate_json(json.dumps(data))
+            return cls.model_validate_json(json.dumps(data, ensure_ascii=False).encode())
         except ValidationError as error:
             _refuse(error, source)
+        except UnicodeEncodeError:
+            raise InvalidParameters("holds half a character", source=source, mend="write text as UTF-8") from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
 

@@ -1,0 +1,337 @@
+"""Bad input where a run begins or goes on: uploads, launches, and the events of all three functions.
+
+Nothing may be left of what is refused: ledger and bucket are listed before and after.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote_plus
+
+import numpy as np
+import pytest
+import redis
+from badinput.given import JSON, changed, damaged, network, parameters
+from badinput.hdf5_files import FILES, compressed, good
+from badinput.tally import check_line, generated, judge, left_behind
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snn.errors import InvalidInput
+from snn.layers import forward
+from snn.parameters import Parameters
+from snn_cli.local.emulator import Emulator
+from snn_cloud import launching, places
+from snn_cloud.cache import Cache
+from snn_cloud.clients import Clients
+from snn_cloud.errors import CacheLost, RunNotFound
+from snn_cloud.following import check_follower
+from snn_cloud.launching import launch, launch_upload, trainer_gone
+from snn_cloud.ledger import Ledger
+from snn_cloud.neuron_task import work
+from snn_cloud.record import State
+from snn_cloud.settings import Settings
+from snn_cloud.stack import StackOutputs
+
+DIRECT, UPLOAD, NEURON, TRAINER, GONE = (
+    "LaunchLambda, direct", "S3 event", "NeuronLambda", "TrainerLambda", "failure destination",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def settings(clients: Clients, stack: StackOutputs) -> Settings:
+    """LaunchLambda's own, but that the trainer is a function which does nothing with the event: runs stay PENDING."""
+    found = clients.lambda_.get_function_configuration(FunctionName=stack.launch_function)["Environment"]["Variables"]
+    return replace(Settings.from_environment(found), trainer_function=stack.neuron_function)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting() -> Iterator[None]:
+    """Nobody uploads parameters later, here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launching, "PARAMETERS_GRACE_SECONDS", 0.0)
+        yield
+
+
+class World:
+    """What lies in the bucket and the ledger."""
+
+    def __init__(self, clients: Clients, settings: Settings) -> None:
+        self.clients, self.settings, self.ours = clients, settings, set[str]()
+        self.ledger = Ledger(clients.dynamodb, settings.table)
+        self.before = self._list()
+
+    def put(self, key: str, body: bytes) -> str:
+        """Store what the test hands in."""
+        self.ours.add(key)
+        answer = self.clients.s3.put_object(Bucket=self.settings.bucket, Key=key, Body=body)
+        return answer.get("VersionId", "")
+
+    def check(self, door: str, kind: str, runs: set[str] = frozenset()) -> None:  # type: ignore[assignment]
+        """Fail if there is more than there was, than what was handed in, and than these runs' own."""
+        new = self._list() - self.before
+        mine = {each for each in new if each in self.ours or any(run in each.split("/") for run in runs)}
+        left_behind(door, kind, sorted(new - mine))
+
+    def _list(self) -> set[str]:
+        objects = self.clients.s3.get_paginator("list_object_versions").paginate(Bucket=self.settings.bucket)
+        keys = {item["Key"] for page in objects for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))}
+        records = self.clients.dynamodb.meta.client if hasattr(self.clients.dynamodb, "meta") else None
+        assert records is not None
+        items = self.clients.dynamodb.scan(TableName=self.settings.table, ConsistentRead=True)["Items"]
+        return keys | {"ledger/" + str(next(iter(item["run_id"].values()))) for item in items}
+
+
+@pytest.fixture
+def world(clients: Clients, settings: Settings) -> World:
+    return World(clients, settings)
+
+
+def request(**change: Any) -> dict[str, Any]:
+    return {"run_id": "bad-input", "dataset": "runs/bad/input/given.h5", "parameters": network(), **change}
+
+
+def invoke(clients: Clients, function: str, event: Any) -> dict[str, Any]:
+    answer = clients.lambda_.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    said: dict[str, Any] = json.loads(answer["Payload"].read())
+    return said
+
+
+def _raise_refusal(said: dict[str, Any]) -> dict[str, Any]:
+    line = said.get("error") or said.get("refused") or said.get("lost")
+    if line:
+        raise InvalidInput(line.removesuffix("\n"))
+    return said
+
+
+EVENTS: list[Any] = [
+    None, True, 0, -1.5, "", "x" * 10_000, [], [[]], {}, {"": 0}, {"Records": None}, {"Records": 1}, {"Records": {}},
+    {"Records": [None]}, {"Records": [[]]}, {"Records": [{"s3": 1}]}, {"Records": [{"s3": {"object": []}}]},
+    {"Records": [{"s3": {"object": {"key": 5}, "bucket": {"name": "b"}}}]}, {"run_id": None}, {"run_id": ["r"]},
+    {"run_id": "../x"}, {"run_id": "a" * 64}, {"requestPayload": None}, {"requestPayload": {"run_id": ""}},
+    {"requestPayload": {"run_id": 5}, "requestContext": []}, {"parameters": {"epochs": 0}},
+    {"run_id": "r", "dataset": "runs/r/input/\0.h5", "parameters": {}}, {"follower": 1, "run_id": "r"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("door", [DIRECT, TRAINER, NEURON])
+def test_events_of_other_shapes_at_the_functions_themselves(
+    door: str, clients: Clients, stack: StackOutputs, world: World
+) -> None:
+    function = {DIRECT: stack.launch_function, TRAINER: stack.trainer_function, NEURON: stack.neuron_function}[door]
+    for event in EVENTS:
+        said = judge(door, "list, deployed", lambda event=event: _raise_refusal(invoke(clients, function, event)))
+        # Nothing to do is nothing done: a failure of a follower, no records.
+        assert said in (None, {}) or (door == DIRECT and said == {}), (event, said)
+    world.check(door, "list, deployed")
+
+
+@pytest.mark.parametrize("name", [name for name, (_, says) in FILES.items() if says])
+def test_the_list_of_data_sets_starts_nothing(name: str, clients: Clients, settings: Settings, world: World) -> None:
+    version = world.put("runs/bad/input/given.h5", FILES[name][0]())
+    began = time.monotonic()
+    ask = lambda: launch(request(dataset_version=version), settings, clients)  # noqa: E731
+    assert judge(DIRECT, "data sets, list", ask, InvalidInput) is None
+    assert time.monotonic() - began < 20
+    world.check(DIRECT, "data sets, list")
+
+
+def test_damaged_data_sets(clients: Clients, settings: Settings, world: World) -> None:
+    runs = set[str]()
+
+    @generated
+    @given(damaged(good()) | damaged(compressed()))
+    def each(content: bytes) -> None:
+        version = world.put("runs/bad/input/given.h5", content)
+        name = places.new_run_id(f"damaged {version}")
+        ask = lambda: launch(request(run_id=name, dataset_version=version), settings, clients)  # noqa: E731
+        run = judge(DIRECT, "data sets, some bytes changed", ask, InvalidInput)
+        if run:
+            assert run.state is State.PENDING
+            runs.add(name)
+
+    each()
+    world.check(DIRECT, "data sets, some bytes changed", runs)
+
+
+def test_any_direct_event(clients: Clients, settings: Settings, world: World) -> None:
+    world.put("runs/bad/input/given.h5", good())
+    runs, wanted = set[str](), Parameters.load(network())
+
+    @generated
+    @given(changed(request()) | parameters().map(lambda fields: request(parameters=fields)))
+    def each(event: Any) -> None:
+        if isinstance(event, dict) and event.get("run_id") == "bad-input":
+            event = {**event, "run_id": places.new_run_id(f"event {len(runs)}")}
+        run = judge(DIRECT, "events", lambda: launch(event, settings, clients), InvalidInput)
+        if run:
+            runs.add(run.run_id)
+            assert (run.state, run.dataset) == (State.PENDING, "runs/bad/input/given.h5")
+            assert run.parameters == Parameters.load(event["parameters"])
+            assert (run.features, run.samples, wanted.layers) == (27, 24, 3)
+
+    each()
+    world.check(DIRECT, "events", runs)
+
+
+def record(bucket: str, key: str, version: str = "") -> dict[str, Any]:
+    """What S3 sends; `key` as it encodes it."""
+    return {
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key, "eTag": "e", "versionId": version, "size": 5}},
+    }
+
+
+def test_any_s3_event(clients: Clients, settings: Settings, world: World) -> None:
+    runs = set[str]()
+
+    @generated
+    @given(changed(record(settings.bucket, "training_input/none/x.h5")))
+    def each(event: Any) -> None:
+        run = judge(UPLOAD, "events", lambda: launch_upload(event, settings, clients), InvalidInput)
+        if run:
+            check_line(run.reason)
+            assert run.state is State.FAILED
+            runs.add(run.run_id)
+
+    each()
+    world.check(UPLOAD, "events", runs)
+
+
+KEYS = {
+    "training_input/a b/x.h5": True, "training_input/a+b/ü😀/x y+z%.h5": True, "training_input/%2e%2e/x.h5": True,
+    "training_input/../runs/r/input/x.h5": True, "training_input/./x.h5": True, "training_input//x.h5": True,
+    "training_input/'\"<script>&.h5": True, "training_input/" + "é" * 503 + ".h5": True, "training_input/.h5": True,
+    "training_input/x.H5": False, "training_input/x.h5.txt": False, "training_input/": False, "runs/r/input/x.h5": False,
+    "../training_input/x.h5": False, "/training_input/x.h5": False, "training_inputs/x.h5": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_keys(key: str, clients: Clients, settings: Settings, world: World) -> None:
+    assert len(key.encode()) <= 1_024
+    ask = lambda: launch_upload(record(settings.bucket, quote_plus(key, safe="/"), "v"), settings, clients)  # noqa: E731
+    run = judge(UPLOAD, "keys", ask, InvalidInput)
+    assert (run is not None) == KEYS[key]
+    if run:  # for there is nothing under that key
+        assert (run.state, run.dataset, places.check_run_id(run.run_id)) == (State.FAILED, key, run.run_id)
+        check_line(run.reason)
+        assert "parameters.json: is missing (upload it beside the data set)" in run.reason
+    world.check(UPLOAD, "keys", {run.run_id} if run else set())
+
+
+def test_uploads_of_anything(clients: Clients, settings: Settings, world: World) -> None:
+    runs = set[str]()
+    texts = st.one_of(
+        st.just(json.dumps(network()).encode()),
+        damaged(json.dumps(network()).encode()),
+        parameters().map(lambda fields: json.dumps(fields).encode()),
+        JSON.map(lambda value: json.dumps(value).encode()),
+        st.just(b"x" * 1_500_000),
+    )
+
+    @generated
+    @given(st.just(good()) | damaged(good()), texts)
+    def each(content: bytes, text: bytes) -> None:
+        world.put("training_input/bad/parameters.json", text)
+        version = world.put("training_input/bad/x", content)  # no .h5, or S3 itself would start a run
+        named = record(settings.bucket, "training_input/bad/x.h5", version)
+        world.put("training_input/bad/x", content)
+        run = judge(UPLOAD, "uploads", lambda: launch_upload(named, settings, clients))
+        assert run is not None
+        runs.add(run.run_id)
+        assert run.state is State.FAILED  # there is no such version of that key
+        check_line(run.reason)
+
+    each()
+    world.check(UPLOAD, "uploads", runs)
+    # A failed upload is one record: nothing lies in its run's folder.
+    listed = [clients.s3.list_objects_v2(Bucket=settings.bucket, Prefix=places.run_prefix(run)) for run in runs]
+    assert [each["KeyCount"] for each in listed] == [0] * len(runs)
+
+
+def test_any_failure_record(clients: Clients, settings: Settings, world: World) -> None:
+    told = {
+        "requestPayload": {"run_id": "nobody"}, "requestContext": {"condition": "x", "approximateInvokeCount": 3},
+        "responsePayload": {"errorMessage": "killed"},
+    }  # fmt: skip
+
+    def ask(event: Any) -> Any:
+        if not isinstance(event, dict) or "requestPayload" not in event:
+            return []  # LaunchLambda takes it for another kind of event
+        try:
+            return trainer_gone(event, settings, clients)
+        except RunNotFound as error:  # ends in the dead letters
+            raise InvalidInput(str(error)) from None
+
+    @generated
+    @given(changed(told))
+    def each(event: Any) -> None:
+        assert judge(GONE, "events", lambda: ask(event), InvalidInput) in (None, [])
+
+    each()
+    world.check(GONE, "events")
+
+
+FOLLOWER = {"fence": 1, "rank": 1, "workers": 2, "checkpoint_version": "v"}
+
+
+@generated
+@given(changed(FOLLOWER))
+def test_any_follower(event: Any) -> None:
+    follower = judge(TRAINER, "followers", lambda: check_follower(event), InvalidInput)
+    if follower:
+        assert all(type(follower[name]) is int and follower[name] > 0 for name in ("fence", "rank", "workers"))
+
+
+def test_any_task_of_a_neuron(emulator: Emulator) -> None:
+    valkey = redis.Redis(emulator.redis_host, emulator.redis_port)
+    cache, chance = Cache(valkey), np.random.default_rng(0)
+    W, b, X = chance.standard_normal((3, 5)), chance.standard_normal((3, 1)), chance.standard_normal((5, 4))
+    refs = cache.put({"snn:bad:W": W, "snn:bad:b": b, "snn:bad:X": X})
+    inputs = {name: list(refs[f"snn:bad:{key}"]) for name, key in {"W": "W", "b": "b", "A_prev": "X"}.items()}
+    task = {
+        "run_id": "bad", "layer": 1, "neurons": [0, 3], "direction": "forward", "activation": "relu", "inputs": inputs,
+        "output": "snn:bad:out",
+    }  # fmt: skip
+    before = set(valkey.scan_iter("*"))
+
+    def ask(event: Any) -> bool:
+        try:
+            work(event, cache)
+        except CacheLost as lost:
+            raise InvalidInput(str(lost)) from None
+        return True
+
+    assert ask(task)
+
+    @generated
+    @given(changed(task))
+    def each(event: Any) -> None:
+        before = set(valkey.scan_iter("*"))
+        if judge(NEURON, "tasks", lambda: ask(event), InvalidInput):
+            output = event["output"]
+            rows = slice(*event["inputs"]["W"][4:6]) if len(event["inputs"]["W"]) == 6 else slice(None)
+            (A,) = cache.get([refs["snn:bad:W"]._replace(key=f"{output}:A", columns=4)])[:1] if rows.stop is None else [None]
+            if A is not None and event["inputs"] == inputs:
+                np.testing.assert_array_equal(A, forward(W, b, X, event["activation"]))
+            valkey.delete(f"{output}:A")
+        else:
+            left_behind(NEURON, "tasks", set(valkey.scan_iter("*")) - before)
+
+    each()
+    valkey.delete(*(set(valkey.scan_iter("*")) - before), "x")
+
+
+def test_the_header_s_reader_is_told_of_s3_s_own_errors(clients: Clients, settings: Settings, world: World) -> None:
+    assert isinstance(good(), bytes)
+    with pytest.raises(InvalidInput, match=r"runs/bad/input/nobody\.h5: does not exist, or may not be read"):
+        launch(request(dataset="runs/bad/input/nobody.h5"), settings, clients)
+    world.check(DIRECT, "data sets, list")
+    assert io.BytesIO(good()).read(4) == b"\x89HDF"
