@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import redis
-from pydantic import PositiveInt, TypeAdapter, ValidationError
 
 from snn.errors import InvalidInput
 from snn.training import Diverged, train
@@ -30,25 +29,24 @@ QUIETLY = (Dismissed, PeerLost, Diverged, CacheLost, redis.RedisError)
 class Follower(TypedDict):
     """What the trainer that holds the lease sends to those that share its work."""
 
-    fence: PositiveInt
-    rank: PositiveInt
-    workers: PositiveInt
+    fence: int
+    rank: int
+    workers: int
     checkpoint_version: str
-
-
-_FOLLOWER = TypeAdapter(Follower)
 
 
 def check_follower(given: Any) -> Follower:
     """Return a follower's part of an event. Raises InvalidInput, which names the field."""
-    try:
-        return _FOLLOWER.validate_python(given, strict=True)
-    except ValidationError as error:
-        item = error.errors()[0]
-        field = ".".join(["follower", *(str(part) for part in item["loc"])])
-        mend = f"send an object with {', '.join(Follower.__annotations__)}"
-        problem = f"{item['msg']}, got {repr(item['input'])[:200]}"
-        raise InvalidInput(problem, field=field, source="TrainerLambda", mend=mend) from None
+    mend = f"send an object with {', '.join(Follower.__annotations__)}"
+    if not isinstance(given, dict):
+        problem = f"is {repr(given)[:200]}"
+        raise InvalidInput(problem, field="follower", source="TrainerLambda", mend=mend)
+    for field in Follower.__annotations__:
+        value = given.get(field)
+        if not (isinstance(value, str) if field == "checkpoint_version" else type(value) is int and value > 0):
+            problem = f"is {repr(value)[:200]}" if field in given else "is missing"
+            raise InvalidInput(problem, field=f"follower.{field}", source="TrainerLambda", mend=mend)
+    return cast(Follower, given)
 
 
 def lead(job: Job, run: Run, prefix: str, cache: Cache, settings: Settings, clients: Clients) -> Peers:
