@@ -34,6 +34,9 @@ GRANULARITIES = {
     Granularity.LAYER: "every layer is a Lambda invocation, forward and backward",
     Granularity.BATCH: "the trainer computes whole batches itself",
 }
+_STEERING = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
 STOPPED_BY = {"epochs": "all epochs done", "threshold": "threshold reached", "cancel": "cancelled"}
 
 
@@ -197,6 +200,7 @@ def _template() -> Template:
     environment = Environment(
         loader=PackageLoader("snn_cloud", "."),
         autoescape=True,
+        finalize=visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -205,6 +209,11 @@ def _template() -> Template:
         percent=percent, number=number, usd=usd, duration=duration, utc=utc, significant=significant
     )
     return environment.get_template("report_page.html.jinja")
+
+
+def visible(value: Any) -> Any:
+    """Spell out, in text, what steers instead of being shown: control characters, and those that turn text around."""
+    return value.translate(_STEERING) if type(value) is str else value
 
 
 def percent(share: float | None, digits: int = 1) -> str:
