@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from snn.errors import InvalidInput
-from snn.parameters import Granularity, Parameters, Strategy
+from snn.parameters import MAX_TEXT, Granularity, Parameters, Strategy
 from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
@@ -152,7 +152,7 @@ def resume(
 def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str, Any]) -> Parameters:
     """Return what to train: of a file, else of the run that is resumed, else the default. Raises InvalidParameters."""
     if given:
-        chosen = Parameters.load(read_source(aws.clients.s3, given), source=given, **overrides)
+        chosen = Parameters.load(read_source(aws.clients.s3, given, MAX_TEXT), source=given, **overrides)
     elif older is None:
         chosen = Parameters.load(DEFAULT_PARAMETERS, source="parameters", **overrides)
     elif older.parameters is None:

@@ -43,7 +43,7 @@ def check_follower(given: Any) -> Follower:
         raise InvalidInput(problem, field="follower", source="TrainerLambda", mend=mend)
     for field in Follower.__annotations__:
         value = given.get(field)
-        if not (isinstance(value, str) if field == "checkpoint_version" else type(value) is int and value > 0):
+        if not (isinstance(value, str) if field == "checkpoint_version" else type(value) is int and value >= 0):
             problem = f"is {repr(value)[:200]}" if field in given else "is missing"
             raise InvalidInput(problem, field=f"follower.{field}", source="TrainerLambda", mend=mend)
     return cast(Follower, given)

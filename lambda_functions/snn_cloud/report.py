@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from snn.dataset import Dataset, load_dataset
-from snn.images import load_image
+from snn.images import MAX_BYTES, load_image
 from snn.metrics import evaluate, predicted_classes
 from snn.model import Model, load_model
 from snn_cloud import places
@@ -57,7 +57,7 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
     model = _model(clients, bucket, run_id)
     answers = []
     for image in map(_staged, images):
-        content = read_source(clients.s3, image.uri)
+        content = read_source(clients.s3, image.uri, MAX_BYTES)
         column = load_image(BytesIO(content), model.image_shape, source=image.name)
         probability = float(model.probabilities(column)[0, 0])
         predicted = int(predicted_classes(probability))

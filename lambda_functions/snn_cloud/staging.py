@@ -20,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from snn.dataset import Dataset, load_dataset, save_dataset
 from snn.errors import InvalidInput
 from snn.files import check_size, read_file
+from snn.images import MAX_BYTES as MAX_IMAGE
 from snn.images import load_image
 from snn.parameters import Parameters
 from snn.validation import Places, held_out, hold_out
@@ -110,7 +111,7 @@ def stage(
     ]
     staged_images = []
     for index, path in enumerate(images):
-        content = read_source(s3, path)
+        content = read_source(s3, path, MAX_IMAGE)
         load_image(BytesIO(content), dataset.image_shape, source=str(path))
         key = places.input_image(run_id, index, PurePosixPath(path).name)
         reread = partial(read_source, s3, path)
@@ -153,14 +154,15 @@ def stage_folds(
     return StagedFolds([item.key for item in items], dataset.features, samples)
 
 
-def read_source(s3: S3Client, path: str | Path) -> bytes:
+def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
     """Return the contents of a local file, of s3://bucket/key, or of one version: s3://bucket/key?versionId=version.
 
-    Raises InvalidInput when there is none or it may not be read; other errors of S3, which a retry may mend, go on.
+    Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
+    which a retry may mend, go on.
     """
     source = str(path)
     if not source.startswith("s3://"):
-        return read_file(source, MAX_BYTES)
+        return read_file(source, most)
     bucket, _, key = source.removeprefix("s3://").partition("/")
     key, _, version = key.partition("?versionId=")
     if not bucket or not key:
@@ -168,7 +170,7 @@ def read_source(s3: S3Client, path: str | Path) -> bytes:
     try:
         named: Any = {"VersionId": version} if version else {}
         answer = s3.get_object(Bucket=bucket, Key=key, **named)
-        check_size(answer["ContentLength"], MAX_BYTES, InvalidInput, source)
+        check_size(answer["ContentLength"], most, InvalidInput, source)
         return answer["Body"].read()
     except ParamValidationError as problem:  # by boto3, of a name that no bucket can have
         raise InvalidInput(f"not an address in S3: {problem}", source=source, mend="write s3://bucket/key") from None

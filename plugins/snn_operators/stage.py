@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
-    from snn.parameters import Parameters
+    from snn.parameters import MAX_TEXT, Parameters
 
 # One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
@@ -92,4 +92,4 @@ class SnnStageOperator(SnnOperator):
         overrides = {name: native(value) for name, value in (self.overrides or {}).items()}
         if isinstance(given, Mapping) or given.lstrip().startswith("{"):
             return Parameters.load(given, **overrides)
-        return Parameters.load(read_source(self.hook.clients.s3, given), source=given, **overrides)
+        return Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)

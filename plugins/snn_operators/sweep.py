@@ -97,13 +97,13 @@ class SnnSweepPlanOperator(SnnOperator):
 
     def _base(self) -> tuple[dict[str, Any], int]:
         """Return what the combinations have in common, as parameters.json has it, and its seed."""
-        from snn.parameters import Parameters
+        from snn.parameters import MAX_TEXT, Parameters
         from snn_cloud.staging import read_source
 
         given: Any = self.parameters
         named = {"source": given} if isinstance(given, str) and not given.lstrip().startswith("{") else {}
         if named:
-            given = read_source(self.hook.clients.s3, given)
+            given = read_source(self.hook.clients.s3, given, MAX_TEXT)
         overrides = {name: native(value) for name, value in (self.overrides or {}).items()}
         seed = Parameters.load(given, **named, **overrides).seed
         base = given if isinstance(given, Mapping) else json.loads(given)

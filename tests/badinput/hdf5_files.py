@@ -173,8 +173,8 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "shape bomb": (lambda: _bomb(3_000, 9_000, (1, 300, 300, 3), False), "train_set_x: claims 1,944 MB"),
     "compressed bomb": (lambda: _bomb(2_000, 3_000, (1, 2_000, 3_000, 3), True), "train_set_x: claims 432 MB"),
-    "one chunk of 900 MB": (
-        lambda: _bomb(1_000, 1_000, (300, 1_000, 1_000, 3), True), "chunks of 900 MB"
+    "one chunk of 120 MB": (
+        lambda: _bomb(1_000, 1_000, (40, 1_000, 1_000, 3), True), "chunks of 120 MB"
     ),
     "labels without photos": (lambda: _put("train_set_y", shape=(9_000_000,), dtype="u1"), "24 photos"),
 }  # fmt: skip

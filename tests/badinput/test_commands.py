@@ -33,9 +33,10 @@ def ask(*words: str | Path) -> str:
     assert done.exit_code in (1, 2), done.output
     assert done.stdout == ""
     if done.exit_code == 2:  # Typer's own: usage, and a frame with the line
-        assert done.stderr.startswith("Usage: ")
+        assert "Usage: " in done.stderr
         raise InvalidInput(" ".join(done.stderr.split("─ Error ─")[1].split("│")[1].split()))
-    (line,) = done.stderr.splitlines()
+    *before, line = done.stderr.splitlines()
+    assert [each for each in before if not each.startswith(("stack ", "run ", "estimate"))] == []
     assert line.startswith("error: ")
     raise InvalidInput(line)
 

@@ -74,7 +74,8 @@ NAMES = st.one_of(
         [
             "<script>alert(1)</script>", "</title><script>x</script>", '" onload="alert(1)', "' onerror='x",
             "<img src=x>", "--><b>", "]]>", "&lt;b&gt;", "&#60;b&#62;", "{{ 7 * 7 }}", "{% raw %}", "</style><b>",
-            "javascript:alert(1)", "\x00\x08\x1b[2J", "\u2028</li>", "\u202e", "<!--", "<!DOCTYPE x>", "a/b/<i>.png", "%3Cb%3E", "`${x}`",
+            "javascript:alert(1)",
+            "\x00\x08\x1b[2J", "\u2028</li>", "\u202e", "<!--", "<!DOCTYPE x>", "a/b/<i>.png", "%3Cb%3E", "`${x}`",
         ]
     ),
 ).map(lambda name: name.encode("utf-8", "replace").decode())  # what a file's name or an HDF5 text can be  # fmt: skip

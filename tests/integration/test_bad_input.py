@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -18,6 +19,9 @@ import redis
 from badinput.given import JSON, changed, damaged, network, parameters
 from badinput.hdf5_files import FILES, compressed, good
 from badinput.tally import check_line, generated, judge, left_behind
+from badinput.test_commands import ask as command
+from badinput.test_images import BAD as BAD_IMAGES
+from badinput.test_parameters import BAD as BAD_PARAMETERS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +29,7 @@ from snn.errors import InvalidInput
 from snn.layers import forward
 from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
-from snn_cloud import launching, places
+from snn_cloud import launching, places, runs
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CacheLost, RunNotFound
@@ -140,7 +144,7 @@ def test_the_list_of_data_sets_starts_nothing(name: str, clients: Clients, setti
 
 
 def test_damaged_data_sets(clients: Clients, settings: Settings, world: World) -> None:
-    runs = set[str]()
+    begun = set[str]()
 
     @generated
     @given(damaged(good()) | damaged(compressed()))
@@ -151,30 +155,30 @@ def test_damaged_data_sets(clients: Clients, settings: Settings, world: World) -
         run = judge(DIRECT, "data sets, some bytes changed", ask, InvalidInput)
         if run:
             assert run.state is State.PENDING
-            runs.add(name)
+            begun.add(name)
 
     each()
-    world.check(DIRECT, "data sets, some bytes changed", runs)
+    world.check(DIRECT, "data sets, some bytes changed", begun)
 
 
 def test_any_direct_event(clients: Clients, settings: Settings, world: World) -> None:
     world.put("runs/bad/input/given.h5", good())
-    runs, wanted = set[str](), Parameters.load(network())
+    begun, wanted = set[str](), Parameters.load(network())
 
     @generated
     @given(changed(request()) | parameters().map(lambda fields: request(parameters=fields)))
     def each(event: Any) -> None:
         if isinstance(event, dict) and event.get("run_id") == "bad-input":
-            event = {**event, "run_id": places.new_run_id(f"event {len(runs)}")}
+            event = {**event, "run_id": places.new_run_id(f"event {len(begun)}")}
         run = judge(DIRECT, "events", lambda: launch(event, settings, clients), InvalidInput)
         if run:
-            runs.add(run.run_id)
+            begun.add(run.run_id)
             assert (run.state, run.dataset) == (State.PENDING, "runs/bad/input/given.h5")
             assert run.parameters == Parameters.load(event["parameters"])
             assert (run.features, run.samples, wanted.layers) == (27, 24, 3)
 
     each()
-    world.check(DIRECT, "events", runs)
+    world.check(DIRECT, "events", begun)
 
 
 def record(bucket: str, key: str, version: str = "") -> dict[str, Any]:
@@ -186,7 +190,7 @@ def record(bucket: str, key: str, version: str = "") -> dict[str, Any]:
 
 
 def test_any_s3_event(clients: Clients, settings: Settings, world: World) -> None:
-    runs = set[str]()
+    begun = set[str]()
 
     @generated
     @given(changed(record(settings.bucket, "training_input/none/x.h5")))
@@ -195,17 +199,18 @@ def test_any_s3_event(clients: Clients, settings: Settings, world: World) -> Non
         if run:
             check_line(run.reason)
             assert run.state is State.FAILED
-            runs.add(run.run_id)
+            begun.add(run.run_id)
 
     each()
-    world.check(UPLOAD, "events", runs)
+    world.check(UPLOAD, "events", begun)
 
 
 KEYS = {
     "training_input/a b/x.h5": True, "training_input/a+b/ü😀/x y+z%.h5": True, "training_input/%2e%2e/x.h5": True,
     "training_input/../runs/r/input/x.h5": True, "training_input/./x.h5": True, "training_input//x.h5": True,
     "training_input/'\"<script>&.h5": True, "training_input/" + "é" * 503 + ".h5": True, "training_input/.h5": True,
-    "training_input/x.H5": False, "training_input/x.h5.txt": False, "training_input/": False, "runs/r/input/x.h5": False,
+    "training_input/x.H5": False, "training_input/x.h5.txt": False, "training_input/": False,
+    "runs/r/input/x.h5": False,
     "../training_input/x.h5": False, "/training_input/x.h5": False, "training_inputs/x.h5": False,
 }  # fmt: skip
 
@@ -235,7 +240,7 @@ def unnoticed(clients: Clients, stack: StackOutputs) -> Iterator[None]:
 
 @pytest.mark.usefixtures("unnoticed")
 def test_uploads_of_anything(clients: Clients, settings: Settings, world: World) -> None:
-    runs, failed = set[str](), set[str]()
+    begun, failed = set[str](), set[str]()
     texts = st.one_of(
         st.just(json.dumps(network()).encode()),
         damaged(json.dumps(network()).encode()),
@@ -253,7 +258,7 @@ def test_uploads_of_anything(clients: Clients, settings: Settings, world: World)
 
         def ask() -> Any:
             run = launch_upload(named, settings, clients)
-            runs.add(run.run_id)
+            begun.add(run.run_id)
             if run.state is State.FAILED:
                 failed.add(run.run_id)
                 raise InvalidInput(run.reason)
@@ -263,7 +268,7 @@ def test_uploads_of_anything(clients: Clients, settings: Settings, world: World)
         assert run is None or (run.state, run.parameters) == (State.PENDING, Parameters.load(text))
 
     each()
-    world.check(UPLOAD, "uploads", runs)
+    world.check(UPLOAD, "uploads", begun)
     # A failed upload is one record: nothing lies in its run's folder.
     assert failed
     listed = [clients.s3.list_objects_v2(Bucket=settings.bucket, Prefix=places.run_prefix(run)) for run in failed]
@@ -301,7 +306,7 @@ FOLLOWER = {"fence": 1, "rank": 1, "workers": 2, "checkpoint_version": "v"}
 def test_any_follower(event: Any) -> None:
     follower = judge(TRAINER, "followers", lambda: check_follower(event), InvalidInput)
     if follower:
-        assert all(type(follower[name]) is int and follower[name] > 0 for name in ("fence", "rank", "workers"))
+        assert all(type(follower[name]) is int and follower[name] >= 0 for name in ("fence", "rank", "workers"))
 
 
 def test_any_task_of_a_neuron(emulator: Emulator) -> None:
@@ -347,3 +352,104 @@ def test_the_header_s_reader_is_told_of_s3_s_own_errors(clients: Clients, settin
     with pytest.raises(InvalidInput, match=r"runs/bad/input/nobody\.h5: does not exist, or may not be read"):
         launch(request(dataset="runs/bad/input/nobody.h5"), settings, clients)
     world.check(DIRECT, "data sets, list")
+
+
+# The command line, on the stack.
+
+COMMANDS: dict[str, list[str]] = {
+    "epochs 0": ["train", "--epochs", "0"],
+    "epochs of 400 digits": ["train", "--epochs", "9" * 400],
+    "epochs of 5,000 digits": ["train", "--epochs", "9" * 5_000],
+    "epochs 2.5": ["train", "--epochs", "2.5"],
+    "learning rate NaN": ["train", "--learning-rate", "nan"],
+    "learning rate infinite": ["train", "--learning-rate", "inf"],
+    "learning rate -1": ["train", "--learning-rate", "-1"],
+    "batch size 0": ["train", "--batch-size", "0"],
+    "threshold NaN": ["train", "--threshold", "nan"],
+    "seed -1": ["train", "--seed", "-1"],
+    "seed of 64 bits": ["train", "--seed", str(2**64)],
+    "no workers": ["train", "--workers", "0"],
+    "workers without mini-batches": ["train", "--workers", "2"],
+    "no such strategy": ["train", "--strategy", "best"],
+    "no such granularity": ["train", "--granularity", ""],
+    "name that climbs": ["train", "--name", "../x"],
+    "name in capitals": ["train", "--name", "Mine"],
+    "name with a line end": ["train", "--name", "a\nb"],
+    "name of 64": ["train", "--name", "x" * 64],
+    "resume nobody": ["train", "--resume", "nobody"],
+    "resume a path": ["resume", "../x"],
+    "data set nowhere": ["train", "--dataset", "nowhere.h5"],
+    "data set a device": ["train", "--dataset", "/dev/zero"],
+    "data set no address": ["train", "--dataset", "s3://"],
+    "data set in no bucket that can be": ["train", "--dataset", "s3://A B/c.h5"],
+    "data set with a NUL": ["train", "--dataset", "a\0.h5"],
+    "parameters nowhere": ["train", "--parameters", "s3://{bucket}/nowhere.json"],
+    "parameters a folder": ["train", "--parameters", "/"],
+    "status of nobody": ["status", "nobody"],
+    "status of a path": ["status", "../../x"],
+    "logs of nobody": ["logs", "nobody"],
+    "cancel nobody": ["cancel", "nobody"],
+    "evaluate nobody": ["evaluate", "nobody"],
+    "evaluate by nothing": ["evaluate", "{run}", "--dataset", "nowhere.h5"],
+    "evaluate by no data set": ["evaluate", "{run}", "--dataset", "runs/{run}/params.h5"],
+    "evaluate two": ["evaluate", "{run}", "--promoted"],
+    "predict nothing": ["predict", "--run", "{run}"],
+    "predict nowhere": ["predict", "nowhere.png", "--run", "{run}"],
+    "predict a device": ["predict", "/dev/zero", "--run", "{run}"],
+    "report to nowhere": ["report", "{run}", "--out", "/dev/null/x"],
+    "no such stack": ["status", "--stack", "nobody"],
+    "a stack with another kind of name": ["status", "--stack", "a b;c"],
+}  # fmt: skip
+CLI = "command line"
+
+
+@pytest.fixture(scope="module")
+def trained(clients: Clients, stack: StackOutputs) -> str:
+    """A run that completed."""
+    run_id, key = runs.new_run_id("trained for bad input"), "runs/bad/input/good.h5"
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=good())
+    runs.launch(clients, stack, run_id, key, Parameters.load(network()))
+    runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.05, limit_seconds=60)
+    return run_id
+
+
+def on_stack(stack: StackOutputs, words: list[str]) -> str:
+    return command(*words, *([] if "--stack" in words else ["--stack", stack.stack_name]))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands(name: str, stack: StackOutputs, trained: str, world: World) -> None:
+    words = [word.replace("{run}", trained).replace("{bucket}", stack.bucket) for word in COMMANDS[name]]
+    assert judge(CLI, "train … cancel, list", lambda: on_stack(stack, words), InvalidInput) is None
+    # A report is in S3 before a copy of it cannot be written.
+    world.check(CLI, "train … cancel, list", {trained} if words[0] == "report" else set())
+
+
+@pytest.mark.parametrize("name", ["cut", "names by reference", "compressed bomb", "virtual", "NaN among labels"])
+def test_training_on_a_bad_data_set(name: str, stack: StackOutputs, world: World, tmp_path: Path) -> None:
+    path = tmp_path / "given.h5"
+    path.write_bytes(good()[:-500] if name == "cut" else FILES[name][0]())
+    words = ["train", "--dataset", str(path)]
+    assert judge(CLI, "train, data sets", lambda: on_stack(stack, words), InvalidInput) is None
+    world.check(CLI, "train, data sets")
+
+
+@pytest.mark.parametrize("name", BAD_PARAMETERS)
+def test_training_with_bad_parameters(name: str, stack: StackOutputs, world: World, tmp_path: Path) -> None:
+    text = BAD_PARAMETERS[name][0]
+    if name == "a BOM in text":
+        pytest.skip("in a file it is allowed")
+    path = tmp_path / "given.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    words = ["train", "--parameters", str(path)]
+    assert judge(CLI, "train, parameters", lambda: on_stack(stack, words), InvalidInput) is None
+    world.check(CLI, "train, parameters")
+
+
+@pytest.mark.parametrize("name", BAD_IMAGES)
+def test_predicting_a_bad_picture(name: str, stack: StackOutputs, trained: str, world: World, tmp_path: Path) -> None:
+    path = tmp_path / "given.png"
+    path.write_bytes(BAD_IMAGES[name]())
+    words = ["predict", str(path), "--run", trained]
+    assert judge(CLI, "predict, pictures", lambda: on_stack(stack, words), InvalidInput) is None
+    world.check(CLI, "predict, pictures")

@@ -110,8 +110,13 @@ def test_a_repeated_neuron_writes_the_same_bytes(cache, valkey):
 def test_a_task_of_another_form_is_refused(cache):
     with pytest.raises(InvalidInput, match="lacks b, A_prev"):
         work(task({"W": Ref("t:W1", 1, 1)}), cache)
-    for bad in ({}, {"inputs": []}, {"inputs": {"W": ["k"]}}, []):
-        with pytest.raises(InvalidInput, match="is not a neuron's task"):
+    for bad, says in (
+        ({}, "run_id: is missing"),
+        ([], "is a list, not a task"),
+        ({**task({}), "inputs": []}, "inputs: is \\[\\]"),
+        ({**task({}), "inputs": {"W": ["k"]}}, "inputs.W: is \\['k'\\]"),
+    ):
+        with pytest.raises(InvalidInput, match=f"^NeuronLambda: {says}"):
             work(bad, cache)
 
 

@@ -147,7 +147,7 @@ def test_a_task_that_is_refused_is_not_repeated(clients, pool, job):
             return super().invoke(FunctionName, Payload.replace(b'"inputs"', b'"outputs"'))
 
     unlucky = Garbling(clients.lambda_)
-    with pytest.raises(NeuronFailed, match=r"layer 1, neurons \(0, 3\), forward: .*is not a neuron's task"):
+    with pytest.raises(NeuronFailed, match=r"layer 1, neurons \(0, 3\), forward: NeuronLambda: inputs: is missing"):
         pool(unlucky, chosen).gradients_of(weights, parts)
     assert unlucky.calls == 1
 
