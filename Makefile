@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-long test-unit lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-long test-unit lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -63,10 +63,15 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 	@test -e .env || { umask 077 && $(PYTHON) snn_cli/compose_env.py > .env && echo "wrote .env"; }
 
 test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
-	@$(BIN)/pytest tests/unit tests/integration tests/e2e -m "not slow"
+	@$(BIN)/pytest tests/unit tests/badinput tests/integration tests/e2e -m "not slow"
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
 	@$(BIN)/pytest tests/e2e
+
+# Counted by a plugin of ours: as many cases as are asked for, and the table of docs/reliability.md.
+test-bad-input: install ## hand over thousands of bad inputs at every door, and write their table into docs/reliability.md
+	@SNN_BAD_INPUT_CASES=100 SNN_BAD_INPUT_PAGE=yes PYTHONPATH=tests $(BIN)/pytest --quiet -p badinput.tally \
+		tests/badinput tests/integration/test_bad_input.py
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
