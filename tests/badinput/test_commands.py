@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from badinput.given import damaged
 from badinput.hdf5_files import FILES, good
-from badinput.tally import check_line, generated, judge
+from badinput.tally import check_line, generated, judge, some
 from badinput.test_images import BAD, GOOD
 from hypothesis import given
 from typer.testing import CliRunner
@@ -41,7 +41,7 @@ def ask(*words: str | Path) -> str:
     raise InvalidInput(line)
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", some(FILES))
 def test_checking_the_list_of_data_sets(name: str, tmp_path: Path) -> None:
     path = tmp_path / "given.h5"
     path.write_bytes(FILES[name][0]())
