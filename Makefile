@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-long test-unit lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-e2e test-browser test-faults test-faults-full test-long test-unit lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -64,9 +64,17 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 
 test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 	@$(BIN)/pytest tests/unit tests/integration tests/e2e -m "not slow"
+	@$(MAKE) --no-print-directory test-faults
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
 	@$(BIN)/pytest tests/e2e
+
+test-faults: install ## run some trials of every fault: kills, repeated events, losses of the cache, failing AWS
+	@$(BIN)/pytest tests/faults
+
+test-faults-full: install ## run all trials of every fault, about 15 minutes, and write their table into docs/reliability.md
+	@SNN_FAULTS=full $(BIN)/pytest tests/faults
+	@$(BIN)/python tests/faults/page.py
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
@@ -130,6 +138,7 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt pyproject.toml --extra demo --extra notebooks \
 		--output-file notebooks/requirements.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/faults.in --output-file requirements/faults.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included
 	@rm -rf .venv .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
