@@ -102,12 +102,21 @@ class Cloud:
     def valkey(self) -> redis.Redis:
         return redis.Redis(self.emulator.redis_host, self.emulator.redis_port)
 
-    def launch(self, name: str, chosen: Parameters, data: bytes, clients: Clients | None = None, **options: Any) -> str:
-        """Stage the data and launch a run; return its name. Raises as `runs.launch` does."""
+    def stage(self, name: str, data: bytes) -> str:
+        """Stage the data for a run; return the run's name."""
         run_id = runs.new_run_id(f"{name} {time.monotonic_ns()}")
         key = places.input_dataset(run_id, "0" * 64)
         self.clients.s3.put_object(Bucket=self.stack.bucket, Key=key, Body=data)
-        runs.launch(clients or self.clients, self.stack, run_id, key, chosen, **options)
+        return run_id
+
+    def launch_staged(self, run_id: str, chosen: Parameters, clients: Clients, **options: Any) -> None:
+        """Launch the run whose data is staged. Raises as `runs.launch` does."""
+        runs.launch(clients, self.stack, run_id, places.input_dataset(run_id, "0" * 64), chosen, **options)
+
+    def launch(self, name: str, chosen: Parameters, data: bytes, **options: Any) -> str:
+        """Stage the data and launch a run; return its name. Raises as `runs.launch` does."""
+        run_id = self.stage(name, data)
+        self.launch_staged(run_id, chosen, self.clients, **options)
         return run_id
 
     def reference(self, chosen: Parameters, data: bytes) -> Result:
@@ -161,7 +170,9 @@ class Cloud:
                 whole
             ) + 2:
                 return "right"
-        print(f"wrong: {run}; stored {stored and list(stored)}; {len(seen)} of {len(whole)} costs, {set(seen) - set(whole)}")
+        print(
+            f"wrong: {run}; stored {stored and list(stored)}; {len(seen)} of {len(whole)} costs, {set(seen) - set(whole)}"
+        )
         return "wrong"
 
 
