@@ -51,8 +51,7 @@ def trial(cloud: Cloud, row: tally.Row, chosen: Parameters) -> None:
             cloud.launch_staged(run_id, chosen, theirs)
             break
         except (CloudError, ClientError, BotoCoreError) as error:
-            assert str(error)
-            assert "\n" not in str(error)
+            print(f"not launched: {error}")
     row.add(cloud.judge(run_id, wanted, limit=150), time.monotonic() - began)
 
 

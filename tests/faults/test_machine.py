@@ -9,7 +9,6 @@ import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,8 +21,9 @@ from snn_cli.local import processes
 from snn_cloud import runs, training
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
-from snn_cloud.launching import start_trainer
+from snn_cloud.launching import launch, start_trainer
 from snn_cloud.ledger import Ledger
+from snn_cloud.places import input_dataset
 from snn_cloud.record import State
 from snn_cloud.settings import Settings
 
@@ -62,16 +62,11 @@ def test_clocks_that_are_wrong(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, ho
     stack, clients = cloud.stack, cloud.clients
     monkeypatch.setenv("CACHE_HOST", "")
     monkeypatch.setattr(Ledger.acquire, "__defaults__", (1.0,))
-    monkeypatch.setattr(runs, "watch", None)
     name = cloud.stage("clock", DATA)
     # The run is recorded by LaunchLambda's own work; its trainer's event is held back.
-    held = Clients(lambda service: getattr(clients, {"lambda": "lambda_"}.get(service, service)))
-    held.s3, held.dynamodb, held.sns = clients.s3, clients.dynamodb, clients.sns
+    held = Clients.from_environment()
     held.lambda_ = SimpleNamespace(invoke=lambda **_: {})  # type: ignore[assignment]
     settings = Settings(stack.bucket, stack.table, "", stack.trainer_function)
-    from snn_cloud.launching import launch
-    from snn_cloud.places import input_dataset
-
     request = {"run_id": name, "dataset": input_dataset(name, "0" * 64), "parameters": json.loads(chosen.to_json())}
     launch(request, settings, held)
     ledger = Ledger(clients.dynamodb, stack.table)
