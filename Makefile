@@ -110,7 +110,7 @@ audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (ban
 		--disable-plugin HexHighEntropyString --exclude-files '^tests/'
 
 audit-dependencies: $(AUDIT)/installed ## ask PyPI for known weaknesses of the locked packages; needs the internet
-	@for lock in dev docs audit bench uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
+	@for lock in dev docs audit bench faults uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
 		--requirement requirements/$$lock.txt || exit 1; done
 
 # Without the two plugins that stumble over every picture in a notebook and every hash in a lock.
