@@ -73,6 +73,7 @@ test-faults: install ## run some trials of every fault: kills, repeated events, 
 	@$(BIN)/pytest tests/faults
 
 test-faults-full: install ## run all trials of every fault, about 15 minutes, and write their table into docs/reliability.md
+	@rm -f .local/faults/results.json
 	@SNN_FAULTS=full $(BIN)/pytest tests/faults
 	@$(BIN)/python tests/faults/page.py
 

@@ -52,7 +52,11 @@ def row(fault: str, unit: str, least: int) -> Row:
 
 
 def write() -> None:
-    """Leave what was counted where the page's generator finds it."""
-    if _rows:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps({"full": FULL, "rows": [asdict(one) for one in _rows.values()]}, indent=1))
+    """Leave what was counted where the page's generator finds it; a part that is run again replaces its own rows."""
+    if not _rows:
+        return
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"full": FULL, "rows": []}
+    older = {row["fault"]: row for row in known["rows"]} if known["full"] == FULL else {}
+    rows = older | {one.fault: asdict(one) for one in _rows.values()}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps({"full": FULL, "rows": list(rows.values())}, indent=1))
