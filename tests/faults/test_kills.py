@@ -26,9 +26,6 @@ NEURONS = [
 ]
 
 
-BEGUN = 4.0  # s: the emulator answers the death of a worker that is still starting by ending all of the function's
-
-
 def workers(cloud: Cloud, function: str) -> dict[int, int]:
     """Return the processes of a function of this very emulator, and the processor time (ticks) each has used."""
     mine, found = f"GATEWAY_PORT={cloud.emulator.endpoint_url.rpartition(':')[2]}".encode(), {}
@@ -43,21 +40,12 @@ def workers(cloud: Cloud, function: str) -> dict[int, int]:
     return found
 
 
-def age(pid: int) -> float:
-    """Return for how many seconds a process has run, 0.0 if it does no more."""
-    try:
-        began = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-    except OSError:
-        return 0.0
-    return float(Path("/proc/uptime").read_text().split()[0]) - began
-
-
 def kill_one_at_work(cloud: Cloud, function: str, chance: random.Random) -> bool:
     """Kill one of the function's processes that computes; return whether there was one."""
     before = workers(cloud, function)
     time.sleep(0.03)
     now = workers(cloud, function)
-    busy = [pid for pid, ticks in now.items() if ticks > before.get(pid, ticks) and age(pid) > BEGUN]
+    busy = [pid for pid, ticks in now.items() if ticks > before.get(pid, ticks)]
     if not busy:
         return False
     os.kill(chance.choice(busy), signal.SIGKILL)
@@ -79,7 +67,7 @@ def kill(cloud: Cloud, row: tally.Row, function: str, kinds: list[tuple[str, Par
 
     with ThreadPoolExecutor(2 * len(kinds)) as pool:
         lines = [pool.submit(one_after_the_other, kind) for kind in [*range(len(kinds))] * (2 if tally.FULL else 1)]
-        limit = time.monotonic() + 300
+        limit = time.monotonic() + 400
         try:
             while row.injected < kills and time.monotonic() < limit:
                 time.sleep(chance.uniform(0.0, pause))
