@@ -57,10 +57,11 @@ status: install ## show what runs
 	@$(BIN)/snn local status
 
 mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder]
-	@$(BIN)/python -m snn_cli.mwaa $(or $(MWAA),dist/mwaa) dags
+	@$(BIN)/python -m snn_cli.mwaa "$(or $(MWAA),dist/mwaa)" dags
 
 compose-env: ## write .env with fresh secrets for docker compose, unless it is there
-	@test -e .env || { umask 077 && $(PYTHON) snn_cli/compose_env.py > .env && echo "wrote .env"; }
+	@if test -e .env; then echo ".env is there, and stays as it is"; else \
+		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
 test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 	@$(BIN)/pytest tests/unit tests/integration tests/e2e -m "not slow"
