@@ -31,7 +31,7 @@ def build(target: Path, dags: Path) -> None:
     sources = [*dags.glob("*.py"), *dags.glob("*.json")]
     ours = {"plugins.zip", "requirements.txt", *(f"dags/{file.name}" for file in sources)}
     held = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    if target.exists() and not target.is_dir() or held - ours:
+    if (target.exists() and not target.is_dir()) or held - ours:
         raise InvalidInput(
             f"holds {min(held - ours)}" if held else "is no folder",
             field="MWAA", source=str(target), mend="name a folder of its own: all that is in it is made anew",
