@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-long test-unit lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-long test-unit lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -57,13 +57,15 @@ status: install ## show what runs
 	@$(BIN)/snn local status
 
 mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder]
-	@$(BIN)/python -m snn_cli.mwaa $(or $(MWAA),dist/mwaa) dags
+	@$(BIN)/python -m snn_cli.mwaa "$(or $(MWAA),dist/mwaa)" dags
 
 compose-env: ## write .env with fresh secrets for docker compose, unless it is there
-	@test -e .env || { umask 077 && $(PYTHON) snn_cli/compose_env.py > .env && echo "wrote .env"; }
+	@if test -e .env; then echo ".env is there, and stays as it is"; else \
+		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
 test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 	@$(BIN)/pytest tests/unit tests/badinput tests/integration tests/e2e -m "not slow"
+	@$(MAKE) --no-print-directory test-faults
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
 	@$(BIN)/pytest tests/e2e
@@ -72,6 +74,14 @@ test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills,
 test-bad-input: install ## hand over thousands of bad inputs at every door, and write their table into docs/reliability.md
 	@SNN_BAD_INPUT_CASES=100 SNN_BAD_INPUT_PAGE=yes PYTHONPATH=tests $(BIN)/pytest --quiet -p badinput.tally \
 		tests/badinput tests/integration/test_bad_input.py
+
+test-faults: install ## run some trials of every fault: kills, repeated events, losses of the cache, failing AWS
+	@$(BIN)/pytest tests/faults
+
+test-faults-full: install ## run all trials of every fault, about 15 minutes, and write their table into docs/reliability.md
+	@rm -f .local/faults/results.json
+	@SNN_FAULTS=full $(BIN)/pytest tests/faults
+	@$(BIN)/python tests/faults/page.py
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
@@ -107,7 +117,7 @@ audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (ban
 		--disable-plugin HexHighEntropyString --exclude-files '^tests/'
 
 audit-dependencies: $(AUDIT)/installed ## ask PyPI for known weaknesses of the locked packages; needs the internet
-	@for lock in dev docs audit bench uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
+	@for lock in dev docs audit bench faults uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
 		--requirement requirements/$$lock.txt || exit 1; done
 
 # Without the two plugins that stumble over every picture in a notebook and every hash in a lock.
@@ -135,6 +145,7 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt pyproject.toml --extra demo --extra notebooks \
 		--output-file notebooks/requirements.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/faults.in --output-file requirements/faults.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included
 	@rm -rf .venv .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_type_hints
 import boto3
 import typer
 from botocore.exceptions import ProfileNotFound
+from rich.markup import escape
 
 from snn.errors import InvalidInput
 from snn_cli.console import say
@@ -54,7 +55,7 @@ class Aws:
 
     def tell(self) -> None:
         """Tell a person what the command works with."""
-        say(f"[dim]stack {self.stack} {self.where}[/]")
+        say(f"[dim]{escape(f'stack {self.stack} {self.where}')}[/]")
 
 
 def on_aws(command: Callable[..., None]) -> Callable[..., None]:
@@ -128,7 +129,9 @@ def connect(
     if running:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             os.environ.pop(name, None)
-        os.environ |= running.environment()
+        # A cache costs nothing there, so it is the default; all else must be as the emulator says.
+        said = {name: os.environ[name] for name in ("SNN_WITH_CACHE",) if name in os.environ}
+        os.environ |= running.environment() | said
         endpoint_url = running.endpoint_url
         given = {"home": str(home) if home != Path(".local") else ""}
     session = _session(profile, region)

@@ -92,5 +92,5 @@ def interruptible(what_is_left: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"\n[yellow]interrupted.[/] {what_is_left()}")
+        say(f"\n[yellow]interrupted.[/] {escape(what_is_left())}")
         raise typer.Exit(Exit.INTERRUPTED) from None

@@ -40,15 +40,10 @@ def how_to_go_on(aws: Aws, run_id: str) -> str:
     """Return what to tell a person who stops following a run."""
     return (
         f"Run {run_id} goes on in Lambda.\n"
-        f"  follow it:  {again(aws, f'status {run_id} --follow')}\n"
-        f"  stop it:    {again(aws, f'cancel {run_id}')}\n"
-        f"  and later:  {again(aws, f'resume {run_id}')}"
+        f"  follow it:  {aws.command(f'status {run_id} --follow')}\n"
+        f"  stop it:    {aws.command(f'cancel {run_id}')}\n"
+        f"  and later:  {aws.command(f'resume {run_id}')}"
     )
-
-
-def again(aws: Aws, command: str) -> str:
-    """Return a command for the same stack, as a person types it."""
-    return f"snn {command}" + (f" --stack {aws.stack}" if aws.stack != "snn" else "")
 
 
 def view(record: Mapping[str, Any], curve: Curve, width: int, height: int) -> RenderableType:

@@ -14,7 +14,6 @@ from snn.errors import InvalidInput
 from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, say
-from snn_cli.follow import again
 from snn_cli.tables import about, classified, judged, run_details, show
 from snn_cloud import places
 from snn_cloud.champion import find_champion
@@ -127,7 +126,7 @@ def _completed(aws: Aws, run: str, promoted: bool) -> Run:
     newest = newest_runs(aws.clients.dynamodb, aws.outputs.table)
     completed = next((each for each in newest if each.state is State.COMPLETED), None)
     if completed is None:
-        raise CloudError(f"no run of the stack {aws.stack} has completed yet; train one: {again(aws, 'train')}")
+        raise CloudError(f"no run of the stack {aws.stack} has completed yet; train one: {aws.command('train')}")
     say(f"run {completed.run_id}, the newest that completed", markup=False)
     return completed
 
@@ -138,7 +137,7 @@ def _promoted(aws: Aws) -> str:
         f"s3://{aws.outputs.bucket}/{places.PROMOTED_PARAMS}",
     )
     if champion is None:
-        raise InvalidInput("no model was promoted yet", source=source, mend=again(aws, "train --promote"))
+        raise InvalidInput("no model was promoted yet", source=source, mend=aws.command("train --promote"))
     if not champion.run_id:
         raise InvalidInput("does not say which run trained it", source=source, mend="name a run")
     say(f"run {champion.run_id}, whose model is the promoted one", markup=False)

@@ -16,6 +16,7 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+from snn.errors import InvalidInput
 from snn_cloud.package import wheel
 
 AIRFLOW, PYTHON = "3.3.1", "3.12"  # the newest that MWAA has an image for
@@ -26,7 +27,15 @@ UNCONSTRAINED = ("h5py", "pillow")
 
 
 def build(target: Path, dags: Path) -> None:
-    """Write all three into `target`, anew."""
+    """Write all three into `target`, anew. Raises InvalidInput if that holds anything else: nothing is touched then."""
+    sources = [*dags.glob("*.py"), *dags.glob("*.json")]
+    ours = {"plugins.zip", "requirements.txt", *(f"dags/{file.name}" for file in sources)}
+    held = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    if (target.exists() and not target.is_dir()) or held - ours:
+        raise InvalidInput(
+            f"holds {min(held - ours)}" if held else "is no folder",
+            field="MWAA", source=str(target), mend="name a folder of its own: all that is in it is made anew",
+        )  # fmt: skip
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     name, content = wheel()
@@ -34,7 +43,7 @@ def build(target: Path, dags: Path) -> None:
         plugins.writestr(zipfile.ZipInfo(name), content)  # dated 1980: the same contents, the same bytes
     (target / "requirements.txt").write_text(requirements(name))
     (target / "dags").mkdir()
-    for file in (*dags.glob("*.py"), *dags.glob("*.json")):
+    for file in sources:
         shutil.copyfile(file, target / "dags" / file.name)
 
 
@@ -46,4 +55,7 @@ def requirements(wheel_name: str) -> str:
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        build(Path(sys.argv[1]), Path(sys.argv[2]))
+    except InvalidInput as problem:
+        sys.exit(f"error: {problem}")

@@ -13,7 +13,7 @@ import typer
 
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, results, say
-from snn_cli.follow import again, follow
+from snn_cli.follow import follow
 from snn_cli.tables import about, run_details, run_table, show
 from snn_cloud import runs
 from snn_cloud.errors import CloudError
@@ -49,7 +49,7 @@ def status(
     if not run and not follow_it:
         listed = [about(aws, each) for each in islice(newest_runs(aws.clients.dynamodb, aws.outputs.table), last)]
         if not listed:
-            say(f"no runs yet; the first: {again(aws, 'train')}", markup=False)
+            say(f"no runs yet; the first: {aws.command('train')}", markup=False)
         answer(listed, as_json, lambda: show(run_table(listed)) if listed else None)
         return
     chosen = the_run(aws, run)
@@ -74,7 +74,7 @@ def logs(
     """
     chosen = the_run(aws, run)
     reading = RunLogs(aws.clients.logs, aws.outputs, chosen.run_id, chosen.created_at)
-    with interruptible(lambda: f"Read on with: {again(aws, f'logs {chosen.run_id} --follow')}"):
+    with interruptible(lambda: f"Read on with: {aws.command(f'logs {chosen.run_id} --follow')}"):
         seen = set(_print(reading.new(), as_json))
         while reading.more or (follow_it and not chosen.state.is_terminal):
             if not reading.more:
@@ -98,7 +98,7 @@ def cancel(aws: Aws, run: Annotated[str, typer.Argument(help="a run that is not 
       snn cancel my-first
     """
     before, began = aws.ledger.get(run), time.monotonic()
-    with interruptible(lambda: f"Run {run} has been told to stop; has it? {again(aws, f'status {run}')}"):
+    with interruptible(lambda: f"Run {run} has been told to stop; has it? {aws.command(f'status {run}')}"):
         stopped = before if before.state.is_terminal else runs.stop(aws.clients, aws.outputs, run)
     seconds = time.monotonic() - began
     if stopped.state is not State.CANCELLED:
@@ -114,7 +114,7 @@ def the_run(aws: Aws, run: str) -> Run:
         return aws.ledger.get(run)
     newest = next(newest_runs(aws.clients.dynamodb, aws.outputs.table), None)
     if newest is None:
-        raise CloudError(f"the stack {aws.stack} has no runs yet; the first: {again(aws, 'train')}")
+        raise CloudError(f"the stack {aws.stack} has no runs yet; the first: {aws.command('train')}")
     say(f"run {newest.run_id}, the newest", markup=False)
     return newest
 

@@ -18,7 +18,7 @@ from snn.parameters import MAX_TEXT, Granularity, Parameters, Strategy
 from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
-from snn_cli.follow import again, follow
+from snn_cli.follow import follow
 from snn_cli.tables import about, run_details, show
 from snn_cloud import runs
 from snn_cloud.errors import LaunchRejected
@@ -168,7 +168,7 @@ def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
     """Return a name that no run has: the wanted one, or one that tells what is trained on and when."""
     if name:
         if aws.ledger.find(check_run_id(name)):
-            mend = f"choose another, or follow it: {again(aws, f'status {name} --follow')}"
+            mend = f"choose another, or follow it: {aws.command(f'status {name} --follow')}"
             raise InvalidInput(f"there is a run {name} already", field="name", mend=mend)
         return name
     if older:
@@ -189,7 +189,7 @@ def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters) -> Stage
 def _launch(aws: Aws, run_id: str, key: str, parameters: Parameters, older: Run | None, promote: bool) -> Run:
     """Start the run; if LaunchLambda refuses it, what was staged for it goes away again."""
     how: Any = {"promote": promote or bool(older and older.promote), "resume_from": older.run_id if older else ""}
-    with interruptible(lambda: f"Run {run_id} may have been started: {again(aws, f'status {run_id}')}"):
+    with interruptible(lambda: f"Run {run_id} may have been started: {aws.command(f'status {run_id}')}"):
         try:
             return runs.launch(aws.clients, aws.outputs, run_id, key, parameters, **how)
         except LaunchRejected:
@@ -201,7 +201,7 @@ def _launch(aws: Aws, run_id: str, key: str, parameters: Parameters, older: Run 
 def _see_through(aws: Aws, run: Run, detach: bool, as_json: bool) -> None:
     """Follow the run and show how it ended, or say how to follow it."""
     if detach:
-        say(f"run {run.run_id} is on its way; follow it: {again(aws, f'status {run.run_id} --follow')}", markup=False)
+        say(f"run {run.run_id} is on its way; follow it: {aws.command(f'status {run.run_id} --follow')}", markup=False)
     else:
         run = follow(aws, run.run_id)
     told = about(aws, run)

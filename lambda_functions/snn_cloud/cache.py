@@ -108,6 +108,11 @@ class Cache:
         """Return whether something lies under a key."""
         return bool(self._redis.exists(key))
 
+    def missing(self, keys: Sequence[str]) -> int:
+        """Return under how many of these keys nothing lies."""
+        there: Any = self._redis.exists(*keys) if keys else 0
+        return len(keys) - int(there)
+
     def sign(self, key: str, seconds: int) -> None:
         """Leave a sign that vanishes after so many seconds."""
         self._redis.set(key, 1, ex=seconds)

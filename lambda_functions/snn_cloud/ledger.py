@@ -111,13 +111,24 @@ class Ledger:
     def put_costs(self, run_id: str, first: int, costs: list[float]) -> None:
         """Store the costs of epochs `first`, `first` + 1 …
 
-        Not fenced, and need not be: the same run gives the same numbers, whoever computes them.
+        Not fenced, and need not be: the same run gives the same numbers, whoever computes them. But a trainer that was
+        superseded while it hung knows of fewer epochs, so a chunk is never replaced by a shorter one.
         """
         for start in range(0, len(costs), CHUNK_EPOCHS):
             part = np.array(costs[start : start + CHUNK_EPOCHS], dtype="<f8")
             chunk = {"first": first + start, "last": first + start + len(part) - 1, "costs": part.tobytes()}
             name = {"run_id": run_id, "item": _chunk(first + start)}
-            self._dynamodb.put_item(TableName=self.table, Item=pack({**name, **chunk}))
+            try:
+                self._dynamodb.put_item(
+                    TableName=self.table,
+                    Item=pack({**name, **chunk}),
+                    ConditionExpression="attribute_not_exists(#last) OR #last <= :last",
+                    ExpressionAttributeNames={"#last": "last"},
+                    ExpressionAttributeValues=pack({":last": chunk["last"]}),
+                )
+            except ClientError as error:
+                if not _is_refused(error):
+                    raise
 
     def acquire(self, run_id: str, owner: str, patience: float = LEASE_SECONDS) -> Lease | None:
         """Become the run's trainer; return None when the run is over or another trainer lives.

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from botocore.exceptions import BotoCoreError
 
 from snn.dataset import Batch
 from snn.layers import Array, cross_entropy
@@ -212,7 +213,10 @@ class NeuronPool:
         """Invoke a neuron once, count it, and return its answer; one without `milliseconds` tells of a failure."""
         started = time.perf_counter()
         response = self._lambda.invoke(FunctionName=self._function, Payload=json.dumps(task).encode())
-        said: Any = json.loads(response["Payload"].read())
+        try:
+            said: Any = json.loads(response["Payload"].read())
+        except BotoCoreError as error:  # cut off on its way, which botocore, having begun to read, does not mend
+            said = str(error)
         answer = said if isinstance(said, dict) else {"errorMessage": said}
         with self._lock:
             self._invocations += 1

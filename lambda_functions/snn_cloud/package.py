@@ -173,6 +173,8 @@ def templates() -> dict[str, str]:
 def _files(folder: Traversable, prefix: str, leaving_out: Collection[str] = ()) -> Iterator[tuple[str, Traversable]]:
     for entry in folder.iterdir():
         name = f"{prefix}/{entry.name}"
+        if entry.name.startswith("."):  # Jupyter keeps copies of notebooks beside them
+            continue
         if entry.is_dir():
             if entry.name not in leaving_out:
                 yield from _files(entry, name)

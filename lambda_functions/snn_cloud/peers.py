@@ -30,7 +30,7 @@ from snn.parameters import Parameters, Strategy
 from snn.strategies import Result
 from snn.training import on_this_machine
 from snn_cloud.cache import Cache, Ref, run_of
-from snn_cloud.errors import PeerLost
+from snn_cloud.errors import CacheLost, PeerLost
 
 BREATH_SECONDS = 2.0
 DEAD_SECONDS = 15
@@ -150,7 +150,7 @@ class Peers:
         self._cache.poke(self._inboxes())
 
     def _hear(self, wanted: Mapping[int, Ref]) -> dict[int, Array]:
-        """Wait until the others have written what is wanted."""
+        """Wait until the others have written what is wanted. Raises CacheLost when what they wait for is gone."""
         heard: dict[int, Array] = {}
         while True:
             missing = {index: ref for index, ref in wanted.items() if index not in heard}
@@ -162,6 +162,9 @@ class Peers:
                 raise Dismissed
             if not self._cache.wait_for_poke(self._inbox(self._rank), seconds=1):
                 self._look_around({index % self._workers for index in missing})
+                # Had the cache lost what this trainer told, the others would wait for it as it waits for them.
+                if lost := self._cache.missing([key for told in self._written for key in told]):
+                    raise CacheLost(f"{lost} results of trainer {self._rank} are not in the cache any more")
 
     def _look_around(self, awaited: set[int]) -> None:
         for rank in awaited:

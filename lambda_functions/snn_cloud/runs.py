@@ -35,7 +35,7 @@ def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "")
             f"{getattr(parameters, field)} needs a cache, which the stack {outputs.stack_name} has not",
             field=field,
             source=source,
-            mend="deploy it with a cache (SNN_WITH_CACHE=true), or use batch with one worker",
+            mend="deploy it with the option with_cache, or use granularity batch with one worker",
         )
 
 

@@ -65,12 +65,14 @@ class StackOutputs:
 
     @classmethod
     def load(cls, clients: Clients, stack_name: str) -> Self:
-        """Return the outputs of a deployed stack. Raises StackFailed if there is none."""
+        """Return the outputs of a deployed stack. Raises StackFailed if there is none, or none of ours."""
         stack = describe_stack(clients, stack_name)
         outputs = {item["OutputKey"]: item["OutputValue"] for item in (stack.get("Outputs", []) if stack else [])}
         if stack is None or "Bucket" not in outputs:
             status = stack["StackStatus"] if stack else "missing"
             raise StackFailed(f"the stack {stack_name} is not deployed ({status})")
+        if "LaunchFunction" not in outputs:
+            raise StackFailed(f"the stack {stack_name} is a stack of something else")
         return cls.from_dict(
             {
                 "stack_name": stack["StackName"],

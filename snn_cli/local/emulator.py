@@ -137,12 +137,12 @@ def status(home: Path) -> dict[str, str]:
     return result
 
 
-def install(venv: Path) -> None:
-    """Install the emulator's locked packages into `venv` for this Python, unless that was done for the same lock.
+def install(venv: Path, lock: Path = LOCK) -> None:
+    """Install the locked packages (the emulator's) into `venv` for this Python, unless that was done for the same lock.
 
     Raises LocalError with uv's last words.
     """
-    wanted = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()
+    wanted = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()
     stamp = venv / "installed-lock"
     with processes.locked(venv.with_name(f"{venv.name}.lock")):
         if stamp.exists() and stamp.read_text() == wanted:
@@ -150,7 +150,7 @@ def install(venv: Path) -> None:
         shutil.rmtree(venv, ignore_errors=True)
         program = os.fsdecode(uv.find_uv_bin())
         _run([program, "venv", "--quiet", "--python", sys.executable, str(venv)])
-        _run([program, "pip", "sync", "--quiet", "--require-hashes", "--python", str(venv / "bin/python"), str(LOCK)])
+        _run([program, "pip", "sync", "--quiet", "--require-hashes", "--python", str(venv / "bin/python"), str(lock)])
         stamp.write_text(wanted)
 
 

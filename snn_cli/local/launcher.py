@@ -259,6 +259,24 @@ def give_way() -> None:
     runtime.Worker._spawn = spawn
 
 
+def spare_the_others() -> None:
+    """Let a worker that dies while it starts take no other with it; all of its function's were ended, runs and all."""
+    original = lambdas.invalidate_worker
+
+    def invalidate(name: str, *arguments: Any, **named: Any) -> None:
+        trace = sys.exc_info()[2]
+        worker = trace.tb_frame.f_locals.get("worker") if trace else None
+        if worker is None:  # the function itself has changed
+            original(name, *arguments, **named)
+            return
+        with runtime._lock:
+            for pool in runtime._workers.values():
+                pool[:] = [each for each in pool if each is not worker]
+        runtime.kill_workers([worker])
+
+    lambdas.invalidate_worker = invalidate
+
+
 def extract_layers_once(folder: Path) -> None:
     """Unpack each layer once per content under `folder`, not once per worker: a cold start takes 0.3 s, not seconds.
 
@@ -325,5 +343,6 @@ if __name__ == "__main__":
     honour_limits_in_templates()
     name_log_events()
     give_way()
+    spare_the_others()
     extract_layers_once(layers)
     main()

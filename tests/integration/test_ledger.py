@@ -142,6 +142,17 @@ class Repeating:
         return self._dynamodb.update_item(**request)
 
 
+def test_what_a_superseded_trainer_still_writes_takes_no_costs_away(ledger, run_id):
+    costs = [1 / (epoch + 1) for epoch in range(20)]
+    first = ledger.acquire(run_id, "first")
+    first.flush(costs[:3], {})
+    second = ledger.acquire(run_id, "second", patience=0.1)
+    second.flush(costs, {})
+    with pytest.raises(LeaseLost):
+        first.flush(costs[:5], {})  # it hung, and goes on as if it still had the run
+    assert ledger.progress(run_id)[1] == list(enumerate(costs))
+
+
 def test_a_write_whose_answer_was_lost_counts_once(clients, stack, run_id):
     ledger = Ledger(Repeating(clients.dynamodb), stack.table)
     lease = ledger.acquire(run_id, "first")

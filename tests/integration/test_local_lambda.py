@@ -8,6 +8,7 @@ import sys
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -146,6 +147,40 @@ def test_throttled_events_wait_instead_of_being_lost(tiny: Any) -> None:
     while _times_run(logs) < before + 10 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert _times_run(logs) == before + 10
+
+
+def test_a_process_that_dies_while_it_starts_takes_no_other_with_it(emulator: Emulator, tmp_path: Path) -> None:
+    code = f"""
+import os, time
+if os.path.exists({str(tmp_path / "deadly")!r}):
+    os._exit(1)
+
+def handler(event, context):
+    print("ran")
+    open({str(tmp_path / "begun")!r}, "w").close()
+    time.sleep(event.get("sleep", 0))
+    return "lived"
+"""
+    lambdas = boto3.client("lambda")
+    lambdas.create_function(
+        FunctionName="starts", Handler="starts.handler", Runtime="python3.13", Timeout=20,
+        Role="arn:aws:iam::000000000000:role/starts", Code={"ZipFile": _zip(**{"starts.py": code})},
+    )  # fmt: skip
+
+    def invoke(**event: Any) -> Any:
+        return json.loads(lambdas.invoke(FunctionName="starts", Payload=json.dumps(event))["Payload"].read())
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(invoke, sleep=2)
+        limit = time.monotonic() + 20
+        while not (tmp_path / "begun").exists():
+            assert time.monotonic() < limit
+            time.sleep(0.02)
+        (tmp_path / "deadly").touch()
+        assert "exited immediately" in invoke()["errorMessage"]
+        (tmp_path / "deadly").unlink()
+        assert not first.done()
+        assert first.result() == invoke() == "lived"
 
 
 def test_a_function_that_ends_later_than_its_stack_makes_no_log_group(tiny: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import oracle
 import pytest
 import redis
+from botocore.response import StreamingBody
 from snn_handlers import neuron
 
 from snn.dataset import batches, load_dataset
@@ -128,6 +129,24 @@ def test_a_neuron_that_fails_once_or_twice_ends_nothing(clients, dying, pool, jo
         assert printed.count("a-run: layer 2, neurons ") == printed.count(" again: ") == 8 * len(instead)
         if instead == ["sleeps"]:
             assert used.milliseconds > 8 * 1_000  # what the trainer waited for those that ran out of time
+
+
+def test_an_answer_that_was_cut_off_is_asked_for_again(clients, pool, job, capsys):
+    chosen, weights, parts = job(granularity="layer")
+
+    class Cut(Unlucky):
+        def invoke(self, FunctionName, Payload):
+            answer = super().invoke(FunctionName, Payload)
+            if self.calls == 2:
+                short = answer["Payload"].read()[:10]
+                answer["Payload"] = StreamingBody(io.BytesIO(short), content_length=1_000)
+            return answer
+
+    cut = Cut(clients.lambda_)
+    neurons = pool(cut, chosen)
+    check(neurons.gradients_of(weights, parts), weights, parts, chosen)
+    assert neurons.take_usage().invocations == cut.calls == 6 + 1
+    assert "again: 10 read, but total bytes expected is 1000" in capsys.readouterr().out
 
 
 def test_a_neuron_that_fails_for_good_is_named_with_its_reason(clients, dying, pool, job):

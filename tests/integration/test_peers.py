@@ -24,7 +24,7 @@ from snn.training import Diverged, Training, first_layer, on_this_machine, train
 from snn_cloud import peers as meeting
 from snn_cloud import places, runs
 from snn_cloud.cache import Cache, run_of
-from snn_cloud.errors import PeerLost
+from snn_cloud.errors import CacheLost, PeerLost
 from snn_cloud.following import follow
 from snn_cloud.ledger import Ledger
 from snn_cloud.peers import Peers
@@ -276,6 +276,37 @@ def test_what_followers_used_is_counted_before_the_run_ends(clients, stack, data
         following.result()
     assert ended.usage["trainer"].invocations == 2
     assert run.ledger.get(run.run_id) == ended
+
+
+def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(valkey, prefix, data, monkeypatch):
+    """Both have told their part and wait for the other's, which was flushed before either had read it."""
+    told = threading.Barrier(2, timeout=10)
+
+    def tell(self, arrays, real=Peers._tell):
+        real(self, arrays)
+        if self._step == 2:
+            if told.wait() == 0:
+                valkey.delete(*valkey.keys(f"{prefix}:peers:2:*"))
+            told.wait()
+
+    monkeypatch.setattr(Peers, "_tell", tell)
+
+    def one(rank):
+        work = Work(data)
+        try:
+            with closing(work.join(Cache(valkey), prefix, rank)) as peers:
+                work.go(peers.gradients_of)
+        except CacheLost as error:
+            ended.append(str(error))
+
+    ended = []
+    both = [threading.Thread(target=one, args=(rank,), daemon=True) for rank in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join(8)
+    gone = "results of trainer {} are not in the cache any more"
+    assert {text.partition(" ")[2] for text in ended} == {gone.format(0), gone.format(1)}
 
 
 def test_a_dead_follower_is_not_waited_for(valkey, prefix, data, monkeypatch):

@@ -144,6 +144,7 @@ def test_who_has_the_operator_s_policy_may_train_judge_and_cancel(
     assert may.logs.filter_log_events(logGroupName=f"/aws/lambda/{stack.launch_function}")["events"]
     for forbidden in (
         lambda: may.dynamodb.delete_table(TableName=stack.table),
+        lambda: may.s3.put_object(Bucket=stack.artifact_bucket, Key="code/x.zip", Body=b""),
         lambda: may.lambda_.invoke(FunctionName=stack.trainer_function, Payload=b"{}"),
         lambda: may.cloudformation.delete_stack(StackName=stack.stack_name),
     ):

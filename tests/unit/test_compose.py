@@ -240,10 +240,14 @@ def test_make_writes_env_once_and_for_its_owner_only(tmp_path: Path) -> None:
     (tmp_path / "snn_cli").mkdir()
     shutil.copy(ROOT / "snn_cli" / "compose_env.py", tmp_path / "snn_cli")
     command = ["make", "--no-print-directory", "compose-env"]
+    failed = subprocess.run([*command, "PYTHON=false"], cwd=tmp_path, capture_output=True, check=False)
+    assert failed.returncode != 0
+    assert not (tmp_path / ".env").exists()  # or the next would take it for a whole one
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "wrote .env\n"
     written = (tmp_path / ".env").read_text()
     assert [line.partition("=")[0] for line in written.splitlines()] == list(compose_env.settings())
     assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
-    subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == ".env is there, and stays as it is\n"
     assert (tmp_path / ".env").read_text() == written

@@ -29,6 +29,7 @@ from snn.parameters import Parameters
 from snn_cli import datasets
 from snn_cli.main import app
 from snn_cloud import prices
+from snn_cloud.belongings import Names
 from snn_cloud.estimate import estimate
 from snn_cloud.stack_options import StackOptions
 
@@ -308,6 +309,20 @@ def test_the_deployers_policy_has_what_aws_says_that_each_resource_needs() -> No
                 if not any(fnmatchcase(action, pattern) for pattern in (*allowed, *NOT_USED)):
                     lacking.add(f"{kind}: {action}")
     assert lacking == set()
+
+
+def test_an_operator_reaches_the_data_of_one_stack_and_no_code() -> None:
+    """What is deployed next, and run with the deployer's rights, comes from the artifact bucket."""
+    (pattern,) = {
+        str(statement["Resource"])
+        for statement in statements(DOCS / "operator-policy.json")
+        if any(action.startswith("s3:") for action in actions(statement))
+    }
+    for stack in ("snn", "snn-two"):
+        names = Names(stack, "123456789012", "eu-west-1")
+        for place in ("", "/runs/faces-1/input/parameters.json"):
+            assert fnmatchcase(f"arn:aws:s3:::{names.bucket}{place}", pattern) is (stack == "snn"), stack
+            assert not fnmatchcase(f"arn:aws:s3:::{names.artifact_bucket}{place}", pattern), stack
 
 
 class Loader(yaml.SafeLoader):

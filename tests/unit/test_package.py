@@ -211,6 +211,13 @@ def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path
     assert package.wheel() == (name, content)
 
 
+def test_the_wheel_has_nothing_that_an_editor_hides_beside_the_notebooks(tmp_path: Path) -> None:
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    for name in ("Analysis.ipynb", ".ipynb_checkpoints/Analysis-checkpoint.ipynb", ".Analysis.ipynb"):
+        (tmp_path / name).write_text("{}")
+    assert [name for name, _ in package._files(tmp_path, "snn_notebooks")] == ["snn_notebooks/Analysis.ipynb"]
+
+
 def _contents(archive: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         return {entry: opened.read(entry) for entry in opened.namelist()}

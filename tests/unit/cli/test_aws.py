@@ -14,6 +14,7 @@ from snn_cli import aws
 from snn_cli.aws import check_region, connect
 from snn_cli.local import emulator
 from snn_cli.local.emulator import Emulator
+from snn_cloud.stack_options import StackOptions
 
 RUNNING = Emulator("http://127.0.0.1:1", "127.0.0.1", 2)
 CONFIGURED = """
@@ -61,6 +62,21 @@ def test_without_anything_said_it_is_the_emulator_that_runs(running: None) -> No
     assert there.where == f"on the emulator at {RUNNING.endpoint_url}"
     assert there.command("deploy") == "snn deploy --stack two --home elsewhere"
     assert connect().command("status") == "snn status --stack snn"
+
+
+@pytest.mark.parametrize(("said", "with_cache"), [({}, True), ({"SNN_WITH_CACHE": "false"}, False)])
+def test_on_the_emulator_a_cache_is_the_default_and_the_runtime_its_own(
+    running: None, said: dict[str, str], with_cache: bool
+) -> None:
+    os.environ |= {**said, "SNN_RUNTIME": "python3.14"}
+    connect()
+    options = StackOptions.from_environment()
+    assert (options.with_cache, options.runtime) == (with_cache, RUNNING.environment()["SNN_RUNTIME"])
+
+
+def test_a_name_is_shown_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    connect("[/two]", region="us-west-2").tell()
+    assert capsys.readouterr().err == "stack [/two] on AWS, us-west-2\n"
 
 
 def test_the_endpoint_of_the_environment_comes_before_the_emulator(running: None) -> None:

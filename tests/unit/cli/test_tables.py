@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 
 from snn_cli.aws import Aws
 from snn_cli.curve import Curve
-from snn_cli.follow import again, how_to_go_on, view
+from snn_cli.follow import how_to_go_on, view
 from snn_cli.tables import classified, judged, run_details, run_table
 from snn_cli.train import DEFAULT_PARAMETERS
 
@@ -115,9 +115,12 @@ def test_the_default_network_is_the_one_beside_the_dags() -> None:
     assert json.loads(beside.read_text()) == DEFAULT_PARAMETERS
 
 
-def test_what_to_type_next_names_the_stack_where_it_must() -> None:
-    ours, other = (Aws(None, stack, "") for stack in ("snn", "snn-two"))  # type: ignore[arg-type]
-    assert again(ours, "train") == "snn train"
-    assert again(other, "cancel r") == "snn cancel r --stack snn-two"
-    assert "snn status r --follow\n" in how_to_go_on(ours, "r")
-    assert "snn resume r" in how_to_go_on(ours, "r")
+def test_who_stops_following_is_told_what_to_type_for_the_same_stack() -> None:
+    there = Aws(None, "snn-two", "", " --profile work --region eu-west-1")  # type: ignore[arg-type]
+    where = "--stack snn-two --profile work --region eu-west-1"
+    assert [line.split(":  ")[-1].strip() for line in how_to_go_on(there, "r").splitlines()] == [
+        "Run r goes on in Lambda.",
+        f"snn status r --follow {where}",
+        f"snn cancel r {where}",
+        f"snn resume r {where}",
+    ]

@@ -1,0 +1,202 @@
+"""The cloud under test, and the judgement of a run: right bit for bit, a clear failure, wrong, or hung."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import h5py
+import numpy as np
+import oracle
+import pytest
+import redis
+from botocore.config import Config
+
+from snn.dataset import batches, load_dataset, save_dataset
+from snn.network import initial_weights
+from snn.parameters import Parameters
+from snn_cli.local import emulator as local_emulator
+from snn_cli.local import processes
+from snn_cloud import places, runs
+from snn_cloud.clients import Clients
+from snn_cloud.ledger import Ledger
+from snn_cloud.record import Run, State
+from snn_cloud.stack import StackOptions, deploy_stack
+
+ROOT = Path(__file__).parents[2]
+PROXY_LOCK = ROOT / "requirements" / "faults.txt"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an undisturbed training gives: its arrays by name, and its costs."""
+
+    weights: Mapping[str, np.ndarray]
+    costs: list[float]
+
+
+class Cloud:
+    """Emulator, Valkey, proxy and stack; `clients` look past the proxy, so that what is judged is what is there.
+
+    `settings` go to the emulator's environment.
+    """
+
+    def __init__(
+        self, home: Path, patch: pytest.MonkeyPatch, settings: Mapping[str, str] | None = None, proxied: bool = True
+    ) -> None:
+        self.home = home
+        proxy_port = processes.free_port() if proxied else 0
+        self.proxy_url = f"http://127.0.0.1:{proxy_port}" if proxied else ""
+        self.settings = {**({"AWS_ENDPOINT_URL": self.proxy_url} if proxied else {}), **(settings or {})}
+        self.venv = ROOT / ".local" / "emulator-venv"
+        self.emulator = local_emulator.up(home, venv=self.venv, port=0, redis_port=0, settings=self.settings)
+        try:
+            if proxied:
+                self._start_proxy(proxy_port)
+            for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+                patch.delenv(name, raising=False)
+            for name, value in self.emulator.environment().items():
+                patch.setenv(name, value)
+            self.clients = Clients.from_environment()
+            options = StackOptions.from_environment(stack_name="snn-faults", with_cache=True)
+            self.stack = deploy_stack(self.clients, options)
+        except BaseException:
+            self.close()
+            raise
+        self.ledger = Ledger(self.clients.dynamodb, self.stack.table)
+        self._references: dict[tuple[str, bytes], Result] = {}
+
+    def _start_proxy(self, port: int) -> None:
+        venv = ROOT / ".local" / "faults-venv"
+        local_emulator.install(venv, PROXY_LOCK)
+        command: list[str | Path] = [
+            venv / "bin/microburst", "--upstream", self.emulator.endpoint_url, "--port", str(port), "--no-resign",
+        ]  # fmt: skip
+        server = processes.start(self.home, "proxy", command, {"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"})
+        processes.wait_until(self.home, server, healthy=lambda: bool(self.proxy("GET", "health")), limit=30)
+
+    def close(self) -> None:
+        processes.stop(self.home, "proxy")
+        local_emulator.down(self.home)
+
+    def proxy(self, method: str, what: str, body: Any = None) -> Any:
+        """Ask the proxy's control API."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.proxy_url}/_microburst/{what}", data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def through_proxy(self) -> Clients:
+        """Return clients as the product makes them, through the proxy."""
+        config = Config(retries={"mode": "standard", "total_max_attempts": 6}, connect_timeout=4)
+        return Clients(lambda service: boto3.client(service, endpoint_url=self.proxy_url, config=config))
+
+    @property
+    def valkey(self) -> redis.Redis:
+        return redis.Redis(self.emulator.redis_host, self.emulator.redis_port)
+
+    def stage(self, name: str, data: bytes) -> str:
+        """Stage the data for a run; return the run's name."""
+        run_id = runs.new_run_id(f"{name} {time.monotonic_ns()}")
+        key = places.input_dataset(run_id, "0" * 64)
+        self.clients.s3.put_object(Bucket=self.stack.bucket, Key=key, Body=data)
+        return run_id
+
+    def launch_staged(self, run_id: str, chosen: Parameters, clients: Clients, **options: Any) -> None:
+        """Launch the run whose data is staged. Raises as `runs.launch` does."""
+        runs.launch(clients, self.stack, run_id, places.input_dataset(run_id, "0" * 64), chosen, **options)
+
+    def launch(self, name: str, chosen: Parameters, data: bytes, **options: Any) -> str:
+        """Stage the data and launch a run; return its name. Raises as `runs.launch` does."""
+        run_id = self.stage(name, data)
+        self.launch_staged(run_id, chosen, self.clients, **options)
+        return run_id
+
+    def reference(self, chosen: Parameters, data: bytes) -> Result:
+        """Return the result of an undisturbed run, found equal to the oracle's within rounding."""
+        known = self._references
+        if (chosen.to_json(), data) not in known:
+            run_id = self.launch("undisturbed", chosen, data)
+            ended = self.wait(run_id, 120)
+            assert ended, "the undisturbed run hangs"
+            assert ended.state is State.COMPLETED, ended
+            result = Result(self.weights(run_id) or {}, [cost for _, cost in self.ledger.progress(run_id)[1]])
+            check_against_oracle(result, chosen, data)
+            known[chosen.to_json(), data] = result
+        return known[chosen.to_json(), data]
+
+    def wait(self, run_id: str, limit: float) -> Run | None:
+        """Return the run when it is over, None when it is not within `limit` seconds."""
+        deadline = time.monotonic() + limit
+        while not (run := self.ledger.get(run_id)).state.is_terminal:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.1)
+        return run
+
+    def weights(self, run_id: str, bucket: str = "") -> dict[str, np.ndarray] | None:
+        """Return the arrays of a run's stored model, None when it has none."""
+        try:
+            stored = self.clients.s3.get_object(Bucket=bucket or self.stack.bucket, Key=places.params(run_id))
+        except self.clients.s3.exceptions.NoSuchKey:
+            return None
+        with h5py.File(io.BytesIO(stored["Body"].read())) as h5:
+            return {name: h5[name][()] for name in h5}
+
+    def judge(self, run_id: str, wanted: Result, limit: float, bucket: str = "", ledger: Ledger | None = None) -> str:
+        """Return how a run ended: "right", "failed" (clearly), "wrong" or "hung"."""
+        run = self.wait(run_id, limit) if ledger is None else ledger.get(run_id)
+        if run is None or not run.state.is_terminal:
+            print(f"hung: {run or self.ledger.get(run_id)}")
+            return "hung"
+        _, seen = (ledger or self.ledger).progress(run_id)
+        stored, whole = self.weights(run_id, bucket), list(enumerate(wanted.costs))
+        if run.state is State.FAILED:
+            clear = bool(run.reason) and "\n" not in run.reason
+            # What it had stored by then is not wrong either.
+            if clear and (stored is None or same(stored, wanted.weights)) and set(seen) <= set(whole):
+                print(f"failed: {run.run_id}: {run.reason}")
+                return "failed"
+        elif stored is not None and same(stored, wanted.weights) and seen == whole and run.epoch == len(whole):
+            told = self.clients.s3.get_object(Bucket=bucket or self.stack.bucket, Key=places.results(run_id))
+            epochs = list(json.loads(told["Body"].read()).items())[1:-1]  # between Start and End
+            if epochs == [(f"epoch{number}", {"cost": cost}) for number, cost in whole]:
+                return "right"
+        print(f"wrong: {run}; stored {stored and list(stored)}; {len(seen)} of {len(whole)} costs")
+        return "wrong"
+
+
+def same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:
+    """Return whether two models are equal bit for bit."""
+    return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+def check_against_oracle(result: Result, chosen: Parameters, data: bytes) -> None:
+    dataset = load_dataset(io.BytesIO(data))
+    parts = batches(dataset, chosen.batch_size, chosen.seed)
+    Ws, bs, costs = oracle.train_as(chosen, initial_weights(chosen, dataset.features), parts)
+    assert result.costs == pytest.approx(costs, abs=1e-10)
+    assert len(result.weights) == 2 * len(Ws)
+    for number, (W, b) in enumerate(zip(Ws, bs), start=1):
+        assert np.abs(result.weights[f"W{number}"] - W).max() < 1e-10
+        assert np.abs(result.weights[f"b{number}"] - b).max() < 1e-10
+
+
+def photos(samples: int = 24, side: int = 3) -> bytes:
+    """Return a `datasets.h5` of so many random photos."""
+    pixels, labels = oracle.photos_and_labels(samples, side, side)
+    buffer = io.BytesIO()
+    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
+    return buffer.getvalue()
+
+
+def network(**fields: Any) -> Parameters:
+    """Return parameters of a small network."""
+    return Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), **fields))

@@ -1,0 +1,96 @@
+"""kill -9 of the processes in which the emulator runs TrainerLambda and NeuronLambda, at random moments."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from faults import tally
+from faults.cloud import Cloud, network, photos
+
+from snn.parameters import Parameters
+
+DATA = photos(samples=120, side=16)
+TRAINERS = [
+    ("trainer", network(epochs=2_500, first_layer="direct"), {}),
+    ("trainer, continued every second", network(epochs=2_500, first_layer="direct"), {"trainer_seconds": 1.0}),
+    ("two trainers", network(epochs=700, first_layer="direct", batch_size=30, strategy="average", workers=2), {}),
+]
+NEURONS = [
+    ("neuron", network(epochs=12, granularity="neuron"), {}),
+    ("neuron", network(epochs=30, granularity="layer", batch_size=60), {}),
+]
+
+
+def workers(cloud: Cloud, function: str) -> dict[int, int]:
+    """Return the processes of a function of this very emulator, and the processor time (ticks) each has used."""
+    mine, found = f"GATEWAY_PORT={cloud.emulator.endpoint_url.rpartition(':')[2]}".encode(), {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+            if mine in variables and f"AWS_LAMBDA_FUNCTION_NAME={function}".encode() in variables:
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                found[int(process.name)] = int(fields[11]) + int(fields[12])
+        except OSError:
+            continue
+    return found
+
+
+def kill_one_at_work(cloud: Cloud, function: str, chance: random.Random) -> bool:
+    """Kill one of the function's processes that computes; return whether there was one."""
+    before = workers(cloud, function)
+    time.sleep(0.03)
+    now = workers(cloud, function)
+    busy = [pid for pid, ticks in now.items() if ticks > before.get(pid, ticks)]
+    if not busy:
+        return False
+    os.kill(chance.choice(busy), signal.SIGKILL)
+    return True
+
+
+def kill(cloud: Cloud, row: tally.Row, function: str, kinds: list[tuple[str, Parameters, dict[str, float]]],
+         kills: int, pause: float) -> None:  # fmt: skip
+    """Kill so many processes at random moments, while one run of each kind follows the other, side by side."""
+    chance, done = random.Random(function), False
+    wanted = [cloud.reference(chosen, DATA) for _, chosen, _ in kinds]
+
+    def one_after_the_other(kind: int) -> None:
+        _, chosen, options = kinds[kind]
+        while not done:
+            began = time.monotonic()
+            name = cloud.launch(f"kills {kind}", chosen, DATA, **options)
+            row.add(cloud.judge(name, wanted[kind], limit=200), time.monotonic() - began)
+
+    with ThreadPoolExecutor(2 * len(kinds)) as pool:
+        lines = [pool.submit(one_after_the_other, kind) for kind in [*range(len(kinds))] * (2 if tally.FULL else 1)]
+        limit = time.monotonic() + 400
+        try:
+            while row.injected < kills and time.monotonic() < limit:
+                time.sleep(chance.uniform(0.0, pause))
+                row.injected += kill_one_at_work(cloud, function, chance)
+        finally:
+            done = True
+        for line in lines:
+            line.result()
+    row.check()
+
+
+def test_trainers(cloud: Cloud) -> None:
+    row = tally.row("kill -9 of trainers, alone, continued or two of a run", "kills", 30)
+    kill(
+        cloud,
+        row,
+        cloud.stack.trainer_function,
+        TRAINERS,
+        row.least if tally.FULL else 2,
+        pause=6.0 if tally.FULL else 1.0,
+    )
+
+
+def test_neurons(cloud: Cloud) -> None:
+    row = tally.row("kill -9 of neurons and layers", "kills", 30)
+    kill(cloud, row, cloud.stack.neuron_function, NEURONS, row.least if tally.FULL else 3, pause=1.0)
