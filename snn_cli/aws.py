@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,12 +120,16 @@ def connect(
     tries things out on the emulator reaches a real account by leaving out an option. `ask_region`, if given, is asked
     for a region that no option names, with the one that would be taken; the emulator of `snn local` has only its own.
 
-    Raises InvalidInput for a profile that is not configured, or when no region is known.
+    Raises InvalidInput for a profile that is not configured or an endpoint that is none, or when no region is known.
     """
     given = {"profile": profile, "region": region, "endpoint-url": endpoint_url}
     if endpoint_url:
         os.environ["AWS_ENDPOINT_URL"] = endpoint_url
     endpoint_url = os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint_url and not re.match(r"https?://[^/\s]", endpoint_url):
+        raise InvalidInput(
+            f"{endpoint_url} is no address", field="endpoint-url", source="AWS", mend="such as http://127.0.0.1:4570"
+        )
     running = None if profile or region or endpoint_url else emulator.find(home.resolve())
     if running:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):

@@ -124,6 +124,15 @@ def test_a_profile_that_is_not_configured_is_one_line(by_option: bool) -> None:
     assert str(raised.value) == "AWS: profile wrok: is not configured (aws configure list-profiles)"
 
 
+@pytest.mark.parametrize("by_option", [True, False])
+def test_an_endpoint_that_is_none_is_one_line(by_option: bool) -> None:
+    if not by_option:
+        os.environ["AWS_ENDPOINT_URL"] = "localhost:4570"
+    with pytest.raises(InvalidInput) as raised:
+        connect(region="us-east-1", endpoint_url="localhost:4570" if by_option else "")
+    assert str(raised.value) == "AWS: endpoint-url: localhost:4570 is no address (such as http://127.0.0.1:4570)"
+
+
 @pytest.mark.parametrize("profile", ["", "nowhere"])
 def test_no_region_is_one_line(profile: str) -> None:
     with pytest.raises(InvalidInput) as raised:
