@@ -119,8 +119,8 @@ def connect(
     What an option names is taken; else the endpoint in AWS_ENDPOINT_URL; else the emulator of `home`, here or in a
     folder above, if `snn local` runs it; else AWS, with the profile, region and credentials that the AWS command line
     would take. So nobody who tries things out on the emulator reaches a real account by leaving out an option.
-    `ask_region`, if given, is asked for a region that no option names, with the one that would be taken; the emulator of `snn local`
-    has only its own.
+    `ask_region`, if given, is asked for a region that no option names, with the one that would be taken; the emulator
+    of `snn local` has only its own.
 
     Raises InvalidInput for a profile that is not configured or an endpoint that is none, or when no region is known.
     """
