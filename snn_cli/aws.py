@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rich.markup import escape
 from snn.errors import InvalidInput
 from snn_cli.console import say
 from snn_cli.local import emulator
+from snn_cli.local.emulator import Emulator
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.stack import StackOutputs
@@ -114,18 +116,23 @@ def connect(
 ) -> Aws:
     """Return the AWS that is meant.
 
-    What an option names is taken; else the endpoint in AWS_ENDPOINT_URL; else the emulator of `home`, if `snn local`
-    runs it; else AWS, with the profile, region and credentials that the AWS command line would take. So nobody who
-    tries things out on the emulator reaches a real account by leaving out an option. `ask_region`, if given, is asked
-    for a region that no option names, with the one that would be taken; the emulator of `snn local` has only its own.
+    What an option names is taken; else the endpoint in AWS_ENDPOINT_URL; else the emulator of `home`, here or in a
+    folder above, if `snn local` runs it; else AWS, with the profile, region and credentials that the AWS command line
+    would take. So nobody who tries things out on the emulator reaches a real account by leaving out an option.
+    `ask_region`, if given, is asked for a region that no option names, with the one that would be taken; the emulator
+    of `snn local` has only its own.
 
-    Raises InvalidInput for a profile that is not configured, or when no region is known.
+    Raises InvalidInput for a profile that is not configured or an endpoint that is none, or when no region is known.
     """
     given = {"profile": profile, "region": region, "endpoint-url": endpoint_url}
     if endpoint_url:
         os.environ["AWS_ENDPOINT_URL"] = endpoint_url
     endpoint_url = os.environ.get("AWS_ENDPOINT_URL", "")
-    running = None if profile or region or endpoint_url else emulator.find(home.resolve())
+    if endpoint_url and not re.match(r"https?://[^/\s]", endpoint_url):
+        raise InvalidInput(
+            f"{endpoint_url} is no address", field="endpoint-url", source="AWS", mend="such as http://127.0.0.1:4570"
+        )
+    place, running = (home, None) if profile or region or endpoint_url else _emulator(home)
     if running:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             os.environ.pop(name, None)
@@ -133,7 +140,7 @@ def connect(
         said = {name: os.environ[name] for name in ("SNN_WITH_CACHE",) if name in os.environ}
         os.environ |= running.environment() | said
         endpoint_url = running.endpoint_url
-        given = {"home": str(home) if home != Path(".local") else ""}
+        given = {"home": str(place) if place != Path(".local") else ""}
     session = _session(profile, region)
     if ask_region and not region and not running:
         usual = session.region_name or ""
@@ -148,6 +155,17 @@ def connect(
     at = f"at {endpoint_url}" if endpoint_url else f"on AWS, {session.region_name}{by}"
     options = "".join(f" --{name} {shlex.quote(value)}" for name, value in given.items() if value)
     return Aws(Clients.from_environment(), stack, f"on the emulator {at}" if running else at, options)
+
+
+def _emulator(home: Path) -> tuple[Path, Emulator | None]:
+    """Return the emulator of `home`, and that folder; a relative one may also lie in a folder above, as git's does.
+
+    Or someone in a folder of their project would reach AWS by the command that reached the emulator one folder above.
+    """
+    for folder in (Path(), *Path.cwd().parents):
+        if running := emulator.find((folder / home).resolve()):
+            return folder / home, running
+    return home, None
 
 
 def check_region(name: str) -> str:

@@ -164,14 +164,11 @@ def _is_name(text: str) -> bool:
 
 
 def _copies(aws: Aws, addresses: Sequence[str], folder: Path) -> list[str]:
-    """Copy objects into a folder, which is made if need be; return the files. Raises InvalidInput if that fails."""
+    """Copy objects into a folder, which is made if need be; return the files. Raises OSError if that fails."""
+    folder.mkdir(parents=True, exist_ok=True)
     copies = []
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for address in addresses:
-            file = folder / address.rpartition("/")[2]
-            file.write_bytes(read_source(aws.clients.s3, address))
-            copies.append(str(file))
-    except OSError as problem:
-        raise InvalidInput((problem.strerror or str(problem)).lower(), field="out", source=str(folder)) from None
+    for address in addresses:
+        file = folder / address.rpartition("/")[2]
+        file.write_bytes(read_source(aws.clients.s3, address))
+        copies.append(str(file))
     return copies

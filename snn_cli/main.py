@@ -19,7 +19,7 @@ ENDS: dict[type[SnnError], Exit] = {RunFailed: Exit.RUN_FAILED, RunCancelled: Ex
 
 
 class OneLineErrors(typer.core.TyperGroup):
-    """Turns what we or AWS raise on purpose into one red line and an exit code; all else is a bug and is shown."""
+    """Turns what we, AWS or a file refuse into one red line and an exit code; all else is a bug and is shown."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
@@ -29,8 +29,11 @@ class OneLineErrors(typer.core.TyperGroup):
             text, end = str(error), ENDS.get(type(error), Exit.REFUSED)
         except (BotoCoreError, ClientError) as error:
             text, end = one_line(f"AWS: {error}"), Exit.REFUSED
-        except OSError as error:  # of a file that a person named: may not be written, is a folder, the disk is full
-            text, end = one_line(f"{error.filename or 'file'}: {error.strerror or error}"), Exit.REFUSED
+        except OSError as error:  # a file that cannot be read or written; one that names none is no user's mistake
+            file = error.filename2 or error.filename
+            if file is None:
+                raise
+            text, end = one_line(f"{file}: {(error.strerror or str(error)).lower()}"), Exit.REFUSED
         except KeyboardInterrupt:
             say("\n[yellow]interrupted.[/] Nothing is half-done: the same command begins anew, or does the rest.")
             raise SystemExit(Exit.INTERRUPTED) from None

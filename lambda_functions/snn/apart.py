@@ -18,6 +18,7 @@ import resource
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 import traceback
@@ -82,7 +83,8 @@ def apart(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None
 def allow(nbytes: int) -> None:
     """Give the child what it takes to read so many bytes. To be called in `work`, by which it is known how many."""
     _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + CPU_SECONDS + nbytes // BYTES_A_SECOND)
-    _limit(resource.RLIMIT_AS, _size() + MEMORY_BYTES + nbytes)
+    if sys.platform == "linux":  # others know no such limit, and no /proc
+        _limit(resource.RLIMIT_AS, _size() + MEMORY_BYTES + nbytes)
 
 
 def _be_the_child(work: Callable[[io.RawIOBase | None], Any], lent: BinaryIO | None, line: socket.socket) -> NoReturn:

@@ -17,8 +17,8 @@ from snn_cli.local import processes
 
 DATA = photos()
 RUNS = [
-    network(epochs=24, granularity="layer", batch_size=12),
-    network(epochs=900, batch_size=7, strategy="average", workers=2, first_layer="direct"),
+    network(epochs=24 if tally.FULL else 16, granularity="layer", batch_size=12),
+    network(epochs=900 if tally.FULL else 600, batch_size=7, strategy="average", workers=2, first_layer="direct"),
     network(epochs=10, granularity="neuron"),
     network(epochs=900, batch_size=7, strategy="best-batch", workers=2),
 ][: 4 if tally.FULL else 2]
@@ -63,7 +63,7 @@ def test_a_loss(cloud: Cloud, loss: Callable[[Cloud, random.Random], None]) -> N
     for _ in range(TRIALS):
         began = time.monotonic()
         names = [cloud.launch(f"cache {loss.__name__}", chosen, DATA) for chosen in RUNS]
-        time.sleep(chance.uniform(0.3, 2.0 if tally.FULL else 1.0))
+        time.sleep(chance.uniform(0.3, 2.0 if tally.FULL else 0.6))
         assert any(not cloud.ledger.get(name).state.is_terminal for name in names), "the loss came too late"
         loss(cloud, chance)
         row.injected += 1

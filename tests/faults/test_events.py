@@ -203,7 +203,7 @@ def test_schedules(cloud: Cloud) -> None:
     kinds = [network(epochs=400, first_layer="direct"), network(epochs=60, batch_size=7, strategy="average", workers=2)]
     wanted = [cloud.reference(chosen, DATA) for chosen in kinds]
 
-    @settings(max_examples=100 if tally.FULL else 8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=100 if tally.FULL else 6, deadline=None, suppress_health_check=list(HealthCheck))
     @given(fates=SCHEDULES, kind=st.sampled_from([0, 0, 1]), old=st.sampled_from([None, None, 0.1, 0.5, 1.5]))
     def schedule(fates: list[list[Fate]], kind: int, old: float | None) -> None:
         began, world = time.monotonic(), World(cloud, fates)

@@ -87,10 +87,17 @@ def test_trainers(cloud: Cloud) -> None:
         cloud.stack.trainer_function,
         TRAINERS,
         row.least if tally.FULL else 2,
-        pause=6.0 if tally.FULL else 1.0,
+        pause=6.0 if tally.FULL else 0.5,
     )
 
 
 def test_neurons(cloud: Cloud) -> None:
     row = tally.row("kill -9 of neurons and layers", "kills", 30)
-    kill(cloud, row, cloud.stack.neuron_function, NEURONS, row.least if tally.FULL else 3, pause=1.0)
+    kill(
+        cloud,
+        row,
+        cloud.stack.neuron_function,
+        NEURONS,
+        row.least if tally.FULL else 2,
+        pause=1.0 if tally.FULL else 0.5,
+    )

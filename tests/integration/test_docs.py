@@ -78,8 +78,11 @@ def test_a_snippet_runs(
 
 def test_the_lines_of_a_task_s_log(on: Stack, capsys: pytest.CaptureFixture[str]) -> None:
     (quoted,) = [fence.text for fence in fences("text") if fence.page == ROOT / "docs" / "operators.md"]
+    # Slow enough to be looked at several times, or no speed could be told.
     run_id = "lines-of-a-task"
-    chosen = Parameters.load(oracle.small_network((20, 7, 5, 1), ("relu", "relu", "relu", "sigmoid"), epochs=500))
+    chosen = Parameters.load(
+        oracle.small_network((20, 7, 5, 1), ("relu", "relu", "relu", "sigmoid"), epochs=60, granularity="layer")
+    )
     training = SnnTrainOperator(
         task_id="train", stack=on.outputs.to_dict(), run_id=run_id, dataset_key=on.put(run_id),
         parameters=chosen.to_json(), deferrable=False, poll_interval=0.2, aws_conn_id=None,

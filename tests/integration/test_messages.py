@@ -105,16 +105,21 @@ def test_a_run_through_several_trainers_tells_the_ledger_s_costs_one_a_second(cl
         runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
     run, costs = Ledger(clients.dynamodb, stack.table).progress(run_id)
     assert run.continuations >= 1
-    while messages[-1] != ("Training update!", f"Training cancelled after {run.epoch} epochs"):
-        messages += inbox(1)
-    *updates, _ = messages
+    updates = messages
+    if run.cancel_requested:  # else it ended between two trainers, of which none was there to say so
+        limit = time.monotonic() + 30
+        while messages[-1] != ("Training update!", f"Training cancelled after {run.epoch} epochs"):
+            assert time.monotonic() < limit, messages
+            messages += inbox(1)
+        updates = messages[:-1]
     cost_of = dict(costs)
     epochs = [int(text.removeprefix("Cost after epoch ").partition(" ")[0]) for _, text in updates]
     assert updates == [("Training update!", f"Cost after epoch {epoch} = {cost_of[epoch]}") for epoch in epochs]
     assert epochs[0] == 0
     assert [epoch % 100 for epoch in epochs] == [0] * len(epochs)
     assert sorted(set(epochs)) == epochs
-    assert len(inbox.sent) == len(messages) >= 4
+    assert len(inbox.sent) == len(messages)
+    assert len(updates) >= 3
     gaps = [later - earlier for earlier, later in itertools.pairwise(inbox.sent)]
     assert min(gaps) >= 0.95, gaps  # between publishing and arriving a moment may pass
 
@@ -125,7 +130,7 @@ def test_a_run_that_completes_says_its_last_cost(clients, stack, inbox, launch):
     _, costs = Ledger(clients.dynamodb, stack.table).progress(run_id)
     assert (run.epoch, len(costs)) == (3, 3)
     messages = inbox(1)
-    while "completed" not in messages[-1][1]:  # if it took long, epoch 0 comes first
+    if "completed" not in messages[-1][1]:  # if it took long, epoch 0 comes first
         messages += inbox(1)
     assert messages[-1] == ("Training update!", f"Training completed: cost after epoch 2 = {costs[2][1]}")
 

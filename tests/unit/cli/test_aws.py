@@ -64,6 +64,24 @@ def test_without_anything_said_it_is_the_emulator_that_runs(running: None) -> No
     assert connect().command("status") == "snn status --stack snn"
 
 
+def test_in_a_folder_below_it_is_the_same_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(home: Path) -> Emulator | None:
+        return RUNNING if home == (tmp_path / ".local").resolve() else None
+
+    monkeypatch.setattr(emulator, "find", find)
+    below = tmp_path / "photos" / "of cats"
+    below.mkdir(parents=True)
+    for folder, home in ((tmp_path, ""), (below, f" --home {tmp_path}/.local")):
+        monkeypatch.chdir(folder)
+        there = connect()
+        assert there.where == f"on the emulator at {RUNNING.endpoint_url}"
+        assert there.command("status") == f"snn status --stack snn{home}"
+        del os.environ["AWS_ENDPOINT_URL"]
+    monkeypatch.chdir(tmp_path.parent)
+    os.environ["AWS_DEFAULT_REGION"] = "eu-west-1"
+    assert connect().where == "on AWS, eu-west-1"
+
+
 @pytest.mark.parametrize(("said", "with_cache"), [({}, True), ({"SNN_WITH_CACHE": "false"}, False)])
 def test_on_the_emulator_a_cache_is_the_default_and_the_runtime_its_own(
     running: None, said: dict[str, str], with_cache: bool
@@ -122,6 +140,15 @@ def test_a_profile_that_is_not_configured_is_one_line(by_option: bool) -> None:
     with pytest.raises(InvalidInput) as raised:
         connect(profile="wrok" if by_option else "")
     assert str(raised.value) == "AWS: profile wrok: is not configured (aws configure list-profiles)"
+
+
+@pytest.mark.parametrize("by_option", [True, False])
+def test_an_endpoint_that_is_none_is_one_line(by_option: bool) -> None:
+    if not by_option:
+        os.environ["AWS_ENDPOINT_URL"] = "localhost:4570"
+    with pytest.raises(InvalidInput) as raised:
+        connect(region="us-east-1", endpoint_url="localhost:4570" if by_option else "")
+    assert str(raised.value) == "AWS: endpoint-url: localhost:4570 is no address (such as http://127.0.0.1:4570)"
 
 
 @pytest.mark.parametrize("profile", ["", "nowhere"])

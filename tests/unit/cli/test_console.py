@@ -38,6 +38,8 @@ def test_the_exit_codes_are_what_scripts_were_told() -> None:
             "error: AWS: An error occurred (AccessDenied) when calling the CreateStack operation: not you",
         ),
         (NoCredentialsError(), 1, "error: AWS: Unable to locate credentials\n"),
+        (FileExistsError(17, "File exists", "photos"), 1, "error: photos: file exists\n"),
+        (IsADirectoryError(21, "Is a directory", "part", None, "docs"), 1, "error: docs: is a directory\n"),
         (RunFailed("diverged"), 3, "error: diverged\n"),
         (RunCancelled("stopped"), 4, "error: stopped\n"),
         (KeyboardInterrupt(), 130, "\ninterrupted. Nothing is half-done: "),
