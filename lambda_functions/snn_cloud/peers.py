@@ -61,6 +61,8 @@ class Peers:
         self._written: list[list[str]] = [[], []]
         self._since, self._met = time.monotonic(), set[int]()
         self._done = threading.Event()
+        # Before anything else is told: whom nobody has heard breathe, rank 0 does not wait for when it leaves.
+        self._cache.sign(self._alive(self._rank), DEAD_SECONDS)
         self._breath = threading.Thread(target=self._breathe, name="breath", daemon=True)
         self._breath.start()
 
@@ -175,7 +177,7 @@ class Peers:
 
     def _breathe(self) -> None:
         trouble = False
-        while True:
+        while not self._done.wait(BREATH_SECONDS):
             try:
                 self._cache.sign(self._alive(self._rank), DEAD_SECONDS)
                 trouble = False
@@ -183,8 +185,6 @@ class Peers:
                 if not trouble:
                     print(f"{self._run_id}: no breath of trainer {self._rank}: {error}")
                 trouble = True
-            if self._done.wait(BREATH_SECONDS):
-                return
 
     def _key(self, step: int, what: str, index: int) -> str:
         return f"{self._prefix}:{step}:{what}:{index}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
-    from snn.parameters import MAX_TEXT, Parameters
+    from snn.parameters import Parameters
 
 # One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
@@ -85,7 +85,7 @@ class SnnStageOperator(SnnOperator):
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""
-        from snn.parameters import Parameters
+        from snn.parameters import MAX_TEXT, Parameters
         from snn_cloud.staging import read_source
 
         given = self.parameters
