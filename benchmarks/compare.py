@@ -55,10 +55,11 @@ def full_batch(session: Session) -> dict[str, Any]:
         tolerance = {"tolerance": TOLERANCE_FLOAT32} if peer == "torch-float32" else {}
         found = agree(peer, answers[peer]["costs"], reference, **tolerance)
         columns[peer] = column(times[peer], difference=found, version=answers[peer]["version"], **scaled)
-    fastest = min(["numpy", *peers], key=lambda name: columns[name]["seconds"])
+    fastest = min(["numpy", "numpy_default_threads", *peers], key=lambda name: columns[name]["seconds"])
     checked = {}
     if fastest != "numpy" and not session.quick:
-        real = session.competitors.peer(fastest, job, epochs)["seconds"]
+        again = numpy_loop(job, epochs, threads=None) if fastest not in peers else None
+        real = (again or session.competitors.peer(fastest, job, epochs))["seconds"]
         checked = {"seconds": real, "scaled_seconds": columns[fastest]["seconds"]}
     warm_seconds, numpy_seconds = columns["ours_warm"]["seconds"], columns["numpy"]["seconds"]
     session.results["money"] = _money(session, warm.run)
