@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import oracle
@@ -90,3 +92,24 @@ def damaged(draw: st.DrawFn, whole: bytes) -> bytes:
         if not content:
             break
     return bytes(content)
+
+
+NO_FILES = ["folder", "pipe", "device", "dangling link", "link in a circle", "too long"]
+
+
+def no_file(kind: str, path: Path) -> Path:
+    """Make at `path` what is there but is no plain file, or is not there; return where it is."""
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            return Path("/dev/zero")
+        case "dangling link":
+            path.symlink_to("nowhere")
+        case "link in a circle":
+            path.symlink_to(path)
+        case "too long":
+            return path.with_name("x" * 300)
+    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import resource
 import struct
 import subprocess
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from badinput.given import damaged
+from badinput.given import NO_FILES, damaged, no_file
 from badinput.tally import generated, judge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,22 +144,9 @@ def test_the_list(name: str) -> None:
     assert judge(DOOR, "list", lambda: load_pixels(io.BytesIO(BAD[name]()), SHAPE, "given.png"), InvalidImage) is None
 
 
-@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "dangling link", "link in a circle", "too long"])
+@pytest.mark.parametrize("kind", NO_FILES)
 def test_a_path_that_is_no_file(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "given.png"
-    match kind:
-        case "folder":
-            path.mkdir()
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path = Path("/dev/zero")
-        case "dangling link":
-            path.symlink_to("nowhere")
-        case "link in a circle":
-            path.symlink_to(path)
-        case "too long":
-            path = tmp_path / ("x" * 300)
+    path = no_file(kind, tmp_path / "given.png")
     assert judge(DOOR, "paths", lambda: load_pixels(path, SHAPE), InvalidImage) is None
 
 

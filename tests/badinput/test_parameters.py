@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from badinput.given import JSON, changed, damaged, network, parameters
+from badinput.given import JSON, NO_FILES, changed, damaged, network, no_file, parameters
 from badinput.tally import generated, judge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,18 +75,9 @@ def test_any_unicode_is_read(encoding: str, tmp_path: Path) -> None:
     assert judge(FILE, "encodings", lambda: Parameters.load(path)) == Parameters.load(network())
 
 
-@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "dangling link"])
+@pytest.mark.parametrize("kind", NO_FILES)
 def test_a_path_that_is_no_file(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "given.json"
-    match kind:
-        case "folder":
-            path.mkdir()
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path = Path("/dev/zero")
-        case "dangling link":
-            path.symlink_to("nowhere")
+    path = no_file(kind, tmp_path / "given.json")
     assert judge(FILE, "paths", lambda: Parameters.load(path)) is None
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import io
 import platform
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import oracle
 import pytest
+from dag_run import DagRun, runner
 from inventory import Inventory, contents, inventory
 
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
-from snn_cli.local.airflow_api import ENDED, AirflowError
+from snn_cli.local.airflow_api import AirflowError
 from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up, plan
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
@@ -33,38 +33,9 @@ class Used:
     before: Inventory
 
 
-@dataclass(frozen=True)
-class DagRun:
-    """A DAG run that has ended."""
-
-    machine: Any
-    run_id: str
-
-    @property
-    def states(self) -> dict[str, str]:
-        return {task["task_id"]: task["state"] for task in self.machine.api.task_instances(DAG, self.run_id)}
-
-    def log(self, task: str) -> list[str]:
-        return self.machine.api.log_lines(DAG, self.run_id, task)
-
-    def xcom(self, task: str) -> Any:
-        return self.machine.api.xcom(DAG, self.run_id, task)
-
-
 @pytest.fixture(scope="module")
 def run(machine: Any) -> Callable[..., DagRun]:
-    """Trigger the DAG with the form filled in, and wait for its end."""
-    machine.api.wait_for_dag(DAG)
-
-    def run(**form: Any) -> DagRun:
-        run_id = machine.api.trigger(DAG, form)
-        deadline = time.monotonic() + 240
-        while machine.api.run_state(DAG, run_id) not in ENDED:
-            assert time.monotonic() < deadline, machine.api.task_instances(DAG, run_id)
-            time.sleep(0.3)
-        return DagRun(machine, run_id)
-
-    return run
+    return runner(machine, DAG, 240)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+from dag_run import DagRun, runner
 
 from snn_cli.datasets import build_faces
 from snn_cli.local.airflow_api import ENDED, AirflowError
@@ -37,30 +37,6 @@ AFTER_PLAN = ("combination.train", "combination.evaluate", "table", "hand_over",
 DIVERGE = (6, 7)  # their places in the plan
 
 
-@dataclass(frozen=True)
-class DagRun:
-    """A DAG run that has ended."""
-
-    machine: Any
-    run_id: str
-
-    @property
-    def states(self) -> dict[str, list[str]]:
-        """The states of each task, in the order of its map indexes."""
-        states: dict[str, list[str]] = {}
-        tasks = self.machine.api.task_instances(DAG, self.run_id)
-        for task in sorted(tasks, key=lambda task: task["map_index"]):
-            states.setdefault(task["task_id"], []).append(task["state"])
-        return states
-
-    def xcom(self, task: str, key: str = "return_value") -> Any:
-        return self.machine.api.xcom(DAG, self.run_id, task, key)
-
-    def read(self, key: str) -> bytes:
-        bucket = self.xcom("deploy")["bucket"]
-        return self.machine.clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-
-
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("files") / "faces.h5"
@@ -70,18 +46,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(machine: Any) -> Callable[..., DagRun]:
-    """Trigger the DAG with the form filled in, and wait for its end."""
-    machine.api.wait_for_dag(DAG)
-
-    def run(**form: Any) -> DagRun:
-        run_id = machine.api.trigger(DAG, {"stack_name": STACK, **form})
-        deadline = time.monotonic() + 600
-        while machine.api.run_state(DAG, run_id) not in ENDED:
-            assert time.monotonic() < deadline, DagRun(machine, run_id).states
-            time.sleep(0.3)
-        return DagRun(machine, run_id)
-
-    return run
+    return runner(machine, DAG, 600, stack_name=STACK)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +81,7 @@ def accuracy(params: bytes, fold: bytes) -> float:
 def test_the_sweep_succeeds_though_two_of_its_networks_diverge(sweep: DagRun) -> None:
     trained = ["failed" if place in DIVERGE else "success" for place in range(12)]
     judged = ["upstream_failed" if place in DIVERGE else "success" for place in range(12)]
-    assert sweep.states == {
+    assert sweep.mapped_states == {
         "deploy": ["success"],
         "plan": ["success"],
         "combination.train": trained,
@@ -217,7 +182,7 @@ def test_the_winner_is_trained_on_the_whole_training_set_by_the_retraining_dag(s
 def test_who_does_not_ask_for_it_gets_no_retraining(sweep: DagRun, run: Callable[..., DagRun], faces: Path) -> None:
     # One that is listed twice is trained once.
     one = run(dataset=str(faces), deploy=False, combinations=[{"epochs": 1}] * 2)
-    assert one.states == {
+    assert one.mapped_states == {
         **{task: ["success"] for task in ("deploy", "plan", "combination.train", "combination.evaluate", "table")},
         "hand_over": ["success"],
         "retrain": ["skipped"],
@@ -234,7 +199,7 @@ def test_a_combination_that_cannot_be_trained_stops_the_sweep_before_it_starts(
 
     before = there()
     refused = run(dataset=str(faces), deploy=False, combinations={"learning_rate": [0.003, 1e6]})
-    assert {task: set(states) for task, states in refused.states.items()} == {
+    assert {task: set(states) for task, states in refused.mapped_states.items()} == {
         "deploy": {"success"},
         "plan": {"failed"},
         **{task: {"upstream_failed"} for task in AFTER_PLAN},

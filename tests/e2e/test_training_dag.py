@@ -6,7 +6,6 @@ import io
 import json
 import re
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,32 +14,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from dag_run import DagRun, runner
 
 from snn.images import load_image
 from snn_cli.datasets import build_faces, sample_images
-from snn_cli.local.airflow_api import ENDED, AirflowError
+from snn_cli.local.airflow_api import AirflowError
 
 DAG = "snn_training"
 STACK = "snn-e2e"
 EPOCHS = 300
-
-
-@dataclass(frozen=True)
-class DagRun:
-    """A DAG run that has ended."""
-
-    machine: Any
-    run_id: str
-
-    @property
-    def states(self) -> dict[str, str]:
-        return {task["task_id"]: task["state"] for task in self.machine.api.task_instances(DAG, self.run_id)}
-
-    def log(self, task: str) -> list[str]:
-        return self.machine.api.log_lines(DAG, self.run_id, task)
-
-    def xcom(self, task: str, key: str = "return_value") -> Any:
-        return self.machine.api.xcom(DAG, self.run_id, task, key)
 
 
 @dataclass(frozen=True)
@@ -60,18 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(scope="module")
 def run(machine: Any) -> Callable[..., DagRun]:
-    """Trigger the DAG with the form filled in, and wait for its end."""
-    machine.api.wait_for_dag(DAG)
-
-    def run(**form: Any) -> DagRun:
-        run_id = machine.api.trigger(DAG, {"stack_name": STACK, **form})
-        deadline = time.monotonic() + 240
-        while machine.api.run_state(DAG, run_id) not in ENDED:
-            assert time.monotonic() < deadline, machine.api.task_instances(DAG, run_id)
-            time.sleep(0.3)
-        return DagRun(machine, run_id)
-
-    return run
+    return runner(machine, DAG, 240, stack_name=STACK)
 
 
 @pytest.fixture(scope="module")
