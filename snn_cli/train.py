@@ -128,13 +128,19 @@ def resume(
 ) -> None:
     """Go on with a failed or cancelled run from its last checkpoint, as a new run, and follow it.
 
-    It ends with the weights of a run that never stopped, to the last bit.
+    It ends with the weights of a run that never stopped, to the last bit. A
+    run that is not over is called on itself, in case AWS has lost it; if
+    not, that changes nothing.
 
     \b
     Examples:
       snn resume my-first
       snn resume my-first --epochs 1000
     """
+    found = aws.ledger.get(run)
+    if not found.state.is_terminal and not any((epochs, threshold, granularity, workers, name, promote)):
+        say(f"run {run} is {found.state}: it is called on", markup=False)
+        return _see_through(aws, runs.launch_again(aws.clients, aws.outputs, found), detach, as_json)
     train(
         aws,
         resume=run,

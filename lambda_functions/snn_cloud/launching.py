@@ -72,10 +72,10 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
             source=SOURCE,
             mend="choose another name",
         )
-    if run.state is State.PENDING:
-        # Also for a run that an earlier attempt recorded and then died: a second trainer finds the lease taken.
-        if run.epoch:
-            _copy_costs(run, settings, clients, ledger)
+    if run.state is State.PENDING and run.epoch:
+        _copy_costs(run, settings, clients, ledger)
+    if not run.state.is_terminal:
+        # An earlier attempt may have died before it did, or the event was lost since; else this one's trainer leaves.
         start_trainer(clients, settings.trainer_function, run.run_id)
     return run
 

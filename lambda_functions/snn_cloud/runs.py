@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from snn_cloud.stack import StackOutputs
 
 __all__ = [
-    "cancel", "check_cache", "launch", "new_run_id", "next_run_id", "outcome", "run_id_for_upload", "stop", "watch",
+    "cancel", "check_cache", "launch", "launch_again", "new_run_id", "next_run_id", "outcome", "run_id_for_upload",
+    "stop", "watch",
 ]  # fmt: skip
 
 Costs = list[tuple[int, float]]
 
 STOP_SECONDS = 60.0  # for a run to end that has been told to; it takes about two
+GONE_SECONDS = 5.0  # after which it may be that nobody hears
 
 
 def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "") -> None:
@@ -46,12 +48,14 @@ def launch(
     dataset_key: str,
     parameters: Parameters,
     *,
+    dataset_version: str = "",
     promote: bool = False,
     trainer_seconds: float = 0.0,
     resume_from: str = "",
 ) -> Run:
     """Start a run, or find the one that was started before by the same request; return it.
 
+    Found before its end it gets a trainer again, which leaves at once if the run has one.
     `resume_from` names a failed or cancelled run of the same data and parameters (how far to go and who computes may
     differ): the new run begins at its last checkpoint. Raises LaunchRejected with LaunchLambda's one-line reason, and
     CloudError when LaunchLambda itself failed, so that it may be tried again.
@@ -59,6 +63,7 @@ def launch(
     request = {
         "run_id": run_id,
         "dataset": dataset_key,
+        "dataset_version": dataset_version,
         "parameters": json.loads(parameters.to_json()),
         "promote": promote,
         "trainer_seconds": trainer_seconds,
@@ -71,6 +76,19 @@ def launch(
     if "error" in answer:
         raise LaunchRejected(answer["error"])
     return Ledger(clients.dynamodb, outputs.table).get(run_id)
+
+
+def launch_again(clients: Clients, outputs: StackOutputs, run: Run) -> Run:
+    """Launch a run in the words that the ledger has of it: one that has lost its trainer goes on.
+
+    Raises as `launch` does.
+    """
+    if run.parameters is None:
+        raise LaunchRejected(f"run {run.run_id} never had parameters")
+    return launch(
+        clients, outputs, run.run_id, run.dataset, run.parameters, dataset_version=run.dataset_version,
+        promote=run.promote, trainer_seconds=run.trainer_seconds, resume_from=run.resumed_from,
+    )  # fmt: skip
 
 
 def watch(
@@ -124,13 +142,18 @@ def next_run_id(ledger: Ledger, run: Run) -> str:
 def stop(clients: Clients, outputs: StackOutputs, run_id: str) -> Run:
     """Ask a run to stop, wait until it has ended and return it: CANCELLED, or as it ended before it heard of it.
 
-    Raises RunNotFound, and CloudError when it does not stop.
+    Should it have lost its trainer, another comes to end it, which takes half a minute. Raises RunNotFound, CloudError
+    when it does not stop, and as `launch` does.
     """
-    ledger, deadline = Ledger(clients.dynamodb, outputs.table), time.monotonic() + STOP_SECONDS
+    ledger, began, called = Ledger(clients.dynamodb, outputs.table), time.monotonic(), False
     run = ledger.request_cancel(run_id)
     while not run.state.is_terminal:
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > STOP_SECONDS:
             raise CloudError(f"run {run_id} was told to stop and has not within {STOP_SECONDS:g} s")
+        if waited > GONE_SECONDS and not called:
+            launch_again(clients, outputs, run)
+            called = True
         time.sleep(0.5)
         run = ledger.get(run_id)
     return run

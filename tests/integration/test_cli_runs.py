@@ -344,6 +344,8 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_go_on_with_it(
     seen = ledger.get(name)
     assert seen.state is State.RUNNING
     until_epoch(ledger, name, seen.epoch + 1)
+    assert f"run {name} is RUNNING: it is called on" in snn("resume", name, "--detach").stderr
+    assert (ledger.get(name).fence, ledger.find(f"{name}-t2")) == (1, None)
 
     looking_on, reading = snn.started("status", name, "-f"), snn.started("logs", name, "-f", "--json")
     assert looking_on.stderr

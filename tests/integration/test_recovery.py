@@ -9,6 +9,7 @@ import io
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -23,7 +24,9 @@ from snn.parameters import Parameters
 from snn.training import Training
 from snn_cloud import places, runs, training
 from snn_cloud.clients import Clients
+from snn_cloud.launching import launch
 from snn_cloud.ledger import Ledger
+from snn_cloud.logs import RunLogs
 from snn_cloud.record import Run, State
 from snn_cloud.settings import Settings
 
@@ -87,6 +90,16 @@ def weights_of(clients, stack, run_id):
         return {name: h5[name][()] for name in h5}
 
 
+def check_as_by_the_oracle(clients, stack, ledger, run_id, data):
+    dataset = load_dataset(io.BytesIO(data))
+    Ws, _, costs = oracle.train_as(
+        PARAMETERS, initial_weights(PARAMETERS, dataset.features), batches(dataset, None, PARAMETERS.seed)
+    )
+    stored = weights_of(clients, stack, run_id)
+    assert max(np.abs(stored[f"W{number}"] - W).max() for number, W in enumerate(Ws, start=1)) < 1e-12
+    assert [cost for _, cost in ledger.progress(run_id)[1]] == pytest.approx(costs, abs=1e-12)
+
+
 def test_an_error_after_a_checkpoint_goes_on_by_an_event_of_its_own(
     clients, stack, settings, ledger, recorded, data, monkeypatch
 ):
@@ -97,12 +110,7 @@ def test_an_error_after_a_checkpoint_goes_on_by_an_event_of_its_own(
     assert (released.state, released.owner, released.attempts, released.fence) == (State.RUNNING, "", 0, 1)
     done = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=30)
     assert (done.fence, done.epoch) == (2, 6)
-    dataset = load_dataset(io.BytesIO(data))
-    Ws, _, costs = oracle.train_as(
-        PARAMETERS, initial_weights(PARAMETERS, dataset.features), batches(dataset, None, PARAMETERS.seed)
-    )
-    assert np.abs(weights_of(clients, stack, run_id)["W1"] - Ws[0]).max() < 1e-12
-    assert [cost for _, cost in ledger.progress(run_id)[1]] == pytest.approx(costs, abs=1e-12)
+    check_as_by_the_oracle(clients, stack, ledger, run_id, data)
 
 
 def test_an_error_before_any_checkpoint_is_left_to_lambdas_retries_and_the_third_ends_the_run(
@@ -170,6 +178,67 @@ def test_a_run_may_not_take_longer_than_a_week(settings, clients, recorded):
     failed = training.advance(run_id, "here", lambda: PLENTY, settings, clients)
     assert (failed.state, failed.epoch) == (State.FAILED, 1)
     assert failed.reason == "not finished after 7 days (fewer epochs, or a larger function)"
+
+
+def test_a_run_whose_trainer_s_event_was_lost_goes_on_when_it_is_launched_again(
+    clients, stack, settings, ledger, recorded, data, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "start_trainer", lambda *_, **__: None)
+        run_id = recorded()
+        lost = training.advance(run_id, "here", lambda: training.MARGIN_SECONDS, settings, clients)
+    assert (lost.state, lost.owner, lost.epoch, lost.fence) == (State.RUNNING, "", 1, 1)
+    assert runs.launch_again(clients, stack, lost).state in (State.RUNNING, State.COMPLETED)
+    done = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=30)
+    assert (done.state, done.fence, done.epoch, done.usage["trainer"].invocations) == (State.COMPLETED, 2, 6, 2)
+    check_as_by_the_oracle(clients, stack, ledger, run_id, data)
+
+
+def test_a_run_that_is_launched_again_while_a_trainer_works_does_not_notice(clients, stack, ledger, recorded):
+    run_id = runs.new_run_id("launched thrice")
+    endless = PARAMETERS.model_copy(update={"epochs": 10_000_000})
+    run = runs.launch(clients, stack, run_id, ledger.get(recorded()).dataset, endless)
+    while not run.epoch:
+        time.sleep(0.1)
+        run = ledger.get(run_id)
+    with ThreadPoolExecutor(2) as pool:
+        for again in pool.map(lambda _: runs.launch_again(clients, stack, run), range(2)):
+            assert (again.state, again.owner, again.fence) == (State.RUNNING, run.owner, 1)
+    reading, said, limit = RunLogs(clients.logs, stack, run_id, run.created_at), [], time.monotonic() + 20
+    while sum(line.text.startswith("RUNNING after") for line in said) < 2:  # two trainers came, and left
+        assert time.monotonic() < limit, said
+        said += reading.new()
+        time.sleep(0.2)
+    seen = ledger.get(run_id)
+    assert (seen.state, seen.owner, seen.fence, seen.attempts) == (State.RUNNING, run.owner, 1, 1)
+    stopped = runs.stop(clients, stack, run_id)
+    assert (stopped.state, stopped.fence, stopped.usage["trainer"].invocations) == (State.CANCELLED, 1, 1)
+    assert [epoch for epoch, _ in ledger.progress(run_id)[1]] == list(range(stopped.epoch))
+
+
+class Here:
+    """LaunchLambda and TrainerLambda in this process, where the times of the lease can be shortened."""
+
+    def __init__(self, settings):
+        self._settings, self.clients = settings, Clients.from_environment()
+        self.clients.lambda_ = self
+
+    def invoke(self, FunctionName, Payload, InvocationType="RequestResponse"):
+        event, clients = json.loads(Payload), self.clients
+        if InvocationType == "Event":
+            work = (event["run_id"], "here", lambda: PLENTY, self._settings, clients)
+            threading.Thread(target=training.advance, args=work).start()
+            return {}
+        return {"Payload": io.BytesIO(json.dumps({"run_id": launch(event, self._settings, clients).run_id}).encode())}
+
+
+def test_a_run_that_has_lost_its_trainer_can_be_stopped(stack, settings, ledger, recorded, monkeypatch):
+    monkeypatch.setattr(runs, "GONE_SECONDS", 0.1)
+    monkeypatch.setattr(Ledger.acquire, "__defaults__", (0.3,))  # the patience
+    run_id = recorded()
+    assert ledger.acquire(run_id, "killed, and its event lost")
+    stopped = runs.stop(Here(settings).clients, stack, run_id)
+    assert (stopped.state, stopped.fence, stopped.epoch) == (State.CANCELLED, 2, 1)
 
 
 def test_results_of_many_epochs_are_written_and_not_built():
