@@ -30,7 +30,8 @@ help: ## list the targets
 install: .venv/installed ## install everything into .venv, as locked; nothing happens if that is done
 	@:
 
-.venv/installed: .venv/bin/uv requirements/dev.txt pyproject.toml
+# README.md is part of the package's metadata, and so of the wheel that is made of what is installed.
+.venv/installed: .venv/bin/uv requirements/dev.txt pyproject.toml README.md
 	@echo "installing the locked packages into .venv"
 	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
 	@$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .

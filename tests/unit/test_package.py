@@ -203,12 +203,21 @@ def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path
     info = f"{'-'.join(name.split('-')[:2])}.dist-info"
     # A licence is copied into a wheel when it is built, and the record lists it.
     assert set(theirs) - set(ours) == {f"{info}/licenses/LICENSE"}
-    assert {path for path in ours if ours[path] != theirs[path]} == {f"{info}/RECORD"}
+    stale = "is what is installed older than README.md or pyproject.toml? (make install)"
+    assert {path for path in ours if ours[path] != theirs[path]} == {f"{info}/RECORD"}, stale
     rows = ours[f"{info}/RECORD"].decode().splitlines()
     assert set(rows) == set(theirs[f"{info}/RECORD"].decode().splitlines()) - {
         row for row in theirs[f"{info}/RECORD"].decode().splitlines() if "/licenses/LICENSE," in row
     }
     assert package.wheel() == (name, content)
+
+
+@pytest.mark.parametrize("part", ["README.md", "pyproject.toml"])
+def test_what_the_wheel_s_metadata_are_made_of_is_installed_anew_when_it_changes(part: str) -> None:
+    root = Path(package.__file__).parents[2]
+    command = ["make", "--dry-run", f"--what-if={part}", "install"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    assert "pip install --quiet --no-deps --no-build-isolation --python .venv/bin/python --editable ." in done.stdout
 
 
 def test_the_wheel_has_nothing_that_an_editor_hides_beside_the_notebooks(tmp_path: Path) -> None:
