@@ -2,6 +2,9 @@
 
 `propose` returns the change set, or None if the stack is as wanted; `apply` starts it and returns what
 `snn_cloud.stack.wait_for_stack` and `finish_deploy` take; `discard` takes it away.
+
+Several people may look at one stack at a time, also at one that is not there yet. Each has a change set of their own,
+and touches no other; who says yes first is done as told, and CloudFormation refuses the others.
 """
 
 from __future__ import annotations
@@ -64,15 +67,19 @@ def propose(
     Whatever happens, an interrupt included, no change set stays but the one that is returned.
     Raises as `snn_cloud.stack.start_deploy` does.
     """
-    return submit(clients, options, _create, on_progress, limit_seconds)
+    return submit(clients, options, create, on_progress, limit_seconds)
 
 
 def apply(clients: Clients, changes: ChangeSet) -> str:
-    """Start to make the changes; return the id of the stack to wait for. Raises StackFailed if they cannot be made."""
+    """Start to make the changes; return the id of the stack to wait for.
+
+    Raises StackFailed if they cannot be made any more; the change set is gone then.
+    """
     before = newest_event(clients, changes.stack_id)
     try:
         clients.cloudformation.execute_change_set(StackName=changes.stack_id, ChangeSetName=changes.arn)
     except ClientError as error:
+        discard(clients, changes)
         message = error.response["Error"].get("Message", str(error))
         raise StackFailed(
             f"the stack {changes.stack_name} could not be deployed: {message}; did somebody else deploy it meanwhile?"
@@ -83,13 +90,14 @@ def apply(clients: Clients, changes: ChangeSet) -> str:
 
 
 def discard(clients: Clients, changes: ChangeSet) -> None:
-    """Delete a change set, and the empty stack that was made for it."""
+    """Delete a change set, and the empty stack that was made for it if no other change set waits on that."""
     _discard(clients, changes.stack_name, changes.arn)
 
 
-def _create(
+def create(
     clients: Clients, request: dict[str, Any], live: StackTypeDef | None, on_progress: Callable[[str], None]
 ) -> ChangeSet | None:
+    """Make the change set of a request, for a stack as it is there, or a new one; None if nothing would change."""
     stack, reason = request["StackName"], ""
     on_progress(f"looking what would change in the stack {stack}")
     if live is None:

@@ -200,6 +200,13 @@ def _create_or_update(
     name = request["StackName"]
     if live is None:
         on_progress(f"creating the stack {name}")
+        if stack_status(clients, name).status == "REVIEW_IN_PROGRESS":
+            # Somebody looks at what a change set would create, or has left it. That is not ours to delete; beside it
+            # CreateStack is refused, a change set is not.
+            from snn_cloud import change_set
+
+            changes = change_set.create(clients, request, live, on_progress)
+            return change_set.apply(clients, changes) if changes else ""
         # A stack that cannot be created as a whole goes away by itself, even if nobody is watching any more.
         return clients.cloudformation.create_stack(**request, OnFailure="DELETE")["StackId"]
     on_progress(f"updating the stack {name}")
@@ -220,9 +227,9 @@ def _settle(
     if not status.done:
         on_progress(f"the stack {stack_name} is {status.status}: waiting for that to end")
         status = wait_for_stack(clients, stack_name, on_progress, deadline)
-    if status.status in ("MISSING", "DELETE_COMPLETE"):
+    if status.status in ("MISSING", "DELETE_COMPLETE", "REVIEW_IN_PROGRESS"):
         return None
-    if status.status in ("REVIEW_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
+    if status.status in ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"):
         # It was never up, so nothing of anybody's is in it; and CloudFormation can do nothing with it but delete it.
         on_progress(f"removing what an earlier attempt left of the stack {stack_name} ({status.status})")
         clients.cloudformation.delete_stack(StackName=stack_name)

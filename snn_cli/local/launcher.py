@@ -119,7 +119,10 @@ def keep_what_cannot_be_deleted() -> None:
 
 
 def look_into_nested_stacks() -> None:
-    """Make change sets with those of nested stacks, if they are asked for, and without what a condition leaves out."""
+    """Make change sets with those of nested stacks, if they are asked for, and without what a condition leaves out.
+
+    And beside one that waits for the same new stack already.
+    """
     create, describe = _ACTION_HANDLERS["CreateChangeSet"], _ACTION_HANDLERS["DescribeChangeSet"]
     delete, resolve = _ACTION_HANDLERS["DeleteChangeSet"], changesets._resolve_props_for_diff
 
@@ -158,8 +161,20 @@ def look_into_nested_stacks() -> None:
             _stack_events.pop(waits["StackId"], None)
         return answer
 
+    def create_beside(parameters: dict[str, Any]) -> Any:
+        waits = _stacks.get(parameters["StackName"][0])
+        status, headers, body = create(parameters)
+        if waits and waits["StackStatus"] == "REVIEW_IN_PROGRESS":  # the same stack, where the emulator makes another
+            _stacks[waits["StackName"]] = waits
+            made = changesets._find_change_set(parameters["ChangeSetName"][0], waits["StackName"])[1]
+            if status == 200 and made["StackId"] != waits["StackId"]:
+                _stack_events.pop(made["StackId"], None)
+                body = body.replace(made["StackId"].encode(), waits["StackId"].encode())
+                made["StackId"] = waits["StackId"]
+        return status, headers, body
+
     def create_all(parameters: dict[str, Any]) -> Any:
-        answer = create(parameters)
+        answer = create_beside(parameters)
         if answer[0] != 200 or parameters.get("IncludeNestedStacks") != ["true"]:
             return answer
         outer_id, outer = changesets._find_change_set(parameters["ChangeSetName"][0], parameters["StackName"][0])
@@ -190,6 +205,20 @@ def look_into_nested_stacks() -> None:
 
     changesets._resolve_props_for_diff = resolved
     _ACTION_HANDLERS.update(CreateChangeSet=create_all, DescribeChangeSet=describe_all, DeleteChangeSet=delete_all)
+
+
+def outdate_change_sets() -> None:
+    """Let an update of a stack make the change sets that wait for it obsolete; they could be executed all the same."""
+    original = _ACTION_HANDLERS["UpdateStack"]
+
+    def update(parameters: dict[str, Any]) -> Any:
+        answer = original(parameters)
+        for item in _change_sets.values() if answer[0] == 200 else ():
+            if item["StackName"] == parameters["StackName"][0] and item["ExecutionStatus"] == "AVAILABLE":
+                item["ExecutionStatus"] = "OBSOLETE"
+        return answer
+
+    _ACTION_HANDLERS["UpdateStack"] = update
 
 
 def tag_buckets() -> None:
@@ -337,6 +366,7 @@ if __name__ == "__main__":
     keep_attributes_of_nested_stacks()
     keep_what_cannot_be_deleted()
     look_into_nested_stacks()
+    outdate_change_sets()
     tag_buckets()
     forget_the_logs_of_deleted_functions()
     queue_throttled_events()

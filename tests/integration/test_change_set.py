@@ -98,6 +98,46 @@ def test_changes_are_told_and_made_or_left(clients: Clients) -> None:
     assert news() == []
 
 
+def waiting(clients: Clients) -> set[str]:
+    """Return the change sets that could be executed, or could not any more."""
+    listed = clients.cloudformation.list_change_sets(StackName=NAME)["Summaries"]
+    return {item["ChangeSetId"] for item in listed if not item["ExecutionStatus"].startswith("EXECUTE")}
+
+
+def test_who_looks_at_the_same_stack_is_not_in_the_way_of_others(clients: Clients) -> None:
+    first, second = propose(clients, options(), silent), propose(clients, options(), silent)
+    assert first is not None
+    assert second is not None
+    assert (first.stack_id, first.changes) == (second.stack_id, second.changes)
+    assert waiting(clients) == {first.arn, second.arn}
+    discard(clients, first)
+    assert waiting(clients) == {second.arn}
+    assert stack_status(clients, NAME).status == "REVIEW_IN_PROGRESS"
+    # What asks nobody, such as a DAG, waits for nobody; and who is asked hears of it.
+    outputs = deploy_stack(clients, options())
+    refused = rf"^the stack {NAME} could not be deployed: .* did somebody else deploy it meanwhile\?$"
+    with pytest.raises(StackFailed, match=refused):
+        apply(clients, second)
+    assert waiting(clients) == set()
+    assert StackOutputs.load(clients, NAME) == outputs
+
+    late, quick = (propose(clients, options(log_retention_days=days), silent) for days in (7, 14))
+    assert late is not None
+    assert quick is not None
+    wait_for_stack(clients, apply(clients, quick), silent)
+    with pytest.raises(StackFailed, match=refused):
+        apply(clients, late)
+    obsolete = propose(clients, options(log_retention_days=7), silent)
+    assert obsolete is not None
+    deploy_stack(clients, options(log_retention_days=30))
+    assert waiting(clients) == {obsolete.arn}
+    with pytest.raises(StackFailed, match=refused):
+        apply(clients, obsolete)
+    assert waiting(clients) == set()
+    groups = clients.logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{outputs.neuron_function}")["logGroups"]
+    assert [group["retentionInDays"] for group in groups] == [30]
+
+
 def test_an_interrupt_leaves_no_change_set(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     before = inventory(clients)
     describe = clients.cloudformation.describe_change_set
