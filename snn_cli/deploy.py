@@ -13,9 +13,9 @@ from snn.errors import InvalidInput
 from snn_cli.aws import Aws, before_aws, check_region
 from snn_cli.console import Exit, Json, answer, ask, can_ask, interruptible, progress, results, say, table, yes_or_no
 from snn_cli.watching import watch
-from snn_cloud.belongings import Names
 from snn_cloud.change_set import ChangeSet, apply, discard, propose
 from snn_cloud.cleanup import forget_artifacts
+from snn_cloud.cleanup_plan import Names
 from snn_cloud.stack import StackOutputs, StackStatus, describe_stack, finish_deploy, stack_status
 from snn_cloud.stack_options import ARCHITECTURES, RUNTIMES, StackOptions, check_stack_name
 from snn_cloud.stack_request import check_bucket

@@ -12,7 +12,9 @@ from botocore.exceptions import ClientError
 
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
-from snn_cloud.package import function_zip, layer_key, layer_zip, templates, wheel
+from snn_cloud.layer import layer_key, layer_zip
+from snn_cloud.package import function_zip, templates
+from snn_cloud.wheel import wheel
 
 # On the artifact bucket: whose it is, which its name alone does not prove; and the data bucket, if somebody named it.
 STACK_TAG, DATA_TAG = "snn:stack", "snn:data-bucket"

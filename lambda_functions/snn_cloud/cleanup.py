@@ -22,7 +22,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, one_line
-from snn_cloud.belongings import NOTEBOOK_LOGS, Belonging, Plan, census, is_missing, our_stacks, plan
+from snn_cloud.belongings import NOTEBOOK_LOGS, census, is_missing, our_stacks, plan
+from snn_cloud.cleanup_plan import Belonging, Plan
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, StackFailed
 from snn_cloud.ledger import Ledger

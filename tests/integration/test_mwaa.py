@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from snn_cli import mwaa
-from snn_cloud.package import PROJECT, function_zip, templates, wheel
+from snn_cloud.package import function_zip, templates
+from snn_cloud.wheel import PROJECT, wheel
 
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".venv" / "bin" / "uv"

@@ -14,11 +14,12 @@ from botocore.exceptions import ClientError
 from template_logic import TEMPLATES
 
 from snn_cloud import artifacts
-from snn_cloud.belongings import NOTEBOOK_LOGS, Belonging
+from snn_cloud.belongings import NOTEBOOK_LOGS
 from snn_cloud.cleanup import clean_up, plan
+from snn_cloud.cleanup_plan import Belonging
 from snn_cloud.clients import Clients
-from snn_cloud.package import wheel
 from snn_cloud.stack import StackOptions, deploy_stack
+from snn_cloud.wheel import wheel
 
 ROOT = Path(__file__).parents[2]
 NAME = "snn-book"

@@ -29,7 +29,7 @@ from snn.parameters import Parameters
 from snn_cli import datasets
 from snn_cli.main import app
 from snn_cloud import prices
-from snn_cloud.belongings import Names
+from snn_cloud.cleanup_plan import Names
 from snn_cloud.estimate import estimate
 from snn_cloud.stack_options import StackOptions
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from snn_cloud import layer as layers
 from snn_cloud import package, stack_options
 from snn_cloud.errors import CloudError
+from snn_cloud.wheel import wheel
 
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
@@ -45,7 +47,7 @@ def layer() -> Path:
     """The layer for this interpreter, from where deployments keep it: built only if it is not there yet."""
     if RUNTIME not in stack_options.RUNTIMES or sys.platform != "linux":
         pytest.skip(f"Lambda has no {RUNTIME} on {sys.platform}")
-    return package.layer_zip(RUNTIME, MACHINE)
+    return layers.layer_zip(RUNTIME, MACHINE)
 
 
 def run_isolated(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -141,24 +143,24 @@ def test_the_layer_leaves_out_what_no_function_uses(layer: Path) -> None:
         assert {name.split("/")[0] for name in names} == {"python"}
         assert sum(entry.file_size for entry in archive.infolist()) < 100_000_000  # bytes; Lambda takes 262,144,000
     described = [name.split("/") for name in names if name.startswith("python/botocore/data/")]
-    assert {parts[3] for parts in described if len(parts) > 4} == package.SERVICES
+    assert {parts[3] for parts in described if len(parts) > 4} == layers.SERVICES
     assert not [name for name in names if "/tests/" in name or "__pycache__" in name or name.endswith(".pyi")]
     assert [name for name in names if name.startswith("python/numpy-") and name.endswith("/METADATA")]
 
 
 def test_a_layer_is_the_same_whenever_it_is_built(tmp_path: Path, layer: Path) -> None:
     lines: list[str] = []
-    again = package.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append)
+    again = layers.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append)
     assert again.read_bytes() == layer.read_bytes()
     assert again.name == layer.name
     assert lines[0] == f"building the dependency layer for {RUNTIME} on {MACHINE}"
     assert [path.name for path in tmp_path.iterdir()] == [layer.name]
-    assert package.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append) == again
+    assert layers.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append) == again
     assert len(lines) == 2  # taken from the cache without a word
 
 
 def test_a_layers_name_tells_runtimes_and_architectures_apart() -> None:
-    keys = {package.layer_key(runtime, machine) for runtime in stack_options.RUNTIMES for machine in package.PLATFORMS}
+    keys = {layers.layer_key(runtime, machine) for runtime in stack_options.RUNTIMES for machine in layers.PLATFORMS}
     assert len(keys) == len(stack_options.RUNTIMES) * 2
 
 
@@ -168,23 +170,23 @@ def test_a_layer_that_cannot_be_built_is_one_line_and_leaves_nothing(
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     with pytest.raises(CloudError, match=r"layer for python3\.13 on arm64 cannot be built: \S") as raised:
-        package.layer_zip("python3.13", "arm64", tmp_path / "layers")
+        layers.layer_zip("python3.13", "arm64", tmp_path / "layers")
     assert "\n" not in str(raised.value)
     assert list((tmp_path / "layers").iterdir()) == []
 
 
 def test_a_layer_too_large_for_lambda_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: Path) -> None:
-    monkeypatch.setattr(package, "MAX_UNZIPPED", 1_000_000)
+    monkeypatch.setattr(layers, "MAX_UNZIPPED", 1_000_000)
     with pytest.raises(CloudError, match=r"has [\d,]+ bytes unzipped; Lambda takes 1,000,000"):
-        package.layer_zip(RUNTIME, MACHINE, tmp_path)
+        layers.layer_zip(RUNTIME, MACHINE, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_cache_can_be_put_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNN_CACHE_DIR", "/somewhere")
-    assert package.default_cache_dir() == Path("/somewhere")
+    assert layers.default_cache_dir() == Path("/somewhere")
     monkeypatch.delenv("SNN_CACHE_DIR")
-    assert package.default_cache_dir() == Path.home() / ".cache" / "snn"
+    assert layers.default_cache_dir() == Path.home() / ".cache" / "snn"
 
 
 def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", backend], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (built,) = (tmp_path / "dist").iterdir()
-    name, content = package.wheel()
+    name, content = wheel()
     assert name == built.name
     ours, theirs = _contents(content), _contents(built.read_bytes())
     info = f"{'-'.join(name.split('-')[:2])}.dist-info"
@@ -209,7 +211,7 @@ def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path
     assert set(rows) == set(theirs[f"{info}/RECORD"].decode().splitlines()) - {
         row for row in theirs[f"{info}/RECORD"].decode().splitlines() if "/licenses/LICENSE," in row
     }
-    assert package.wheel() == (name, content)
+    assert wheel() == (name, content)
 
 
 @pytest.mark.parametrize("part", ["README.md", "pyproject.toml"])
@@ -224,7 +226,7 @@ def test_the_wheel_has_nothing_that_an_editor_hides_beside_the_notebooks(tmp_pat
     (tmp_path / ".ipynb_checkpoints").mkdir()
     for name in ("Analysis.ipynb", ".ipynb_checkpoints/Analysis-checkpoint.ipynb", ".Analysis.ipynb"):
         (tmp_path / name).write_text("{}")
-    assert [name for name, _ in package._files(tmp_path, "snn_notebooks")] == ["snn_notebooks/Analysis.ipynb"]
+    assert [name for name, _ in package.files_of(tmp_path, "snn_notebooks")] == ["snn_notebooks/Analysis.ipynb"]
 
 
 def _contents(archive: bytes) -> dict[str, bytes]:

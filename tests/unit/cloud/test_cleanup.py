@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
-from snn_cloud.belongings import KINDS, NESTED_STACKS, Belonging, Names, Plan
+from snn_cloud.belongings import KINDS
+from snn_cloud.cleanup_plan import NESTED_STACKS, Belonging, Names, Plan
 from snn_cloud.package import templates
 from snn_cloud.stack_options import MAX_NAME, NAME_PATTERN, StackOptions, check_stack_name
 
