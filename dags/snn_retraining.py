@@ -20,7 +20,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Variable, task
+from airflow.sdk import DAG, Asset, AssetAlias, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Variable, task
 
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.deploy import SnnDeployOperator
@@ -54,7 +54,8 @@ with DAG(
     def way(params: dict[str, object]) -> str:
         return "roll_back" if params["roll_back"] else "deploy"
 
-    roll_back = SnnRollbackOperator(task_id="roll_back", stack="{{ params.stack_name }}", retries=0)
+    champion = [AssetAlias("snn-champion")]
+    roll_back = SnnRollbackOperator(task_id="roll_back", stack="{{ params.stack_name }}", retries=0, outlets=champion)
 
     # Retraining changes no stack: this only reads its outputs.
     deploy = SnnDeployOperator(task_id="deploy", stack="{{ params.stack_name }}", deploy=False)
@@ -73,6 +74,7 @@ with DAG(
         dataset=choose.output["dataset"],
         parameters=choose.output["parameters"],
         overrides=overrides(),
+        outlets=[AssetAlias("snn-dataset")],
     )
 
     train = SnnTrainOperator(
@@ -82,6 +84,7 @@ with DAG(
         dataset_key=stage.output["dataset_key"],
         parameters=stage.output["parameters"],
         resume="{{ params.resume }}",
+        outlets=[AssetAlias("snn-model")],
     )
 
     challenger = train.output["run_id"]
@@ -100,6 +103,7 @@ with DAG(
         run_id=challenger,
         decision=compare.output["decision"],
         over=compare.output["champion_etag"],
+        outlets=champion,
     )
 
     report = SnnReportOperator(

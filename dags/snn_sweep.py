@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, Variable, task, task_group
+from airflow.sdk import DAG, AssetAlias, Variable, task, task_group
 
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.form import overrides, sweep_form
@@ -71,6 +71,7 @@ with DAG(
         train="combination.train",
         evaluate="combination.evaluate",
         trigger_rule="all_done_min_one_success",
+        outlets=[AssetAlias("snn-sweep")],
     )
 
     @task.short_circuit

@@ -20,6 +20,7 @@ from snn_cloud.errors import ChampionChanged, LaunchRejected, RunCancelled, RunF
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
+    from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
     from snn_cloud.stack import StackOutputs
@@ -44,6 +45,7 @@ class SnnOperator(AwsBaseOperator[SnnHook]):
     def __init__(self, *, stack: str | Mapping[str, Any] = "snn", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stack = stack
+        self.files: tuple[list[str], list[str]] | None = None  # read and made, once the work is done
 
     @property
     def outputs(self) -> StackOutputs:
@@ -55,6 +57,14 @@ class SnnOperator(AwsBaseOperator[SnnHook]):
         for alias in self.outlets:
             if isinstance(alias, AssetAlias):
                 context["outlet_events"][alias].add(Asset(uri), extra=extra)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
+        """Return what OpenLineage is told: the files that the task read, and those that it made."""
+        if self.files is None:
+            return None
+        from snn_operators.lineage import of_files
+
+        return of_files(*self.files)
 
 
 @contextmanager

@@ -121,7 +121,8 @@ class SnnCompareOperator(SnnOperator):
 class SnnPromoteOperator(SnnOperator):
     """Make a run's model the champion, and keep the former one as the previous; skipped if it was decided otherwise.
 
-    Repeating it changes nothing. If the champion is not any more the one that was compared, the task fails.
+    Repeating it changes nothing. If the champion is not any more the one that was compared, the task fails. An
+    ``AssetAlias`` among its ``outlets`` gets an event of the champion.
 
     Returns ``champion`` and ``previous``: the runs that trained them.
 
@@ -145,18 +146,24 @@ class SnnPromoteOperator(SnnOperator):
     def execute(self, context: Context) -> dict[str, str]:
         """Promote; return who is champion and who was."""
         from snn_cloud.champion import promote
+        from snn_cloud.places import PROMOTED_PARAMS, params
 
         if self.decision is not None and not self.decision["promote"]:
             raise AirflowSkipException(self.decision["reason"])
-        change = promote(self.hook.clients, self.outputs.bucket, self.run_id, over=self.over)
+        bucket = self.outputs.bucket
+        change = promote(self.hook.clients, bucket, self.run_id, over=self.over)
         self.log.info("champion: run %s; before: %s", change.champion, change.previous or "none")
+        made = f"s3://{bucket}/{PROMOTED_PARAMS}"
+        self.files = [f"s3://{bucket}/{params(self.run_id)}"], [made]
+        self.announce(context, made, asdict(change))
         return asdict(change)
 
 
 class SnnRollbackOperator(SnnOperator):
     """Swap the champion and the previous one: the former bytes are back. Done twice, all is as it was.
 
-    Give it no retries: a task that dies after its work would undo it.
+    Give it no retries: a task that dies after its work would undo it. An ``AssetAlias`` among its ``outlets`` gets an
+    event of the champion.
 
     Returns ``champion`` and ``previous``: the runs that trained them.
 
@@ -167,9 +174,14 @@ class SnnRollbackOperator(SnnOperator):
     def execute(self, context: Context) -> dict[str, str]:
         """Roll back; return who is champion and who was."""
         from snn_cloud.champion import roll_back
+        from snn_cloud.places import PREVIOUS_PARAMS, PROMOTED_PARAMS
 
-        change = roll_back(self.hook.clients, self.outputs.bucket)
+        bucket = self.outputs.bucket
+        change = roll_back(self.hook.clients, bucket)
         self.log.info("champion: run %s; rolled back from: %s", change.champion, change.previous or "unknown")
+        both = [f"s3://{bucket}/{key}" for key in (PROMOTED_PARAMS, PREVIOUS_PARAMS)]
+        self.files = both, both
+        self.announce(context, both[0], asdict(change))
         return asdict(change)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,11 @@ class SnnTrainingRunFacet(RunFacet):
     parameters_sha256: str
 
 
-def of_staging(source: str, bucket: str, dataset_key: str) -> OperatorLineage[Any, Any]:
-    """Return the lineage of a task that copied a data set into a run's folder."""
+def of_files(read: Iterable[str], made: Iterable[str]) -> OperatorLineage[Any, Any]:
+    """Return the lineage of a task that read and made files or folders of them, each a path or an ``s3://`` address."""
     return OperatorLineage(
-        inputs=[InputDataset(*_named(source))], outputs=[OutputDataset(f"s3://{bucket}", dataset_key)]
+        inputs=[InputDataset(*_named(each), facets=_facets(each)) for each in dict.fromkeys(read)],
+        outputs=[OutputDataset(*_named(each), facets=_facets(each)) for each in made],
     )
 
 
@@ -60,9 +62,7 @@ def of_training(bucket: str, run: Run) -> OperatorLineage[Any, Any]:
     if run.promote:
         models.append(places.PROMOTED_PARAMS)
         results.append(places.PROMOTED_RESULTS)
-    is_model: Any = {"datasetType": dataset_type_dataset.DatasetTypeDatasetFacet("MODEL")}
-    outputs: list[Dataset] = [OutputDataset(namespace, key, facets=is_model) for key in models]
-    outputs += [OutputDataset(namespace, key) for key in results]
+    outputs: list[Dataset] = [OutputDataset(namespace, key, facets=_facets(key)) for key in (*models, *results)]
     parameters = run.parameters.to_json() if run.parameters else "{}"
     parameter = execution_parameters_run.ExecutionParameter
     return OperatorLineage(
@@ -88,8 +88,12 @@ def _named(source: str) -> tuple[str, str]:
     """Return a file's namespace and name as OpenLineage spells them."""
     if source.startswith("s3://"):
         bucket, _, key = source.removeprefix("s3://").partition("/")
-        return f"s3://{bucket}", key
+        return f"s3://{bucket}", key or "/"
     return "file", str(Path(source).absolute())
+
+
+def _facets(name: str) -> Any:
+    return {"datasetType": dataset_type_dataset.DatasetTypeDatasetFacet("MODEL")} if name.endswith("params.h5") else {}
 
 
 def _text(value: Any) -> str:

@@ -35,11 +35,13 @@ class SnnEvaluateOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Judge the model; return the report's ``test_set``."""
+        from snn_cloud.places import params
         from snn_cloud.report import evaluate_run
 
         outputs = self.outputs
         dataset_key = self.dataset_key or self.hook.ledger(outputs).get(self.run_id).dataset
         test_set = evaluate_run(self.hook.clients, outputs.bucket, self.run_id, dataset_key)
+        self.files = [f"s3://{outputs.bucket}/{key}" for key in (params(self.run_id), dataset_key)], []
         self.log.info("accuracy %.3f on the test set, %s", test_set["accuracy"], test_set["confusion_matrix"])
         return test_set
 
@@ -66,9 +68,12 @@ class SnnPredictOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Classify the photos; return the report's ``new_images``."""
+        from snn_cloud.places import params
         from snn_cloud.report import predict_images
 
-        answers = predict_images(self.hook.clients, self.outputs.bucket, self.run_id, listed(self.images))
+        bucket, images = self.outputs.bucket, listed(self.images)
+        answers = predict_images(self.hook.clients, bucket, self.run_id, images)
+        self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers:
             self.log.info("%s: %s (%.3f)", answer["uri"], answer["class_name"], answer["probability"])
         return answers
@@ -109,12 +114,22 @@ class SnnReportOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report; return it."""
-        from snn_cloud.places import report_html
+        from snn_cloud.places import params, report_html, results
         from snn_cloud.report import make_report
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        report = make_report(clients, outputs, run, self.test_set, listed(self.new_images), listed(self.images))
+        images = listed(self.images)
+        report = make_report(clients, outputs, run, self.test_set, listed(self.new_images), images)
+        read = [f"s3://{outputs.bucket}/{key}" for key in (params(run.run_id), results(run.run_id), run.dataset)]
+        made = [report["artifacts"][name] for name in ("report_html", "report_json")]
+        self.files = [*read, *folders(images)], made
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))
         self.log.info("report: %s", self.report_url)
         return report
+
+
+def folders(images: Sequence[Any]) -> list[str]:
+    """Return where photos lie, each folder once: thousands of photos are not thousands of data sets."""
+    uris = [image["uri"] if isinstance(image, Mapping) else str(image) for image in images]
+    return list(dict.fromkeys(uri.rpartition("/")[0] or "." for uri in uris))

@@ -11,7 +11,6 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from snn_operators.base import SnnOperator, listed, native, plain_failure
 
 if TYPE_CHECKING:
-    from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
     from snn.parameters import Parameters
@@ -58,7 +57,6 @@ class SnnStageOperator(SnnOperator):
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
         self.images, self.run_id = images, run_id
-        self._staged: tuple[str, str] | None = None
 
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
@@ -72,16 +70,10 @@ class SnnStageOperator(SnnOperator):
         run_id = new_run_id(self.run_id)
         staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images))
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
-        self._staged = outputs.bucket, staged.dataset_key
-        extra = {"run_id": run_id, "sha256": staged.sha256}
-        self.announce(context, f"s3://{outputs.bucket}/{staged.dataset_key}", extra)
+        made = f"s3://{outputs.bucket}/{staged.dataset_key}"
+        self.files = [str(self.dataset)], [made]
+        self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
         return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is told: the data set that was copied, and where to."""
-        from snn_operators.lineage import of_staging
-
-        return of_staging(str(self.dataset), *self._staged) if self._staged else None
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""

@@ -81,6 +81,7 @@ class SnnSweepPlanOperator(SnnOperator):
         # Short, as run ids are made of it.
         sweep_id = new_run_id(self.sweep_id, longest=30)
         staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, str(self.dataset), validation, seed)
+        self.files = [str(self.dataset)], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
         usd = sum(
             estimate_on(outputs, one.parameters, staged.features, samples)["usd"]
@@ -115,7 +116,7 @@ class SnnSweepTableOperator(SnnOperator):
 
     The table lies in ``sweep.json`` in the sweep's folder and, line by line, in the log. A combination that failed is
     in it with its reason; the task fails only if all did. Give it ``trigger_rule="all_done_min_one_success"``, or one
-    failed training is the end of the sweep.
+    failed training is the end of the sweep. An ``AssetAlias`` among its ``outlets`` gets an event of the table.
 
     Returns the table: ``rows``, best first, ``winner``, ``failed``, ``seconds``, ``usd``, ``sweep_json``; under 48 KB,
     with the last rows left out if need be. XCom ``winner`` has the winner alone: combination, overrides, score, std and
@@ -161,4 +162,8 @@ class SnnSweepTableOperator(SnnOperator):
             rows = table["rows"]
             raise RunFailed(f"none of {len(rows)} combinations completed, the first: {rows[0]['failure']}")
         ti.xcom_push(key="winner", value=table["winner"])
+        datasets = dict.fromkeys(one["dataset_key"] for one in self.plan)
+        self.files = [f"s3://{outputs.bucket}/{key}" for key in datasets], [short["sweep_json"]]
+        winner = {name: table["winner"][name] for name in ("combination", "score")}
+        self.announce(context, short["sweep_json"], {"sweep_id": table["sweep_id"], **winner})
         return short

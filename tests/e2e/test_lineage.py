@@ -125,6 +125,16 @@ def test_openlineage_hears_where_the_data_set_came_from(trained: Trained) -> Non
     assert names(event["outputs"]) == names(trained.completed("train")["inputs"])
 
 
+def test_openlineage_hears_what_the_model_was_judged_by_and_what_came_of_it(trained: Trained) -> None:
+    data, (model, results) = trained.completed("train")["inputs"], trained.completed("train")["outputs"]
+    assert names(trained.completed("evaluate")["inputs"]) == names([model, *data])
+    assert names(trained.completed("predict")["inputs"]) == names([model])  # there were no photos
+    report = trained.completed("report")
+    assert names(report["inputs"]) == names([model, results, *data])
+    folder = f"runs/{trained.xcom('train')['run_id']}/report"
+    assert names(report["outputs"]) == {(model["namespace"], f"{folder}/report.{kind}") for kind in ("html", "json")}
+
+
 def test_data_set_and_model_are_assets(trained: Trained) -> None:
     staged, ended = trained.xcom("stage"), trained.xcom("train")
     bucket = f"s3://{trained.xcom('deploy')['bucket']}"

@@ -78,6 +78,11 @@ class Retraining:
     def xcom(self, run_id: str, task: str, key: str = "return_value") -> Any:
         return self.machine.api.xcom(DAG, run_id, task, key)
 
+    def told(self, run_id: str) -> dict[str, tuple[str, Any]]:
+        """Return what a run's tasks told of assets."""
+        events = self.machine.api.asset_events(DAG, run_id)
+        return {event["source_task_id"]: (event["uri"], event["extra"]) for event in events}
+
     def read(self, key: str) -> bytes:
         return self.machine.clients.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
 
@@ -132,6 +137,12 @@ def test_uploads_start_it_and_only_a_better_model_is_promoted_and_a_rollback_res
     champion = retraining.xcom(first, "train")["run_id"]
     assert retraining.xcom(first, "compare", "champion") is None
     assert retraining.xcom(first, "promote") == {"champion": champion, "previous": ""}
+    promoted = f"s3://{retraining.bucket}/{CHAMPION[0]}"
+    told = retraining.told(first)
+    assert told.keys() == {"stage", "train", "promote"}
+    assert told["stage"][0] == f"s3://{retraining.bucket}/{retraining.xcom(first, 'stage', 'dataset_key')}"
+    assert told["train"][0] == f"s3://{retraining.bucket}/runs/{champion}/params.h5"
+    assert told["promote"] == (promoted, {"champion": champion, "previous": ""})
     assert retraining.hashes(CHAMPION) == retraining.of_run(champion)
     former = retraining.hashes(CHAMPION)
 
@@ -142,6 +153,7 @@ def test_uploads_start_it_and_only_a_better_model_is_promoted_and_a_rollback_res
         **dict.fromkeys(("way", *STEPS), "success"),
         **dict.fromkeys(("promote", "roll_back"), "skipped"),
     }
+    assert retraining.told(worse).keys() == {"stage", "train"}
     found = retraining.xcom(worse, "compare")
     assert found["decision"]["promote"] is False
     assert found["decision"]["reason"].startswith("the challenger is not better: accuracy 0.")
@@ -170,6 +182,7 @@ def test_uploads_start_it_and_only_a_better_model_is_promoted_and_a_rollback_res
         **dict.fromkeys((*STEPS, "promote"), "skipped"),
     }
     assert retraining.xcom(back, "roll_back") == {"champion": champion, "previous": challenger}
+    assert retraining.told(back) == {"roll_back": (promoted, {"champion": champion, "previous": challenger})}
     assert retraining.hashes(CHAMPION) == former
     assert retraining.hashes(PREVIOUS) == retraining.of_run(challenger)
     retraining.trigger(roll_back=True)

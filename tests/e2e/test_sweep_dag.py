@@ -92,6 +92,16 @@ def test_the_sweep_succeeds_though_two_of_its_networks_diverge(sweep: DagRun) ->
     }
 
 
+def test_its_table_is_an_asset_and_its_models_are_not(sweep: DagRun) -> None:
+    table = sweep.xcom("table")
+    winner = {name: table["winner"][name] for name in ("combination", "score")}
+    told = [
+        (event["source_task_id"], event["uri"], event["extra"])
+        for event in sweep.machine.api.asset_events(DAG, sweep.run_id)
+    ]
+    assert told == [("table", table["sweep_json"], {"sweep_id": table["sweep_id"], **winner})]
+
+
 def test_no_more_runs_are_in_lambda_at_once_than_allowed(sweep: DagRun, ledger: dict[str, Run]) -> None:
     assert len(ledger) == 12
     # While a run is watched from the triggerer its task holds no slot, and is still one of those allowed.

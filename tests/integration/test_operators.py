@@ -125,6 +125,13 @@ def in_bucket(clients: Clients, stack: StackOutputs) -> set[tuple[str, str]]:
     return {(item["Key"], item["VersionId"]) for page in pages for item in page.get("Versions", [])}
 
 
+def told(task: Any, stack: StackOutputs) -> tuple[list[str], list[str]]:
+    """Return what a task tells OpenLineage that it read and made, all in the stack's bucket."""
+    lineage = task.get_openlineage_facets_on_complete(None)
+    assert {each.namespace for each in (*lineage.inputs, *lineage.outputs)} == {f"s3://{stack.bucket}"}
+    return [each.name for each in lineage.inputs], [each.name for each in lineage.outputs]
+
+
 def test_from_data_to_report_waiting_in_the_worker(
     clients: Clients, stack: StackOutputs, stage: Any, tmp_path: Path, context: Any, capsys: Any
 ) -> None:
@@ -155,9 +162,11 @@ def test_from_data_to_report_waiting_in_the_worker(
     assert said[-1] == f"epoch 20 of 20, cost {trained['final_cost']:.6f}"
 
     given: Any = {"stack": outputs, "run_id": trained["run_id"], **AWS}
-    test_set = SnnEvaluateOperator(task_id="evaluate", **given).execute({})
+    evaluate = SnnEvaluateOperator(task_id="evaluate", **given)
+    test_set = evaluate.execute({})
     assert sum(test_set["confusion_matrix"].values()) == 8
-    predicted = SnnPredictOperator(task_id="predict", images=staged["images"], **given).execute({})
+    predict = SnnPredictOperator(task_id="predict", images=staged["images"], **given)
+    predicted = predict.execute({})
     assert [(item["uri"], item["class_name"] in ("no", "yes")) for item in predicted] == [
         (str(tmp_path / "red.png"), True)
     ]
@@ -170,6 +179,15 @@ def test_from_data_to_report_waiting_in_the_worker(
     assert json.loads(clients.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()) == report
     link = task.operator_extra_links[0].get_link(task, ti_key=None)  # type: ignore[arg-type]
     assert link.endswith(f"/{stack.bucket}/runs/{trained['run_id']}/report/report.html")
+
+    run = f"runs/{trained['run_id']}"
+    model, data, photos = f"{run}/params.h5", trained["dataset_key"], f"{run}/input/images"
+    assert told(evaluate, stack) == ([model, data], [])
+    assert told(predict, stack) == ([model, photos], [])
+    made = [f"{run}/report/report.html", f"{run}/report/report.json"]
+    assert told(task, stack) == ([model, f"{run}/results.json", data, photos], made)
+    for key in (*made, model, data):
+        assert clients.s3.head_object(Bucket=stack.bucket, Key=key)["ContentLength"] > 0
 
 
 def test_a_task_run_again_goes_on_with_its_run(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:

@@ -84,7 +84,16 @@ def compared(stack: StackOutputs, run_id: str, **options: Any) -> dict[str, Any]
 
 def promoted(stack: StackOutputs, run_id: str, found: dict[str, Any]) -> dict[str, str]:
     given: Any = {"decision": found["decision"], "over": found["champion_etag"], **AWS}
-    return SnnPromoteOperator(task_id="promote", stack=stack.to_dict(), run_id=run_id, **given).execute({})
+    task = SnnPromoteOperator(task_id="promote", stack=stack.to_dict(), run_id=run_id, **given)
+    change = task.execute({})
+    assert told(task) == ([places.params(run_id)], [places.PROMOTED_PARAMS])
+    return change
+
+
+def told(task: Any) -> tuple[list[str], list[str]]:
+    """Return what a task tells OpenLineage that it read and made."""
+    lineage = task.get_openlineage_facets_on_complete(None)
+    return [each.name for each in lineage.inputs], [each.name for each in lineage.outputs]
 
 
 def read(clients: Clients, stack: StackOutputs, key: str) -> bytes:
@@ -145,6 +154,7 @@ def test_a_better_challenger_is_promoted_a_worse_one_is_not_and_a_rollback_bring
 
     roll_back = SnnRollbackOperator(task_id="roll_back", stack=stack.stack_name, **AWS)
     assert roll_back.execute({}) == {"champion": first, "previous": better}
+    assert told(roll_back) == ([places.PROMOTED_PARAMS, places.PREVIOUS_PARAMS],) * 2
     assert read(clients, stack, places.PROMOTED_PARAMS) == former
     assert read(clients, stack, places.PROMOTED_RESULTS) == read(clients, stack, places.results(first))
 

@@ -110,19 +110,18 @@ def test_what_cannot_be_held_out_leaves_nothing(clients: Clients, stack: StackOu
 
 def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces: Path, capsys: Any) -> None:
     ti = TaskInstance()
-    plan = ti.run(
-        SnnSweepPlanOperator(
-            task_id="plan",
-            stack=stack.to_dict(),
-            dataset=str(faces),
-            parameters=NETWORK,
-            overrides={"epochs": "30", "seed": None},
-            combinations={"learning_rate": [0.05, 0.0001], "seed": [3]},
-            validation="2",
-            sweep_id="A sweep from a grid to the winner, with a name that is long",
-            **AWS,
-        )
+    planning = SnnSweepPlanOperator(
+        task_id="plan",
+        stack=stack.to_dict(),
+        dataset=str(faces),
+        parameters=NETWORK,
+        overrides={"epochs": "30", "seed": None},
+        combinations={"learning_rate": [0.05, 0.0001], "seed": [3]},
+        validation="2",
+        sweep_id="A sweep from a grid to the winner, with a name that is long",
+        **AWS,
     )
+    plan = ti.run(planning)
     sweep = ti.xcoms["plan", "sweep", -1]
     sweep_id = sweep["sweep_id"]
     assert sweep == {"sweep_id": sweep_id, "validation": 2, "combinations": 2, "runs": 4}
@@ -179,6 +178,12 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
     assert table["sweep_json"] == f"s3://{stack.bucket}/runs/{sweep_id}/report/sweep.json"
     link = task.operator_extra_links[0].get_link(task, ti_key=None)  # type: ignore[arg-type]
     assert link.endswith(f"/{stack.bucket}/runs/{sweep_id}/report/sweep.json")
+    folds = [plan[0]["dataset_key"], plan[1]["dataset_key"]]
+    for told, read_, made in ((planning, [str(faces)], folds), (task, folds, [places.sweep_json(sweep_id)])):
+        lineage = told.get_openlineage_facets_on_complete(None)
+        assert lineage is not None
+        assert [each.name for each in lineage.inputs] == read_
+        assert [(each.namespace, each.name) for each in lineage.outputs] == [(f"s3://{stack.bucket}", k) for k in made]
 
 
 def test_when_all_failed_the_task_fails_and_the_table_is_there(

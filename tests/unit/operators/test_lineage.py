@@ -17,7 +17,8 @@ from openlineage.client.serde import Serde
 from snn.parameters import Parameters
 from snn.training import StoppedBy
 from snn_cloud.record import Run, State
-from snn_operators.lineage import of_staging, of_training
+from snn_operators.lineage import of_files, of_training
+from snn_operators.results import folders
 from snn_operators.stage import SnnStageOperator
 from snn_operators.train import SnnTrainOperator
 
@@ -84,12 +85,27 @@ def test_a_promoted_model_is_one_too_and_an_uploads_version_is_told() -> None:
         ("s3://photos/cats/d.h5", ("s3://photos", "cats/d.h5")),
         ("/data/d.h5", ("file", "/data/d.h5")),
         ("d.h5", ("file", str(Path("d.h5").absolute()))),
+        ("s3://photos", ("s3://photos", "/")),
     ],
 )
-def test_staging_copies_a_data_set(source: str, name: tuple[str, str]) -> None:
-    lineage = json.loads(Serde.to_json(of_staging(source, "b", "runs/r/input/datasets-1.h5")))
-    assert names(lineage["inputs"]) == [name]
+def test_files_are_named_as_openlineage_spells_them(source: str, name: tuple[str, str]) -> None:
+    made = "s3://b/runs/r/input/datasets-1.h5"
+    lineage = json.loads(Serde.to_json(of_files([source, made, source], [made])))
+    assert names(lineage["inputs"]) == [name, ("s3://b", "runs/r/input/datasets-1.h5")]
     assert names(lineage["outputs"]) == [("s3://b", "runs/r/input/datasets-1.h5")]
+    assert not any(each.get("facets") for each in (*lineage["inputs"], *lineage["outputs"]))
+
+
+def test_a_model_is_one_wherever_it_goes() -> None:
+    lineage = json.loads(Serde.to_json(of_files(["s3://b/runs/r/params.h5"], ["s3://b/predict_input/params.h5"])))
+    for each in (*lineage["inputs"], *lineage["outputs"]):
+        assert each["facets"]["datasetType"]["datasetType"] == "MODEL"
+
+
+def test_photos_go_by_their_folder() -> None:
+    staged = {"uri": "s3://b/runs/r/input/images/0000-a.png", "name": "a.png"}
+    given = [staged, {**staged, "uri": staged["uri"].replace("0-a", "1-b")}, "cats/c.png", "d.png", "s3://photos/e.png"]
+    assert folders(given) == ["s3://b/runs/r/input/images", "cats", ".", "s3://photos"]
 
 
 def test_of_what_did_not_come_to_pass_nothing_is_told() -> None:
