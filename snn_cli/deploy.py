@@ -54,6 +54,9 @@ def deploy(
     reserve_neuron_concurrency: Annotated[
         int | None, typer.Option(help="of all runs, set aside; 0 for none", rich_help_panel=STACK)
     ] = None,
+    reserve_trainer_concurrency: Annotated[
+        int | None, typer.Option(help="trainers of all runs, which wait above it; 0 for none", rich_help_panel=STACK)
+    ] = None,
     runtime: Annotated[str | None, typer.Option(help=f"{', '.join(RUNTIMES)}", rich_help_panel=STACK)] = None,
     architecture: Annotated[str | None, typer.Option(help=" or ".join(ARCHITECTURES), rich_help_panel=STACK)] = None,
     with_notebook: Annotated[
@@ -96,6 +99,7 @@ def deploy(
         given: dict[str, Any] = {
             "bucket": bucket, "email": email, "with_cache": with_cache, "cache_node_type": cache_node_type,
             "neuron_concurrency": neuron_concurrency, "reserve_neuron_concurrency": reserve_neuron_concurrency,
+            "reserve_trainer_concurrency": reserve_trainer_concurrency,
             "runtime": runtime, "architecture": architecture, "layer_arn": layer_arn,
             "log_retention_days": log_retention_days, "tags": tags, "with_notebook": with_notebook,
             "notebook_instance_type": notebook_instance_type,

@@ -21,6 +21,7 @@ from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
 from snn_cli.tables import about, run_details, show
 from snn_cloud import runs
+from snn_cloud.budget import warning
 from snn_cloud.errors import LaunchRejected
 from snn_cloud.estimate import estimate_on
 from snn_cloud.places import check_run_id
@@ -42,6 +43,12 @@ Epochs = Annotated[int | None, typer.Option(help="passes over the data, at most"
 Threshold = Annotated[float | None, typer.Option(help="stop at this cost or below", rich_help_panel=HOW)]
 GranularityOption = Annotated[
     Granularity | None, typer.Option(help="what one Lambda invocation computes", rich_help_panel=HOW)
+]
+MaxUsd = Annotated[
+    float | None, typer.Option(help="stop the run when it has cost so much, at list prices", rich_help_panel=HOW)
+]
+MaxSeconds = Annotated[
+    float | None, typer.Option(help="stop the run when it has trained for so long", rich_help_panel=HOW)
 ]
 Workers = Annotated[int | None, typer.Option(help="trainers that share out the mini-batches", rich_help_panel=HOW)]
 Detach = Annotated[bool, typer.Option("--detach", help="start the run and do not follow it")]
@@ -69,6 +76,8 @@ def train(
     ] = None,
     workers: Workers = None,
     seed: Annotated[int | None, typer.Option(help="decides weights and mini-batches", rich_help_panel=HOW)] = None,
+    max_usd: MaxUsd = None,
+    max_seconds: MaxSeconds = None,
     name: Annotated[str, typer.Option(help="the run's name: a-z, 0-9 and -; without it one is made")] = "",
     resume: Annotated[
         str, typer.Option(help="begin at the last checkpoint of this failed or cancelled run, with its data")
@@ -99,6 +108,8 @@ def train(
         "neurons_per_invocation": neurons_per_invocation,
         "workers": workers,
         "seed": seed,
+        "max_usd": max_usd,
+        "max_seconds": max_seconds,
     }
     older = aws.ledger.get(resume) if resume else None
     chosen = _parameters(aws, parameters, older, overrides)
@@ -109,7 +120,9 @@ def train(
         with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
             staged = _stage(aws, run_id, dataset, chosen)
         key, features, samples = staged.dataset_key, staged.features, staged.samples
-    say(estimate_line(estimate_on(aws.outputs, chosen, features, samples)), markup=False)
+    estimate = estimate_on(aws.outputs, chosen, features, samples)
+    for line in filter(None, (estimate_line(estimate), warning(estimate, chosen))):
+        say(line, markup=False)
     launched = _launch(aws, run_id, key, chosen, older, promote)
     _see_through(aws, launched, detach, as_json)
 
@@ -121,6 +134,8 @@ def resume(
     threshold: Threshold = None,
     granularity: GranularityOption = None,
     workers: Workers = None,
+    max_usd: MaxUsd = None,
+    max_seconds: MaxSeconds = None,
     name: Annotated[str, typer.Option(help="the new run's name; without it RUN-t2, -t3 …")] = "",
     detach: Detach = False,
     promote: Promote = False,
@@ -128,17 +143,21 @@ def resume(
 ) -> None:
     """Go on with a failed or cancelled run from its last checkpoint, as a new run, and follow it.
 
-    It ends with the weights of a run that never stopped, to the last bit. A
-    run that is not over is called on itself, in case AWS has lost it; if
-    not, that changes nothing.
+    It ends with the weights of a run that never stopped, to the last bit. Its
+    budget is its own, the older run's unless another is given. A run that is
+    not over is called on itself, in case AWS has lost it; if not, that changes
+    nothing.
 
     \b
     Examples:
       snn resume my-first
       snn resume my-first --epochs 1000
+      snn resume my-first --max-usd 0.50
     """
     found = aws.ledger.get(run)
-    if not found.state.is_terminal and not any((epochs, threshold, granularity, workers, name, promote)):
+    if not found.state.is_terminal and not any(
+        (epochs, threshold, granularity, workers, max_usd, max_seconds, name, promote)
+    ):
         say(f"run {run} is {found.state}: it is called on", markup=False)
         return _see_through(aws, runs.launch_again(aws.clients, aws.outputs, found), detach, as_json)
     train(
@@ -148,6 +167,8 @@ def resume(
         threshold=threshold,
         granularity=granularity,
         workers=workers,
+        max_usd=max_usd,
+        max_seconds=max_seconds,
         name=name,
         detach=detach,
         promote=promote,

@@ -16,6 +16,9 @@ from snn.files import check_size, read_file
 MAX_TEXT = 1_000_000
 """Of the text; a hundred layers take some thousand."""
 
+MOST_SECONDS = 7 * 86_400
+"""Of a run, whatever it is doing."""
+
 
 class Activation(StrEnum):
     """What a layer does with its weighted sum."""
@@ -67,6 +70,8 @@ class Parameters(BaseModel):
     first_layer: Path = Path.AUTO
     neurons_per_invocation: int = Field(default=1, ge=1, description="for neuron granularity")
     workers: int = Field(default=1, ge=1, le=100, description="trainers that share out the mini-batches")
+    max_usd: float | None = Field(default=None, gt=0, description="what the run may cost, at list prices")
+    max_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS, description="from its first trainer on")
 
     @model_validator(mode="before")
     @classmethod

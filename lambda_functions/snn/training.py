@@ -28,6 +28,7 @@ class StoppedBy(StrEnum):
     EPOCHS = "epochs"
     THRESHOLD = "threshold"
     CANCEL = "cancel"
+    BUDGET = "budget"
 
 
 @dataclass

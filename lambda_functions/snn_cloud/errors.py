@@ -45,5 +45,9 @@ class NeuronFailed(CloudError):
     """A NeuronLambda invocation failed every time it was asked, or refused its task; the message is its error."""
 
 
+class Stopped(CloudError):
+    """The run is to stop, so no further step of its epoch is begun; the epoch is as if it had not been."""
+
+
 class PeerLost(CloudError):
     """Another trainer of the same run is gone; the run can go on from its last checkpoint."""

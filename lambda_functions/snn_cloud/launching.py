@@ -48,6 +48,12 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
             field=field,
             mend="deploy the stack with a cache, or use granularity batch with one worker",
         )
+    if 0 < settings.trainer_concurrency < parameters.workers:
+        raise InvalidParameters(
+            f"{parameters.workers} trainers where this stack allows {settings.trainer_concurrency} at once",
+            field="workers",
+            mend="take fewer, or deploy with a larger reserve_trainer_concurrency",
+        )
     ledger = Ledger(clients.dynamodb, settings.table)
     older = _older(asked.resume_from, ledger)
     version = asked.dataset_version

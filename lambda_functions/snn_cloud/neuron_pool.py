@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Lock
 from typing import Any
@@ -24,7 +24,7 @@ from snn.parameters import Granularity, Parameters
 from snn.strategies import Result
 from snn_cloud.cache import Cache, Ref
 from snn_cloud.clients import Clients
-from snn_cloud.errors import CacheLost, NeuronFailed
+from snn_cloud.errors import CacheLost, NeuronFailed, Stopped
 from snn_cloud.neuron_task import Task
 from snn_cloud.record import Usage
 
@@ -35,7 +35,8 @@ PAUSES = 0.2, 1.0  # seconds before a neuron that failed is asked again, and onc
 class NeuronPool:
     """Computes batches by invoking neurons; `gradients_of` is what the strategies call.
 
-    `prefix` keeps this trainer's arrays apart from every other's, also from those of its own predecessor.
+    `prefix` keeps this trainer's arrays apart from every other's, also from those of its own predecessor. `stop` is
+    asked before each invocation whether the run is to stop: an epoch of neurons may take minutes, and money.
     """
 
     def __init__(
@@ -47,10 +48,11 @@ class NeuronPool:
         run_id: str,
         prefix: str,
         concurrency: int,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         # The client is made here, not by two threads at once.
         self._lambda, self._function, self._cache = clients.lambda_, function, cache
-        self._run_id, self._prefix = run_id, prefix
+        self._run_id, self._prefix, self._stop = run_id, prefix, stop
         self._functions = parameters.activation_per_layer
         self._sizes = parameters.neurons_per_layer
         neuron = parameters.granularity is Granularity.NEURON
@@ -79,7 +81,7 @@ class NeuronPool:
     def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> list[Result]:
         """Return every batch's cost and gradients. An epoch whose arrays the cache lost is done again, from the start.
 
-        Raises NeuronFailed when a neuron fails again and again, CacheLost when the cache loses arrays so.
+        Raises NeuronFailed when a neuron fails again and again, CacheLost when the cache loses arrays so; Stopped.
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -196,6 +198,8 @@ class NeuronPool:
         """
         what = f"layer {task['layer']}, neurons {task['neurons']}, {task['direction']}"
         for pause in (*PAUSES, None):
+            if self._stop():
+                raise Stopped(what)
             answer = self._ask(task)
             if "lost" in answer:
                 raise CacheLost(answer["lost"])

@@ -31,6 +31,7 @@ from snn.strategies import Result
 from snn.training import on_this_machine
 from snn_cloud.cache import Cache, Ref, run_of
 from snn_cloud.errors import CacheLost, PeerLost
+from snn_cloud.record import Usage
 
 BREATH_SECONDS = 2.0
 DEAD_SECONDS = 15
@@ -96,6 +97,14 @@ class Peers:
 
     def _stays(self, rank: int) -> bool:
         return self._cache.exists(self._alive(rank)) and not self._cache.exists(self._left(rank))
+
+    def uncounted(self) -> Usage:
+        """Return what the others have used, as nearly as rank 0 can know: they count it themselves when they leave.
+
+        They began when it did, or a cold start later.
+        """
+        others = 0 if self._done.is_set() else self._workers - 1
+        return Usage(others, others * round((time.monotonic() - self._since) * 1000))
 
     def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> Sequence[Result]:
         """Return every batch's result, this trainer's own and the others'. Raises PeerLost, or Dismissed."""

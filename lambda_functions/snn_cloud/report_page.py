@@ -37,7 +37,12 @@ GRANULARITIES = {
 _STEERING = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
     code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
 }
-STOPPED_BY = {"epochs": "all epochs done", "threshold": "threshold reached", "cancel": "cancelled"}
+STOPPED_BY = {
+    "epochs": "all epochs done",
+    "threshold": "threshold reached",
+    "cancel": "cancelled",
+    "budget": "budget spent",
+}
 
 
 @dataclass(frozen=True)

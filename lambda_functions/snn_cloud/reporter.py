@@ -1,10 +1,11 @@
-"""What a trainer tells while it works: progress, signs of life, usage; and what it hears: a cancel."""
+"""What a trainer tells while it works: progress, signs of life, usage; and what it hears: a cancel, its costs."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
 from snn_cloud import init_phase
@@ -13,7 +14,8 @@ from snn_cloud.ledger import Lease
 from snn_cloud.messages import Messages
 from snn_cloud.metering import Requests
 from snn_cloud.neuron_pool import NeuronPool
-from snn_cloud.record import Usage
+from snn_cloud.peers import Peers
+from snn_cloud.record import Run, Usage
 
 FLUSH_SECONDS = 1.0  # progress, sign of life and the look for a cancel, in one write
 
@@ -21,12 +23,12 @@ FLUSH_SECONDS = 1.0  # progress, sign of life and the look for a cancel, in one 
 class Meter:
     """Counts what this invocation and its neurons use. (That it was invoked, the ledger counted with its lease.)
 
-    Set `pool` once there are neurons.
+    Set `helpers` once there are any.
     """
 
     def __init__(self, started: float, memory_mb: int, requests: Requests) -> None:
         self._since, self._memory_mb, self._requests = started, memory_mb, requests
-        self.pool: NeuronPool | None = None
+        self.helpers: NeuronPool | Peers | None = None
 
     def take(self, ahead: Usage | None = None) -> dict[str, Usage]:
         """Return the usage since the last call, and with it what is known to be still ahead of this invocation."""
@@ -34,7 +36,14 @@ class Meter:
         milliseconds = round((now - self._since) * 1000) + init_phase.take()
         mine = Usage(0, milliseconds, self._memory_mb, **self._requests.take()) + (ahead or Usage())
         self._since = now
-        return {"trainer": mine, **({"neuron": self.pool.take_usage()} if self.pool else {})}
+        neurons = {"neuron": self.helpers.take_usage()} if isinstance(self.helpers, NeuronPool) else {}
+        return {"trainer": mine, **neurons}
+
+    def so_far(self, run: Run) -> Run:
+        """Return the run as the ledger has it, and with it what other trainers have used and not counted yet."""
+        if not isinstance(self.helpers, Peers):
+            return run
+        return replace(run, usage={**run.usage, "trainer": run.usage["trainer"] + self.helpers.uncounted()})
 
 
 class Reporter:
@@ -46,17 +55,20 @@ class Reporter:
     moment at each of them, which keeps a second thread from ever insisting on its turn; measured, a flush of 15 ms took
     10 s.
 
-    Set `costs` to the training's own list once there is one.
+    Set `costs` to the training's own list once there is one. `spent` says of a run whether its budget is (a text, or
+    none).
     """
 
-    def __init__(self, lease: Lease, messages: Messages, meter: Meter, cache: Cache | None) -> None:
-        self._lease, self._messages, self._meter, self._cache = lease, messages, meter, cache
+    def __init__(
+        self, lease: Lease, messages: Messages, meter: Meter, cache: Cache | None, spent: Callable[[Run], str]
+    ) -> None:
+        self._lease, self._messages, self._meter, self._cache, self._spent = lease, messages, meter, cache, spent
         self.costs: list[float] = []
         self._done, self._busy = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._stand_in, name="reporter", daemon=True)
         self._due = time.monotonic() + FLUSH_SECONDS / 2
         self._lost: Exception | None = None
-        self.cancel_requested = lease.run.cancel_requested
+        self.cancel_requested, self._over_budget = lease.run.cancel_requested, False
 
     def __enter__(self) -> Reporter:
         self._thread.start()
@@ -69,6 +81,10 @@ class Reporter:
         self._thread.join()
         if error is None and self._lost:
             raise self._lost
+
+    def stop(self) -> bool:
+        """Return whether to stop: somebody wants it, or the budget is spent."""
+        return self.cancel_requested or self._over_budget
 
     def tick(self, now: float) -> None:
         """Flush if it is time. Raises what a flush raised, also one in the thread."""
@@ -88,6 +104,7 @@ class Reporter:
             self._due = time.monotonic() + FLUSH_SECONDS
             self._messages.progress(self.costs)
         self.cancel_requested = run.cancel_requested
+        self._over_budget = self._spent(self._meter.so_far(run)) != ""
         if self._cache:
             self._cache.put_progress(run)
 

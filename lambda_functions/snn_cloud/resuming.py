@@ -14,8 +14,12 @@ from snn_cloud import places
 from snn_cloud.record import Run, State
 from snn_cloud.workload import Workload
 
-# What may differ: it says how far to go, and who computes. (How the first layer is computed is compared by itself.)
-FREE = ("epochs", "threshold", "workers", "granularity", "neurons_per_invocation", "first_layer")
+# What may differ: it says how far to go, for how much, and who computes. (How the first layer is computed is compared
+# by itself.)
+FREE = (
+    "epochs", "threshold", "max_usd", "max_seconds",
+    "workers", "granularity", "neurons_per_invocation", "first_layer",
+)  # fmt: skip
 
 
 def check_resumable(older: Run, parameters: Parameters, dataset: str, version: str) -> None:

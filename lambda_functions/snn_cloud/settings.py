@@ -18,6 +18,9 @@ class Settings:
     neuron_function: str = ""
     neuron_concurrency: int = 8
     has_cache: bool = False
+    cache_node_type: str = "cache.t4g.micro"
+    architecture: str = "arm64"
+    trainer_concurrency: int = 0  # of all runs; 0: as the account has it
     memory_mb: int = 0  # of this function; 0 outside of Lambda
     trainer_mb: int = 0
     neuron_mb: int = 0
@@ -33,6 +36,9 @@ class Settings:
             neuron_function=env.get("NEURON_FUNCTION", ""),
             neuron_concurrency=int(env.get("NEURON_CONCURRENCY", "8")),
             has_cache=env.get("HAS_CACHE", "true" if env.get("CACHE_HOST") else "false") == "true",
+            cache_node_type=env.get("CACHE_NODE_TYPE", "cache.t4g.micro"),
+            architecture=env.get("ARCHITECTURE", "arm64"),
+            trainer_concurrency=int(env.get("TRAINER_CONCURRENCY", "0")),
             memory_mb=int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")),
             trainer_mb=int(env.get("TRAINER_MEMORY_MB", "0")),
             neuron_mb=int(env.get("NEURON_MEMORY_MB", "0")),

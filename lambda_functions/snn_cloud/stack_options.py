@@ -30,6 +30,7 @@ PARAMETERS = {
     "architecture": "Architecture",
     "neuron_concurrency": "NeuronConcurrency",
     "reserve_neuron_concurrency": "ReservedNeuronConcurrency",
+    "reserve_trainer_concurrency": "ReservedTrainerConcurrency",
     "bucket": "BucketName",
     "email": "Email",
     "log_retention_days": "LogRetentionDays",
@@ -53,6 +54,7 @@ class StackOptions:
     architecture: str = "arm64"
     neuron_concurrency: int = 8  # simultaneous neuron invocations of one run
     reserve_neuron_concurrency: int = 0  # of all runs; 0 reserves none
+    reserve_trainer_concurrency: int = 0  # of all runs, which wait above it; 0 reserves none
     bucket: str = ""  # the data bucket to make; empty: <stack>-<account>-<region>. It stays for the stack's life
     email: str = ""
     cache_node_type: str = "cache.t4g.micro"
@@ -71,6 +73,7 @@ class StackOptions:
             "architecture": (self.architecture in ARCHITECTURES, f"one of {', '.join(ARCHITECTURES)}"),
             "neuron_concurrency": (1 <= self.neuron_concurrency <= 512, "1 to 512"),
             "reserve_neuron_concurrency": (self.reserve_neuron_concurrency >= 0, "0 or more"),
+            "reserve_trainer_concurrency": (self.reserve_trainer_concurrency >= 0, "0 or more"),
             "bucket": (
                 not self.bucket or re.fullmatch(BUCKET_PATTERN, self.bucket),
                 "3 to 63 lower-case letters, digits and hyphens that S3 allows, or nothing",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import redis
@@ -16,10 +17,10 @@ from snn.errors import SnnError
 from snn.model import dump_checkpoint, save_model
 from snn.parameters import Granularity
 from snn.training import Diverged, StoppedBy, Training, on_this_machine, train
-from snn_cloud import places
+from snn_cloud import budget, places
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
-from snn_cloud.errors import CacheLost, LeaseLost, PeerLost
+from snn_cloud.errors import CacheLost, LeaseLost, PeerLost, Stopped
 from snn_cloud.following import lead
 from snn_cloud.job import Job, load_job
 from snn_cloud.launching import start_trainer
@@ -35,7 +36,6 @@ from snn_cloud.settings import Settings
 CHECKPOINT_SECONDS = 20.0
 MARGIN_SECONDS = 20.0  # kept of a Lambda's time to store the state and continue elsewhere
 MAX_CONTINUATIONS = 500  # of ≈ 13 minutes: four and a half days, then something is wrong
-MAX_SECONDS = 7 * 86_400.0  # of a run, whatever it is doing
 MAX_ATTEMPTS = 3  # without reaching another checkpoint: Lambda's first and its two retries
 EPOCH_RESERVE = 1.2  # times the longest epoch so far must be left to begin another
 
@@ -92,7 +92,8 @@ class _Trainer:
         self._cache = Cache.from_environment()
 
     def work(self, deadline: float) -> Run:
-        with Reporter(self._lease, self._messages, self._meter, self._cache) as reporter:
+        spent = partial(budget.spent, settings=self._settings)
+        with Reporter(self._lease, self._messages, self._meter, self._cache, spent) as reporter:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters
             reporter.costs = training.costs
@@ -107,12 +108,15 @@ class _Trainer:
             done = self._finish(State.COMPLETED, stopped_by)
             self._messages.last(f"Training completed: cost after epoch {training.epoch - 1} = {training.costs[-1]}")
             return done
-        return self._cancel() if reporter.cancel_requested else self._continue()
+        if reporter.cancel_requested:
+            return self._cancel()
+        # Asked anew: now all that was used is in the ledger, also what other trainers of the run did.
+        reason = spent(self._lease.run)
+        return self._fail(reason) if reason else self._continue()
 
     def _run_epochs(self, job: Job, reporter: Reporter, deadline: float) -> None:
-        """Train until the run is done or cancelled, or too little time is left for one more epoch."""
-        helpers = self._helpers(job)
-        self._meter.pool = helpers if isinstance(helpers, NeuronPool) else None
+        """Train until the run is done or to stop, or too little time is left for one more epoch."""
+        helpers = self._meter.helpers = self._helpers(job, reporter)
         gradients_of = helpers.gradients_of if helpers else on_this_machine(job.parameters, job.first)
         checkpoint_at, last, longest = time.monotonic() + CHECKPOINT_SECONDS, time.monotonic(), 0.0
         try:
@@ -120,17 +124,19 @@ class _Trainer:
                 now = time.monotonic()
                 longest = max(longest, now - last)
                 reporter.tick(now)
-                if reporter.cancel_requested or now + EPOCH_RESERVE * longest > deadline:
+                if reporter.stop() or now + EPOCH_RESERVE * longest > deadline:
                     break
                 if now > checkpoint_at:
                     self._checkpoint(job.training, reporter)
                     checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
                 last = time.monotonic()
+        except Stopped as stopped:
+            print(f"{self._lease.run.run_id}: stopped before {stopped}")
         finally:
             if helpers:
                 helpers.close()
 
-    def _helpers(self, job: Job) -> NeuronPool | Peers | None:
+    def _helpers(self, job: Job, reporter: Reporter) -> NeuronPool | Peers | None:
         """Return what computes batches beside this invocation: neurons, other trainers, or nothing."""
         run, parameters = self._lease.run, job.parameters
         if not parameters.needs_cache:
@@ -140,7 +146,9 @@ class _Trainer:
         prefix = f"snn:{run.run_id}:{run.fence}"
         if parameters.granularity is not Granularity.BATCH:
             function, concurrency = self._settings.neuron_function, self._settings.neuron_concurrency
-            return NeuronPool(self._clients, function, self._cache, parameters, run.run_id, prefix, concurrency)
+            return NeuronPool(
+                self._clients, function, self._cache, parameters, run.run_id, prefix, concurrency, reporter.stop
+            )
         return lead(job, run, prefix, self._cache, self._settings, self._clients)
 
     def _checkpoint(self, training: Training, reporter: Reporter) -> None:
@@ -183,17 +191,20 @@ class _Trainer:
         self._messages.last(f"Training cancelled after {cancelled.epoch} epochs")
         return cancelled
 
+    def _fail(self, reason: str) -> Run:
+        failed = self._finish(State.FAILED, StoppedBy.BUDGET, reason)
+        self._messages.last(f"Training failed: {failed.reason}")
+        return failed
+
     def _continue(self) -> Run:
         if self._lease.run.continuations >= MAX_CONTINUATIONS:
             raise SnnError(f"not finished after {MAX_CONTINUATIONS} continuations (fewer epochs, or a larger function)")
-        if self._lease.run.seconds > MAX_SECONDS:
-            raise SnnError(f"not finished after {MAX_SECONDS / 86_400:g} days (fewer epochs, or a larger function)")
         run = self._lease.release(continuations=1, usage=self._meter.take(LAST_WRITE))
         start_trainer(self._clients, self._settings.trainer_function, run.run_id)
         return run
 
-    def _finish(self, state: State, stopped_by: StoppedBy) -> Run:
-        run = self._lease.finish(state, stopped_by, usage=self._meter.take(_ending(self._messages)))
+    def _finish(self, state: State, stopped_by: StoppedBy, reason: str = "") -> Run:
+        run = self._lease.finish(state, stopped_by, reason, usage=self._meter.take(_ending(self._messages)))
         if self._cache:
             self._cache.put_progress(run)
         return run

@@ -10,13 +10,16 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from snn.parameters import MOST_SECONDS
 from snn_cloud.stack_options import MAX_NAME, NAME_PATTERN
 
 # Fields without a section stand in the one that is open from the start.
 HOW, WHERE = "How to train", "Where"
 
 # Fields that replace single parameters of parameters.json; empty ones leave it as it is.
-OVERRIDES = ("epochs", "learning_rate", "batch_size", "threshold", "seed", "strategy", "granularity")
+OVERRIDES = (
+    "epochs", "learning_rate", "batch_size", "threshold", "seed", "strategy", "granularity", "max_usd", "max_seconds",
+)  # fmt: skip
 
 
 def training_form() -> dict[str, Param]:
@@ -61,6 +64,14 @@ def training_form() -> dict[str, Param]:
                 "layer": "layer: an invocation a layer (needs the cache)",
                 "neuron": "neuron: an invocation a neuron (needs the cache)",
             },
+        ),
+        "max_usd": _override(
+            "number", "At most, USD", "The run ends FAILED when it has cost so much at list prices; it can be resumed.",
+            exclusiveMinimum=0,
+        ),
+        "max_seconds": _override(
+            "number", "At most, seconds", "The run ends FAILED when it has trained for so long; it can be resumed.",
+            exclusiveMinimum=0, maximum=MOST_SECONDS,
         ),
         "resume": Param(
             False, type="boolean", title="Resume", section=HOW,

@@ -67,6 +67,7 @@ class SnnSweepPlanOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan the sweep; return its trainings."""
+        from snn_cloud.budget import warning
         from snn_cloud.estimate import estimate_on
         from snn_cloud.places import new_run_id
         from snn_cloud.runs import check_cache
@@ -83,11 +84,12 @@ class SnnSweepPlanOperator(SnnOperator):
         staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, str(self.dataset), validation, seed)
         self.files = [str(self.dataset)], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
-        usd = sum(
-            estimate_on(outputs, one.parameters, staged.features, samples)["usd"]
-            for one in combinations
-            for samples in staged.samples
-        )
+        usd = 0.0
+        for one in combinations:
+            estimates = [estimate_on(outputs, one.parameters, staged.features, samples) for samples in staged.samples]
+            usd += sum(estimate["usd"] for estimate in estimates)
+            for line in {line for estimate in estimates if (line := warning(estimate, one.parameters))}:
+                self.log.warning("combination %d: %s", one.number, line)
         self.log.info(
             "sweep %s: %d combinations × %d data sets = %d runs, estimate ≤ %.4f USD",
             sweep_id, len(combinations), len(staged.dataset_keys), len(plan), usd,

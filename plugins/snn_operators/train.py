@@ -37,7 +37,8 @@ class SnnTrainOperator(SnnOperator):
     None of them is retried, as the same run would only be read again. Clearing, marking or killing the task cancels
     the run. A cleared task starts a new run, ``<run_id>-t2`` for its second try, or resumes the one before.
 
-    Its log has an estimate of what the run may cost, the first and the last epoch and a line every ``log_interval``
+    Its log has an estimate of what the run may cost, and a warning if that is more than the parameters' ``max_usd`` or
+    ``max_seconds``; the first and the last epoch and a line every ``log_interval``
     seconds, and the lines of the Lambda functions; the exception of a failed run has their last ones, with the
     traceback. XCom ``run_id`` is there from the start, ``progress`` while it runs, and the return value at the end:
     run_id, state, epochs_run, epochs_configured, final_cost, stopped_by, seconds, granularity, strategy, dataset_key,
@@ -90,6 +91,7 @@ class SnnTrainOperator(SnnOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the run, or find it started, and wait for its end."""
         from snn.parameters import Parameters
+        from snn_cloud.budget import warning
         from snn_cloud.estimate import estimate_on
         from snn_cloud.runs import launch
 
@@ -111,7 +113,10 @@ class SnnTrainOperator(SnnOperator):
         self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
                       parameters.strategy.value, parameters.granularity.value)  # fmt: skip
         if run.samples:
-            self.log.info("%s", estimate_line(estimate_on(outputs, parameters, run.features, run.samples)))
+            estimate = estimate_on(outputs, parameters, run.features, run.samples)
+            self.log.info("%s", estimate_line(estimate))
+            if line := warning(estimate, parameters):
+                self.log.warning("%s", line)
         if self.deferrable and not self._is_over_soon(run):
             self.defer(
                 trigger=RunTrigger(

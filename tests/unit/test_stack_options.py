@@ -75,6 +75,7 @@ def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
         ("neuron_concurrency", 0, "stack options: neuron_concurrency: 0 is not possible (1 to 512)"),
         ("neuron_concurrency", "many", "stack options: neuron_concurrency: 'many' is not possible (a whole number)"),
         ("reserve_neuron_concurrency", -1, None),
+        ("reserve_trainer_concurrency", -1, None),
         ("with_cache", "perhaps", "stack options: with_cache: 'perhaps' is not possible (true or false)"),
         ("bucket", "My-Bucket", "stack options: bucket: 'My-Bucket' is not possible (3 to 63 lower-case letters, "
          "digits and hyphens that S3 allows, or nothing)"),

@@ -88,10 +88,10 @@ def test_each_function_gets_exactly_its_variables() -> None:
     }
     assert {name: set(variables) for name, variables in functions.items()} == {
         "LaunchLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "TRAINER_FUNCTION", "HAS_CACHE"}
-        | {"TRAINER_MEMORY_MB", "NEURON_MEMORY_MB"},
+        | {"TRAINER_MEMORY_MB", "NEURON_MEMORY_MB", "TRAINER_CONCURRENCY"},
         "TrainerLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "NEURON_FUNCTION", "TRAINER_FUNCTION", "NEURON_CONCURRENCY"}
         | CACHE_VARIABLES
-        | {"OPENBLAS_NUM_THREADS"},
+        | {"OPENBLAS_NUM_THREADS", "ARCHITECTURE", "CACHE_NODE_TYPE"},
         "NeuronLambda": CACHE_VARIABLES | {"OPENBLAS_NUM_THREADS"},
     }
     assert functions["TrainerLambda"]["TRAINER_FUNCTION"] == {"Fn::Sub": "${Prefix}-TrainerLambda"}
@@ -125,6 +125,26 @@ def test_functions_have_the_names_limits_and_logs_that_were_agreed() -> None:
     )
 
 
+def test_trainers_and_neurons_have_the_reservation_that_was_asked_for_and_no_other() -> None:
+    training = TEMPLATES["training"]
+    for function, parameter in (
+        ("TrainerLambda", "ReservedTrainerConcurrency"),
+        ("NeuronLambda", "ReservedNeuronConcurrency"),
+    ):
+        condition, reserved, otherwise = training["Resources"][function]["Properties"]["ReservedConcurrentExecutions"][
+            "Fn::If"
+        ]
+        none = {"ReservedTrainerConcurrency": "0", "ReservedNeuronConcurrency": "0"}
+        assert not holds(condition, training, none)
+        assert holds(condition, training, {**none, parameter: "3"})
+        assert (reserved, otherwise) == ({"Ref": parameter}, {"Ref": "AWS::NoValue"})
+        given = TEMPLATES["root"]["Resources"]["Training"]["Properties"]["Parameters"][parameter]
+        assert given == {"Ref": parameter}
+        assert TEMPLATES["root"]["Parameters"][parameter]["Default"] == 0
+    told = training["Resources"]["LaunchLambda"]["Properties"]["Environment"]["Variables"]
+    assert told["TRAINER_CONCURRENCY"] == {"Ref": "ReservedTrainerConcurrency"}
+
+
 def test_asynchronous_failures_of_trainers_end_with_launch_lambda_and_its_own_in_the_queue() -> None:
     training = TEMPLATES["training"]["Resources"]
     configured = {
@@ -133,10 +153,13 @@ def test_asynchronous_failures_of_trainers_end_with_launch_lambda_and_its_own_in
         if resource["Type"] == "AWS::Lambda::EventInvokeConfig"
     }
     assert set(configured) == {"LaunchLambda", "TrainerLambda"}  # neurons are invoked synchronously
-    for name, destination in (("LaunchLambda", "DeadLetters"), ("TrainerLambda", "LaunchLambda")):
+    for name, destination, age in (
+        ("LaunchLambda", "DeadLetters", 3600),
+        ("TrainerLambda", "LaunchLambda", 21_600),  # as long as AWS allows, in which a run waits for others
+    ):
         properties = configured[name]
         assert properties["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": [destination, "Arn"]}
-        assert (properties["MaximumRetryAttempts"], properties["MaximumEventAgeInSeconds"]) == (2, 3600)
+        assert (properties["MaximumRetryAttempts"], properties["MaximumEventAgeInSeconds"]) == (2, age)
     alarm = training["DeadLetterAlarm"]["Properties"]
     assert alarm["Dimensions"] == [{"Name": "QueueName", "Value": {"Fn::GetAtt": ["DeadLetters", "QueueName"]}}]
 

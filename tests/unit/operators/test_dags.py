@@ -83,6 +83,8 @@ def test_the_form_has_the_contract_s_fields_each_explained(training: DAG) -> Non
         "seed",
         "strategy",
         "granularity",
+        "max_usd",
+        "max_seconds",
         "images",
         "resume",
         "deploy",
@@ -116,6 +118,10 @@ def test_the_form_offers_what_the_parameters_take(training: DAG) -> None:
         ("seed", -1),
         ("strategy", "worst-batch"),
         ("granularity", "cell"),
+        ("max_usd", 0),
+        ("max_usd", "a dollar"),
+        ("max_seconds", -1),
+        ("max_seconds", 604_801),
         ("images", "cat.png"),
         ("images", [""]),
         ("deploy", "perhaps"),
@@ -258,7 +264,7 @@ def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compa
     retraining = bag.dags["snn_retraining"]
     assert fill_in(retraining) == {
         **dict.fromkeys(("dataset", "parameters", "parameters_file", "epochs", "learning_rate", "batch_size")),
-        **dict.fromkeys(("threshold", "seed", "strategy", "granularity")),
+        **dict.fromkeys(("threshold", "seed", "strategy", "granularity", "max_usd", "max_seconds")),
         "metric": "accuracy",
         "margin": 0.01,
         "roll_back": False,

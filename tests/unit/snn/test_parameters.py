@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,15 @@ def test_text_round_trip_keeps_every_field():
         ({"workers": 2}, "workers", "mini-batches"),
         ({"workers": 2, "batch_size": 64, "granularity": "layer"}, "workers", "batch granularity"),
         ({"epoch": 5}, "epoch", "not a parameter"),
+        ({"max_usd": 0}, "max_usd", "greater than 0"),
+        ({"max_usd": -0.5}, "max_usd", "greater than 0"),
+        ({"max_usd": math.nan}, "max_usd", "finite number"),
+        ({"max_usd": "0.50"}, "max_usd", "valid number"),
+        ({"max_seconds": 0}, "max_seconds", "greater than 0"),
+        ({"max_seconds": -1}, "max_seconds", "greater than 0"),
+        ({"max_seconds": math.inf}, "max_seconds", "finite number"),
+        ({"max_seconds": "an hour"}, "max_seconds", "valid number"),
+        ({"max_seconds": 7 * 86_400 + 1}, "max_seconds", "less than or equal to 604800"),
     ],
 )  # fmt: skip
 def test_a_bad_field_is_named_with_its_file(change, field, says):

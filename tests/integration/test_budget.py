@@ -1,0 +1,221 @@
+"""Runs that reach `max_usd` or `max_seconds`, on the emulator with real Lambdas: how they end, and how they go on."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from dataclasses import replace
+from typing import Any
+
+import h5py
+import numpy as np
+import oracle
+import pytest
+import redis
+from botocore.exceptions import ClientError
+
+from snn.dataset import batches, load_dataset
+from snn.first_layer import Direct
+from snn.parameters import Parameters
+from snn.training import StoppedBy
+from snn_cli.local.emulator import Emulator
+from snn_cloud import places, runs
+from snn_cloud.cache import Cache
+from snn_cloud.clients import Clients
+from snn_cloud.errors import LaunchRejected, RunFailed
+from snn_cloud.ledger import Ledger
+from snn_cloud.metering import Requests
+from snn_cloud.money import cost_on
+from snn_cloud.peers import Peers
+from snn_cloud.record import Run, State, Usage
+from snn_cloud.reporter import Meter
+from snn_cloud.stack import StackOutputs
+
+ENDLESS = 10_000_000
+# What a run may cost beyond `max_usd`: what it spends until the next look, a second or two in a long epoch, and in
+# storing its state and sending its last message; as seconds at its own mean rate. A loaded machine doubles it.
+OVERSHOOT_SECONDS = 6.0
+
+
+def parameters(sizes: tuple[int, ...] = (5, 4, 1), **fields: Any) -> Parameters:
+    return Parameters.load(oracle.small_network(sizes, ("relu", "relu", "sigmoid"), **fields))
+
+
+class Runs:
+    """Runs of the small data set, launched and watched to their end."""
+
+    def __init__(self, clients: Clients, stack: StackOutputs, data: bytes, name: str) -> None:
+        self.clients, self.stack, self._name = clients, stack, name
+        self.ledger = Ledger(clients.dynamodb, stack.table)
+        self._key = places.input_dataset(runs.new_run_id(name), "0" * 64)
+        clients.s3.put_object(Bucket=stack.bucket, Key=self._key, Body=data)
+
+    def completes(self, name: str, chosen: Parameters, **options: Any) -> Run:
+        run_id = runs.new_run_id(f"{self._name} {name}")
+        runs.launch(self.clients, self.stack, run_id, self._key, chosen, **options)
+        return runs.watch(
+            self.clients, self.stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60
+        )  # fmt: skip
+
+    def ends(self, field: str, chosen: Parameters, **options: Any) -> Run:
+        """Return a run that its budget has ended, with all that is promised of it looked at."""
+        with pytest.raises(RunFailed) as failed:
+            self.completes(field, chosen, **options)
+        run = self.ledger.get(runs.new_run_id(f"{self._name} {field}"))
+        assert (run.state, run.stopped_by, run.owner) == (State.FAILED, StoppedBy.BUDGET, "")
+        said = rf"{field}: (\S+) of \S+ (?:USD|s) are spent after {run.epoch:,} epochs \(raise {field} and resume the run\)"
+        assert re.fullmatch(said, run.reason), run.reason
+        assert str(failed.value) == f"run {run.run_id} failed after {run.epoch} epochs: {run.reason}"
+        with h5py.File(io.BytesIO(self.stored(places.checkpoint(run.run_id), run.checkpoint_version))) as checkpoint:
+            assert len(checkpoint["costs"]) == run.epoch if run.epoch else True
+        with pytest.raises(ClientError, match="NoSuchKey"):
+            self.stored(places.params(run.run_id))
+        time.sleep(0.3)
+        assert self.ledger.get(run.run_id) == run  # nobody works on
+        return run
+
+    def go_on_as_if_never_stopped(self, stopped: Run, chosen: Parameters) -> None:
+        """A run resumed with `chosen` has the bits of one that was never stopped."""
+        resumed = self.completes("resumed", chosen, resume_from=stopped.run_id)
+        whole = self.completes("whole", chosen)
+        one, two = self.weights(resumed), self.weights(whole)
+        assert all(np.array_equal(one[name], two[name]) for name in one)
+        assert self.ledger.progress(resumed.run_id)[1] == self.ledger.progress(whole.run_id)[1]
+        assert resumed.epoch == whole.epoch == chosen.epochs
+
+    def weights(self, run: Run) -> dict[str, Any]:
+        with h5py.File(io.BytesIO(self.stored(places.params(run.run_id)))) as model:
+            return {name: model[name][()] for name in model}
+
+    def stored(self, key: str, version: str = "") -> bytes:
+        named: Any = {"VersionId": version} if version else {}
+        return self.clients.s3.get_object(Bucket=self.stack.bucket, Key=key, **named)["Body"].read()
+
+    def usd(self, run: Run) -> float:
+        """Return what a run has cost, having seen that it is above its limit, and not by much."""
+        assert run.parameters is not None
+        assert run.parameters.max_usd is not None
+        usd = float(cost_on(self.stack, run)["usd"])
+        assert run.parameters.max_usd <= usd < run.parameters.max_usd + OVERSHOOT_SECONDS * usd / run.seconds
+        return usd
+
+
+@pytest.fixture
+def of(clients: Clients, stack: StackOutputs, data: bytes, request: pytest.FixtureRequest) -> Runs:
+    return Runs(clients, stack, data, request.node.name)
+
+
+def test_max_seconds_ends_a_run_that_goes_on_from_there_bit_for_bit(of: Runs) -> None:
+    chosen = parameters(epochs=ENDLESS, max_seconds=2)
+    promoted = of.clients.s3.list_object_versions(Bucket=of.stack.bucket, Prefix=places.PROMOTED_PARAMS)
+    run = of.ends("max_seconds", chosen, promote=True)
+    assert 2 <= run.seconds < 2 + OVERSHOOT_SECONDS
+    assert 0 < run.epoch < ENDLESS
+    again = of.clients.s3.list_object_versions(Bucket=of.stack.bucket, Prefix=places.PROMOTED_PARAMS)
+    assert again.get("Versions") == promoted.get("Versions")
+    of.go_on_as_if_never_stopped(run, parameters(epochs=run.epoch + 50, max_seconds=60))
+
+
+def test_max_usd_ends_a_run_of_one_trainer(of: Runs) -> None:
+    of.usd(of.ends("max_usd", parameters(epochs=ENDLESS, max_usd=0.0001)))
+
+
+def test_max_usd_ends_a_run_in_the_middle_of_an_epoch_of_neurons(of: Runs) -> None:
+    # An epoch of 24 mini-batches is 4,848 invocations, which would take most of a minute here.
+    chosen = parameters((60, 40, 1), epochs=2, batch_size=1, granularity="neuron", max_usd=0.0001)
+    run = of.ends("max_usd", chosen)
+    of.usd(run)
+    assert run.epoch == 0
+    assert 0 < run.usage["neuron"].invocations < 4_848
+    layers = {"granularity": "layer", "batch_size": 1}
+    of.go_on_as_if_never_stopped(run, parameters((60, 40, 1), epochs=2, max_usd=1.0, **layers))
+
+
+def test_a_cancel_does_not_wait_for_an_epoch_of_neurons(of: Runs) -> None:
+    chosen = parameters((60, 40, 1), epochs=2, batch_size=1, granularity="neuron")
+    run_id = runs.new_run_id("cancelled in an epoch")
+    runs.launch(of.clients, of.stack, run_id, of._key, chosen)
+    while of.ledger.get(run_id).usage["neuron"].invocations == 0:
+        time.sleep(0.1)
+    run = runs.stop(of.clients, of.stack, run_id)
+    assert (run.state, run.epoch) == (State.CANCELLED, 0)
+    assert run.usage["neuron"].invocations < 4_848
+
+
+def test_what_earlier_trainers_used_counts(of: Runs) -> None:
+    run = of.ends("max_usd", parameters(epochs=ENDLESS, max_usd=0.00025), trainer_seconds=0.7)
+    assert run.continuations >= 2
+    assert of.usd(run) / (1 + run.continuations) < 0.00025 / 2  # none alone came near it
+
+
+def test_a_trainer_that_is_gone_before_its_first_look_does_not_hand_over(of: Runs) -> None:
+    run = of.ends("max_seconds", parameters(epochs=ENDLESS, max_seconds=1), trainer_seconds=0.001)
+    assert run.epoch == run.usage["trainer"].invocations == run.continuations + 1
+    assert 1 <= run.seconds < 1 + OVERSHOOT_SECONDS
+
+
+def test_two_trainers_stop_and_both_are_counted(of: Runs) -> None:
+    chosen = parameters(epochs=ENDLESS, batch_size=7, strategy="average", workers=2, max_usd=0.0002)
+    run = of.ends("max_usd", chosen)
+    of.usd(run)
+    trainers = run.usage["trainer"]
+    assert trainers.invocations == 2 * (1 + run.continuations)
+    assert trainers.milliseconds > 1_300 * run.seconds  # 1,000 for each that works all the time
+    alone = chosen.model_copy(update={"epochs": run.epoch + 20, "workers": 1, "max_usd": 1.0})
+    of.go_on_as_if_never_stopped(run, alone)
+
+
+@pytest.mark.parametrize("more", [{}, {"granularity": "layer"}], ids=["batch", "layer"])
+def test_within_its_budget_a_run_is_as_without_one(of: Runs, more: dict[str, Any]) -> None:
+    free = of.completes("free", parameters(**more))
+    bounded = of.completes("bounded", parameters(**more, max_usd=0.5, max_seconds=600))
+    one, two = of.weights(free), of.weights(bounded)
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert of.ledger.progress(free.run_id)[1] == of.ledger.progress(bounded.run_id)[1]
+    assert free.usage["neuron"].invocations == bounded.usage["neuron"].invocations
+    for field in ("invocations", "s3_puts", "s3_gets", "publishes"):
+        assert getattr(free.usage["trainer"], field) == getattr(bounded.usage["trainer"], field)
+
+
+def test_what_other_trainers_use_is_foreseen_until_they_count_it(
+    data: bytes, emulator: Emulator, request: pytest.FixtureRequest
+) -> None:
+    chosen = parameters(batch_size=7)
+    first = Direct(chosen.activation_per_layer[0])
+    assert len(batches(load_dataset(io.BytesIO(data)), 7, 1)) == 4
+    cache = Cache(redis.Redis(emulator.redis_host, emulator.redis_port))
+    run = Run("r", usage={"trainer": Usage(1, 500, 1769), "launch": Usage(1, 9, 1024)})
+    meter = Meter(time.monotonic(), 1769, Requests())
+    assert meter.so_far(run) is run
+    began = time.monotonic()
+    meter.helpers = peers = Peers(cache, f"snn:{request.node.name}:1", 0, 4, chosen, first)
+    time.sleep(0.2)
+    foreseen = meter.so_far(run)
+    each = (foreseen.usage["trainer"].milliseconds - 500) / 3
+    assert 200 <= each <= (time.monotonic() - began) * 1000 + 1
+    assert foreseen == replace(run, usage={**run.usage, "trainer": Usage(4, 500 + round(3 * each), 1769)})
+    peers.close()
+    assert meter.so_far(run) == run
+
+
+def test_more_trainers_than_the_stack_allows_at_once_are_refused(of: Runs) -> None:
+    configuration = of.clients.lambda_.get_function_configuration(FunctionName=of.stack.launch_function)
+    before = configuration["Environment"]["Variables"]
+    assert before["TRAINER_CONCURRENCY"] == "0"
+    try:
+        of.clients.lambda_.update_function_configuration(
+            FunctionName=of.stack.launch_function, Environment={"Variables": {**before, "TRAINER_CONCURRENCY": "2"}}
+        )
+        with pytest.raises(LaunchRejected) as refused:
+            of.completes("three", parameters(batch_size=7, workers=3))
+        assert str(refused.value) == (
+            "workers: 3 trainers where this stack allows 2 at once (take fewer, or deploy with a larger "
+            "reserve_trainer_concurrency)"
+        )
+        assert of.ledger.find(runs.new_run_id(f"{of._name} three")) is None
+        assert of.completes("two", parameters(batch_size=7, workers=2)).usage["trainer"].invocations == 2
+    finally:
+        of.clients.lambda_.update_function_configuration(
+            FunctionName=of.stack.launch_function, Environment={"Variables": before}
+        )
