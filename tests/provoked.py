@@ -305,6 +305,19 @@ def killed_thrice(stack: Stack) -> str:
     return training.advance(run_id, "here", lambda: training.MARGIN_SECONDS + 600, stack.settings, stack.clients).reason
 
 
+def budget_spent(stack: Stack) -> str:
+    run_id = stack.record("budget-spent", parameters=small(epochs=10_000_000, max_usd=1e-05))
+    left = training.MARGIN_SECONDS + 600
+    return training.advance(run_id, "here", lambda: left, stack.settings, stack.clients).reason
+
+
+def too_many_trainers(stack: Stack) -> str:
+    key, chosen = stack.put("three-trainers"), small(workers=3, batch_size=7)
+    request = {"run_id": "three-trainers", "dataset": key, "parameters": json.loads(chosen.to_json())}
+    limited = replace(stack.settings, has_cache=True, trainer_concurrency=2)
+    return told(lambda: launching.launch(request, limited, stack.clients))
+
+
 def neuron_fails(stack: Stack) -> str:
     dataset, chosen = load_dataset(io.BytesIO(stack.data)), small(granularity="neuron")
     answer = {"errorType": "ValueError", "errorMessage": "out of luck"}
@@ -369,6 +382,8 @@ ON_A_STACK: dict[str, Callable[[Stack], str]] = {
     "An upload starts nothing": nothing_beside,
     "Lambda gave up on the trainer": killed_by_lambda,
     "Trainers are killed before a checkpoint": killed_thrice,
+    "A run ends at its budget": budget_spent,
+    "More trainers than the stack allows": too_many_trainers,
     "A neuron fails": neuron_fails,
     "A run cannot be resumed": cannot_resume,
     "A challenger is not promoted, though it was better": another_champion,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from snn.dataset import batches, load_dataset
 from snn.model import dump_checkpoint
 from snn.network import initial_weights
 from snn.parameters import Parameters
-from snn.training import Training
+from snn.training import StoppedBy, Training
 from snn_cloud import places, runs, training
 from snn_cloud.clients import Clients
 from snn_cloud.launching import launch
@@ -176,8 +177,10 @@ def test_a_trainer_that_reads_its_data_for_long_gives_signs_of_life(settings, cl
 def test_a_run_may_not_take_longer_than_a_week(settings, clients, recorded):
     run_id = recorded(started_at=time.time() - 8 * 86_400, trainer_seconds=0.001)
     failed = training.advance(run_id, "here", lambda: PLENTY, settings, clients)
-    assert (failed.state, failed.epoch) == (State.FAILED, 1)
-    assert failed.reason == "not finished after 7 days (fewer epochs, or a larger function)"
+    assert (failed.state, failed.epoch, failed.stopped_by) == (State.FAILED, 1, StoppedBy.BUDGET)
+    assert re.fullmatch(
+        r"max_seconds: 691,2\d\d\.\d of 604,800 s are spent after 1 epochs \(resume the run\)", failed.reason
+    )
 
 
 def test_a_run_whose_trainer_s_event_was_lost_goes_on_when_it_is_launched_again(

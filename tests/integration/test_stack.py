@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import oracle
 import pytest
 from cfnlint.decode import decode_str
 from inventory import inventory
 
+from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
+from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
@@ -168,12 +171,35 @@ def test_an_update_changes_what_changed_and_nothing_is_nothing(clients: Clients)
     lines.clear()
     assert deploy_stack(clients, options(neuron_concurrency=3), lines.append) == outputs
     assert variables(clients, outputs.trainer_function)["NEURON_CONCURRENCY"] == "3"
+    assert reserved(clients, outputs.trainer_function) is None
     assert [line for line in lines if not line.startswith("UPDATE_")] == [f"updating the stack {NAME}"]
     assert clients.s3.get_object(Bucket=outputs.bucket, Key="runs/kept")["Body"].read() == b"kept"
 
     lines.clear()
     assert deploy_stack(clients, options(neuron_concurrency=3), lines.append) == outputs
     assert lines == [f"updating the stack {NAME}", f"the stack {NAME} is up to date"]
+
+
+def test_runs_above_the_limit_on_trainers_wait(clients: Clients, data: bytes) -> None:
+    outputs = deploy_stack(clients, options(reserve_trainer_concurrency=1))
+    assert (reserved(clients, outputs.trainer_function), reserved(clients, outputs.neuron_function)) == (1, None)
+    assert variables(clients, outputs.launch_function)["TRAINER_CONCURRENCY"] == "1"
+    key, names = places.input_dataset("waiting", "0" * 64), ("one", "two", "three")
+    clients.s3.put_object(Bucket=outputs.bucket, Key=key, Body=data)
+    chosen = Parameters.load(oracle.small_network(epochs=3_000))
+    for name in names:
+        runs.launch(clients, outputs, name, key, chosen)
+    waiting: Any = {"every_seconds": 0.1, "limit_seconds": 60}
+    ended = [runs.watch(clients, outputs, name, lambda *_: None, **waiting) for name in names]
+    assert [run.epoch for run in ended] == [3_000] * 3
+    assert ended[-1].created_at < min(run.ended_at for run in ended)  # all were there while the first trained
+    first, second, third = sorted(ended, key=lambda run: run.started_at)
+    assert first.ended_at <= second.started_at
+    assert second.ended_at <= third.started_at
+
+
+def reserved(clients: Clients, function: str) -> int | None:
+    return clients.lambda_.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions")
 
 
 def test_the_cache_comes_and_goes(clients: Clients, emulator: Emulator) -> None:
