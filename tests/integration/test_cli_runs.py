@@ -469,6 +469,28 @@ def test_a_failed_run_is_its_reason_the_last_lines_of_its_functions_and_exit_cod
     assert snn.refused("evaluate", name) == f"run {name} is FAILED: only a run that completed has a model"
 
 
+def test_a_run_that_reaches_its_budget_is_warned_of_and_goes_on_with_a_larger_one(
+    snn: Snn, ledger: Ledger, name: str
+) -> None:
+    ended = snn("train", *ENDLESS, "--max-usd", "1000", "--max-seconds", "1.5", "--name", name, code=3).stderr
+    run = ledger.get(name)
+    assert run.parameters is not None
+    assert (run.parameters.max_usd, run.parameters.max_seconds, run.stopped_by) == (1000, 1.5, "budget")
+    lines = ended.splitlines()
+    (at,) = [number for number, line in enumerate(lines) if line.startswith("estimate: ")]
+    assert lines[at + 1] == "warning: the estimate is above max_seconds, 1.5 s: the run may end there, to be resumed"
+    assert f"error: run {name} failed after {run.epoch} epochs: {run.reason}" in lines
+    assert "Traceback" not in ended
+    shown = snn.json("status", name)
+    assert (shown["state"], shown["stopped_by"], shown["reason"]) == ("FAILED", "budget", run.reason)
+    more = ["--epochs", f"{run.epoch + 5}", "--max-usd", "0.5", "--max-seconds", "60"]
+    resumed = json.loads(snn("resume", name, *more, "--json").stdout)
+    assert (resumed["state"], resumed["epochs_run"], resumed["resumed_from"]) == ("COMPLETED", run.epoch + 5, name)
+    chosen = ledger.get(f"{name}-t2").parameters
+    assert chosen is not None
+    assert (chosen.max_usd, chosen.max_seconds) == (0.5, 60)
+
+
 def test_a_mistake_is_one_line_and_leaves_nothing(
     snn: Snn, trained: Done, clients: Clients, stack: StackOutputs, ledger: Ledger
 ) -> None:
@@ -485,6 +507,8 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ("train", "--dataset", "nowhere.h5"): "nowhere.h5: no such file or directory",
         ("train", "--batch-size", "0"): "parameters: batch_size: ",
         ("train", "--workers", "2"): "parameters: workers: share out mini-batches",
+        ("train", "--max-usd", "0"): "parameters: max_usd: Input should be greater than 0",
+        ("train", "--max-seconds", "nan"): "parameters: max_seconds: ",
         ("train", "--name", "No Name"): "run_id: 'No Name' is no run id",
         ("train", "--name", "cli-trained"): "name: there is a run cli-trained already (choose another, or follow it: ",
         ("train", "--parameters", "wide.json", "--name", "cli-wide"): "",  # LaunchLambda's own refusal

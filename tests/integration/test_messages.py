@@ -152,6 +152,18 @@ def test_a_trainer_that_fails_says_why(clients, stack, inbox, data):
     assert inbox(1) == [("Training update!", f"Training failed: {ledger.get(run_id).reason}")]
 
 
+def test_a_run_that_reaches_its_budget_says_so_last(clients, stack, inbox, launch):
+    run_id = launch("budget", epochs=10_000_000, learning_rate=1e-4, max_seconds=0.5)
+    with pytest.raises(RunFailed, match="max_seconds: "):
+        runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
+    said = ("Training update!", f"Training failed: {Ledger(clients.dynamodb, stack.table).get(run_id).reason}")
+    messages, limit = inbox(1), time.monotonic() + 15
+    while messages[-1] != said:
+        assert time.monotonic() < limit, messages
+        messages += inbox(1)
+    assert all(text.startswith("Cost after epoch ") for _, text in messages[:-1])
+
+
 def test_an_upload_that_cannot_be_trained_is_told_of(clients, stack, inbox, data):
     key = "training_input/messages/datasets.h5"
     clients.s3.put_object(Bucket=stack.bucket, Key="training_input/messages/parameters.json", Body=b'{"epochs": 0}')

@@ -186,6 +186,44 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
         assert [(each.namespace, each.name) for each in lineage.outputs] == [(f"s3://{stack.bucket}", k) for k in made]
 
 
+def test_a_combination_that_reaches_its_budget_is_listed_as_failed(
+    clients: Clients, stack: StackOutputs, faces: Path, capsys: Any
+) -> None:
+    ti = TaskInstance()
+    given: Any = {"stack": stack.to_dict(), **AWS}
+    combinations = [{"max_seconds": 600}, {"epochs": 10_000_000, "learning_rate": 1e-6, "max_seconds": 0.5}]
+    plan = ti.run(
+        SnnSweepPlanOperator(
+            task_id="plan", dataset=str(faces), parameters=NETWORK, combinations=combinations, sweep_id="b", **given
+        )
+    )
+    said = capsys.readouterr().out
+    assert "combination 2: warning: the estimate is above max_seconds, 0.5 s: the run may end there" in said
+    assert "combination 1: " not in said
+    for index, one in enumerate(plan):
+        how = {name: one[name] for name in ("run_id", "dataset_key", "parameters")}
+        train = SnnTrainOperator(task_id="train", poll_interval=0.2, **how, **given)
+        if index == 1:
+            with pytest.raises(AirflowFailException, match="max_seconds: "):
+                ti.run(train, index)
+            assert "warning: the estimate is above max_seconds, 0.5 s" in capsys.readouterr().out
+            continue
+        ti.run(train, index)
+        ti.run(SnnEvaluateOperator(task_id="evaluate", run_id=one["run_id"], **given), index)
+    sweep = ti.xcoms["plan", "sweep", -1]
+    task = SnnSweepTableOperator(
+        task_id="table", plan=plan, sweep=sweep, train="train", evaluate="evaluate", **given
+    )  # fmt: skip
+    table = ti.run(task)
+    run = Ledger(clients.dynamodb, stack.table).get(plan[1]["run_id"])
+    assert [row["failure"] for row in table["rows"]] == [
+        "",
+        f"run {run.run_id} failed after {run.epoch} epochs: {run.reason}",
+    ]
+    assert (table["winner"]["combination"], table["failed"]) == (1, 1)
+    assert table["rows"][1]["usd"] > 0
+
+
 def test_when_all_failed_the_task_fails_and_the_table_is_there(
     clients: Clients, stack: StackOutputs, faces: Path
 ) -> None:

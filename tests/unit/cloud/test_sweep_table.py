@@ -98,6 +98,10 @@ def test_a_row_has_means_over_the_folds_and_sums() -> None:
             ended(2, 2, None, state=State.FAILED, reason="the cost of epoch 3 is nan", cost=float("nan")),
             "run s-2-f2 failed after 10 epochs: the cost of epoch 3 is nan",
         ),
+        (
+            ended(2, 2, None, state=State.FAILED, reason="max_usd: 0.11 of 0.1 USD are spent after 10 epochs (…)"),
+            "run s-2-f2 failed after 10 epochs: max_usd: 0.11 of 0.1 USD are spent after 10 epochs (…)",
+        ),
         (ended(2, 2, None, state=State.CANCELLED), "run s-2-f2 was cancelled after 10 epochs"),
         (ended(2, 2, 0.9, state=State.RUNNING), "run s-2-f2 is still RUNNING"),
         (ended(2, 2, None), "run s-2-f2 was not judged: its task's log says why"),
