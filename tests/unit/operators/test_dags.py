@@ -145,6 +145,8 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
         "seed": 7,
         "strategy": "average",
         "granularity": "neuron",
+        "max_usd": 0.5,
+        "max_seconds": 3600,
         "images": ["cat.png"],
         "resume": True,
         "deploy": False,
