@@ -257,6 +257,17 @@ def page(**changes: Any) -> str:
     return render_page(report, PARAMETERS, costs, data, **changes)
 
 
+def test_the_page_names_the_budget_of_a_run_that_had_one() -> None:
+    def facts(**budget: float) -> list[str]:
+        given = PARAMETERS.model_copy(update=budget)
+        shown = render_page(build_report(RUN, judged(), [], {}), given, [0.5], FACTS)
+        return re.findall(r"<dt>Budget</dt><dd>(.*?)</dd>", shown)
+
+    assert facts() == []
+    assert facts(max_usd=0.5) == ["at most $0.50"]
+    assert facts(max_usd=0.5, max_seconds=90) == ["at most $0.50 and 1 min 30 s"]
+
+
 def test_whatever_is_named_like_markup_stays_text() -> None:
     evil = "<script>alert(1)</script>\"'&"
     html = page(
