@@ -13,7 +13,7 @@ import faulthandler
 import io
 import math
 import os
-import pickle  # nosec B403 - see _listen
+import pickle  # nosec B403
 import resource
 import signal
 import socket
