@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-long test-unit lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-load soak test-long test-unit lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -82,12 +82,20 @@ test-faults: install ## run some trials of every fault: kills, repeated events, 
 test-faults-full: install ## run all trials of every fault, about 15 minutes, and write their table into docs/reliability.md
 	@rm -f .local/faults/results.json
 	@SNN_FAULTS=full $(BIN)/pytest tests/faults
-	@$(BIN)/python tests/faults/page.py
+	@PYTHONPATH=tests $(BIN)/python -m faults.page
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
 		{ echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; }
 	@$(BIN)/pytest tests/browser
+
+test-load: install ## 50 runs at once and 5,000 neurons in a burst, some minutes; their tables go into docs/reliability.md
+	@rm -f .local/load/results.json
+	@$(BIN)/pytest tests/load
+	@PYTHONPATH=tests $(BIN)/python -m load.page
+
+soak: install ## back-to-back runs of all kinds for half an hour, and whether anything grows: [SOAK_MINUTES=30]
+	@PYTHONPATH=tests SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m load.soak
 
 test-long: install ## run the tests that take minutes: 100 neuron epochs, kills of every part of Airflow
 	@$(BIN)/pytest tests/long --durations=0

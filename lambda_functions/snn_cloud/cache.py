@@ -146,9 +146,13 @@ class Cache:
         """Tell who watches the cache how far a run is."""
         progress = {"state": run.state, "epoch": run.epoch, "cost": run.cost}
         try:
-            self._redis.set(f"snn:{run.run_id}:progress", json.dumps(progress), ex=KEEP_SECONDS)
+            self._redis.set(_progress_key(run.run_id), json.dumps(progress), ex=KEEP_SECONDS)
         except redis.RedisError as error:  # the ledger has it too: no reason to stop training
             print(f"{run.run_id}: no progress in the cache: {error}")
+
+    def forget_progress(self, run: Run) -> None:
+        """Take away the progress of a run that is over: how it ended stands in the ledger."""
+        self.forget([_progress_key(run.run_id)])
 
 
 def run_of(key: str) -> str:
@@ -158,9 +162,13 @@ def run_of(key: str) -> str:
 
 def read_progress(cache: Cache, run_id: str) -> dict[str, Any] | None:
     """Return {"state", "epoch", "cost"} of a run that uses the cache, or None when nothing is known of it."""
-    value: Any = cache._redis.get(f"snn:{run_id}:progress")
+    value: Any = cache._redis.get(_progress_key(run_id))
     progress: dict[str, Any] | None = json.loads(value) if value else None
     return progress
+
+
+def _progress_key(run_id: str) -> str:
+    return f"snn:{run_id}:progress"
 
 
 def _array(ref: Ref, value: bytes | None) -> NDArray[Any]:

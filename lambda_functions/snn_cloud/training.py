@@ -206,7 +206,7 @@ class _Trainer:
     def _finish(self, state: State, stopped_by: StoppedBy, reason: str = "") -> Run:
         run = self._lease.finish(state, stopped_by, reason, usage=self._meter.take(_ending(self._messages)))
         if self._cache:
-            self._cache.put_progress(run)
+            self._cache.forget_progress(run)
         return run
 
     def _put(self, key: str, body: bytes) -> str:

@@ -170,7 +170,7 @@ class Watch:
         """Return the run as the cache shows it, None unless it moved on since the last look and goes on.
 
         So the ledger is asked how a run ended, and whenever the cache is silent: it keeps nothing of runs whose trainer
-        computes whole batches, of runs long over, and of a trainer that died.
+        computes whole batches, of runs that are over, and of a trainer that died.
         """
         from snn_cloud.cache import read_progress
         from snn_cloud.record import State

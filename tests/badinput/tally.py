@@ -10,11 +10,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+from reliability import put
 
 from snn.errors import SnnError
 
@@ -31,7 +31,6 @@ generated = settings(
     suppress_health_check=list(HealthCheck),
 )
 CPU_SECONDS = 5.0
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 BEGIN, END = "<!-- bad input: written by make test-bad-input -->", "<!-- end of bad input -->"
 
 counts: dict[tuple[str, str], Counter[str]] = {}
@@ -104,7 +103,5 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
         return
     terminalreporter.write_line(as_table())
     if os.environ.get("SNN_BAD_INPUT_PAGE") and exitstatus == pytest.ExitCode.OK:
-        text = PAGE.read_text()
-        head, rest = text.split(BEGIN)
         measured = f"Measured on {time.strftime('%d %B %Y')} by `make test-bad-input`:"
-        PAGE.write_text(f"{head}{BEGIN}\n{measured}\n\n{as_table()}\n{END}{rest.split(END)[1]}")
+        put(BEGIN, END, f"{measured}\n\n{as_table()}")

@@ -45,11 +45,16 @@ class Result:
 class Cloud:
     """Emulator, Valkey, proxy and stack; `clients` look past the proxy, so that what is judged is what is there.
 
-    `settings` go to the emulator's environment.
+    `settings` go to the emulator's environment, `options` to the stack.
     """
 
     def __init__(
-        self, home: Path, patch: pytest.MonkeyPatch, settings: Mapping[str, str] | None = None, proxied: bool = True
+        self,
+        home: Path,
+        patch: pytest.MonkeyPatch,
+        settings: Mapping[str, str] | None = None,
+        proxied: bool = True,
+        **options: Any,
     ) -> None:
         self.home = home
         proxy_port = processes.free_port() if proxied else 0
@@ -65,8 +70,8 @@ class Cloud:
             for name, value in self.emulator.environment().items():
                 patch.setenv(name, value)
             self.clients = Clients.from_environment()
-            options = StackOptions.from_environment(stack_name="snn-faults", with_cache=True)
-            self.stack = deploy_stack(self.clients, options)
+            wanted = StackOptions.from_environment(**{"stack_name": "snn-faults", "with_cache": True, **options})
+            self.stack = deploy_stack(self.clients, wanted)
         except BaseException:
             self.close()
             raise
@@ -171,6 +176,20 @@ class Cloud:
                 return "right"
         print(f"wrong: {run}; stored {stored and list(stored)}; {len(seen)} of {len(whole)} costs")
         return "wrong"
+
+
+def workers(cloud: Cloud, function: str) -> dict[int, int]:
+    """Return the processes of a function of this very emulator, and the processor time (ticks) each has used."""
+    mine, found = f"GATEWAY_PORT={cloud.emulator.endpoint_url.rpartition(':')[2]}".encode(), {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+            if mine in variables and f"AWS_LAMBDA_FUNCTION_NAME={function}".encode() in variables:
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                found[int(process.name)] = int(fields[11]) + int(fields[12])
+        except OSError:
+            continue
+    return found
 
 
 def same(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray]) -> bool:

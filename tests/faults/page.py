@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "reliability.md"
-RESULTS = ROOT / ".local" / "faults" / "results.json"
+from faults.tally import RESULTS
+from reliability import measured, put
+
 BEGIN, END = "<!-- table of faults: make test-faults-full writes it -->", "<!-- end of the table of faults -->"
 HEAD = ("fault", "injected", "runs", "ended right", "clear failure", "wrong model", "hung", "slowest, s")
 
@@ -37,12 +33,7 @@ def table(counted: dict[str, Any]) -> str:
 
 def main() -> None:
     """Put the table between its two marks."""
-    counted, page = json.loads(RESULTS.read_text()), PAGE.read_text()
-    written = datetime.fromtimestamp(RESULTS.stat().st_mtime, UTC).strftime("%d %B %Y")
-    head, (_, tail) = page.split(BEGIN)[0], page.split(END)
-    new = f"{BEGIN}\n{table(counted)}\n\nMeasured on {written}, on {os.cpu_count()} processors.\n{END}"
-    PAGE.write_text(head + new + tail)
-    sys.stdout.write(f"{PAGE.relative_to(ROOT)}: {len(counted['rows'])} faults\n")
+    put(BEGIN, END, f"{table(json.loads(RESULTS.read_text()))}\n\n{measured(RESULTS)}")
 
 
 if __name__ == "__main__":

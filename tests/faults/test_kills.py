@@ -7,10 +7,9 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from faults import tally
-from faults.cloud import Cloud, network, photos
+from faults.cloud import Cloud, network, photos, workers
 
 from snn.parameters import Parameters
 
@@ -24,20 +23,6 @@ NEURONS = [
     ("neuron", network(epochs=12, granularity="neuron"), {}),
     ("neuron", network(epochs=30, granularity="layer", batch_size=60), {}),
 ]
-
-
-def workers(cloud: Cloud, function: str) -> dict[int, int]:
-    """Return the processes of a function of this very emulator, and the processor time (ticks) each has used."""
-    mine, found = f"GATEWAY_PORT={cloud.emulator.endpoint_url.rpartition(':')[2]}".encode(), {}
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            variables = (process / "environ").read_bytes().split(b"\0")
-            if mine in variables and f"AWS_LAMBDA_FUNCTION_NAME={function}".encode() in variables:
-                fields = (process / "stat").read_text().rpartition(")")[2].split()
-                found[int(process.name)] = int(fields[11]) + int(fields[12])
-        except OSError:
-            continue
-    return found
 
 
 def kill_one_at_work(cloud: Cloud, function: str, chance: random.Random) -> bool:

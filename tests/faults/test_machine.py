@@ -13,8 +13,7 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from faults import tally
-from faults.cloud import Cloud, network, photos
-from faults.test_kills import workers
+from faults.cloud import Cloud, network, photos, workers
 
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local import processes

@@ -65,6 +65,8 @@ def test_progress_is_what_was_last_put(cache):
     assert read_progress(cache, "nobody") is None
     cache.put_progress(Run("t-run", State.RUNNING, epoch=3, cost=0.5))
     assert read_progress(cache, "t-run") == {"state": "RUNNING", "epoch": 3, "cost": 0.5}
+    cache.forget_progress(Run("t-run", State.COMPLETED))
+    assert read_progress(cache, "t-run") is None
 
 
 def test_a_cache_that_is_down_stops_no_progress(capsys):

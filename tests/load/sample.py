@@ -1,0 +1,79 @@
+"""What a running cloud holds at a moment: memory, connections, threads, files, and what is stored."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from faults.cloud import Cloud, workers
+from load.kinds import dead_letters, leftovers
+
+from snn_cli.local import processes
+
+Figures = dict[str, float]
+
+
+def sample(cloud: Cloud) -> dict[str, Any]:
+    """Return the figures of servers, function processes by function, and stores, between two runs."""
+    servers = {name: server.pid for name, server in processes.recorded(cloud.home).items()}
+    stack, told = cloud.stack, cloud.valkey.info()
+    functions = {
+        name: {pid: process(pid) for pid in workers(cloud, function)}
+        for name, function in (
+            ("LaunchLambda", stack.launch_function),
+            ("TrainerLambda", stack.trainer_function),
+            ("NeuronLambda", stack.neuron_function),
+        )
+    }
+    everything = cloud.clients.s3.get_paginator("list_object_versions").paginate(Bucket=stack.bucket)
+    versions = [item for page in everything for item in page.get("Versions", [])]
+    pages = cloud.clients.dynamodb.get_paginator("scan").paginate(TableName=stack.table, Select="COUNT")
+    return {
+        "emulator": process(servers["ministack"]),
+        "valkey": {
+            **process(servers["valkey"]),
+            "used": told["used_memory"] / 1e6,
+            "clients": told["connected_clients"],
+            **leftovers(cloud),
+        },
+        "caller": process(os.getpid()),
+        "functions": functions,
+        "stored": {
+            "objects": len(versions),
+            "bytes": sum(item["Size"] for item in versions),
+            "items": sum(page["Count"] for page in pages),
+            "dead letters": dead_letters(cloud),
+        },
+        "files": {
+            "of the functions": files([processes.read_state(cloud.home)["temporary"]]),
+            "of the caller": files([tempfile.gettempdir()]),
+        },
+    }
+
+
+def process(pid: int) -> Figures:
+    """Return a process's resident memory (MB), threads, open files and, of these, sockets."""
+    home = Path(f"/proc/{pid}")
+    told = dict(line.split(":", 1) for line in (home / "status").read_text().splitlines())
+    links = [_link(entry) for entry in (home / "fd").iterdir()]
+    return {
+        "MB": round(int(told["VmRSS"].split()[0]) / 1024, 2),
+        "threads": int(told["Threads"]),
+        "files": len(links),
+        "sockets": sum(link.startswith("socket:") for link in links),
+    }
+
+
+def _link(entry: Path) -> str:
+    try:
+        return os.readlink(entry)
+    except FileNotFoundError:  # the one through which the folder is read
+        return ""
+
+
+def files(folders: Iterable[str]) -> int:
+    """Return how many files lie below folders."""
+    return sum(len(names) for folder in folders for _, _, names in os.walk(folder))
