@@ -14,11 +14,14 @@ from load.kinds import DATA, Kind, check_usage, kinds, objects, upload
 from PIL import Image
 
 from snn.dataset import load_dataset
-from snn.model import load_checkpoint
+from snn.model import dump_checkpoint, load_checkpoint
+from snn.network import initial_weights
+from snn.training import Training
 from snn_cloud import places, runs
 from snn_cloud.errors import LaunchRejected
+from snn_cloud.launching import start_trainer
 from snn_cloud.objects import read_object
-from snn_cloud.record import State
+from snn_cloud.record import Run, State
 from snn_cloud.report import evaluate_run, make_report, predict_images
 
 Left = Mapping[str, int]
@@ -27,7 +30,6 @@ Turn = Callable[[Cloud, str], Left]
 LIMIT = 60.0  # seconds of a run
 LONG = network(epochs=30_000, learning_rate=1e-5, first_layer="direct")  # some seconds
 CUT_OFF = DATA[:2_000]
-DIVERGING = network(epochs=50, learning_rate=1e300)
 
 
 def left(cloud: Cloud, *names: str) -> Left:
@@ -86,9 +88,15 @@ def refused(cloud: Cloud, name: str) -> Left:
 
 
 def failed(cloud: Cloud, name: str) -> Left:
-    """Upload such a data set, and train a run that leaves the numbers."""
-    failures = upload(cloud, name, LONG, CUT_OFF), cloud.launch(name, DIVERGING, DATA)
-    for run_id, reason in zip(failures, ("datasets.h5: ", "lower learning_rate")):
+    """Upload such a data set; and a run that LaunchLambda would not have let through breaks in its trainer."""
+    broken = cloud.stage(name, DATA)
+    first = dump_checkpoint(Training(initial_weights(LONG, features=99)))
+    stored = cloud.clients.s3.put_object(Bucket=cloud.stack.bucket, Key=places.checkpoint(broken), Body=first)
+    data = places.input_dataset(broken, "0" * 64)
+    cloud.ledger.create(Run(broken, parameters=LONG, dataset=data, checkpoint_version=stored["VersionId"]))
+    start_trainer(cloud.clients, cloud.stack.trainer_function, broken)
+    failures = upload(cloud, name, LONG, CUT_OFF), broken
+    for run_id, reason in zip(failures, ("datasets.h5: ", "matmul: ")):
         run = cloud.wait(run_id, LIMIT)
         assert run is not None
         assert run.state is State.FAILED
@@ -132,6 +140,6 @@ def forward(kind: Kind, model: Result, pixels: np.ndarray) -> np.ndarray:
 OTHERS: dict[str, Turn] = {
     "cancelled, and resumed": cancelled_and_resumed,
     "refused: a data set cut off": refused,
-    "failed: such an upload, and one that diverges": failed,
+    "failed: such an upload, and in the trainer": failed,
     "judged, with photo and report": judged,
 }

@@ -48,8 +48,8 @@ def sample(cloud: Cloud) -> dict[str, Any]:
             "dead letters": dead_letters(cloud),
         },
         "files": {
-            "of the functions": files([processes.read_state(cloud.home)["temporary"]]),
-            "of the caller": files([tempfile.gettempdir()]),
+            "of the functions": left_files(processes.read_state(cloud.home)["temporary"], functions.values()),
+            "of the caller": sum(len(names) for _, _, names in os.walk(tempfile.gettempdir())),
         },
     }
 
@@ -74,6 +74,10 @@ def _link(entry: Path) -> str:
         return ""
 
 
-def files(folders: Iterable[str]) -> int:
-    """Return how many files lie below folders."""
-    return sum(len(names) for folder in folders for _, _, names in os.walk(folder))
+def left_files(folder: str, functions: Iterable[Iterable[int]]) -> int:
+    """Return how many files lie in the emulator's folder, but for the code of the processes that live."""
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pids in functions for pid in pids]
+    alive = {os.path.dirname(os.fsdecode(part)) for command in commands for part in command if part.endswith(b".py")}
+    return sum(
+        len(names) for place, _, names in os.walk(folder) if not any(f"{place}/".startswith(f"{own}/") for own in alive)
+    )
