@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,7 +16,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.dataset import Batch
 from snn.layers import Array, cross_entropy
@@ -30,6 +31,8 @@ from snn_cloud.record import Usage
 
 ATTEMPTS = 3  # of an epoch whose arrays were lost from the cache
 PAUSES = 0.2, 1.0  # seconds before a neuron that failed is asked again, and once more
+# For a neuron's turn, where others use up the limit. Longer than that is no queue: trainers hold what neurons need.
+PATIENCE_SECONDS = 120.0
 
 
 class NeuronPool:
@@ -216,7 +219,7 @@ class NeuronPool:
     def _ask(self, task: Task) -> dict[str, Any]:
         """Invoke a neuron once, count it, and return its answer; one without `milliseconds` tells of a failure."""
         started = time.perf_counter()
-        response = self._lambda.invoke(FunctionName=self._function, Payload=json.dumps(task).encode())
+        response = self._when_allowed(json.dumps(task).encode())
         try:
             said: Any = json.loads(response["Payload"].read())
         except BotoCoreError as error:  # cut off on its way, which botocore, having begun to read, does not mend
@@ -229,3 +232,17 @@ class NeuronPool:
             self._milliseconds += answer.get("milliseconds", waited)
             self._memory_mb = answer.get("memory_mb", self._memory_mb)
         return answer
+
+    def _when_allowed(self, payload: bytes) -> Any:
+        """Invoke a neuron as soon as Lambda allows one more at once. Raises its refusal after PATIENCE_SECONDS.
+
+        botocore asks six times and then gives up, which is soon where many runs share a limit.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self._lambda.invoke(FunctionName=self._function, Payload=payload)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TooManyRequestsException" or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.5, 1.5))  # noqa: S311 # nosec B311

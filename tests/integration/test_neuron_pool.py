@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 import zipfile
 from collections import Counter
 from contextlib import closing
 from threading import Lock
 from types import SimpleNamespace
 
+import boto3
 import numpy as np
 import oracle
 import pytest
 import redis
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from snn_handlers import neuron
 
 from snn.dataset import batches, load_dataset
 from snn.network import initial_weights
 from snn.parameters import Parameters
+from snn_cloud import neuron_pool
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
 from snn_cloud.errors import NeuronFailed
@@ -169,6 +174,41 @@ def test_a_task_that_is_refused_is_not_repeated(clients, pool, job):
     with pytest.raises(NeuronFailed, match=r"layer 1, neurons \(0, 3\), forward: NeuronLambda: inputs: is missing"):
         pool(unlucky, chosen).gradients_of(weights, parts)
     assert unlucky.calls == 1
+
+
+@pytest.fixture
+def impatient():
+    """A client that asks once: what waits is the pool, not botocore."""
+    return boto3.client("lambda", config=Config(retries={"total_max_attempts": 1}))
+
+
+@pytest.fixture
+def closed(clients, stack):
+    """NeuronLambda, which may not run at all until this is called, or the test ends."""
+    name = {"FunctionName": stack.neuron_function}
+    clients.lambda_.put_function_concurrency(**name, ReservedConcurrentExecutions=0)
+    yield lambda: clients.lambda_.delete_function_concurrency(**name)
+    clients.lambda_.delete_function_concurrency(**name)
+
+
+def test_neurons_wait_for_their_turn(impatient, closed, pool, job):
+    chosen, weights, parts = job(granularity="layer")
+    neurons = pool(impatient, chosen)
+    opening = threading.Timer(1.5, closed)
+    opening.start()
+    began = time.monotonic()
+    check(neurons.gradients_of(weights, parts), weights, parts, chosen)
+    assert time.monotonic() - began > 1.5
+    assert neurons.take_usage().invocations == 6
+
+
+def test_neurons_do_not_wait_for_ever(impatient, closed, pool, job, monkeypatch):
+    monkeypatch.setattr(neuron_pool, "PATIENCE_SECONDS", 0.2)
+    chosen, weights, parts = job(granularity="layer")
+    neurons = pool(impatient, chosen)
+    with pytest.raises(ClientError, match="TooManyRequestsException"):
+        neurons.gradients_of(weights, parts)
+    assert neurons.take_usage().invocations == 0
 
 
 def test_what_a_neuron_cannot_get_from_the_cache_costs_a_step(clients, emulator, valkey, pool, job):

@@ -145,7 +145,7 @@ def loaded(figures: Mapping[str, Any]) -> str:
             "neurons": "NeuronLambda invocations", "repeated": "trainers repeated",
         }  # fmt: skip
         parts.append(table([*names.values()], [[f"{fifty[name]:,}" for name in names]]))
-    if bursts := [figures[name] for name in ("burst of 1", "burst of 4") if name in figures]:
+    if bursts := [figures[name] for name in ("burst of 1", "burst of 20") if name in figures]:
         head = [
             "NeuronLambda",
             "runs",
