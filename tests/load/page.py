@@ -143,7 +143,8 @@ def loaded(figures: Mapping[str, Any]) -> str:
         names = {
             "runs": "runs", "right": "all right", "launched": "all launched after, s", "median": "median run, s",
             "slowest": "slowest run, s", "wall": "all over after, s", "trainers": "TrainerLambda invocations",
-            "neurons": "NeuronLambda invocations", "repeated": "trainers repeated",
+            "neurons": "NeuronLambda invocations", "launches": "launches that were sent again",
+            "repeated": "trainers repeated",
         }  # fmt: skip
         parts.append(table([*names.values()], [[f"{fifty[name]:,}" for name in names]]))
     if bursts := [figures[name] for name in ("burst of 1", "burst of 20") if name in figures]:
