@@ -195,9 +195,11 @@ class Ledger:
         )
 
     def add_usage(self, run_id: str, usage: Mapping[str, Usage]) -> None:
-        """Add to the run's counters what its functions used."""
+        """Add to the run's counters what its functions used; a request that botocore repeats counts once."""
         put, add = _counters(usage)
-        self._update(run_id, "attribute_exists(run_id)", {}, put=put, add=add)
+        once = uuid4().hex
+        condition = "attribute_exists(run_id) AND (attribute_not_exists(#counted) OR #counted <> :once)"
+        self._update(run_id, condition, {":once": once}, put={**put, "counted": once}, add=add)
 
     def _update(
         self,

@@ -163,6 +163,9 @@ def test_a_write_whose_answer_was_lost_counts_once(clients, stack, run_id):
     done = lease.finish(State.COMPLETED, usage={"trainer": Usage(0, 7, 512)})
     assert (done.state, done.beat, done.usage["trainer"].milliseconds) == (State.COMPLETED, 3, 17)
     assert ledger.get(run_id) == done
+    for count in (1, 2):
+        ledger.add_usage(run_id, {"launch": Usage(1, 5, 512)})
+        assert ledger.get(run_id).usage["launch"] == Usage(count, 5 * count, 512)
 
 
 def test_a_run_that_lambda_gave_up_is_failed_unless_someone_works_on_it(ledger, run_id):
