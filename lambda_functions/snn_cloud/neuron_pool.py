@@ -234,7 +234,7 @@ class NeuronPool:
         return answer
 
     def _when_allowed(self, payload: bytes) -> Any:
-        """Invoke a neuron as soon as Lambda allows one more at once. Raises its refusal after PATIENCE_SECONDS.
+        """Invoke a neuron as soon as Lambda allows one more at once. Raises its refusal after PATIENCE_SECONDS, and Stopped.
 
         botocore asks six times and then gives up, which is soon where many runs share a limit.
         """
@@ -245,4 +245,6 @@ class NeuronPool:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "TooManyRequestsException" or time.monotonic() > deadline:
                     raise
+            if self._stop():
+                raise Stopped("a neuron's turn")
             time.sleep(random.uniform(0.5, 1.5))  # noqa: S311 # nosec B311

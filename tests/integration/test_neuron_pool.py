@@ -27,7 +27,7 @@ from snn.parameters import Parameters
 from snn_cloud import neuron_pool
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
-from snn_cloud.errors import NeuronFailed
+from snn_cloud.errors import NeuronFailed, Stopped
 from snn_cloud.neuron_pool import NeuronPool
 
 DYING = """
@@ -97,10 +97,10 @@ def pool(stack, valkey, request):
     """Make a pool that uses this Lambda client; it is closed when the test ends."""
     made = []
 
-    def pool(lambda_, chosen, concurrency=4, cache=None):
+    def pool(lambda_, chosen, concurrency=4, cache=None, stop=lambda: False):
         prefix = f"snn:{request.node.name}:1"
         clients = SimpleNamespace(lambda_=lambda_)
-        args = clients, stack.neuron_function, cache or Cache(valkey), chosen, "a-run", prefix, concurrency
+        args = clients, stack.neuron_function, cache or Cache(valkey), chosen, "a-run", prefix, concurrency, stop
         made.append(NeuronPool(*args))
         return made[-1]
 
@@ -208,6 +208,16 @@ def test_neurons_do_not_wait_for_ever(impatient, closed, pool, job, monkeypatch)
     neurons = pool(impatient, chosen)
     with pytest.raises(ClientError, match="TooManyRequestsException"):
         neurons.gradients_of(weights, parts)
+    assert neurons.take_usage().invocations == 0
+
+
+def test_who_waits_for_a_turn_hears_of_a_stop(impatient, closed, pool, job):
+    chosen, weights, parts = job(granularity="layer")
+    began = time.monotonic()
+    neurons = pool(impatient, chosen, stop=lambda: time.monotonic() - began > 1)
+    with pytest.raises(Stopped):
+        neurons.gradients_of(weights, parts)
+    assert 1 < time.monotonic() - began < 10
     assert neurons.take_usage().invocations == 0
 
 
