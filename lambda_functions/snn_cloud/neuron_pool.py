@@ -234,7 +234,7 @@ class NeuronPool:
         return answer
 
     def _when_allowed(self, payload: bytes) -> Any:
-        """Invoke a neuron as soon as Lambda allows one more at once. Raises its refusal after PATIENCE_SECONDS, and Stopped.
+        """Invoke a neuron as soon as Lambda allows one more. Raises its refusal after PATIENCE_SECONDS, and Stopped.
 
         botocore asks six times and then gives up, which is soon where many runs share a limit.
         """
