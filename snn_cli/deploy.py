@@ -76,6 +76,9 @@ def deploy(
     log_retention_days: Annotated[
         int | None, typer.Option(help="how long logs are kept", rich_help_panel=STACK)
     ] = None,
+    permissions_boundary: Annotated[
+        str | None, typer.Option(help="ARN of a policy that limits the stack's roles", rich_help_panel=STACK)
+    ] = None,
     tags: Annotated[str | None, typer.Option(help="on all resources: team=ml,env=dev", rich_help_panel=STACK)] = None,
     as_json: Json = False,
 ) -> None:
@@ -102,7 +105,7 @@ def deploy(
             "reserve_trainer_concurrency": reserve_trainer_concurrency,
             "runtime": runtime, "architecture": architecture, "layer_arn": layer_arn,
             "log_retention_days": log_retention_days, "tags": tags, "with_notebook": with_notebook,
-            "notebook_instance_type": notebook_instance_type,
+            "notebook_instance_type": notebook_instance_type, "permissions_boundary": permissions_boundary,
         }  # fmt: skip
         StackOptions.from_environment(**given)  # a mistake in an option is told before anything is asked
         aws = here(ask_region=None if yes else lambda usual: ask("AWS region", usual or "us-east-1", check_region))

@@ -37,6 +37,7 @@ PARAMETERS = {
     "layer_arn": "LayerArn",
     "with_notebook": "WithNotebook",
     "notebook_instance_type": "NotebookInstanceType",
+    "permissions_boundary": "PermissionsBoundary",
 }
 
 
@@ -63,6 +64,7 @@ class StackOptions:
     layer_arn: str = ""  # an existing dependency layer, instead of building one
     with_notebook: bool = False  # a SageMaker notebook instance
     notebook_instance_type: str = "ml.t3.medium"
+    permissions_boundary: str = ""  # the policy that limits all roles of the stack; empty: none
     given: frozenset[str] = field(default=frozenset((*PARAMETERS, "tags")), compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,11 @@ class StackOptions:
             "notebook_instance_type": (
                 re.fullmatch(r"ml\.[a-z0-9]+\.[a-z0-9]+", self.notebook_instance_type),
                 "an instance type such as ml.t3.medium",
+            ),
+            "permissions_boundary": (
+                not self.permissions_boundary
+                or re.fullmatch(r"arn:[\w-]+:iam::(\d{12}|aws):policy/\S+", self.permissions_boundary),
+                "the ARN of a managed policy, or nothing",
             ),
         }
         for name, (good, mend) in checks.items():

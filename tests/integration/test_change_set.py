@@ -51,7 +51,7 @@ def test_changes_are_told_and_made_or_left(clients: Clients) -> None:
     assert Change("Add", "Training/Bucket", "AWS::S3::Bucket", "") in new.changes
     outer = [change.resource for change in new.changes if change.kind == "AWS::CloudFormation::Stack"]
     assert outer == ["Notifications", "Training"]
-    assert len(new.changes) == 2 + 1 + 20  # nested stacks, and what is in them without cache, e-mail and TLS
+    assert len(new.changes) == 2 + 2 + 20  # nested stacks, and what is in them without cache, e-mail and TLS
     discard(clients, new)
     assert stack_status(clients, NAME).status == "MISSING"
     forget_artifacts(clients, NAME)

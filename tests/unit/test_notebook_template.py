@@ -78,7 +78,7 @@ def test_it_may_do_this_and_nothing_else() -> None:
         "FindTheStack": (["cloudformation:DescribeStacks"], [arn("cloudformation", "stack/${Prefix}/*")]),
         "ListRuns": (["s3:ListBucket"], [BUCKET]),
         "ReadResults": (
-            ["s3:GetObject", "s3:GetObjectVersion"],
+            ["s3:GetObject"],
             [f"{BUCKET}/{prefix}/*" for prefix in ("runs", "training_input", "training_results", "predict_input")],
         ),
         "StageAndReport": (["s3:PutObject"], [f"{BUCKET}/runs/*"]),

@@ -92,6 +92,7 @@ def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
         ("tags", "team", None),
         ("notebook_instance_type", "t3.medium", None),
         ("with_notebook", "perhaps", None),
+        ("permissions_boundary", "arn:aws:iam::123456789012:role/limits", None),
         ("layer_arn", "arn:aws:lambda:us-east-1:1:function:x", None),
         ("colour", "red", "stack options: colour: there is no such option"),
     ],
