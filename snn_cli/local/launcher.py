@@ -23,6 +23,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import ministack.core.iam_actions as iam_actions
 import ministack.core.lambda_runtime as runtime
 import ministack.services.cloudformation.changesets as changesets
 import ministack.services.cloudformation.provisioners as provisioners
@@ -131,7 +132,7 @@ def look_into_nested_stacks() -> None:
         holds = _evaluate_conditions(template, parameters) if template else {}
         return {"Resources": {key: item for key, item in resources.items() if holds.get(item.get("Condition"), True)}}
 
-    def create_nested(outer: dict[str, Any], change: dict[str, Any]) -> Any:
+    def create_nested(outer: dict[str, Any], change: dict[str, Any], agreed: dict[str, Any]) -> Any:
         stack, name = _stacks[outer["StackName"]], change["LogicalResourceId"]
         template, known = outer["_template"], outer["_resolved_params"]
         properties = template["Resources"][name]["Properties"]
@@ -156,7 +157,7 @@ def look_into_nested_stacks() -> None:
         for place, (key, node) in enumerate(properties.get("Parameters", {}).items(), start=1):
             request[f"Parameters.member.{place}.ParameterKey"] = key
             request[f"Parameters.member.{place}.ParameterValue"] = value(node)
-        answer = create({key: [text] for key, text in request.items()})
+        answer = create({**agreed, **{key: [text] for key, text in request.items()}})
         if adds and (waits := _stacks.pop(inner, None)):  # the stack gets another name when it is made
             _stack_events.pop(waits["StackId"], None)
         return answer
@@ -177,10 +178,11 @@ def look_into_nested_stacks() -> None:
         answer = create_beside(parameters)
         if answer[0] != 200 or parameters.get("IncludeNestedStacks") != ["true"]:
             return answer
+        agreed = {key: given for key, given in parameters.items() if key.startswith("Capabilities.")}
         outer_id, outer = changesets._find_change_set(parameters["ChangeSetName"][0], parameters["StackName"][0])
         for change in (item["ResourceChange"] for item in outer["Changes"]):
             if change["ResourceType"] == "AWS::CloudFormation::Stack" and change["Action"] != "Remove":
-                made = create_nested(outer, change)
+                made = create_nested(outer, change, agreed)
                 if made[0] != 200:
                     reason = f"Nested change set {change['LogicalResourceId']} was not created: {made[2].decode()}"
                     outer.update(Status="FAILED", ExecutionStatus="UNAVAILABLE", StatusReason=reason, Changes=[])
@@ -275,6 +277,21 @@ def name_log_events() -> None:
         original(stream, events)
 
     logs._append_log_events = append
+
+
+def ask_about_log_streams() -> None:
+    """Ask a policy about the log stream that a call names, as AWS does, and not about its group.
+
+    Otherwise nobody may write to a stream whose policy says "group:*", as CloudFormation names a log group.
+    """
+    original = iam_actions.extract_resource_arn
+
+    def extract(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
+        resource: str = original(service, method, path, headers, body, *rest)
+        stream = iam_actions._safe_json_field(body, "logStreamName") if service == "logs" else ""
+        return f"{resource}:log-stream:{stream}" if stream else resource
+
+    iam_actions.extract_resource_arn = extract
 
 
 def give_way() -> None:
@@ -372,6 +389,7 @@ if __name__ == "__main__":
     queue_throttled_events()
     honour_limits_in_templates()
     name_log_events()
+    ask_about_log_streams()
     give_way()
     spare_the_others()
     extract_layers_once(layers)

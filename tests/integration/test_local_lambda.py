@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from inbox import role
 
 from snn_cli.local.emulator import Emulator
 
@@ -164,7 +165,7 @@ def handler(event, context):
     lambdas = boto3.client("lambda")
     lambdas.create_function(
         FunctionName="starts", Handler="starts.handler", Runtime="python3.13", Timeout=20,
-        Role="arn:aws:iam::000000000000:role/starts", Code={"ZipFile": _zip(**{"starts.py": code})},
+        Role=role("starts"), Code={"ZipFile": _zip(**{"starts.py": code})},
     )  # fmt: skip
 
     def invoke(**event: Any) -> Any:

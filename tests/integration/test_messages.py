@@ -8,6 +8,7 @@ import time
 import boto3
 import oracle
 import pytest
+from inbox import subscribe
 
 from snn.dataset import load_dataset
 from snn.model import dump_checkpoint
@@ -25,9 +26,7 @@ from snn_cloud.record import Run
 @pytest.fixture
 def inbox(clients, stack):
     sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName=f"inbox-{time.monotonic_ns()}")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    subscription = clients.sns.subscribe(TopicArn=stack.topic_arn, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+    url, subscription = subscribe(stack.topic_arn, f"inbox-{time.monotonic_ns()}")
 
     def read(wanted):
         messages, limit = [], time.monotonic() + 15

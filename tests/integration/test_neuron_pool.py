@@ -19,6 +19,7 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
+from inbox import role
 from snn_handlers import neuron
 
 from snn.dataset import batches, load_dataset
@@ -53,7 +54,7 @@ def dying(clients):
     for name in ("exits", "raises", "sleeps"):
         clients.lambda_.create_function(
             FunctionName=f"pool-{name}", Handler=f"dying.{name}", Runtime="python3.13", Timeout=1,
-            Role="arn:aws:iam::000000000000:role/pool", Code={"ZipFile": code.getvalue()},
+            Role=role("pool"), Code={"ZipFile": code.getvalue()},
         )  # fmt: skip
     return {name: f"pool-{name}" for name in ("exits", "raises", "sleeps")}
 

@@ -16,6 +16,9 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 import oracle
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from snn.dataset import load_dataset
 from snn.model import dump_checkpoint
@@ -150,7 +153,9 @@ def test_the_task_log_has_the_lines_of_the_functions(
     # The folder of the run can be looked at from the start: in XCom while the task is at work, and again at its end.
     link = context["ti"].xcoms["_link_BucketPrefixLink"]
     assert [each.get_link(task, ti_key=None) for each in task.operator_extra_links] == ["", "", link]  # type: ignore[arg-type]
-    with urllib.request.urlopen(link, timeout=10) as answer:
+    asked = AWSRequest("GET", link)  # as somebody who may look
+    S3SigV4QueryAuth(Credentials("test", "test"), "s3", stack.region).add_auth(asked)
+    with urllib.request.urlopen(str(asked.url), timeout=10) as answer:
         keys = re.findall(r"<Key>(.*?)</Key>", answer.read().decode())
     assert {places.params(run_id), places.results(run_id), places.checkpoint(run_id)} <= set(keys)
     assert all(each.startswith(places.run_prefix(run_id)) for each in keys)

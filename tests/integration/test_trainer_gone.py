@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import oracle
 import pytest
+from inbox import subscribe
 
 from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
@@ -61,9 +62,7 @@ def check_that_a_killed_trainer_s_run_fails(
     key = places.input_dataset(run_id, "0" * 64)
     clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
     queues = boto3.client("sqs")
-    inbox = queues.create_queue(QueueName=f"{name}-inbox")["QueueUrl"]
-    arn = queues.get_queue_attributes(QueueUrl=inbox, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    heard = clients.sns.subscribe(TopicArn=stack.topic_arn, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+    inbox, heard = subscribe(stack.topic_arn, f"{name}-inbox")
 
     runs.launch(clients, stack, run_id, key, parameters())
     run = kill_until_over(clients, stack, emulator, run_id)
