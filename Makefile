@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-load soak test-long test-unit lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-load soak test-long test-unit lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -83,6 +83,9 @@ test-faults-full: install ## run all trials of every fault, about 15 minutes, an
 	@rm -f .local/faults/results.json
 	@SNN_FAULTS=full $(BIN)/pytest tests/faults
 	@PYTHONPATH=tests $(BIN)/python -m faults.page
+
+test-iam: install ## run the integration tests with every role held to its policies, and without each permission: 25 minutes
+	@SNN_IAM=enforced $(BIN)/pytest tests/integration
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \

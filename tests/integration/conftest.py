@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import oracle
 import pytest
+from strict import Strict
 
 from snn.dataset import save_dataset
 from snn_cli.local import emulator as local_emulator
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from snn_cloud.stack import StackOutputs
 
 ROOT = Path(__file__).parents[2]
+# `make test-iam`: the session's emulator, too, denies every role what its policies do not allow.
+ENFORCED = {"AUTH": "true"}
+IAM_EVERYWHERE = os.environ.get("SNN_IAM") == "enforced"
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +37,9 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, emulator_venv: Path) -> I
     """One emulator for the session, on ports of its own; the environment points boto3 and `snn` at it."""
     home = tmp_path_factory.mktemp("local")
     try:
-        running = local_emulator.up(home, venv=emulator_venv, port=0, redis_port=0)
+        running = local_emulator.up(
+            home, venv=emulator_venv, port=0, redis_port=0, settings=ENFORCED if IAM_EVERYWHERE else None
+        )
         with pytest.MonkeyPatch.context() as patch:
             for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
                 patch.delenv(name, raising=False)
@@ -66,3 +73,29 @@ def data() -> bytes:
     buffer = io.BytesIO()
     save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def strict(
+    tmp_path_factory: pytest.TempPathFactory, emulator_venv: Path, request: pytest.FixtureRequest
+) -> Iterator[Strict]:
+    """A second emulator, which enforces IAM, and a stack on it; the session's, if that does too."""
+    if IAM_EVERYWHERE:
+        yield Strict(request.getfixturevalue("emulator"))
+        return
+    home = tmp_path_factory.mktemp("strict")
+    try:
+        yield Strict(local_emulator.up(home, venv=emulator_venv, port=0, redis_port=0, settings=ENFORCED))
+    finally:
+        local_emulator.down(home)
+
+
+@pytest.fixture(scope="module")
+def at_strict(strict: Strict) -> Iterator[None]:
+    """Have the environment point boto3 and `snn` at `strict`, for a module's tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, value in strict.emulator.environment().items():
+            patch.setenv(name, value)
+        yield

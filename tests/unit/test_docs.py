@@ -23,7 +23,9 @@ import pytest
 import typer
 import yaml
 from documentation import PAGES, ROOT, Fence, anchor, commands, fences, headings, links
+from permissions import DOCUMENTED
 from provoked import ON_A_STACK, WITHOUT_SERVERS, as_quoted, quotes
+from role_needs import NEEDED, is_about
 
 from snn.parameters import Parameters
 from snn_cli import datasets
@@ -285,14 +287,18 @@ NOT_USED = (
     "elasticache:CreateSnapshot", "elasticache:*ReplicaCount", "elasticache:*CacheCluster",  # replicas
     "elasticache:ModifyReplicationGroupShardConfiguration",
     "logs:*LogDelivery", "logs:PutResourcePolicy", "logs:DeleteResourcePolicy", "s3:REST.PUT.OBJECT",
-    "iam:Attach*Group*", "iam:Attach*User*", "iam:Detach*Group*", "iam:Detach*User*", "iam:*PermissionsBoundary",
+    "iam:Attach*Group*", "iam:Attach*User*", "iam:Detach*Group*", "iam:Detach*User*",
     "kms:GenerateDataKey", "kms:ListAliases", "kms:DisableKeyRotation", "kms:EnableKey",
     "cloudformation:SetStackPolicy", "cloudformation:UpdateTerminationProtection",
 )  # fmt: skip
 
 
-def test_the_deployers_policy_has_what_aws_says_that_each_resource_needs() -> None:
-    allowed = [action for statement in statements(DOCS / "deployer-policy.json") for action in actions(statement)]
+# CloudFormation asks for these when it passes a stack's tags on, which is in no resource's schema.
+FOR_TAGS = {"cloudformation:TagResource", "cloudformation:UntagResource"}
+
+
+def asked_by_cloudformation() -> set[tuple[str, str]]:
+    """Return (type of resource, action) of all that AWS says CloudFormation needs for what is in the templates."""
     data = Path(str(cfnlint.__file__)).parent / "data" / "schemas"
     schemas = json.loads((data / "providers" / "us-east-1.json").read_text())
     types = {
@@ -301,14 +307,33 @@ def test_the_deployers_policy_has_what_aws_says_that_each_resource_needs() -> No
         for kind in re.findall(r"Type: (AWS::\w+::\w+)$", template.read_text(), flags=re.M)
     }
     assert len(types) > 20
-    lacking = set()
+    found = set()
     for kind in types:
         schema = json.loads((data / "resources" / f"{schemas[kind]}.json".replace(".json.json", ".json")).read_text())
         for name in ("create", "read", "update", "delete"):
             for action in schema.get("handlers", {}).get(name, {}).get("permissions", []):
-                if not any(fnmatchcase(action, pattern) for pattern in (*allowed, *NOT_USED)):
-                    lacking.add(f"{kind}: {action}")
-    assert lacking == set()
+                found.add((kind, action))
+    return found
+
+
+def test_the_deployers_policy_has_what_aws_says_that_each_resource_needs() -> None:
+    allowed = [action for statement in statements(DOCS / "deployer-policy.json") for action in actions(statement)]
+    assert {
+        f"{kind}: {action}"
+        for kind, action in asked_by_cloudformation()
+        if not any(fnmatchcase(action, pattern) for pattern in (*allowed, *NOT_USED))
+    } == set()
+
+
+def test_the_deployers_policy_has_nothing_else_but_what_snn_asks_itself() -> None:
+    """What `snn` asks is taken away, action by action, in tests/integration/test_roles_denied.py."""
+    asked = {action for _, action in asked_by_cloudformation()} | FOR_TAGS
+    assert [
+        str(permission)
+        for permission in DOCUMENTED["deployer"]
+        if not any(is_about(row, permission) for row, *_ in NEEDED)
+        and not any(fnmatchcase(action, permission.action) for action in asked)
+    ] == []
 
 
 def test_an_operator_reaches_the_data_of_one_stack_and_no_code() -> None:
