@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from snn.errors import InvalidInput
 from snn.layers import Array, forward, gradients, hidden_error, output_error
 from snn_cloud.cache import Cache, Ref
+from snn_cloud.saying import say_traceback
 
 EMPTY_BYTES = 90_000_000  # of a function that has imported what it needs; measured
 FREE_BYTES = max(0, int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")) * 2**20 - EMPTY_BYTES)
@@ -61,7 +62,8 @@ def work(task: Task, cache: Cache) -> None:
             arrays = _fetch(cache, refs, ("A", "A_prev", "W_next", "dZ_next"))
             dZ = hidden_error(arrays["W_next"].T, arrays["dZ_next"], arrays["A"], activation)
             results = _slopes(dZ, arrays["A_prev"])
-    except ValueError as error:  # NumPy's, of shapes
+    except ValueError as error:  # NumPy's, of shapes: if a trainer of ours sent them, the log helps to find the mistake
+        say_traceback(f"{task['run_id']}: error")
         mend = "name arrays of one layer and mini-batch"
         raise InvalidInput(f"do not fit: {error}", field="inputs", source="NeuronLambda", mend=mend) from None
     cache.put({f"{task['output']}:{name}": array for name, array in results.items()})
