@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-load soak test-long test-unit lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-load test-services soak test-long test-unit lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -64,8 +64,13 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
 		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
-test: install ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
-	@$(BIN)/pytest tests/unit tests/badinput tests/integration tests/e2e -m "not slow"
+test: test-unit test-services ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
+
+test-unit: install ## run the tests that start no server
+	@$(BIN)/pytest tests/unit tests/badinput
+
+test-services: install ## run the tests that start servers, and some trials of every fault
+	@$(BIN)/pytest tests/integration tests/e2e -m "not slow"
 	@$(MAKE) --no-print-directory test-faults
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
@@ -109,9 +114,6 @@ bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, ab
 
 notebooks: install ## execute the notebooks on the emulator (started for it if none runs) and keep what they show
 	@$(BIN)/python notebooks/execute.py
-
-test-unit: install ## run the tests that start no server
-	@$(BIN)/pytest tests/unit
 
 lint: install ## check style, types and templates
 	@$(BIN)/ruff check .
