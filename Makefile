@@ -89,7 +89,7 @@ test-faults-full: install ## run all trials of every fault, about 15 minutes, an
 	@SNN_FAULTS=full $(BIN)/pytest tests/faults
 	@PYTHONPATH=tests $(BIN)/python -m faults.page
 
-test-iam: install ## run the integration tests with every role held to its policies, and without each permission: 25 minutes
+test-iam: install ## run the integration tests with every role held to its policies, and without each permission: 20 minutes
 	@SNN_IAM=enforced $(BIN)/pytest tests/integration
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
