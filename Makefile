@@ -64,14 +64,13 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
 		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
-test: test-unit test-services ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
+test: test-unit test-services test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit tests/badinput
 
-test-services: install ## run the tests that start servers, and some trials of every fault
+test-services: install ## run the tests with an emulator, Valkey and a real Airflow
 	@$(BIN)/pytest tests/integration tests/e2e -m "not slow"
-	@$(MAKE) --no-print-directory test-faults
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
 	@$(BIN)/pytest tests/e2e
