@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from snn_cloud.errors import CloudError, RunFailed, RunNotFound
 from snn_cloud.progress import duration, estimate_line, summary
@@ -16,7 +17,7 @@ from snn_cloud.watching import Watch
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run
-from snn_operators.trigger import RunTrigger
+from snn_operators.trigger import RunTrigger, is_wanted
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
@@ -108,8 +109,7 @@ class SnnTrainOperator(SnnOperator):
             promote=bool(native(self.promote)), resume_from=chosen.resume_from,
         )  # fmt: skip
         self.links = run_links(self.hook.clients, outputs, run.run_id)
-        for key, value in {"run_id": run.run_id, **self.links}.items():
-            context["ti"].xcom_push(key=key, value=value)
+        self._tell(context, run_id=run.run_id, **self.links)
         self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
                       parameters.strategy.value, parameters.granularity.value)  # fmt: skip
         if run.samples:
@@ -118,6 +118,9 @@ class SnnTrainOperator(SnnOperator):
             if line := warning(estimate, parameters):
                 self.log.warning("%s", line)
         if self.deferrable and not self._is_over_soon(run):
+            if not is_wanted(context["ti"], "running"):
+                self.on_kill()
+                return self._conclude(context, self._watch, self._wait(context, self._watch, deadline))
             self.defer(
                 trigger=RunTrigger(
                     aws=self._hook_parameters, stack=outputs.to_dict(), deadline=deadline,
@@ -191,8 +194,19 @@ class SnnTrainOperator(SnnOperator):
             if deadline is not None and time.time() >= deadline:
                 self._give_up(watch)
             if run is not None and lines:
-                context["ti"].xcom_push(key="progress", value=watch.narrator.record(run))
+                self._tell(context, progress=watch.narrator.record(run))
             time.sleep(self.poll_interval)
+
+    def _tell(self, context: Context, **values: Any) -> None:
+        """Write values to XCom. That one is not taken is no reason to leave the run to itself.
+
+        A deleted task may hear of it here first; its next heartbeat is refused too, and has it killed.
+        """
+        for key, value in values.items():
+            try:
+                context["ti"].xcom_push(key=key, value=value)
+            except AirflowRuntimeError as error:
+                self.log.warning("no %s in XCom: %s", key, error)
 
     def _give_up(self, watch: Watch) -> None:
         watch.cancel()
@@ -204,7 +218,7 @@ class SnnTrainOperator(SnnOperator):
         """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""
         from snn_cloud.places import params
 
-        context["ti"].xcom_push(key="progress", value=watch.narrator.record(run))
+        self._tell(context, progress=watch.narrator.record(run))
         watch.outcome(run)
         self.log.info(
             "run %s: %d epochs in %s, final cost %s, stopped by %s",

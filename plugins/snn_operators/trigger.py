@@ -130,7 +130,7 @@ class RunTrigger(BaseTrigger):
         if ti is None:  # an event for an asset, or `airflow dags test`: no task to tell it to
             return
         try:
-            if await asyncio.to_thread(_waits, ti.dag_id, ti.run_id, ti.task_id, ti.map_index):
+            if await asyncio.to_thread(is_wanted, ti, "deferred"):
                 await XCom.aset(
                     "progress",
                     progress,
@@ -145,17 +145,18 @@ class RunTrigger(BaseTrigger):
             self.log.debug("no progress in XCom: %s", error)
 
 
-def _waits(dag_id: str, run_id: str, task_id: str, map_index: int | None) -> bool:
-    """Return whether the task is deferred, in a DAG run that is not over.
+def is_wanted(ti: Any, state: str) -> bool:
+    """Return whether the task is still in this state, in a DAG run that is not over.
 
-    Airflow ends a trigger once its task has any other state. It overlooks two kinds: a task that was cleared together
-    with those before it, or in a paused DAG, has no state at all until the scheduler comes to it, minutes later or
-    never; and one that deferred in the moment in which its DAG run was failed stays deferred for good.
+    Airflow kills a task, or ends its trigger, once it has any other state, or is deleted. It overlooks three kinds: a
+    task that is to be deferred, when nobody sends its heartbeat any more; one that deferred in the moment in which its
+    DAG run was failed, which stays deferred for good; and one that was cleared together with those before it, or in a
+    paused DAG, which has no state at all until the scheduler comes to it, minutes later or never.
     """
-    states = RuntimeTaskInstance.get_task_states(dag_id, map_index, [task_id], run_ids=[run_id])
-    if "deferred" not in states.get(run_id, {}).values():
+    states = RuntimeTaskInstance.get_task_states(ti.dag_id, ti.map_index, [ti.task_id], run_ids=[ti.run_id])
+    if state not in states.get(ti.run_id, {}).values():
         return False
-    return RuntimeTaskInstance.get_dagrun_state(dag_id, run_id) not in ("success", "failed")
+    return RuntimeTaskInstance.get_dagrun_state(ti.dag_id, ti.run_id) not in ("success", "failed")
 
 
 class StackTrigger(BaseTrigger):

@@ -61,6 +61,8 @@ DEFERRED = [
     mark_the_task_failed, mark_the_task_success, clear_the_task, fail_the_run, delete_the_run, delete_the_task,
     pause_the_dag_and_clear_the_task,
 ]  # fmt: skip
+# In the seconds between launch and deferral.
+LAUNCHED = [mark_the_task_failed, clear_the_task, delete_the_run]
 # A task that waits in the worker holds one of four slots.
 WAITING = [mark_the_task_failed, clear_the_task, fail_the_run, delete_the_run]
 
@@ -82,37 +84,57 @@ def ended(ledger: Ledger, run_id: str, since: float) -> tuple[float, Run]:
 
 
 def stop_all(train: Callable[..., Any], dag: str, actions: list[Callable[..., None]]) -> dict[Any, Stop]:
-    """Start a training for each action, stop one after the other, and look at all of them again after 5 seconds.
-
-    What cleared tasks have started since is stopped too, and the DAG runs again if it was paused.
-    """
+    """Start a training for each action and, once they all are under way, stop one after the other."""
     trainings = {action: train(dag) for action in actions}
     runs = {action: training.under_way() for action, training in trainings.items()}
     # The first word to XCom in a triggerer's life keeps it busy for seconds, in which it hears of nothing.
     for training in trainings.values():
         training.machine.until(lambda training=training: training.xcom("progress"), 120)
-    seconds, then = {}, {}
-    for action, training in trainings.items():
-        clicked = time.monotonic()
-        action(training.machine.api, dag, training.dag_run)
-        seconds[action], then[action] = ended(training.ledger, runs[action], clicked)
+    stopped = {action: stop(training, action, runs[action]) for action, training in trainings.items()}
+    return look_again(trainings, stopped)
+
+
+def stop(training: Any, action: Callable[..., None], run_id: str) -> tuple[float, Run]:
+    """Stop the training; return how long its run took to end, and the run as it was then."""
+    clicked = time.monotonic()
+    action(training.machine.api, training.dag, training.dag_run)
+    return ended(training.ledger, run_id, clicked)
+
+
+def look_again(trainings: dict[Any, Any], stopped: dict[Any, tuple[float, Run]]) -> dict[Any, Stop]:
+    """Look at the stopped runs again after 5 seconds.
+
+    What cleared tasks have started since is stopped too, and the DAG runs again if it was paused.
+    """
     time.sleep(5)
     stops = {
-        action: Stop(seconds[action], then[action], training.ledger.get(runs[action]))
+        action: Stop(*stopped[action], training.ledger.get(stopped[action][1].run_id))
         for action, training in trainings.items()
     }
     for action, training in trainings.items():
         with suppress(AirflowError):  # some are deleted
-            training.machine.api.set_run_state(dag, training.dag_run, "failed")
-        for run in training.runs(runs[action]):
+            training.machine.api.set_run_state(training.dag, training.dag_run, "failed")
+        for run in training.runs(stopped[action][1].run_id):
             training.ledger.request_cancel(run.run_id)
-    training.machine.api.pause(dag, False)
+        training.machine.api.pause(training.dag, False)
     return stops
 
 
 @pytest.fixture(scope="module")
 def deferred(train: Callable[..., Any]) -> dict[Any, Stop]:
     return stop_all(train, "deferred_training", DEFERRED)
+
+
+@pytest.fixture(scope="module")
+def launched(train: Callable[..., Any], deferred: dict[Any, Stop]) -> dict[Any, Stop]:
+    """Trainings stopped as soon as Airflow knows of their runs, which is before their tasks are deferred."""
+    trainings, stopped = {}, {}
+    for action in LAUNCHED:
+        training = trainings[action] = train("deferred_training")
+        run_id = training.machine.until(lambda training=training: training.run_id, 120)
+        assert training.task == "running"
+        stopped[action] = stop(training, action, run_id)
+    return look_again(trainings, stopped)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +146,6 @@ def check(stop: Stop) -> None:
     print(f"CANCELLED after {stop.seconds:.1f} s")  # noqa: T201
     assert (stop.then.state, stop.then.stopped_by) == (State.CANCELLED, StoppedBy.CANCEL)
     assert stop.seconds < LIMIT
-    assert stop.then.epoch >= 3
     # Not one epoch, request or millisecond more.
     assert stop.later == stop.then
 
@@ -132,6 +153,12 @@ def check(stop: Stop) -> None:
 @pytest.mark.parametrize("action", DEFERRED, ids=lambda action: action.__name__)
 def test_a_deferred_training_stops(deferred: dict[Any, Stop], action: Any) -> None:
     check(deferred[action])
+    assert deferred[action].then.epoch >= 3
+
+
+@pytest.mark.parametrize("action", LAUNCHED, ids=lambda action: action.__name__)
+def test_a_training_that_was_just_launched_stops(launched: dict[Any, Stop], action: Any) -> None:
+    check(launched[action])
 
 
 @dataclass(frozen=True)
@@ -194,3 +221,4 @@ def test_a_resumed_training_ends_with_the_weights_of_one_that_never_stopped(
 @pytest.mark.parametrize("action", WAITING, ids=lambda action: action.__name__)
 def test_a_training_that_waits_in_the_worker_stops(waiting: dict[Any, Stop], action: Any) -> None:
     check(waiting[action])
+    assert waiting[action].then.epoch >= 3

@@ -9,6 +9,7 @@ import re
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,22 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 
 import numpy as np
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSensorTimeout, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRuntimeError,
+    AirflowSensorTimeout,
+    ErrorType,
+    TaskDeferred,
+)
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import (
+    DagRunStateResult,
+    ErrorResponse,
+    GetDagRunState,
+    GetTaskStates,
+    TaskStatesResult,
+)
 from PIL import Image
 
 from snn.dataset import save_dataset
@@ -47,7 +63,9 @@ ENDLESS = {**PARAMETERS, "epochs": 10_000_000, "learning_rate": 1e-9}
 
 
 class TaskInstance:
-    """What the operators use of Airflow's: a place for XComs, and which try this is."""
+    """What the operators use of Airflow's: a place for XComs, and which try this is, of which task."""
+
+    dag_id, run_id, task_id, map_index = "dag", "manual", "train", -1
 
     def __init__(self, try_number: int = 1, max_tries: int = 0) -> None:
         self.xcoms: dict[str, Any] = {}
@@ -55,6 +73,35 @@ class TaskInstance:
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[key] = json.loads(json.dumps(value))
+
+
+class Deleted(TaskInstance):
+    """What is left of a task whose DAG run has been deleted: Airflow's supervisor refuses its every word."""
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        raise AirflowRuntimeError(ErrorResponse(error=ErrorType.API_SERVER_ERROR, detail={"status_code": 404}))
+
+
+@dataclass
+class Supervisor:
+    """What Airflow's supervisor answers a task that asks for its own state and its DAG run's."""
+
+    task: str | None = "running"
+    dag_run: str = "running"
+
+    def send(self, msg: Any) -> Any:
+        if isinstance(msg, GetDagRunState):
+            return DagRunStateResult(state=self.dag_run)
+        assert isinstance(msg, GetTaskStates)
+        assert (msg.dag_id, msg.task_ids, msg.run_ids) == ("dag", ["train"], ["manual"])
+        return TaskStatesResult(task_states={"manual": {"train": self.task}} if self.task else {})
+
+
+@pytest.fixture
+def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
+    answers = Supervisor()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", answers, raising=False)
+    return answers
 
 
 @pytest.fixture
@@ -224,6 +271,7 @@ def test_a_cleared_task_trains_anew_or_resumes(
     assert re.search(wanted, said)
 
 
+@pytest.mark.usefixtures("supervisor")
 def test_deferred_then_killed(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
     staged = stage(ENDLESS)
     task = training(stack, staged, deferrable=True)
@@ -268,6 +316,42 @@ def test_killed_while_waiting_in_the_worker(clients: Clients, stack: StackOutput
     assert context["ti"].xcoms["progress"]["state"] == "CANCELLED"
 
 
+@pytest.mark.parametrize(
+    ("task_state", "dag_run"), [("failed", "running"), (None, "running"), ("running", "failed"), ("running", "success")]
+)
+def test_a_task_that_was_stopped_or_deleted_since_its_launch_is_not_deferred(
+    clients: Clients,
+    stack: StackOutputs,
+    stage: Any,
+    context: Any,
+    supervisor: Supervisor,
+    task_state: Any,
+    dag_run: str,
+) -> None:
+    supervisor.task, supervisor.dag_run = task_state, dag_run
+    staged = stage(ENDLESS)
+    with pytest.raises(AirflowFailException, match=r"was cancelled after \d+ epochs"):
+        training(stack, staged, deferrable=True, timeout=120).execute(context)
+    assert Ledger(clients.dynamodb, stack.table).get(staged["run_id"]).state is State.CANCELLED
+
+
+def test_a_task_whose_words_are_refused_stays_with_its_run(
+    clients: Clients, stack: StackOutputs, stage: Any, capsys: Any
+) -> None:
+    context = {"ti": Deleted()}
+    trained = training(stack, stage()).execute(context)
+    assert (trained["state"], trained["epochs_run"]) == ("COMPLETED", 20)
+    said = capsys.readouterr().out
+    assert "no run_id in XCom: " in said
+    # So it is still there when its heartbeat is refused too.
+    task = training(stack, stage(ENDLESS), timeout=120)
+    kill_once_it_trains(task, Ledger(clients.dynamodb, stack.table))
+    with pytest.raises(AirflowFailException, match=r"was cancelled after \d+ epochs"):
+        task.execute(context)
+    assert capsys.readouterr().out.count("no progress in XCom: ") >= 2
+
+
+@pytest.mark.usefixtures("supervisor")
 def test_the_deadline_ends_the_run_and_the_task(
     clients: Clients, stack: StackOutputs, stage: Any, context: Any
 ) -> None:
