@@ -123,6 +123,7 @@ lint: install ## check style, types and templates
 docs: $(DOCS)/installed ## build the documentation into dist/docs; a warning is an error
 	@$(DOCS)/bin/sphinx-build --quiet -W --jobs auto --doctree-dir .local/docs-doctrees --conf-dir docs . dist/docs
 
+# Without the two plugins that stumble over every picture in a notebook and every hash in a lock.
 audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (bandit), secrets in files; nothing is sent anywhere
 	@$(AUDIT)/bin/checkov --quiet --compact --skip-download --framework cloudformation --directory cloudformation
 	@$(AUDIT)/bin/bandit --quiet --recursive --configfile pyproject.toml lambda_functions plugins snn_cli dags
@@ -132,8 +133,6 @@ audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (ban
 audit-dependencies: $(AUDIT)/installed ## ask PyPI for known weaknesses of the locked packages; needs the internet
 	@for lock in dev docs audit bench faults uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
 		--requirement requirements/$$lock.txt || exit 1; done
-
-# Without the two plugins that stumble over every picture in a notebook and every hash in a lock.
 
 # Environments of their own: nothing of the project imports what is in them, and it imports nothing of the project.
 .local/%-venv/installed: requirements/%.txt .venv/bin/uv

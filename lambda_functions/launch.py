@@ -12,6 +12,7 @@ from snn_cloud.clients import Clients
 from snn_cloud.launching import launch, launch_upload, trainer_gone
 from snn_cloud.ledger import Ledger
 from snn_cloud.record import LAST_WRITE, Run, Usage
+from snn_cloud.saying import refusal
 from snn_cloud.settings import Settings
 
 clients = Clients.from_environment()
@@ -19,7 +20,7 @@ init_phase.done()
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Parse, launch, answer {"run_id", "state"} or {"error"}: a refusal is an answer, so nobody retries it."""
+    """Parse, launch, answer {"run_id", "state"} or {"error"}."""
     started, settings = time.monotonic(), Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
     told = event if isinstance(event, dict) else {}
@@ -31,8 +32,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         else:
             runs = [launch(event, settings, clients)]
     except InvalidInput as error:
-        print(f"refused: {error}")
-        return {"error": str(error), "type": type(error).__name__}
+        return refusal(error)
     milliseconds = round((time.monotonic() - started) * 1000) + init_phase.take()
     for run in runs:
         used = Usage(1, milliseconds // len(runs), settings.memory_mb, **clients.requests.take())

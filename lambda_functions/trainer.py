@@ -8,6 +8,7 @@ from snn_cloud import init_phase
 from snn_cloud.clients import Clients
 from snn_cloud.following import Follower, check_follower, follow
 from snn_cloud.places import check_run_id
+from snn_cloud.saying import refusal
 from snn_cloud.settings import Settings
 from snn_cloud.training import advance
 
@@ -16,15 +17,11 @@ init_phase.done()
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Parse, train (or follow the trainer that holds the lease), answer where the run stands.
-
-    A refusal is an answer, {"error"}, so that Lambda does not repeat it.
-    """
+    """Parse, train (or follow the trainer that holds the lease), answer where the run stands, or {"error"}."""
     try:
         run_id, follower = _parse(event)
     except InvalidInput as error:
-        print(f"refused: {error}")
-        return {"error": str(error), "type": type(error).__name__}
+        return refusal(error)
     settings = Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
     # First of all: should Lambda kill this invocation, its own lines name no run, and are found by what they follow.

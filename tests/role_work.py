@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable
@@ -11,11 +10,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import oracle
 from botocore.exceptions import ClientError
+from small import photos, upload
 from strict import DEPLOYED, Strict, denial
 
-from snn.dataset import save_dataset
 from snn.errors import SnnError
 from snn.parameters import Parameters
 from snn_cloud import places, runs
@@ -25,20 +24,13 @@ from snn_cloud.champion import promote
 from snn_cloud.change_set import apply, discard, propose
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
 from snn_cloud.listing import newest_runs
 from snn_cloud.logs import RunLogs
 from snn_cloud.report import evaluate_run
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, wait_for_stack
 from snn_cloud.staging import stage, withdraw
 
-PARAMETERS = {
-    "epochs": 3,
-    "layers": 2,
-    "neurons": {"layer1": 3, "layer2": 1},
-    "activations": {"layer1": "relu", "layer2": "sigmoid"},
-    "learning_rate": 0.1,
-}
+PARAMETERS = oracle.small_network((3, 1), ("relu", "sigmoid"))
 EPOCHS_WITHOUT_END = 10_000_000
 
 
@@ -69,12 +61,8 @@ class Work:
 
     @cached_property
     def data(self) -> bytes:
-        """A data set as small as can be."""
-        chance = np.random.default_rng(0)
-        pixels, labels = chance.integers(0, 256, (12, 4, 4, 3), dtype=np.uint8), np.arange(12) % 2
-        buffer = io.BytesIO()
-        save_dataset(buffer, pixels, labels, pixels[:4], labels[:4], ("no", "yes"))
-        return buffer.getvalue()
+        """A small data set."""
+        return photos()
 
     @cached_property
     def file(self) -> Path:
@@ -110,14 +98,8 @@ class Work:
 
     def upload(self, data: bytes | None = None) -> str:
         """Upload a data set with its parameters by hand, and watch the run that it starts."""
-        folder = f"training_input/{time.monotonic_ns()}"
-        self.put(f"{folder}/parameters.json", json.dumps(PARAMETERS).encode())
-        key = f"{folder}/datasets.h5"
-        run_id = runs.run_id_for_upload(self.stack.bucket, key, self.put(key, self.data if data is None else data))
-        ledger, deadline = Ledger(self.clients.dynamodb, self.stack.table), time.monotonic() + 30
-        while ledger.find(run_id) is None:
-            assert time.monotonic() < deadline, f"the upload {key} started no run"
-            time.sleep(0.1)
+        uploaded = self.data if data is None else data
+        run_id = upload(self.clients, self.stack, self._new(), uploaded, json.dumps(PARAMETERS))
         return seen(lambda: self._watch(self.clients, run_id))
 
     def uploaded_before(self) -> str:

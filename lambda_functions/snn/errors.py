@@ -13,7 +13,7 @@ NAME_LENGTH = 250  # of a file or a field
 
 
 def one_line(text: str, longest: int = MESSAGE_LENGTH) -> str:
-    """Return text as one line of at most 1,000 characters, whatever a user's file, field or value contains.
+    """Return text as one line of at most `longest` characters, whatever a user's file, field or value contains.
 
     Messages go into logs, the ledger (an item has at most 400 KB) and e-mails.
     """

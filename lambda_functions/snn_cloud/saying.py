@@ -2,6 +2,7 @@
 
 import re
 import traceback
+from typing import Any
 
 _MARKERS = re.compile(r"[\s~^]+")
 
@@ -19,3 +20,9 @@ def say(run_id: str, text: str) -> None:
 def say_traceback(run_id: str) -> None:
     """Print the traceback of the exception being handled, without the lines that underline: a third of it."""
     say(run_id, "\n".join(line for line in traceback.format_exc().splitlines() if not _MARKERS.fullmatch(line)))
+
+
+def refusal(error: Exception) -> dict[str, Any]:
+    """Print that an event was refused, and return the answer: were it an error, Lambda would repeat the event."""
+    print(f"refused: {error}")
+    return {"error": str(error), "type": type(error).__name__}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from badinput.given import damaged
+from badinput.given import damaged, no_file
 from badinput.hdf5_files import FILES, good
 from badinput.tally import check_line, generated, judge, some
 from badinput.test_images import BAD, GOOD
@@ -69,15 +69,10 @@ def test_a_folder_with_one_bad_picture_makes_no_data_set(name: str, tmp_path: Pa
         for number in range(3):
             (photos / kind / f"{number}.png").write_bytes(GOOD["PNG"][0]())
     bad = photos / "b" / "bad\n.png"
-    match name:
-        case "pipe":
-            os.mkfifo(bad)
-        case "folder":
-            bad.mkdir()
-        case "dangling link":
-            bad.symlink_to("nowhere")
-        case _:
-            bad.write_bytes(BAD[name]())
+    if name in BAD:
+        bad.write_bytes(BAD[name]())
+    else:
+        no_file(name, bad)
     words = ("dataset", "from-folder", photos, out, "--size", "6")
     said = judge(DOOR, "dataset from-folder", lambda: ask(*words), InvalidInput)
     if name in BAD:

@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from badinput.given import damaged
+from badinput.given import NO_FILES, damaged, no_file
 from badinput.hdf5_files import FILES, LABELS, PIXELS, compressed, good
 from badinput.tally import generated, judge
 from hypothesis import given
@@ -126,20 +126,9 @@ def test_a_model_that_claims_what_it_does_not_hold() -> None:
         load_model(buffer, "bomb.h5")
 
 
-@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "dangling link", "nothing", "NUL"])
+@pytest.mark.parametrize("kind", [*NO_FILES, "nothing", "NUL"])
 def test_a_path_that_is_no_file(kind: str, tmp_path: Path) -> None:
-    path: Any = tmp_path / "given.h5"
-    match kind:
-        case "folder":
-            path.mkdir()
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path = "/dev/zero"
-        case "dangling link":
-            path.symlink_to("nowhere")
-        case "NUL":
-            path = "a\0b.h5"
+    path = no_file(kind, tmp_path / ("a\0b.h5" if kind == "NUL" else "given.h5"))
     for door, reader in READERS.items():
         assert judge(door, "paths", lambda reader=reader: reader(path)) is None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import platform
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +12,8 @@ import oracle
 import pytest
 from dag_run import DagRun, runner
 from inventory import Inventory, contents, inventory
+from small import photos
 
-from snn.dataset import save_dataset
 from snn.parameters import Parameters
 from snn_cli.local.airflow_api import AirflowError
 from snn_cloud import places, runs
@@ -46,11 +45,8 @@ def used(machine: Any) -> Iterator[Used]:
         architecture="arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64",
     )  # fmt: skip
     outputs = deploy_stack(clients, options)
-    pixels, labels = oracle.photos_and_labels()
-    data = io.BytesIO()
-    save_dataset(data, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
     key = places.input_dataset("used", "0" * 64)
-    clients.s3.put_object(Bucket=outputs.bucket, Key=key, Body=data.getvalue())
+    clients.s3.put_object(Bucket=outputs.bucket, Key=key, Body=photos())
     runs.launch(clients, outputs, "used", key, Parameters.load(oracle.small_network()))
     runs.watch(clients, outputs, "used", lambda *_: None, every_seconds=0.1, limit_seconds=60)
     yield Used(outputs, before)

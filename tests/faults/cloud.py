@@ -19,7 +19,7 @@ import pytest
 import redis
 from botocore.config import Config
 
-from snn.dataset import batches, load_dataset, save_dataset
+from snn.dataset import batches, load_dataset
 from snn.network import initial_weights
 from snn.parameters import Parameters
 from snn_cli.local import emulator as local_emulator
@@ -206,14 +206,6 @@ def check_against_oracle(result: Result, chosen: Parameters, data: bytes) -> Non
     for number, (W, b) in enumerate(zip(Ws, bs), start=1):
         assert np.abs(result.weights[f"W{number}"] - W).max() < 1e-10
         assert np.abs(result.weights[f"b{number}"] - b).max() < 1e-10
-
-
-def photos(samples: int = 24, side: int = 3) -> bytes:
-    """Return a `datasets.h5` of so many random photos."""
-    pixels, labels = oracle.photos_and_labels(samples, side, side)
-    buffer = io.BytesIO()
-    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
-    return buffer.getvalue()
 
 
 def network(**fields: Any) -> Parameters:

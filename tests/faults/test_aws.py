@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from faults import tally
-from faults.cloud import Cloud, network, photos
+from faults.cloud import Cloud, network
+from small import photos
 
 from snn.parameters import Parameters
 from snn_cloud.errors import CloudError

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import pytest
 from faults import tally
-from faults.cloud import Cloud, network, photos
+from faults.cloud import Cloud, network
+from small import photos
 
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local import processes

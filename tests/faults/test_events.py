@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 from faults import tally
-from faults.cloud import Cloud, network, photos
+from faults.cloud import Cloud, network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small import photos
 from snn_handlers import launch, trainer
 
 from snn.parameters import Parameters

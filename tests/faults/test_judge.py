@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from faults.cloud import Cloud, network, photos
+from faults.cloud import Cloud, network
+from small import photos
 
 from snn_cloud.places import new_run_id
 from snn_cloud.record import Run, State

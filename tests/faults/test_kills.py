@@ -9,11 +9,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from faults import tally
-from faults.cloud import Cloud, network, photos, workers
+from faults.cloud import Cloud, network, workers
+from small import photos
 
 from snn.parameters import Parameters
 
-DATA = photos(samples=120, side=16)
+DATA = photos(samples=120, height=16, width=16)
 TRAINERS = [
     ("trainer", network(epochs=2_500, first_layer="direct"), {}),
     ("trainer, continued every second", network(epochs=2_500, first_layer="direct"), {"trainer_seconds": 1.0}),

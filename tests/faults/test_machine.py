@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from faults import tally
-from faults.cloud import Cloud, network, photos, workers
+from faults.cloud import Cloud, network, workers
+from small import photos
 
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local import processes

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import oracle
 import pytest
+from small import photos
 from strict import Strict
 
-from snn.dataset import save_dataset
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local.emulator import Emulator
 
@@ -69,10 +67,7 @@ def stack(clients: Clients) -> StackOutputs:
 @pytest.fixture(scope="session")
 def data() -> bytes:
     """A small data set of photos, as the file that users stage."""
-    pixels, labels = oracle.photos_and_labels()
-    buffer = io.BytesIO()
-    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
-    return buffer.getvalue()
+    return photos()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import numpy as np
 import oracle
 import pytest
 from botocore.exceptions import ClientError
+from small import photos
 
 from snn.dataset import save_dataset
 from snn.errors import InvalidInput
@@ -36,13 +37,6 @@ def parameters(**fields: Any) -> Parameters:
     return Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), **{"epochs": EPOCHS, **fields}))
 
 
-def as_file(**options: Any) -> bytes:
-    pixels, labels = oracle.photos_and_labels(**options)
-    buffer = io.BytesIO()
-    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
 def ledger(clients: Clients, stack: StackOutputs) -> Ledger:
     return Ledger(clients.dynamodb, stack.table)
@@ -52,7 +46,7 @@ def ledger(clients: Clients, stack: StackOutputs) -> Ledger:
 def key(clients: Clients, stack: StackOutputs) -> str:
     """A staged data set, in the input of a run that there never was."""
     key = places.input_dataset("shared", "a" * 64)
-    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=as_file())
+    clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=photos())
     return key
 
 
@@ -141,7 +135,7 @@ def test_a_resumed_run_begins_with_the_epochs_of_the_older_one(
         "parameters": json.loads(parameters(first_layer="direct").to_json()),
         "resume_from": "older",
     }
-    clients.s3.put_object(Bucket=stack.bucket, Key=request["dataset"], Body=as_file())
+    clients.s3.put_object(Bucket=stack.bucket, Key=request["dataset"], Body=photos())
     for _ in range(2):  # a repeated launch writes the same again
         run = launch(request, settings, clients)
         assert (run.state, run.epoch, run.cost, run.resumed_from) == ("PENDING", older.epoch, older.cost, "older")
@@ -166,7 +160,7 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
     }.items():
         ledger.create(replace(older, run_id=name, **change))
     other = places.input_dataset("shared", "b" * 64)
-    clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=as_file(seed=9))
+    clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=photos(seed=9))
     for change, line in [
         ({"resume_from": "nobody"}, "resume_from: there is no run 'nobody'"),
         ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED or CANCELLED run)"),
@@ -208,7 +202,7 @@ def test_a_failed_run_can_be_resumed_and_an_upload_s_version_is_kept(
 ) -> None:
     older = stop("failed", parameters(epochs=1_000_000, first_layer="direct"))
     upload = "training_input/resumed/data.bin"  # no .h5: it starts nothing
-    version = clients.s3.put_object(Bucket=stack.bucket, Key=upload, Body=as_file())["VersionId"]
+    version = clients.s3.put_object(Bucket=stack.bucket, Key=upload, Body=photos())["VersionId"]
     clients.s3.put_object(Bucket=stack.bucket, Key=upload, Body=b"replaced since")
     checkpoint = stored(clients, stack, places.checkpoint("failed"), older.checkpoint_version)
     copy = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint("broke"), Body=checkpoint)
@@ -235,7 +229,7 @@ def test_runs_share_a_data_set(clients: Clients, stack: StackOutputs, key: str) 
 
 def test_a_name_stands_for_one_request(clients: Clients, stack: StackOutputs, settings: Settings, key: str) -> None:
     other = places.input_dataset("shared", "b" * 64)
-    clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=as_file(seed=9))
+    clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=photos(seed=9))
     request = {"run_id": "taken", "dataset": key, "parameters": json.loads(parameters().to_json())}
     first = launch(request, settings, clients)
     for change, what in [

@@ -6,12 +6,12 @@ That nothing in them is too much, and what they are denied, is in test_roles_den
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import boto3
 import pytest
 from role_work import PARAMETERS, Work
+from small import upload
 from strict import DEPLOYED, Strict
 
 from snn.parameters import Parameters
@@ -19,7 +19,6 @@ from snn_cloud import places, runs
 from snn_cloud.change_set import apply, propose
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
 from snn_cloud.listing import newest_runs
 from snn_cloud.record import State
 from snn_cloud.report import evaluate_run, predict_images
@@ -71,16 +70,7 @@ def test_a_launched_run_may_do_all_it_does(
 
 
 def test_an_upload_may_start_a_run(clients: Clients, stack: StackOutputs, data: bytes) -> None:
-    clients.s3.put_object(
-        Bucket=stack.bucket, Key="training_input/x/parameters.json", Body=json.dumps(PARAMETERS).encode()
-    )
-    key = "training_input/x/datasets.h5"
-    version = clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)["VersionId"]
-    run_id = runs.run_id_for_upload(stack.bucket, key, version)
-    deadline = time.monotonic() + 60
-    while Ledger(clients.dynamodb, stack.table).find(run_id) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    run_id = upload(clients, stack, "x", data, json.dumps(PARAMETERS))
     run = runs.watch(clients, stack, run_id, lambda run, costs: None, every_seconds=0.1, limit_seconds=120)
     assert (run.state, run.epoch, run.stopped_by) == (State.COMPLETED, 3, "epochs")
 

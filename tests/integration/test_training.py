@@ -13,6 +13,7 @@ import numpy as np
 import oracle
 import pytest
 import redis
+from small import upload
 
 from snn.dataset import batches, load_dataset
 from snn.model import dump_checkpoint
@@ -208,19 +209,6 @@ def test_a_cancelled_run_stops_within_seconds_and_stays_stopped(clients, stack, 
     body = clients.s3.get_object(Bucket=stack.bucket, Key=places.checkpoint(run_id))["Body"].read()
     with h5py.File(io.BytesIO(body)) as h5:
         assert len(h5["costs"]) == run.epoch
-
-
-def upload(clients, stack, folder, data, parameters_json):
-    """Put a data set where an upload starts a run, its parameters beside it, and return the run that it started."""
-    prefix = f"{places.UPLOAD_PREFIX}{folder}/"
-    if parameters_json is not None:
-        clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}parameters.json", Body=parameters_json)
-    put = clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}datasets.h5", Body=data)
-    run_id = places.run_id_for_upload(stack.bucket, f"{prefix}datasets.h5", put["VersionId"])
-    ledger, limit = Ledger(clients.dynamodb, stack.table), time.monotonic() + 30
-    while ledger.find(run_id) is None and time.monotonic() < limit:
-        time.sleep(0.1)
-    return run_id
 
 
 def test_an_upload_alone_starts_a_run_and_promotes_its_model(clients, stack, data):

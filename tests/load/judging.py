@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 from faults.cloud import Cloud, Result, network
-from load.kinds import DATA, Kind, check_usage, kinds, objects, upload
+from load.kinds import DATA, Kind, check_usage, kinds, objects
 from PIL import Image
+from small import upload
 
 from snn.dataset import load_dataset
 from snn.model import dump_checkpoint, load_checkpoint
@@ -95,7 +96,7 @@ def failed(cloud: Cloud, name: str) -> Left:
     data = places.input_dataset(broken, "0" * 64)
     cloud.ledger.create(Run(broken, parameters=LONG, dataset=data, checkpoint_version=stored["VersionId"]))
     start_trainer(cloud.clients, cloud.stack.trainer_function, broken)
-    failures = upload(cloud, name, LONG, CUT_OFF), broken
+    failures = upload(cloud.clients, cloud.stack, name, CUT_OFF, LONG.to_json()), broken
     for run_id, reason in zip(failures, ("datasets.h5: ", "matmul: ")):
         run = cloud.wait(run_id, LIMIT)
         assert run is not None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import h5py
 import numpy as np
-from faults.cloud import Cloud, network, photos
+from faults.cloud import Cloud, network
+from small import photos, upload
 
 from snn.parameters import Granularity, Parameters
 from snn_cloud import places
@@ -57,21 +57,8 @@ class Kind:
     def start(self, cloud: Cloud, name: str) -> str:
         """Start a run of this kind and return its id. Raises as `runs.launch` does."""
         if self.upload:
-            return upload(cloud, name, self.chosen)
+            return upload(cloud.clients, cloud.stack, name, DATA, self.chosen.to_json())
         return cloud.launch(name, self.chosen, DATA, trainer_seconds=self.trainer_seconds)
-
-
-def upload(cloud: Cloud, name: str, chosen: Parameters, data: bytes = DATA) -> str:
-    """Start a run as someone does who uploads a data set by hand; return its id once the run is there."""
-    folder, bucket = f"{places.UPLOAD_PREFIX}{name}", cloud.stack.bucket
-    cloud.clients.s3.put_object(Bucket=bucket, Key=f"{folder}/parameters.json", Body=chosen.to_json().encode())
-    put = cloud.clients.s3.put_object(Bucket=bucket, Key=f"{folder}/datasets.h5", Body=data)
-    run_id = places.run_id_for_upload(bucket, f"{folder}/datasets.h5", put["VersionId"])
-    deadline = time.monotonic() + 90
-    while cloud.ledger.find(run_id) is None:
-        assert time.monotonic() < deadline, f"{folder} started no run"
-        time.sleep(0.05)
-    return run_id
 
 
 def kinds(seed: int) -> list[Kind]:

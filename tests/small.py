@@ -1,0 +1,36 @@
+"""The small data set that most tests train on, and how someone uploads it by hand."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import oracle
+
+from snn.dataset import save_dataset
+from snn_cloud import places
+from snn_cloud.clients import Clients
+from snn_cloud.ledger import Ledger
+from snn_cloud.stack import StackOutputs
+
+
+def photos(**options: int) -> bytes:
+    """Return a `datasets.h5` of the oracle's photos; its test set is the first six of them."""
+    pixels, labels = oracle.photos_and_labels(**options)
+    buffer = io.BytesIO()
+    save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
+    return buffer.getvalue()
+
+
+def upload(clients: Clients, stack: StackOutputs, folder: str, data: bytes, parameters: str | bytes | None) -> str:
+    """Put a data set where an upload starts a run, its parameters beside it; return that run's id once it is there."""
+    prefix = f"{places.UPLOAD_PREFIX}{folder}/"
+    if parameters is not None:
+        clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}parameters.json", Body=parameters)
+    put = clients.s3.put_object(Bucket=stack.bucket, Key=f"{prefix}datasets.h5", Body=data)
+    run_id = places.run_id_for_upload(stack.bucket, f"{prefix}datasets.h5", put["VersionId"])
+    ledger, deadline = Ledger(clients.dynamodb, stack.table), time.monotonic() + 90
+    while ledger.find(run_id) is None:
+        assert time.monotonic() < deadline, f"{prefix} started no run"
+        time.sleep(0.05)
+    return run_id
