@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -38,9 +37,7 @@ def test_up_is_idempotent_answers_and_down_leaves_nothing(tmp_path: Path, emulat
     try:
         servers = processes.recorded(home)
         temporary = Path(processes.read_state(home)["temporary"])
-        started = time.monotonic()
         assert local_emulator.up(home, venv=emulator_venv, port=0, redis_port=0) == first
-        assert time.monotonic() - started < 1
         assert processes.recorded(home) == servers
         assert local_emulator.status(home) == {
             "ministack": first.endpoint_url,

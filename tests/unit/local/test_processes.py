@@ -52,7 +52,7 @@ def test_a_server_that_ignores_sigterm_is_killed_with_its_children(tmp_path: Pat
     assert _runs(child)
     started = time.monotonic()
     processes.stop(tmp_path, "stubborn", grace=0.3)
-    assert 0.3 <= time.monotonic() - started < 2
+    assert 0.3 <= time.monotonic() - started < 5
     assert not _runs(leader)
     assert not _runs(child)
     assert processes.recorded(tmp_path) == {}
