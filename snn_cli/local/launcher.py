@@ -12,6 +12,7 @@ import copy
 import hashlib
 import io
 import os
+import queue
 import shutil
 import sys
 import sysconfig
@@ -305,6 +306,35 @@ def give_way() -> None:
     runtime.Worker._spawn = spawn
 
 
+def wait_for_what_was_printed() -> None:
+    """Put all that a function printed into the log of its invocation; a last line that was late went into the next's.
+
+    The emulator waits until nothing was printed for 5 ms, or 50. Now the worker says itself when it is done.
+    """
+    done, answers = f"done {uuid.uuid4()}", "        _real_stdout.flush()\n\nrun()\n"
+    says_so = f"        print({done!r}, flush=True)\n{answers}"
+    runtime._PYTHON_WORKER_SCRIPT = runtime._PYTHON_WORKER_SCRIPT.replace(answers, says_so)
+
+    def drain(worker: Any, **_: float) -> str:
+        lines, deadline = [], time.monotonic() + 5
+        while time.monotonic() < deadline:
+            reads = worker._stderr_thread.is_alive()
+            try:
+                line: str = worker._stderr_queue.get(timeout=0.05)
+            except queue.Empty:
+                if reads:
+                    continue
+                break  # the process has died, and nothing is left
+            if line.endswith(done):
+                if line != done:  # after something without a line's end
+                    lines.append(line.removesuffix(done))
+                break
+            lines.append(line)
+        return "\n".join(lines)
+
+    runtime.Worker._drain_stderr_bounded = drain
+
+
 def spare_the_others() -> None:
     """Let a worker that dies while it starts take no other with it; all of its function's were ended, runs and all."""
     original = lambdas.invalidate_worker
@@ -391,6 +421,7 @@ if __name__ == "__main__":
     name_log_events()
     ask_about_log_streams()
     give_way()
+    wait_for_what_was_printed()
     spare_the_others()
     extract_layers_once(layers)
     main()

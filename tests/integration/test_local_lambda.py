@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import sys
@@ -23,7 +24,10 @@ import layered
 
 def handler(event, context):
     print("ran")
+    for number in range(event.get("lines", 0)):
+        print("line", number)
     time.sleep(event.get("sleep", 0))
+    print("the end", end="")
     return {
         "layered": layered.__file__,
         "value": layered.VALUE,
@@ -120,16 +124,32 @@ def test_every_line_in_the_log_has_an_id_of_its_own(tiny: Any) -> None:
     assert len({event["eventId"] for event in events}) == len(events)
 
 
+def test_all_that_a_function_prints_is_in_the_log_of_its_invocation(tiny: Any) -> None:
+    for lines, sleep in ((200_000, 0.0), (0, 0.1), (1, 0.0)):
+        event = json.dumps({"lines": lines, "sleep": sleep})
+        answer = boto3.client("lambda").invoke(FunctionName="tiny", Payload=event, LogType="Tail")
+        said = base64.b64decode(answer["LogResult"]).decode().splitlines()
+        printed = [line for line in said if not line.startswith(("START ", "END ", "REPORT "))]
+        assert printed[-1] == "the end"
+        assert printed[-2] == (f"line {lines - 1}" if lines else "ran")
+        assert lines > 1 or printed[:-1] == ["ran", "line 0"][: lines + 1]
+
+
 def test_concurrency_and_recursion_of_the_template_are_honoured_also_after_an_update(tiny: Any) -> None:
     lambda_ = boto3.client("lambda")
     assert lambda_.get_function_concurrency(FunctionName="tiny")["ReservedConcurrentExecutions"] == 2
     assert lambda_.get_function_recursion_config(FunctionName="tiny")["RecursiveLoop"] == "Allow"
     with ThreadPoolExecutor(2) as pool:
-        busy = [pool.submit(_invoke, sleep=1.5) for _ in range(2)]
-        time.sleep(0.7)
-        throttled = boto3.client("lambda", config=boto3.session.Config(retries={"max_attempts": 0}))
-        with pytest.raises(lambda_.exceptions.TooManyRequestsException):
-            throttled.invoke(FunctionName="tiny", Payload="{}")
+        impatient = boto3.client("lambda", config=boto3.session.Config(retries={"max_attempts": 0}))
+        busy = [pool.submit(_invoke, sleep=4) for _ in range(2)]
+
+        def ask_until_both_are_busy() -> None:
+            while not any(future.done() for future in busy):
+                impatient.invoke(FunctionName="tiny", Payload="{}")
+                time.sleep(0.1)
+
+        with pytest.raises(impatient.exceptions.TooManyRequestsException):
+            ask_until_both_are_busy()
         assert [future.result()["value"] for future in busy] == [1, 1]
 
     tiny("update", 2, ReservedConcurrentExecutions=5)
@@ -159,7 +179,8 @@ if os.path.exists({str(tmp_path / "deadly")!r}):
 def handler(event, context):
     print("ran")
     open({str(tmp_path / "begun")!r}, "w").close()
-    time.sleep(event.get("sleep", 0))
+    while event.get("wait") and not os.path.exists({str(tmp_path / "over")!r}):
+        time.sleep(0.02)
     return "lived"
 """
     lambdas = boto3.client("lambda")
@@ -172,7 +193,7 @@ def handler(event, context):
         return json.loads(lambdas.invoke(FunctionName="starts", Payload=json.dumps(event))["Payload"].read())
 
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(invoke, sleep=2)
+        first = pool.submit(invoke, wait=True)
         limit = time.monotonic() + 20
         while not (tmp_path / "begun").exists():
             assert time.monotonic() < limit
@@ -181,6 +202,7 @@ def handler(event, context):
         assert "exited immediately" in invoke()["errorMessage"]
         (tmp_path / "deadly").unlink()
         assert not first.done()
+        (tmp_path / "over").touch()
         assert first.result() == invoke() == "lived"
 
 
