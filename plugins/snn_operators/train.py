@@ -35,8 +35,8 @@ class SnnTrainOperator(SnnOperator):
     triggerer changes nothing. A try that Airflow repeats by itself goes on with the run that is there.
 
     How the run ends is how the task ends: COMPLETED succeeds; FAILED fails, with the run's own reason; CANCELLED fails.
-    None of them is retried, as the same run would only be read again. Clearing, marking or killing the task cancels
-    the run. A cleared task starts a new run, ``<run_id>-t2`` for its second try, or resumes the one before.
+    None of them is retried, as the same run would only be read again. Clearing, marking, killing or deleting the task
+    cancels the run. A cleared task starts a new run, ``<run_id>-t2`` for its second try, or resumes the one before.
 
     Its log has an estimate of what the run may cost, and a warning if that is more than the parameters' ``max_usd`` or
     ``max_seconds``; the first and the last epoch and a line every ``log_interval``
