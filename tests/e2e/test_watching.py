@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def watched(train: Callable[..., Any]) -> Watched:
         time.sleep(0.2)
     run_id = training.run_id
     training.ledger.request_cancel(run_id)
-    training.machine.until(lambda: training.task == "failed", 30)
+    training.machine.until(lambda: training.task == "failed", 120)
     run, costs = training.ledger.progress(run_id)
     return Watched(samples, progress, training.log(), run, dict(costs))
 
@@ -65,7 +66,9 @@ def test_a_deferred_training_holds_no_worker_slot_and_no_process(watched: Watche
     deferred = [sample for sample in watched.samples if sample.task == "deferred"]
     assert len(deferred) >= SECONDS / 2
     # The process that deferred the task takes a moment to end.
-    assert {sample.task_processes for sample in deferred[2:]} == {0}
+    alone = list(dropwhile(lambda sample: sample.task_processes, deferred))
+    assert {sample.task_processes for sample in alone} == {0}
+    assert len(alone) > 0.9 * len(deferred)
     for name, used in {"running": 0, "queued": 0, "scheduled": 0, "occupied": 0, "deferred": 1}.items():
         assert {sample.slots[name] for sample in deferred} == {used}
 

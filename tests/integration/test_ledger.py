@@ -193,8 +193,8 @@ def test_a_run_that_lambda_gave_up_while_it_was_to_be_cancelled_is_cancelled(led
 def test_a_run_waiting_for_its_next_trainer_may_still_get_it(ledger, run_id):
     ledger.acquire(run_id, "first").release()
     with ThreadPoolExecutor(1) as pool:
-        abandoning = pool.submit(ledger.abandon, run_id, "killed", 2.0)
-        time.sleep(0.3)
+        abandoning = pool.submit(ledger.abandon, run_id, "killed", 5.0)
+        time.sleep(1.5)
         assert ledger.acquire(run_id, "second").run.fence == 2
     assert abandoning.result().state is State.RUNNING
 

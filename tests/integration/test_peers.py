@@ -312,9 +312,18 @@ def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(va
 def test_a_dead_follower_is_not_waited_for(valkey, prefix, data, monkeypatch):
     monkeypatch.setattr(meeting, "DEAD_SECONDS", 1)
     work = Work(data)
-    valkey.set(f"{prefix}:peers:alive:1", 1, px=1500)
-    began = time.monotonic()
+    alive, died = f"{prefix}:peers:alive:1", []
+    valkey.set(alive, 1)
     lead = work.join(Cache(valkey), prefix, 0)
-    with pytest.raises(PeerLost, match="trainer 1 of 2 gives no sign of life"), closing(lead):
-        work.go(lead.gradients_of)
-    assert 1.5 < time.monotonic() - began < meeting.START_SECONDS / 6
+
+    def die():
+        until(lambda: 1 in lead._met)
+        died.append(time.monotonic())
+        valkey.delete(alive)
+
+    with ThreadPoolExecutor(1) as pool:
+        dying = pool.submit(die)
+        with pytest.raises(PeerLost, match="trainer 1 of 2 gives no sign of life"), closing(lead):
+            work.go(lead.gradients_of)
+        dying.result()
+    assert 0 < time.monotonic() - died[0] < meeting.START_SECONDS / 6

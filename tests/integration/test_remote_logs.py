@@ -127,7 +127,9 @@ def test_lines_of_two_runs_at_once_are_whole_and_not_mixed(clients: Clients, sta
             heard[run_id] += [str(line) for line in logs.new()]
         looks += 1
         time.sleep(0.1)
+    time.sleep(1.0)  # A predecessor, which prints last of all that it leaves, may have been overtaken.
     for run_id in names:
+        heard[run_id] += [str(line) for line in following[run_id].new()]
         assert sorted(heard[run_id]) == sorted(printed(clients, stack, run_id))
         assert heard[run_id][0] == "[LaunchLambda] PENDING"
         begun = [line for line in heard[run_id] if line.startswith("[TrainerLambda] begins")]
