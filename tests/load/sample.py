@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def sample(cloud: Cloud) -> dict[str, Any]:
     servers = {name: server.pid for name, server in processes.recorded(cloud.home).items()}
     stack, told = cloud.stack, cloud.valkey.info()
     functions = {
-        name: {pid: process(pid) for pid in workers(cloud, function)}
+        name: _processes(workers(cloud, function))
         for name, function in (
             ("LaunchLambda", stack.launch_function),
             ("TrainerLambda", stack.trainer_function),
@@ -67,6 +68,15 @@ def process(pid: int) -> Figures:
     }
 
 
+def _processes(pids: Iterable[int]) -> dict[int, Figures]:
+    """Return the figures of those processes that live: the emulator ends a function's at times."""
+    figures = {}
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            figures[pid] = process(pid)
+    return figures
+
+
 def _link(entry: Path) -> str:
     try:
         return os.readlink(entry)
@@ -76,7 +86,10 @@ def _link(entry: Path) -> str:
 
 def left_files(folder: str, functions: Iterable[Iterable[int]]) -> int:
     """Return how many files lie in the emulator's folder, but for the code of the processes that live."""
-    commands = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pids in functions for pid in pids]
+    commands = []
+    for pid in (pid for pids in functions for pid in pids):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            commands.append(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
     alive = {os.path.dirname(os.fsdecode(part)) for command in commands for part in command if part.endswith(b".py")}
     return sum(
         len(names) for place, _, names in os.walk(folder) if not any(f"{place}/".startswith(f"{own}/") for own in alive)
