@@ -96,8 +96,12 @@ def stop_all(train: Callable[..., Any], dag: str, actions: list[Callable[..., No
     # The first word to XCom in a triggerer's life keeps it busy for seconds, in which it hears of nothing.
     for training in trainings.values():
         training.machine.until(lambda training=training: training.xcom("progress"), 120)
-    stopped = {action: stop(training, action, runs[action]) for action, training in trainings.items()}
-    return look_again(trainings, stopped)
+    try:
+        stopped = {action: stop(training, action, runs[action]) for action, training in trainings.items()}
+        return look_again(trainings, stopped)
+    finally:
+        for action, training in trainings.items():
+            end(training, runs[action])
 
 
 def stop(training: Any, action: Callable[..., None], run_id: str) -> tuple[float, float, Run]:
@@ -108,22 +112,21 @@ def stop(training: Any, action: Callable[..., None], run_id: str) -> tuple[float
 
 
 def look_again(trainings: dict[Any, Any], stopped: dict[Any, tuple[float, float, Run]]) -> dict[Any, Stop]:
-    """Look at the stopped runs again after 5 seconds.
-
-    What cleared tasks have started since is stopped too, and the DAG runs again if it was paused.
-    """
+    """Look at the stopped runs again after 5 seconds."""
     time.sleep(5)
-    stops = {
+    return {
         action: Stop(*stopped[action], training.ledger.get(stopped[action][-1].run_id))
         for action, training in trainings.items()
     }
-    for action, training in trainings.items():
-        with suppress(AirflowError):  # some are deleted
-            training.machine.api.set_run_state(training.dag, training.dag_run, "failed")
-        for run in training.runs(stopped[action][-1].run_id):
-            training.ledger.request_cancel(run.run_id)
-        training.machine.api.pause(training.dag, False)
-    return stops
+
+
+def end(training: Any, run_id: str) -> None:
+    """Stop a training however it stands, also what its task has started since it was cleared; no DAG stays paused."""
+    with suppress(AirflowError):  # some are deleted
+        training.machine.api.set_run_state(training.dag, training.dag_run, "failed")
+    for run in training.runs(run_id):
+        training.ledger.request_cancel(run.run_id)
+    training.machine.api.pause(training.dag, False)
 
 
 @pytest.fixture(scope="module")
@@ -135,17 +138,21 @@ def deferred(train: Callable[..., Any]) -> dict[Any, Stop]:
 def launched(train: Callable[..., Any], deferred: dict[Any, Stop]) -> dict[Any, Stop]:
     """Trainings stopped as soon as Airflow knows of their runs, which is before their tasks are deferred."""
     trainings, stopped = {}, {}
-    for action in LAUNCHED:
-        for _ in range(5):  # on a busy machine one may be deferred before it was seen
-            training = trainings[action] = train("deferred_training")
-            run_id = training.machine.until(lambda training=training: training.run_id, 120)
-            if training.task == "running":
-                break
-            training.ledger.request_cancel(run_id)
-        else:
-            pytest.fail("all were deferred at once")
-        stopped[action] = stop(training, action, run_id)
-    return look_again(trainings, stopped)
+    try:
+        for action in LAUNCHED:
+            for _ in range(5):  # on a busy machine one may be deferred before it was seen
+                training = trainings[action] = train("deferred_training")
+                run_id = training.machine.until(lambda training=training: training.run_id, 120)
+                if training.task == "running":
+                    break
+                end(training, run_id)
+            else:
+                pytest.fail("all were deferred at once")
+            stopped[action] = stop(training, action, run_id)
+        return look_again(trainings, stopped)
+    finally:
+        for action, (*_, run) in stopped.items():
+            end(trainings[action], run.run_id)
 
 
 @pytest.fixture(scope="module")

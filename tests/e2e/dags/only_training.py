@@ -25,6 +25,4 @@ for dag_id, deferrable in (("deferred_training", True), ("waiting_training", Fal
             parameters=stage.output["parameters"],
             resume="{{ params.resume }}",
             deferrable=deferrable,
-            # Often, so that something is written to XCom between the end of a task and the next heartbeat.
-            **({} if deferrable else {"poll_interval": 0.3, "log_interval": 0.3}),
         )
