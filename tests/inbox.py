@@ -25,6 +25,20 @@ def subscribe(topic_arn: str, name: str) -> tuple[str, str]:
     return url, listening["SubscriptionArn"]
 
 
+def receive(queue: str) -> list[tuple[str, str, float]]:
+    """Take out of a queue what lies in it, waiting a second for a first: subject, text, and when it was sent (s)."""
+    queues = boto3.client("sqs")
+    answer = queues.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1, AttributeNames=["SentTimestamp"]
+    )
+    taken = []
+    for message in answer.get("Messages", []):
+        body = json.loads(message["Body"])
+        taken.append((body["Subject"], body["Message"], int(message["Attributes"]["SentTimestamp"]) / 1000))
+        queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return taken
+
+
 def role(name: str) -> str:
     """Make a role that a function may have and that may do nothing, unless it is there; return its ARN."""
     iam = boto3.client("iam")

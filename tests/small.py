@@ -1,4 +1,4 @@
-"""The small data set that most tests train on, and how someone uploads it by hand."""
+"""The small data set that most tests train on, how someone uploads it by hand, and the end of a run's log."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from snn.dataset import save_dataset
 from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
+from snn_cloud.logs import RunLogs
 from snn_cloud.stack import StackOutputs
 
 
@@ -34,3 +35,12 @@ def upload(clients: Clients, stack: StackOutputs, folder: str, data: bytes, para
         assert time.monotonic() < deadline, f"{prefix} started no run"
         time.sleep(0.05)
     return run_id
+
+
+def wait_for_last_word(clients: Clients, stack: StackOutputs, run_id: str) -> None:
+    """Wait for the log of a run that is over: its trainer's lines come when it returns, a moment after the end."""
+    logs, deadline = RunLogs(clients.logs, stack, run_id, 0.0), time.monotonic() + 30
+    while not logs.heard_last_word:
+        assert time.monotonic() < deadline, f"{run_id} left no last word"
+        logs.new()
+        time.sleep(0.1)

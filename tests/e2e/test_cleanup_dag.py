@@ -12,13 +12,12 @@ import oracle
 import pytest
 from dag_run import DagRun, runner
 from inventory import Inventory, contents, inventory
-from small import photos
+from small import photos, wait_for_last_word
 
 from snn.parameters import Parameters
 from snn_cli.local.airflow_api import AirflowError
 from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up, plan
-from snn_cloud.logs import RunLogs
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
 
 DAG = "snn_cleanup"
@@ -50,9 +49,7 @@ def used(machine: Any) -> Iterator[Used]:
     clients.s3.put_object(Bucket=outputs.bucket, Key=key, Body=photos())
     runs.launch(clients, outputs, "used", key, Parameters.load(oracle.small_network()))
     runs.watch(clients, outputs, "used", lambda *_: None, every_seconds=0.1, limit_seconds=60)
-    # What the trainer has printed is in its log when it returns, a moment after the run has ended.
-    logs = RunLogs(clients.logs, outputs, "used", 0.0)
-    machine.until(lambda: logs.new() and logs.heard_last_word, 30)
+    wait_for_last_word(clients, outputs, "used")
     yield Used(outputs, before)
     clean_up(clients, STACK)
 

@@ -18,6 +18,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from botocore.exceptions import ClientError
 from inventory import contents, inventory, versions
+from small import wait_for_last_word
 
 from snn.errors import InvalidInput
 from snn.parameters import Parameters
@@ -26,7 +27,6 @@ from snn_cloud.cleanup import clean_up, finish_cleanup, next_deletion, plan, sta
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, StackFailed
 from snn_cloud.ledger import Ledger
-from snn_cloud.logs import RunLogs
 from snn_cloud.record import State
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, stack_status, wait_for_stack
 from snn_operators.cleanup import SnnCleanupOperator
@@ -66,26 +66,17 @@ def ended(clients: Clients, stack: StackOutputs, run_id: str) -> State:
     return run.state
 
 
-def all_printed(clients: Clients, stack: StackOutputs, run_id: str) -> None:
-    """Wait for the log of a run that is over: its trainer's lines come when it returns, a moment after the end."""
-    logs, deadline = RunLogs(clients.logs, stack, run_id, 0.0), time.monotonic() + 30
-    while not logs.heard_last_word:
-        assert time.monotonic() < deadline
-        logs.new()
-        time.sleep(0.1)
-
-
 def use(clients: Clients, stack: StackOutputs, data: bytes) -> None:
     """Train a run, and another that an upload starts."""
     assert ended(clients, stack, start(clients, stack, data, "used", SMALL)) is State.COMPLETED
-    all_printed(clients, stack, "used")
+    wait_for_last_word(clients, stack, "used")
     folder = f"{places.UPLOAD_PREFIX}photos/"
     clients.s3.put_object(Bucket=stack.bucket, Key=f"{folder}parameters.json", Body=json.dumps(SMALL))
     key = f"{folder}datasets.h5"
     version = clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)["VersionId"]
     uploaded = runs.run_id_for_upload(stack.bucket, key, version)
     assert ended(clients, stack, uploaded) is State.COMPLETED
-    all_printed(clients, stack, uploaded)
+    wait_for_last_word(clients, stack, uploaded)
 
 
 def held_by(clients: Clients, stack: StackOutputs) -> dict[str, Any]:
@@ -431,7 +422,7 @@ def test_the_operator_lists_then_wants_the_name_then_deletes(
     one = deploy(ONE)
     start(clients, one, data, "used", SMALL)
     ended(clients, one, "used")
-    all_printed(clients, one, "used")
+    wait_for_last_word(clients, one, "used")
     there, found = inventory(clients), held_by(clients, one)
     given: Any = {"task_id": "clean_up", "stack": one.to_dict(), "deferrable": deferrable, **AWS}
     listed = SnnCleanupOperator(**given).execute({})

@@ -2,13 +2,12 @@
 
 import io
 import itertools
-import json
 import time
 
 import boto3
 import oracle
 import pytest
-from inbox import subscribe
+from inbox import receive, subscribe
 
 from snn.dataset import load_dataset
 from snn.model import dump_checkpoint
@@ -31,14 +30,9 @@ def inbox(clients, stack):
     def read(wanted):
         messages, limit = [], time.monotonic() + 15
         while len(messages) < wanted and time.monotonic() < limit:
-            answer = sqs.receive_message(
-                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1, AttributeNames=["SentTimestamp"]
-            )
-            for message in answer.get("Messages", []):
-                body = json.loads(message["Body"])
-                messages.append((body["Subject"], body["Message"]))
-                read.sent.append(int(message["Attributes"]["SentTimestamp"]) / 1000)
-                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            for subject, text, sent in receive(url):
+                messages.append((subject, text))
+                read.sent.append(sent)
         return messages
 
     read.sent = []  # when, in seconds, of all messages so far

@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import oracle
 import pytest
-from inbox import subscribe
+from inbox import receive, subscribe
 
 from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
@@ -80,9 +80,7 @@ def check_that_a_killed_trainer_s_run_fails(
     limit = time.monotonic() + 20
     while f"Training failed: {run.reason}" not in messages:
         assert time.monotonic() < limit, messages
-        for message in queues.receive_message(QueueUrl=inbox, WaitTimeSeconds=1).get("Messages", []):
-            messages.append(json.loads(message["Body"])["Message"])
-            queues.delete_message(QueueUrl=inbox, ReceiptHandle=message["ReceiptHandle"])
+        messages += [text for _, text, _ in receive(inbox)]
     clients.sns.unsubscribe(SubscriptionArn=heard)
     queues.delete_queue(QueueUrl=inbox)
     letters = queues.get_queue_url(QueueName=f"{stack.stack_name}-dead-letters")["QueueUrl"]

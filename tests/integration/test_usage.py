@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import boto3
 import oracle
 import pytest
-from inbox import subscribe
+from inbox import receive, subscribe
 
 from snn.parameters import Parameters
 from snn_cloud import places, runs
@@ -21,21 +20,18 @@ from snn_cloud.record import Run, Usage
 @pytest.fixture
 def heard(stack):
     """Return all messages of a run, from now on to its last."""
-    queues, name = boto3.client("sqs"), f"usage-{time.monotonic_ns()}"
-    queue, subscription = subscribe(stack.topic_arn, name)
+    queue, subscription = subscribe(stack.topic_arn, f"usage-{time.monotonic_ns()}")
 
     def read():
         messages, limit = [], time.monotonic() + 30
         while not any(message.startswith("Training completed") for message in messages):
             assert time.monotonic() < limit, messages
-            for message in queues.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", []):
-                messages.append(json.loads(message["Body"])["Message"])
-                queues.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            messages += [text for _, text, _ in receive(queue)]
         return messages
 
     yield read
     boto3.client("sns").unsubscribe(SubscriptionArn=subscription)
-    queues.delete_queue(QueueUrl=queue)
+    boto3.client("sqs").delete_queue(QueueUrl=queue)
 
 
 def train(clients, stack, data, name, **fields):
