@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +60,16 @@ def buttons(api: Any, run_id: str) -> dict[str, str | None]:
     return links
 
 
-def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(api: Any, machine: Any, faces: Path) -> None:
+def epochs(lines: Sequence[str]) -> list[int]:
+    """Return where in a log the lines of epochs stand."""
+    return [number for number, line in enumerate(lines) if re.match(r"epoch [\d,]+ of [\d,]+, cost ", line)]
+
+
+def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(api: Any, faces: Path) -> None:
     form = {"dataset": str(faces), "epochs": 100, "granularity": "layer", "stack_name": STACK}
     run_id = api.trigger(DAG, form)
-    until(lambda: train_state(api, run_id) == "deferred")
-    # The buttons are there while it goes on; the emulator has pages for the bucket only.
-    folder = until(lambda: buttons(api, run_id)["Bucket prefix"])
-    name = api.xcom(DAG, run_id, "train", "run_id")
-    assert f"prefix=runs/{name}/" in folder
-    assert f"<Key>runs/{name}/checkpoint.h5</Key>" in httpx.get(folder).text
-    assert buttons(api, run_id) == {"Bucket prefix": folder, "Lambda logs": None, "Stack": None}
     until(lambda: api.run_state(DAG, run_id) in ENDED)
     assert api.run_state(DAG, run_id) == "success"
-    assert buttons(api, run_id)["Bucket prefix"] == folder
     lines = api.log_lines(DAG, run_id, "train")
     said = Counter(line.partition(", ")[0] for line in lines if re.match(r"\[\w+Lambda\] ", line))
     assert said == {
@@ -80,11 +78,10 @@ def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(api: Any,
         "[TrainerLambda] epoch 0 of 100": 1,
         "[TrainerLambda] COMPLETED after 100 epochs": 1,
     }
-    # They came while it was deferred, the first among the epochs.
-    epochs = [number for number, line in enumerate(lines) if re.match(r"epoch \d+ of 100, cost ", line)]
     deferred = next(number for number, line in enumerate(lines) if line.startswith("Pausing task as DEFERRED"))
-    assert deferred < lines.index("[LaunchLambda] PENDING") < epochs[-1]
-    assert lines.index("[TrainerLambda] COMPLETED after 100 epochs") > epochs[-1]
+    last_word = lines.index("[TrainerLambda] COMPLETED after 100 epochs")
+    assert deferred < lines.index("[LaunchLambda] PENDING") < last_word
+    assert deferred < epochs(lines)[0] <= epochs(lines)[-1] < last_word
 
 
 def test_a_training_that_fails_in_lambda_shows_the_traceback(api: Any, machine: Any, faces: Path) -> None:
@@ -92,8 +89,16 @@ def test_a_training_that_fails_in_lambda_shows_the_traceback(api: Any, machine: 
     form = {"dataset": str(faces), "epochs": 5_000_000, "learning_rate": 1e-9, "stack_name": STACK}
     run_id = api.trigger(DAG, form)
     until(lambda: train_state(api, run_id) == "deferred")
-    until(lambda: "[LaunchLambda] PENDING" in api.log_lines(DAG, run_id, "train"))
+    # The buttons are there while it goes on; the emulator has pages for the bucket only.
+    folder = until(lambda: buttons(api, run_id)["Bucket prefix"])
     name = api.xcom(DAG, run_id, "train", "run_id")
+    assert f"prefix=runs/{name}/" in folder
+    assert f"<Key>runs/{name}/checkpoint.h5</Key>" in httpx.get(folder).text
+    assert buttons(api, run_id) == {"Bucket prefix": folder, "Lambda logs": None, "Stack": None}
+    # The functions' lines come among those of the epochs, not only at the end.
+    until(lambda: "[LaunchLambda] PENDING" in (lines := api.log_lines(DAG, run_id, "train")) and epochs(lines))
+    so_far = api.log_lines(DAG, run_id, "train")
+    until(lambda: epochs(api.log_lines(DAG, run_id, "train"))[-1] >= len(so_far))
     outputs = StackOutputs.from_dict(api.xcom(DAG, run_id, "deploy"))
     # A checkpoint with a layer of a bad shape, past all validation, for the next trainer; the present one loses its
     # lease.
@@ -107,6 +112,7 @@ def test_a_training_that_fails_in_lambda_shows_the_traceback(api: Any, machine: 
 
     until(lambda: api.run_state(DAG, run_id) in ENDED)
     assert train_state(api, run_id) == "failed"
+    assert buttons(api, run_id)["Bucket prefix"] == folder
     run = ledger.get(name)
     assert re.match(r"ValueError: matmul: .*\(size 1875 is different from 1876\)", run.reason)
     first, heading, *lines = api.failure(DAG, run_id).splitlines()
