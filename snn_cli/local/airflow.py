@@ -1,4 +1,4 @@
-"""A real Airflow on loopback: API server, scheduler, DAG processor and triggerer as four processes, on SQLite.
+"""A real Airflow on loopback, on SQLite: two API servers (see COMPONENTS), scheduler, DAG processor and triggerer.
 
 Everything it needs is under `home/airflow`. The plugin comes in by its installed entry point, the DAGs by folder.
 """
@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from snn_cli.local import processes
 from snn_cli.local.emulator import Emulator
@@ -24,8 +25,16 @@ from snn_cli.local.processes import LOOPBACK, LocalError
 DEFAULT_PORT = 8080
 USER = "admin"
 # Logs are read from the shared folder; Airflow's log servers would listen on every interface.
+#
+# Tasks have an API server of their own. Airflow writes who did what from within the event loop, so with one server:
+#
+#   a task's write takes SQLite's only lock  ──►  its commit waits for its turn in the event loop
+#   a person pauses a DAG: the event loop    ──►  waits for SQLite's lock
+#
+# and after 5 s of that SQLite refuses one of the two: "database is locked", answered with 500.
 COMPONENTS: dict[str, tuple[str, ...]] = {
-    "api-server": ("api-server", "--workers", "1"),
+    "api-server": ("api-server", "--apps", "core", "--workers", "1"),
+    "execution-api": ("api-server", "--apps", "execution", "--workers", "1"),
     "scheduler": ("scheduler", "--skip-serve-logs"),
     "dag-processor": ("dag-processor",),
     "triggerer": ("triggerer", "--skip-serve-logs"),
@@ -37,10 +46,11 @@ PASSED_ON_PREFIXES = ("PIP_", "UV_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 @dataclass(frozen=True)
 class Airflow:
-    """A running Airflow: its address, and the file that holds the password of its user `admin`."""
+    """A running Airflow: its address, the file with the password of its user `admin`, and the address for its tasks."""
 
     url: str
     password_file: str
+    execution_url: str = ""  # of an Airflow that an earlier version of ours started
 
     @property
     def password(self) -> str:
@@ -68,7 +78,7 @@ def up(
     if not dags.is_dir():
         raise LocalError(f"{dags} is no folder of DAGs")
     with processes.locked(home / "lock"):
-        made_for = {"dags": str(dags), **emulator.environment(), **(variables or {})}
+        made_for = {"dags": str(dags), "components": repr(COMPONENTS), **emulator.environment(), **(variables or {})}
         state, folder = processes.read_state(home), home / "airflow"
         as_asked, dead = state.get("airflow_made_for") == made_for, _dead(home)
         if as_asked and dead and len(dead) < len(COMPONENTS):
@@ -81,16 +91,23 @@ def up(
                 return running
             _stop(home)
             dead = list(COMPONENTS)
-            airflow = Airflow(f"http://{LOOPBACK}:{processes.free_port(port)}", str(folder / "passwords.json"))
+            url, execution_url = (f"http://{LOOPBACK}:{processes.free_port(each)}" for each in (port, port + 1))
+            airflow = Airflow(url, str(folder / "passwords.json"), execution_url)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "plugins").mkdir(exist_ok=True)
         environment = {**_environment(folder, dags, emulator, airflow), **(variables or {})}
+        own = {"execution-api": {"AIRFLOW__API__PORT": airflow.execution_url.rpartition(":")[2]}}
         _migrate(home, folder, environment)
         processes.write_state(home, airflow=airflow.__dict__, airflow_made_for=made_for)
         began = time.time()
         try:
             servers = [
-                processes.start(home, name, [sys.executable, "-m", "airflow", *COMPONENTS[name]], environment)
+                processes.start(
+                    home,
+                    name,
+                    [sys.executable, "-m", "airflow", *COMPONENTS[name]],
+                    {**environment, **own.get(name, {})},
+                )
                 for name in dead
             ]
             processes.wait_until(home, *servers, healthy=lambda: all(_health(airflow, began).values()), limit=180)
@@ -157,6 +174,7 @@ def _environment(folder: Path, dags: Path, emulator: Emulator, airflow: Airflow)
             "load_examples": "False",
             "executor": "LocalExecutor",
             "parallelism": "4",
+            "execution_api_server_url": f"{airflow.execution_url}/execution/",
             "dags_are_paused_at_creation": "False",
             "simple_auth_manager_users": f"{USER}:admin",
             "simple_auth_manager_passwords_file": airflow.password_file,
@@ -262,20 +280,32 @@ def _health(airflow: Airflow, since: float = 0.0) -> dict[str, bool]:
     Airflow itself calls one that was killed healthy until its last heartbeat is old. Raises OSError while the API
     server does not answer.
     """
-    import httpx  # as in airflow_api
-
-    try:
-        answer = httpx.get(f"{airflow.url}/api/v2/monitor/health", timeout=5)
-    except httpx.HTTPError as error:
-        raise ConnectionError(str(error)) from error
-    if answer.status_code != 200:
-        raise ConnectionError(f"health check answered {answer.status_code}")
-    parts = answer.json()
+    parts = _answer(f"{airflow.url}/api/v2/monitor/health")
 
     def well(name: str) -> bool:
         part = parts.get(name) or {}
         beat = part.get(f"latest_{name}_heartbeat")
         return part.get("status") == "healthy" and (not beat or datetime.fromisoformat(beat).timestamp() >= since)
 
-    # The API server has no heartbeat; it answers, and with it the database.
-    return {name: well("metadatabase" if name == "api-server" else name.replace("-", "_")) for name in COMPONENTS}
+    def answers() -> bool:
+        with contextlib.suppress(OSError):
+            return _answer(f"{airflow.execution_url}/execution/health") == {"status": "healthy"}
+        return False
+
+    # API servers have no heartbeat: they answer, the first one for the database too.
+    servers = {"api-server": well("metadatabase"), "execution-api": answers()}
+    return {name: servers[name] if name in servers else well(name.replace("-", "_")) for name in COMPONENTS}
+
+
+def _answer(url: str) -> dict[str, Any]:
+    """Return what an API server answers. Raises OSError if it does not, or anything but 200."""
+    import httpx  # as in airflow_api
+
+    try:
+        answer = httpx.get(url, timeout=5)
+    except httpx.HTTPError as error:
+        raise ConnectionError(str(error)) from error
+    if answer.status_code != 200:
+        raise ConnectionError(f"{url} answered {answer.status_code}")
+    parts: dict[str, Any] = answer.json()
+    return parts

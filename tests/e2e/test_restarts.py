@@ -30,6 +30,7 @@ RESTARTS = [
     ("triggerer", signal.SIGKILL),
     ("scheduler", signal.SIGKILL),
     ("api-server", signal.SIGKILL),
+    ("execution-api", signal.SIGKILL),
 ]
 SECONDS = 60.0  # a training outlasts them all, if it takes so long
 

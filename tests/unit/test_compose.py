@@ -94,13 +94,18 @@ def test_airflow_has_the_settings_of_the_local_one(tmp_path: Path, monkeypatch: 
     for name in ("HOME", "TZ", "LANG"):  # passed on from the caller
         monkeypatch.delenv(name, raising=False)
     running = Emulator("http://ministack:4570", "valkey", 6379)
-    there = airflow._environment(tmp_path, Path("/opt/airflow/dags"), running, Airflow("http://localhost:8080", "?"))
+    local = Airflow("http://localhost:8080", "?", "http://localhost:8081")
+    there = airflow._environment(tmp_path, Path("/opt/airflow/dags"), running, local)
     there = {
         name: value for name, value in there.items() if name.startswith(("AIRFLOW__", "AIRFLOW_CONN", "AWS_", "SNN_"))
     }
     here = SERVICES["scheduler"]["environment"]
     different = {
         "AIRFLOW__CORE__EXECUTOR": ("LocalExecutor", "CeleryExecutor"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": (
+            "http://localhost:8081/execution/",
+            "http://api-server:8080/execution/",
+        ),
         "AIRFLOW__API__HOST": ("127.0.0.1", "0.0.0.0"),  # of the container; its port is on the host's loopback
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": ("?", "/opt/airflow/passwords.json"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": (str(tmp_path / "plugins"), "/opt/airflow/plugins"),
@@ -138,9 +143,12 @@ def test_the_components_are_the_local_ones_and_what_celery_adds() -> None:
     commands = {name: tuple(SERVICES[name]["command"]) for name in AIRFLOW}
     assert commands.pop("migration") == ("db", "migrate")
     assert commands.pop("worker") == ("celery", "worker", "--skip-serve-logs")
+    # One for people and tasks: what keeps them apart is SQLite, and this is PostgreSQL.
     *_, script = commands.pop("api-server")
-    assert script.endswith("exec airflow " + " ".join(airflow.COMPONENTS["api-server"]))
-    assert commands == {name: command for name, command in airflow.COMPONENTS.items() if name != "api-server"}
+    assert script.endswith("exec airflow api-server --workers 1")
+    local = dict(airflow.COMPONENTS)
+    assert {local.pop(name)[:1] for name in ("api-server", "execution-api")} == {("api-server",)}
+    assert commands == local
 
 
 def test_the_password_file_is_what_airflow_reads(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from snn_cli.local import airflow
+from snn_cli.local import airflow, processes
 from snn_cli.local.airflow import Airflow
 from snn_cli.local.emulator import Emulator
 from snn_cli.local.processes import LocalError
@@ -18,7 +18,8 @@ EMULATOR = Emulator("http://127.0.0.1:4999", "127.0.0.1", 6399)
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    return airflow._environment(folder, folder / "dags", EMULATOR, Airflow("http://127.0.0.1:8099", "passwords.json"))
+    running = Airflow("http://127.0.0.1:8099", "passwords.json", "http://127.0.0.1:8123")
+    return airflow._environment(folder, folder / "dags", EMULATOR, running)
 
 
 def test_tasks_reach_the_emulator_and_no_account_of_the_developer(
@@ -43,6 +44,7 @@ def test_tasks_reach_the_emulator_and_no_account_of_the_developer(
     assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert environment["AIRFLOW__API__BASE_URL"] == "http://127.0.0.1:8099"
     assert environment["AIRFLOW__API__PORT"] == "8099"
+    assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
 
 
 def test_package_indexes_and_proxies_of_the_caller_reach_the_tasks_that_build_the_layer(
@@ -69,3 +71,10 @@ def test_a_missing_folder_of_dags_is_named_before_anything_starts(tmp_path: Path
     with pytest.raises(LocalError, match="nowhere is no folder of DAGs"):
         airflow.up(tmp_path, tmp_path / "nowhere", EMULATOR)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_airflow_that_an_earlier_version_started_is_taken_for_not_well(tmp_path: Path) -> None:
+    """It had one API server: `up` starts it anew."""
+    processes.write_state(tmp_path, airflow={"url": "http://127.0.0.1:9", "password_file": "passwords.json"})
+    assert airflow.find(tmp_path) is None
+    assert set(airflow.status(tmp_path).values()) == {"stopped"}

@@ -44,7 +44,7 @@ def test_an_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
 def test_status_of_an_empty_home_says_stopped_and_fails(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["local", "status", "--home", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.output.count("stopped") == 6
+    assert result.output.count("stopped") == 7
 
 
 def test_down_in_an_empty_home_does_nothing(tmp_path: Path) -> None:
