@@ -31,6 +31,7 @@ from snn_cloud.ledger import Ledger
 from snn_cloud.logs import PATIENCE_SECONDS, RunLogs, last_lines
 from snn_cloud.record import Run, State
 from snn_cloud.stack import StackOutputs
+from snn_cloud.watching import Watch
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.train import SnnTrainOperator
 
@@ -149,8 +150,6 @@ def test_the_task_log_has_the_lines_of_the_functions(
     lines = re.findall(said, capsys.readouterr().out)
     lambdas = [line for line in lines if line.startswith("[")]
     assert sorted(lambdas) == sorted(printed(clients, stack, run_id))
-    # What LaunchLambda said comes while epochs do, the trainer's last word when they are over.
-    assert lines.index("[LaunchLambda] PENDING") < max(i for i, line in enumerate(lines) if line.startswith("epoch 60"))
     assert lines[-1] == "[TrainerLambda] COMPLETED after 60 epochs"
     # The folder of the run can be looked at from the start: in XCom while the task is at work, and again at its end.
     link = context["ti"].xcoms["_link_BucketPrefixLink"]
@@ -161,6 +160,19 @@ def test_the_task_log_has_the_lines_of_the_functions(
         keys = re.findall(r"<Key>(.*?)</Key>", answer.read().decode())
     assert {places.params(run_id), places.results(run_id), places.checkpoint(run_id)} <= set(keys)
     assert all(each.startswith(places.run_prefix(run_id)) for each in keys)
+
+
+def test_lines_of_the_functions_come_among_those_of_epochs(clients: Clients, stack: StackOutputs, staged: Any) -> None:
+    run_id, key = staged()
+    runs.launch(clients, stack, run_id, key, small(epochs=10_000_000))
+    watch, lines, deadline = Watch(clients, stack, run_id=run_id, log_interval=0.5), [], time.monotonic() + 90
+    try:
+        while not ("[LaunchLambda] PENDING" in lines and lines[-1].startswith("epoch ")):
+            assert time.monotonic() < deadline, lines
+            time.sleep(0.2)
+            lines += watch.look().lines
+    finally:
+        watch.cancel()
 
 
 def test_a_failed_run_brings_its_traceback_into_the_exception_and_the_log(
