@@ -12,7 +12,7 @@ from snn_cli.local.airflow_api import ENDED
 
 @dataclass(frozen=True)
 class DagRun:
-    """A DAG run that has ended."""
+    """A DAG run: what came of it, once it has been waited for."""
 
     machine: Any
     dag: str
@@ -32,6 +32,13 @@ class DagRun:
         """The state of each task, where none is mapped."""
         return {task: state for task, (state,) in self.mapped_states.items()}
 
+    def wait(self, limit: float) -> None:
+        """Wait until it has ended, at most `limit` seconds."""
+        deadline = time.monotonic() + limit
+        while self.machine.api.run_state(self.dag, self.run_id) not in ENDED:
+            assert time.monotonic() < deadline, self.mapped_states
+            time.sleep(0.3)
+
     def log(self, task: str) -> list[str]:
         return self.machine.api.log_lines(self.dag, self.run_id, task)
 
@@ -50,10 +57,7 @@ def runner(machine: Any, dag: str, limit: float, **always: Any) -> Callable[...,
 
     def run(**form: Any) -> DagRun:
         begun = DagRun(machine, dag, machine.api.trigger(dag, always | form))
-        deadline = time.monotonic() + limit
-        while machine.api.run_state(dag, begun.run_id) not in ENDED:
-            assert time.monotonic() < deadline, begun.mapped_states
-            time.sleep(0.3)
+        begun.wait(limit)
         return begun
 
     return run

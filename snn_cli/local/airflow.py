@@ -91,7 +91,9 @@ def up(
                 return running
             _stop(home)
             dead = list(COMPONENTS)
-            url, execution_url = (f"http://{LOOPBACK}:{processes.free_port(each)}" for each in (port, port + 1))
+            url, execution_url = (
+                f"http://{LOOPBACK}:{processes.free_port(each)}" for each in (port, port and port + 1)
+            )
             airflow = Airflow(url, str(folder / "passwords.json"), execution_url)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "plugins").mkdir(exist_ok=True)
@@ -186,6 +188,8 @@ def _environment(folder: Path, dags: Path, emulator: Emulator, airflow: Airflow)
             "secret_key": secret["session"],
         },
         "api_auth": {"jwt_secret": secret["jwt"]},
+        # Where Airflow has it anyway, but a writer waits 20 s for the others instead of 5: a laptop may be busy.
+        "database": {"sql_alchemy_conn": f"sqlite:///{folder}/airflow.db?timeout=20"},
         # Airflow's defaults suit a cluster; these make a chain of short tasks take seconds.
         "scheduler": {"scheduler_idle_sleep_time": "0.1"},
         # At each heartbeat a task learns that it was killed. It kills itself, and its training, after some heartbeats

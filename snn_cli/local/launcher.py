@@ -71,7 +71,10 @@ def queue_throttled_events() -> None:
         while result.get("throttle") and threading.current_thread().name != "ministack-lambda-invoke":
             time.sleep(pause)
             pause = min(pause * 1.5, 0.5)
-            result = original(function, event)
+            # What was handed over is a copy: the limit may have been raised, or lifted, since.
+            name = (function.get("config") or function)["FunctionName"]
+            limit = (lambdas._functions.get(name) or function).get("concurrency")
+            result = original({**function, "concurrency": limit}, event)
         return result
 
     lambdas._execute_function = execute

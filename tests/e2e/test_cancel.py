@@ -188,10 +188,11 @@ def cleared(train: Callable[..., Any]) -> dict[bool, Cleared]:
     """Clear the task in the middle of two trainings, one told to resume, and wait for the end of both."""
     trainings = {resume: train("deferred_training", epochs=EPOCHS, resume=resume) for resume in (False, True)}
     runs = {resume: training.under_way() for resume, training in trainings.items()}
-    stopped, found = {}, {}
-    for resume, training in trainings.items():
+    found, clicked = {}, {}
+    for resume, training in trainings.items():  # both at once: the second goes on while the first is waited for
         training.machine.api.clear_tasks(training.dag, training.dag_run, "train")
-        stopped[resume] = ended(training.ledger, runs[resume], time.monotonic())
+        clicked[resume] = time.monotonic()
+    stopped = {resume: ended(training.ledger, runs[resume], clicked[resume]) for resume, training in trainings.items()}
     for resume, training in trainings.items():
         state = partial(training.machine.api.run_state, training.dag, training.dag_run)
         training.machine.until(lambda state=state: state() in ENDED, 240)

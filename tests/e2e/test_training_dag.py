@@ -15,10 +15,12 @@ import h5py
 import numpy as np
 import pytest
 from dag_run import DagRun, runner
+from holding import held
 
 from snn.images import load_image
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.airflow_api import AirflowError
+from snn_cloud.stack import StackOutputs
 
 DAG = "snn_training"
 STACK = "snn-e2e"
@@ -165,10 +167,13 @@ def test_the_log_of_a_short_training_has_its_first_and_last_epoch(trained: DagRu
 
 
 def test_a_longer_training_waits_in_the_triggerer_and_tells_its_epochs(
-    trained: DagRun, run: Callable[..., DagRun], files: Files
+    trained: DagRun, machine: Any, files: Files
 ) -> None:
-    # An invocation for each layer and direction: slow enough not to be over within the two seconds before deferring.
-    longer = run(dataset=str(files.dataset), epochs=60, granularity="layer", seed=3, deploy=False)
+    form = {"stack_name": STACK, "dataset": str(files.dataset), "epochs": 60, "granularity": "layer", "seed": 3}
+    with held(machine.clients, StackOutputs.from_dict(trained.xcom("deploy"))):
+        longer = DagRun(machine, DAG, machine.api.trigger(DAG, {**form, "deploy": False}))
+        machine.until(lambda: longer.states.get("train") == "deferred", 240)
+    longer.wait(240)
     assert set(longer.states.values()) == {"success"}
     lines, report = longer.log("train"), longer.xcom("report")
     assert any(line.startswith("Pausing task as DEFERRED") for line in lines)

@@ -49,7 +49,8 @@ def watched(train: Callable[..., Any]) -> Watched:
         if before == "deferred" and "deferred" not in {sample.task for sample in samples[:-1]}:
             deadline = time.monotonic() + SECONDS
         told = training.xcom("progress")
-        if told and told not in progress:
+        # The same epoch again, if the trainer was slow, costs a little more.
+        if told and told["epoch"] not in {each["epoch"] for each in progress}:
             progress.append(told)
         time.sleep(0.2)
     run_id = training.run_id

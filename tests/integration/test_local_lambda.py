@@ -170,6 +170,22 @@ def test_throttled_events_wait_instead_of_being_lost(tiny: Any) -> None:
     assert _times_run(logs) == before + 10
 
 
+def test_events_of_a_function_that_may_not_run_wait_until_it_may(tiny: Any) -> None:
+    lambda_, logs = boto3.client("lambda"), boto3.client("logs")
+    before = _times_run(logs)
+    lambda_.put_function_concurrency(FunctionName="tiny", ReservedConcurrentExecutions=0)
+    try:
+        lambda_.invoke(FunctionName="tiny", InvocationType="Event")
+        time.sleep(1.0)
+        assert _times_run(logs) == before
+    finally:
+        lambda_.delete_function_concurrency(FunctionName="tiny")
+    deadline = time.monotonic() + 60
+    while _times_run(logs) == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_a_process_that_dies_while_it_starts_takes_no_other_with_it(emulator: Emulator, tmp_path: Path) -> None:
     code = f"""
 import os, time

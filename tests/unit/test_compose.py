@@ -118,7 +118,7 @@ def test_airflow_has_the_settings_of_the_local_one(tmp_path: Path, monkeypatch: 
         assert (there[name], here[name]) == different.get(name, (here[name], here[name])), name
     assert json.loads(here["AIRFLOW_CONN_AWS_DEFAULT"]) == json.loads(there["AIRFLOW_CONN_AWS_DEFAULT"])
     assert of_env - set(there) == {
-        "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CELERY__RESULT_BACKEND",
+        "AIRFLOW__CORE__FERNET_KEY", "AIRFLOW__CELERY__RESULT_BACKEND",
     }  # fmt: skip
     assert {name: SERVICES[name]["environment"].items() >= here.items() for name in AIRFLOW} == dict.fromkeys(
         AIRFLOW, True

@@ -1,23 +1,23 @@
-"""Four tasks that do nothing but write, as those of trainings do now and then."""
+"""Four tasks that do nothing but write, as those of trainings do now and then, until there is the file `end`."""
 
 import time
+from pathlib import Path
 
 from airflow.sdk import dag, task
 
 
-@dag(schedule=None)
+@dag(schedule=None, params={"end": ""})
 def busy():
     @task
-    def write(seconds: float, ti=None) -> int:
-        end, number = time.monotonic() + seconds, 0
-        while time.monotonic() < end:
+    def write(end: str, ti=None) -> None:
+        number = 0
+        while not Path(end).exists():
             number += 1
             ti.xcom_push("number", number)
             time.sleep(0.05)
-        return number
 
     for number in range(4):
-        write.override(task_id=f"write{number}")(20.0)
+        write.override(task_id=f"write{number}")("{{ params.end }}")
 
 
 busy()
