@@ -12,6 +12,7 @@ import oracle
 import pytest
 from cfnlint.decode import decode_str
 from inventory import inventory
+from small import holding_creation, wait_until
 
 from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
@@ -19,6 +20,7 @@ from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
+from snn_cloud.ledger import Ledger
 from snn_cloud.package import templates
 from snn_cloud.stack import (
     StackOptions,
@@ -187,13 +189,18 @@ def test_runs_above_the_limit_on_trainers_wait(clients: Clients, data: bytes) ->
     key, names = places.input_dataset("waiting", "0" * 64), ("one", "two", "three")
     clients.s3.put_object(Bucket=outputs.bucket, Key=key, Body=data)
     chosen = Parameters.load(oracle.small_network(epochs=3_000))
+    ledger = Ledger(clients.dynamodb, outputs.table)
+    runs.launch(clients, outputs, "before", key, chosen.model_copy(update={"epochs": 10_000_000}))
+    wait_until(lambda: ledger.get("before").epoch, "no epoch")
     for name in names:
         runs.launch(clients, outputs, name, key, chosen)
+    before = runs.stop(clients, outputs, "before")
     waiting: Any = {"every_seconds": 0.1, "limit_seconds": 60}
     ended = [runs.watch(clients, outputs, name, lambda *_: None, **waiting) for name in names]
     assert [run.epoch for run in ended] == [3_000] * 3
-    assert ended[-1].created_at < min(run.ended_at for run in ended)  # all were there while the first trained
+    assert max(run.created_at for run in ended) < before.ended_at  # all were there while it trained
     first, second, third = sorted(ended, key=lambda run: run.started_at)
+    assert before.ended_at <= first.started_at
     assert first.ended_at <= second.started_at
     assert second.ended_at <= third.started_at
 
@@ -245,10 +252,12 @@ def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, m
 
 
 def test_a_deployment_is_waited_for_only_so_long(clients: Clients) -> None:
-    with pytest.raises(StackFailed, match=rf"the stack .*{NAME}.* is still CREATE_IN_PROGRESS after 0 s; that goes on"):
-        deploy_stack(clients, options(), limit_seconds=0.0)
-    with pytest.raises(StackFailed, match="is still CREATE_IN_PROGRESS"):
-        start_deploy(clients, options(), limit_seconds=0.0)
+    with holding_creation(clients, NAME):
+        late = rf"the stack .*{NAME}.* is still CREATE_IN_PROGRESS after \d+ s; that goes on"
+        with pytest.raises(StackFailed, match=late):
+            deploy_stack(clients, options(), limit_seconds=0.0)
+        with pytest.raises(StackFailed, match="is still CREATE_IN_PROGRESS"):
+            start_deploy(clients, options(), limit_seconds=0.0)
     assert deploy_stack(clients, options(), limit_seconds=60.0).stack_name == NAME
 
 
