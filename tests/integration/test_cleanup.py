@@ -18,7 +18,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 from botocore.exceptions import ClientError
 from inventory import contents, inventory, versions
-from small import wait_for_last_word
+from small import wait_for_last_word, wait_until
 
 from snn.errors import InvalidInput
 from snn.parameters import Parameters
@@ -197,8 +197,8 @@ def test_runs_that_are_not_over_make_it_refuse_and_nothing_is_changed(
     assert str(refused.value) == f"stack {ONE}: runs: not over: going (wait for them, or set cancel_runs)"
     assert inventory(clients) == there
     seen = ledger.get("going")
-    time.sleep(2.5)
-    assert (ledger.get("going").state, ledger.get("going").epoch > seen.epoch) == (State.RUNNING, True)
+    wait_until(lambda: ledger.get("going").epoch > seen.epoch, "it did not go on")
+    assert ledger.get("going").state is State.RUNNING
     assert ended(clients, one, start(clients, one, data, "other", SMALL)) is State.COMPLETED  # it may still be launched
 
     told: dict[str, Any] = {}
