@@ -104,25 +104,26 @@ WAYS: dict[str, dict[str, Any]] = {
 def test_a_resumed_run_ends_as_one_that_never_stopped(
     clients: Clients, stack: StackOutputs, ledger: Ledger, key: str, stop: Any, way: str
 ) -> None:
-    chosen = parameters(**WAYS[way])
     whole, older_id, new_id = (runs.new_run_id(f"{way} {part}") for part in ("whole", "older", "new"))
+    # What may differ does: how far the older run was to go, and by how many trainers.
+    older = stop(older_id, parameters(epochs=1_000_000, **WAYS[way]))
+    assert older.epoch >= 5
+    epochs = older.epoch + 25
+    chosen = parameters(epochs=epochs, **WAYS[way])
     runs.launch(clients, stack, whole, key, chosen)
     watch(clients, stack, whole)
-    # What may differ does: how far the older run was to go, and by how many trainers.
-    older = stop(older_id, chosen.model_copy(update={"epochs": 1_000_000}))
-    assert 5 <= older.epoch < EPOCHS
     again = chosen.model_copy(update={"workers": 2}) if way == "average by two" else chosen
     runs.launch(clients, stack, new_id, key, again, resume_from=older_id)
     new = watch(clients, stack, new_id)
-    assert (new.state, new.epoch, new.resumed_from) == (State.COMPLETED, EPOCHS, older_id)
+    assert (new.state, new.epoch, new.resumed_from) == (State.COMPLETED, epochs, older_id)
     one, two = (arrays(stored(clients, stack, places.params(run_id))) for run_id in (whole, new_id))
     assert one.keys() == two.keys() == {"W1", "b1", "W2", "b2", "W3", "b3"}
     assert all(np.array_equal(one[name], two[name]) for name in one)
     results = [json.loads(stored(clients, stack, places.results(run_id))) for run_id in (whole, new_id)]
-    costs = [[result[f"epoch{epoch}"] for epoch in range(EPOCHS)] for result in results]
+    costs = [[result[f"epoch{epoch}"] for epoch in range(epochs)] for result in results]
     assert costs[0] == costs[1]
     assert ledger.progress(whole)[1] == ledger.progress(new_id)[1]
-    assert len(ledger.progress(new_id)[1]) == EPOCHS
+    assert len(ledger.progress(new_id)[1]) == epochs
 
 
 def test_a_resumed_run_begins_with_the_epochs_of_the_older_one(
@@ -132,7 +133,7 @@ def test_a_resumed_run_begins_with_the_epochs_of_the_older_one(
     request = {
         "run_id": "begins",
         "dataset": places.input_dataset("begins", "a" * 64),  # another object, the same contents by its name
-        "parameters": json.loads(parameters(first_layer="direct").to_json()),
+        "parameters": json.loads(parameters(first_layer="direct", epochs=older.epoch + 25).to_json()),
         "resume_from": "older",
     }
     clients.s3.put_object(Bucket=stack.bucket, Key=request["dataset"], Body=photos())
@@ -208,7 +209,7 @@ def test_a_failed_run_can_be_resumed_and_an_upload_s_version_is_kept(
     copy = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint("broke"), Body=checkpoint)
     broke = replace(older, run_id="broke", state=State.FAILED, checkpoint_version=copy["VersionId"])
     ledger.create(replace(broke, dataset=upload, dataset_version=version))
-    given = json.loads(parameters(first_layer="direct").to_json())
+    given = json.loads(parameters(first_layer="direct", epochs=older.epoch + 25).to_json())
     request = {"run_id": "mended", "dataset": upload, "parameters": given, "resume_from": "broke"}
     for _ in range(2):
         run = launch(request, settings, clients)
