@@ -7,13 +7,14 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import h5py
 import numpy as np
 import oracle
 import pytest
 import redis
-from small import upload
+from small import upload, wait_until
 
 from snn.dataset import batches, load_dataset
 from snn.model import dump_checkpoint
@@ -88,7 +89,7 @@ def test_the_counted_invocations_are_the_ones_that_lambda_logged(clients, stack,
     counted = {"launch": stack.launch_function, "trainer": stack.trainer_function, "neuron": stack.neuron_function}
     wanted = {"launch": r"PENDING|RUNNING|COMPLETED", "trainer": "COMPLETED after 1 epochs", "neuron": r"\d+ ms"}
     for name, function in counted.items():
-        limit = time.monotonic() + 5  # what a function printed is stored when it has returned
+        limit = time.monotonic() + 60  # what a function printed is stored when it has returned
         while True:
             pages = clients.logs.get_paginator("filter_log_events").paginate(
                 logGroupName=f"/aws/lambda/{function}", filterPattern=f'"{run.run_id}"'
@@ -145,7 +146,14 @@ def test_the_number_of_trainers_changes_no_bit(clients, stack, train, strategy, 
         together = stored_weights(clients, stack, places.params(run.run_id))
         assert all(np.array_equal(stored[name], together[name]) for name in stored)
         assert ledger.progress(run.run_id)[1] == ledger.progress(alone.run_id)[1]
-        assert run.usage["trainer"].invocations == workers * (1 + run.continuations)
+        wanted = workers * (1 + run.continuations)
+        wait_until(partial(counted, ledger, run.run_id, wanted), "a trainer did not count itself")
+        assert ledger.get(run.run_id).usage["trainer"].invocations == wanted
+
+
+def counted(ledger, run_id, wanted):
+    """Whether that many trainers of a run have counted themselves: a follower slow to leave does after the end."""
+    return ledger.get(run_id).usage["trainer"].invocations >= wanted
 
 
 def test_a_follower_invoked_twice_or_late_changes_nothing(clients, stack, train):
@@ -194,15 +202,13 @@ def test_a_cancelled_run_stops_within_seconds_and_stays_stopped(clients, stack, 
     clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
     runs.launch(clients, stack, run_id, key, parameters(epochs=10_000_000))
     ledger = Ledger(clients.dynamodb, stack.table)
-    limit = time.monotonic() + 30
-    while ledger.get(run_id).epoch == 0 and time.monotonic() < limit:
-        time.sleep(0.1)
-    asked = time.monotonic()
+    wait_until(lambda: ledger.get(run_id).epoch, "no epoch")
+    asked = time.time()
     runs.cancel(clients, stack, run_id)
     with pytest.raises(RunCancelled):
-        runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=20)
-    assert time.monotonic() - asked < 10
+        runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
     run = ledger.get(run_id)
+    assert run.ended_at - asked < 10
     time.sleep(1.5)
     assert ledger.get(run_id) == run
     assert 0 < run.epoch < 10_000_000
