@@ -19,13 +19,14 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from small import wait_until
 
 from snn.dataset import load_dataset
 from snn.model import dump_checkpoint
 from snn.network import initial_weights
 from snn.parameters import Parameters
 from snn.training import Training
-from snn_cloud import places, runs
+from snn_cloud import places, remote_logs, runs
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.logs import PATIENCE_SECONDS, RunLogs, last_lines
@@ -119,29 +120,44 @@ def test_lines_of_two_runs_at_once_are_whole_and_not_mixed(clients: Clients, sta
     names = [staged(name)[0] for name in ("one", "two")]
     following = {run_id: RunLogs(clients.logs, stack, run_id, time.time()) for run_id in names}
     heard: dict[str, list[str]] = {run_id: [] for run_id in names}
+
+    def look(run_id: str) -> None:
+        lines = following[run_id].new()
+        assert lines == sorted(lines, key=lambda line: line.at)
+        heard[run_id] += [str(line) for line in lines]
+
     for run_id in names:
         runs.launch(clients, stack, run_id, places.input_dataset(run_id, "0" * 64), chosen, trainer_seconds=0.3)
+        look(run_id)
+        assert "[LaunchLambda] PENDING" in heard[run_id]  # the first, unless a trainer was quicker than its last line
     deadline, looks = time.monotonic() + 90, 0
-    while not all(logs.heard_last_word for logs in following.values()):
+    while looks <= 10 or not all(logs.heard_last_word for logs in following.values()):
         assert time.monotonic() < deadline, heard
-        for run_id, logs in following.items():
-            heard[run_id] += [str(line) for line in logs.new()]
+        for run_id in names:
+            look(run_id)
         looks += 1
         time.sleep(0.1)
-    time.sleep(1.0)  # A predecessor, which prints last of all that it leaves, may have been overtaken.
     for run_id in names:
-        heard[run_id] += [str(line) for line in following[run_id].new()]
-        assert sorted(heard[run_id]) == sorted(printed(clients, stack, run_id))
-        assert heard[run_id][0] == "[LaunchLambda] PENDING"
-        begun = [line for line in heard[run_id] if line.startswith("[TrainerLambda] begins")]
-        assert len(begun) == Ledger(clients.dynamodb, stack.table).get(run_id).usage["trainer"].invocations >= 2
+        trainers = Ledger(clients.dynamodb, stack.table).get(run_id).usage["trainer"].invocations
+
+        def all_heard(run_id: str = run_id, trainers: int = trainers) -> bool:
+            look(run_id)
+            begun = [line for line in heard[run_id] if line.startswith("[TrainerLambda] begins")]
+            return len(begun) == trainers and sorted(heard[run_id]) == sorted(printed(clients, stack, run_id))
+
+        wait_until(all_heard, "lines are missing")  # a predecessor, which prints its last line late, may be overtaken
+        assert trainers >= 2
         assert len([line for line in heard[run_id] if "COMPLETED after 12000 epochs" in line]) == 1
-    assert looks > 10
 
 
 def test_the_task_log_has_the_lines_of_the_functions(
-    clients: Clients, stack: StackOutputs, staged: Any, capsys: pytest.CaptureFixture[str]
+    clients: Clients,
+    stack: StackOutputs,
+    staged: Any,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(remote_logs, "LAST_WORD_SECONDS", 60.0)  # a trainer may get no processor for long
     run_id, key = staged()
     context: Any = {"ti": TaskInstance()}
     task = training(stack, run_id, key, small(epochs=60, granularity="layer"))
@@ -231,4 +247,4 @@ def test_a_run_that_failed_long_ago_is_not_waited_for(clients: Clients, stack: S
     long_ago = Run(run_id, State.FAILED, created_at=1.0, started_at=2.0, ended_at=3.0, reason="forgotten")
     began = time.monotonic()
     assert last_lines(clients.logs, stack, long_ago) == []
-    assert time.monotonic() - began < PATIENCE_SECONDS / 2
+    assert time.monotonic() - began < PATIENCE_SECONDS
