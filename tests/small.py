@@ -1,23 +1,18 @@
-"""The small data set that most tests train on, how someone uploads it by hand, and what tests wait for, or hold up."""
+"""The small data set that most tests train on, how someone uploads it by hand, and what tests wait for."""
 
 from __future__ import annotations
 
 import io
-import json
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import oracle
-import pytest
 
 from snn.dataset import save_dataset
 from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.logs import RunLogs
-from snn_cloud.package import templates
 from snn_cloud.stack import StackOutputs
 
 
@@ -49,32 +44,6 @@ def wait_until(so: Callable[[], object], what: str) -> None:
     while not so():
         assert time.monotonic() < deadline, what
         time.sleep(0.1)
-
-
-@contextmanager
-def holding_creation(clients: Clients, stack: str) -> Iterator[None]:
-    """Let the stack, which is created meanwhile, be complete only after this: it waits for a word from outside."""
-    waits = """
-Resources:
-  Handle: {Type: AWS::CloudFormation::WaitConditionHandle}
-  Waits: {Type: AWS::CloudFormation::WaitCondition, Properties: {Handle: {Ref: Handle}, Timeout: 120, Count: 1}}
-"""
-    texts = templates()
-    with pytest.MonkeyPatch.context() as patch:
-        root = texts["root"].replace("\nResources:\n", waits)
-        patch.setattr("snn_cloud.artifacts.templates", lambda: {**texts, "root": root})
-        yield
-    made: dict[str, str] = {}
-
-    def has_handle() -> bool:
-        found = clients.cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
-        made.update({each["LogicalResourceId"]: each.get("PhysicalResourceId", "") for each in found})
-        return made.get("Handle", "").startswith("http")
-
-    wait_until(has_handle, f"{stack} has no handle")
-    word = json.dumps({"Status": "SUCCESS", "Reason": "enough", "UniqueId": "1", "Data": ""}).encode()
-    request = urllib.request.Request(made["Handle"], word, {"Content-Type": ""}, method="PUT")
-    urllib.request.urlopen(request, timeout=60).close()
 
 
 def wait_for_last_word(clients: Clients, stack: StackOutputs, run_id: str) -> None:

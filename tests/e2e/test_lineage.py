@@ -13,7 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
-from holding import held
+from holding import held_trainers
 
 from snn_cli.datasets import build_faces
 from snn_cli.local import airflow, emulator
@@ -95,7 +95,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
                 patch.setenv(name, value)
             stack = deploy_stack(clients, StackOptions.from_environment(stack_name="snn-lineage", with_cache=True))
         form = {"stack_name": stack.stack_name, "dataset": str(home / "faces.h5"), "epochs": EPOCHS}
-        with held(clients, stack):  # so that it is deferred, and two processes work on the task
+        with held_trainers(clients, stack):  # so that it is deferred, and two processes work on the task
             run_id = api.trigger(DAG, {**form, "granularity": "layer"})
             until(lambda: ("train", "deferred") in states(api, run_id), 240)
         until(lambda: api.run_state(DAG, run_id) in ENDED, 240)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
-from holding import held
+from holding import held_trainers
 
 from snn.model import dump_checkpoint
 from snn.network import initial_weights
@@ -47,7 +47,7 @@ def epochs(lines: Sequence[str]) -> list[int]:
 def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(
     machine: Any, train: Callable[..., Any], stack: StackOutputs
 ) -> None:
-    with held(machine.clients, stack):
+    with held_trainers(machine.clients, stack):
         training = train(DAG, epochs=100, granularity="layer", deploy=False)
         until(lambda: training.task == "deferred")
     until(lambda: machine.api.run_state(DAG, training.dag_run) in ENDED)

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from dag_run import DagRun, runner
-from holding import held
+from holding import held_trainers
 
 from snn.images import load_image
 from snn_cli.datasets import build_faces, sample_images
@@ -170,7 +170,7 @@ def test_a_longer_training_waits_in_the_triggerer_and_tells_its_epochs(
     trained: DagRun, machine: Any, files: Files
 ) -> None:
     form = {"stack_name": STACK, "dataset": str(files.dataset), "epochs": 60, "granularity": "layer", "seed": 3}
-    with held(machine.clients, StackOutputs.from_dict(trained.xcom("deploy"))):
+    with held_trainers(machine.clients, StackOutputs.from_dict(trained.xcom("deploy"))):
         longer = DagRun(machine, DAG, machine.api.trigger(DAG, {**form, "deploy": False}))
         machine.until(lambda: longer.states.get("train") == "deferred", 240)
     longer.wait(240)

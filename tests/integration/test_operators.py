@@ -33,8 +33,8 @@ from airflow.sdk.execution_time.comms import (
     GetTaskStates,
     TaskStatesResult,
 )
+from holding import held_creation
 from PIL import Image
-from small import holding_creation
 
 from snn.dataset import save_dataset
 from snn.parameters import Parameters
@@ -397,7 +397,7 @@ def test_a_deployment_waited_for_in_the_worker_has_a_limit(clients: Clients, emu
     try:
         task = SnnDeployOperator(task_id="deploy", stack="snn-late", timeout=0, options={"with_cache": False}, **AWS)
         late = pytest.raises(AirflowException, match=r"snn-late.* is still CREATE_IN_PROGRESS after \d+ s")
-        with holding_creation(clients, "snn-late"), late as raised:
+        with held_creation(clients, "snn-late"), late as raised:
             task.execute({})
         assert not isinstance(raised.value, AirflowFailException)  # a retry goes on waiting
     finally:

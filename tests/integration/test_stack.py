@@ -11,8 +11,9 @@ from typing import Any
 import oracle
 import pytest
 from cfnlint.decode import decode_str
+from holding import held_creation
 from inventory import inventory
-from small import holding_creation, wait_until
+from small import wait_until
 
 from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
@@ -252,7 +253,7 @@ def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, m
 
 
 def test_a_deployment_is_waited_for_only_so_long(clients: Clients) -> None:
-    with holding_creation(clients, NAME):
+    with held_creation(clients, NAME):
         late = rf"the stack .*{NAME}.* is still CREATE_IN_PROGRESS after \d+ s; that goes on"
         with pytest.raises(StackFailed, match=late):
             deploy_stack(clients, options(), limit_seconds=0.0)
