@@ -65,6 +65,10 @@ def suffer(cloud: Cloud, row: tally.Row, rules: Sequence[dict[str, Any]], chosen
     try:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda each: trial(cloud, row, each), chosen))
+        # What is to happen so many times still may: a run is over before its trainer sends the last message.
+        times, limit = sum(rule.get("times", 0) for rule in rules), time.monotonic() + 60
+        while len(cloud.proxy("GET", "fired?limit=10000")) < times and time.monotonic() < limit:
+            time.sleep(0.05)
     finally:
         cloud.proxy("POST", "rules", [])
     row.injected += len(cloud.proxy("GET", "fired?limit=10000"))

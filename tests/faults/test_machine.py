@@ -105,11 +105,11 @@ def test_an_emulator_that_is_restarted(tmp_path: Path, monkeypatch: pytest.Monke
             "S3_DATA_DIR": str(tmp_path / "s3")}  # fmt: skip
     cloud = Cloud(tmp_path / "cloud", monkeypatch, kept if clean else {}, proxied=False)
     try:
-        chosen, began = network(epochs=100_000, first_layer="direct"), time.monotonic()
-        short = network(epochs=60)
-        wanted = cloud.reference(short, DATA)
+        chosen, short = network(epochs=100_000, first_layer="direct"), network(epochs=60)
+        wanted, began = cloud.reference(short, DATA), time.monotonic()
         name = cloud.launch("restarted", short if clean else chosen, DATA, trainer_seconds=0.001 if clean else 0.0)
         while cloud.ledger.get(name).epoch < 2:
+            assert time.monotonic() < began + 60, cloud.ledger.get(name)
             time.sleep(0.02)
         began = time.monotonic()
         restart(cloud, clean)
