@@ -319,15 +319,16 @@ def wait_for_what_was_printed() -> None:
     runtime._PYTHON_WORKER_SCRIPT = runtime._PYTHON_WORKER_SCRIPT.replace(answers, says_so)
 
     def drain(worker: Any, **_: float) -> str:
-        lines, deadline = [], time.monotonic() + 5
-        while time.monotonic() < deadline:
+        lines, deadline = [], time.monotonic() + 10
+        while True:
             reads = worker._stderr_thread.is_alive()
             try:
                 line: str = worker._stderr_queue.get(timeout=0.05)
             except queue.Empty:
-                if reads:
+                if reads and time.monotonic() < deadline:
                     continue
-                break  # the process has died, and nothing is left
+                break  # the process has died, and nothing is left; or nothing comes any more
+            deadline = time.monotonic() + 10
             if line.endswith(done):
                 if line != done:  # after something without a line's end
                     lines.append(line.removesuffix(done))
