@@ -281,7 +281,7 @@ def test_what_is_under_way_already_is_followed_first(
     waits = {"Resources": {
         "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
         "Waits": {"Type": "AWS::CloudFormation::WaitCondition", "Properties": {"Handle": {"Ref": "Handle"},
-                  "Timeout": "60", "Count": 1}},
+                  "Timeout": "600", "Count": 1}},
     }}  # fmt: skip
     clients.cloudformation.create_stack(StackName=NAME, TemplateBody=json.dumps(waits))
     follows = f"the stack {NAME} is CREATE_IN_PROGRESS: following that to its end first"
@@ -292,7 +292,10 @@ def test_what_is_under_way_already_is_followed_first(
     command = [SNN, "deploy", "--yes", "--stack", NAME, "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as goes:
         assert goes.stderr is not None
-        lines = list(iter(goes.stderr.readline, f"{follows}\n"))
+        lines: list[str] = []
+        while lines[-1:] != [f"{follows}\n"]:
+            lines.append(goes.stderr.readline())
+            assert lines[-1], lines  # it has not ended
         handle = clients.cloudformation.describe_stack_resource(StackName=NAME, LogicalResourceId="Handle")
         url = handle["StackResourceDetail"]["PhysicalResourceId"]  # type: ignore[typeddict-item]
         signal = json.dumps({"Status": "FAILURE", "Reason": "enough", "UniqueId": "1", "Data": ""}).encode()

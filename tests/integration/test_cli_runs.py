@@ -377,7 +377,9 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_go_on_with_it(
 
 def test_ctrl_c_in_a_pipe_too(snn: Snn, ledger: Ledger, name: str) -> None:
     training = snn.started("train", *ENDLESS, "--name", name)
-    until_epoch(ledger, name)
+    assert training.stderr
+    while not (line := training.stderr.readline()).startswith("epoch "):  # which it tells once it follows
+        assert line
     training.send_signal(signal.SIGINT)
     done = snn.ended(training, code=130)
     assert done.stdout == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -82,6 +83,10 @@ def test_up_replaces_a_server_that_was_killed(tmp_path: Path, emulator_venv: Pat
     try:
         killed = processes.recorded(tmp_path)["valkey"]
         subprocess.run(["kill", "-9", str(killed.pid)], check=True)
+        limit = time.monotonic() + 60
+        while processes.alive(killed):  # a moment longer
+            assert time.monotonic() < limit
+            time.sleep(0.02)
         assert local_emulator.status(tmp_path)["valkey"] == "stopped"
         again = local_emulator.up(tmp_path, venv=emulator_venv, port=0, redis_port=0)
         with redis.Redis(again.redis_host, again.redis_port) as client:

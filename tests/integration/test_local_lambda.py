@@ -19,7 +19,7 @@ from inbox import role
 from snn_cli.local.emulator import Emulator
 
 HANDLER = """
-import json, sys, time
+import json, os, sys, time
 import layered
 
 def handler(event, context):
@@ -27,6 +27,8 @@ def handler(event, context):
     for number in range(event.get("lines", 0)):
         print("line", number)
     time.sleep(event.get("sleep", 0))
+    while "until" in event and not os.path.exists(event["until"]):
+        time.sleep(0.02)
     print("the end", end="")
     return {
         "layered": layered.__file__,
@@ -64,7 +66,7 @@ def _template(**function: Any) -> str:
                         "Runtime": "python3.13",
                         "Handler": "index.handler",
                         "Role": "arn:aws:iam::000000000000:role/tiny",
-                        "Timeout": 20,
+                        "Timeout": 60,
                         "Code": {"S3Bucket": "tiny-code", "S3Key": "code.zip"},
                         "Layers": [{"Ref": "Layer"}],
                         **function,
@@ -135,13 +137,13 @@ def test_all_that_a_function_prints_is_in_the_log_of_its_invocation(tiny: Any) -
         assert lines > 1 or printed[:-1] == ["ran", "line 0"][: lines + 1]
 
 
-def test_concurrency_and_recursion_of_the_template_are_honoured_also_after_an_update(tiny: Any) -> None:
+def test_concurrency_and_recursion_of_the_template_are_honoured_also_after_an_update(tiny: Any, tmp_path: Path) -> None:
     lambda_ = boto3.client("lambda")
     assert lambda_.get_function_concurrency(FunctionName="tiny")["ReservedConcurrentExecutions"] == 2
     assert lambda_.get_function_recursion_config(FunctionName="tiny")["RecursiveLoop"] == "Allow"
     with ThreadPoolExecutor(2) as pool:
         impatient = boto3.client("lambda", config=boto3.session.Config(retries={"max_attempts": 0}))
-        busy = [pool.submit(_invoke, sleep=4) for _ in range(2)]
+        busy = [pool.submit(_invoke, until=str(tmp_path / "over")) for _ in range(2)]
 
         def ask_until_both_are_busy() -> None:
             while not any(future.done() for future in busy):
@@ -150,6 +152,7 @@ def test_concurrency_and_recursion_of_the_template_are_honoured_also_after_an_up
 
         with pytest.raises(impatient.exceptions.TooManyRequestsException):
             ask_until_both_are_busy()
+        (tmp_path / "over").touch()
         assert [future.result()["value"] for future in busy] == [1, 1]
 
     tiny("update", 2, ReservedConcurrentExecutions=5)
@@ -164,7 +167,7 @@ def test_throttled_events_wait_instead_of_being_lost(tiny: Any) -> None:
     before = _times_run(logs)
     for _ in range(10):
         lambda_.invoke(FunctionName="tiny", InvocationType="Event", Payload=b'{"sleep": 0.2}')
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while _times_run(logs) < before + 10 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert _times_run(logs) == before + 10
@@ -201,7 +204,7 @@ def handler(event, context):
 """
     lambdas = boto3.client("lambda")
     lambdas.create_function(
-        FunctionName="starts", Handler="starts.handler", Runtime="python3.13", Timeout=20,
+        FunctionName="starts", Handler="starts.handler", Runtime="python3.13", Timeout=60,
         Role=role("starts"), Code={"ZipFile": _zip(**{"starts.py": code})},
     )  # fmt: skip
 
@@ -210,7 +213,7 @@ def handler(event, context):
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(invoke, wait=True)
-        limit = time.monotonic() + 20
+        limit = time.monotonic() + 60
         while not (tmp_path / "begun").exists():
             assert time.monotonic() < limit
             time.sleep(0.02)

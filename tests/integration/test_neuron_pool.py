@@ -53,8 +53,8 @@ def dying(clients):
         archive.writestr("dying.py", DYING)
     for name in ("exits", "raises", "sleeps"):
         clients.lambda_.create_function(
-            FunctionName=f"pool-{name}", Handler=f"dying.{name}", Runtime="python3.13", Timeout=1,
-            Role=role("pool"), Code={"ZipFile": code.getvalue()},
+            FunctionName=f"pool-{name}", Handler=f"dying.{name}", Runtime="python3.13",
+            Timeout=1 if name == "sleeps" else 60, Role=role("pool"), Code={"ZipFile": code.getvalue()},
         )  # fmt: skip
     return {name: f"pool-{name}" for name in ("exits", "raises", "sleeps")}
 
@@ -195,9 +195,8 @@ def closed(clients, stack):
 def test_neurons_wait_for_their_turn(impatient, closed, pool, job):
     chosen, weights, parts = job(granularity="layer")
     neurons = pool(impatient, chosen)
-    opening = threading.Timer(1.5, closed)
+    opening, began = threading.Timer(1.5, closed), time.monotonic()
     opening.start()
-    began = time.monotonic()
     check(neurons.gradients_of(weights, parts), weights, parts, chosen)
     assert time.monotonic() - began > 1.5
     assert neurons.take_usage().invocations == 6

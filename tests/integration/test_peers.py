@@ -79,7 +79,7 @@ class Recording(Cache):
         return refs
 
 
-def until(condition, seconds=10):
+def until(condition, seconds=60):
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit
@@ -140,7 +140,8 @@ def test_nothing_of_size_is_left_when_all_have_left(valkey, prefix, data):
     assert left <= {"alive:0", "alive:1", "left:1", "stop", "inbox:0", "inbox:1"}
 
 
-def test_rank_0_leaves_last_and_a_follower_that_waits_leaves_at_once(valkey, prefix, data):
+def test_rank_0_leaves_last_and_a_follower_that_waits_leaves_at_once(valkey, prefix, data, monkeypatch):
+    monkeypatch.setattr(meeting, "LEAVE_SECONDS", 60.0)
     work, order = Work(data, epochs=1), []
 
     def one():
@@ -161,7 +162,7 @@ def test_rank_0_leaves_last_and_a_follower_that_waits_leaves_at_once(valkey, pre
         seconds = time.monotonic() - began
         following.result()
     assert order == ["follower", "lead"]
-    assert 0.2 < seconds < meeting.LEAVE_SECONDS / 2
+    assert 0.2 < seconds < 30
 
 
 def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys):
@@ -180,8 +181,9 @@ def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypa
     peers = Work(data).join(cache, prefix, 1)
     alive = f"{prefix}:peers:alive:1"
     until(lambda: valkey.exists(alive))
-    cache._redis = NOWHERE
-    time.sleep(0.3)
+    cache._redis, tried = NOWHERE, []
+    monkeypatch.setattr(cache, "sign", lambda *args: tried.append(args) or Cache.sign(cache, *args))
+    until(lambda: len(tried) > 3)
     valkey.delete(alive)
     cache._redis = valkey
     until(lambda: valkey.exists(alive))
@@ -264,6 +266,7 @@ def test_a_follower_that_finds_no_cache_leaves_quietly(clients, stack, data, mon
 
 @pytest.mark.usefixtures("cache_of_this")
 def test_what_followers_used_is_counted_before_the_run_ends(clients, stack, data, valkey, monkeypatch):
+    monkeypatch.setattr(meeting, "LEAVE_SECONDS", 60.0)
     count = Ledger.add_usage
     monkeypatch.setattr(Ledger, "add_usage", lambda *args: time.sleep(0.5) or count(*args))
     run = Followed(clients, stack, data, "counted", epochs=3)
@@ -280,7 +283,7 @@ def test_what_followers_used_is_counted_before_the_run_ends(clients, stack, data
 
 def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(valkey, prefix, data, monkeypatch):
     """Both have told their part and wait for the other's, which was flushed before either had read it."""
-    told = threading.Barrier(2, timeout=10)
+    told = threading.Barrier(2, timeout=60)
 
     def tell(self, arrays, real=Peers._tell):
         real(self, arrays)
@@ -304,7 +307,7 @@ def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(va
     for each in both:
         each.start()
     for each in both:
-        each.join(8)
+        each.join(60)
     gone = "results of trainer {} are not in the cache any more"
     assert {text.partition(" ")[2] for text in ended} == {gone.format(0), gone.format(1)}
 
