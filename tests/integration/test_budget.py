@@ -190,7 +190,7 @@ def test_a_trainer_that_is_gone_before_its_first_look_does_not_hand_over(of: Run
 
 
 def test_two_trainers_stop_and_both_are_counted(of: Runs) -> None:
-    chosen = parameters(epochs=ENDLESS, batch_size=7, strategy="average", workers=2, max_usd=0.0002)
+    chosen = parameters(epochs=ENDLESS, batch_size=7, strategy="average", workers=2, max_usd=0.0009)
     run = of.ends("max_usd", chosen)
     of.usd(run, 2 * TRAINER + CACHE + COSTS)
     trainers = run.usage["trainer"]
