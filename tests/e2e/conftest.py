@@ -70,6 +70,16 @@ class Machine:
         """Start what was killed, as `snn local up` does, and wait until it is well."""
         airflow.up(self.home, self.dags, self.emulator)
 
+    def revive_dead(self) -> None:
+        """Start again what has ended by itself; nothing happens if all of it runs.
+
+        Airflow 3.3's scheduler ends if a DAG run is deleted in the moment in which it is scheduled: its answer to that
+        error asks the deleted run for its name.
+        """
+        servers = processes.recorded(self.home)
+        if not all(processes.alive(servers[name]) for name in airflow.COMPONENTS):
+            self.revive()
+
     def pids(self) -> dict[str, int]:
         """Return the main processes of Airflow's parts."""
         return {name: processes.recorded(self.home)[name].pid for name in airflow.COMPONENTS}

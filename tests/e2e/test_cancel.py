@@ -109,6 +109,7 @@ def stop(training: Any, action: Callable[..., None], run_id: str) -> tuple[float
 def look_again(trainings: dict[Any, Any], stopped: dict[Any, tuple[float, Run]]) -> dict[Any, Stop]:
     """Look at the stopped runs again after 5 seconds."""
     time.sleep(5)
+    next(iter(trainings.values())).machine.revive_dead()  # some were deleted
     return {
         action: Stop(*stopped[action], training.ledger.get(stopped[action][1].run_id))
         for action, training in trainings.items()
