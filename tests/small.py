@@ -13,6 +13,7 @@ from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.logs import RunLogs
+from snn_cloud.record import Run
 from snn_cloud.stack import StackOutputs
 
 
@@ -44,6 +45,12 @@ def wait_until(so: Callable[[], object], what: str) -> None:
     while not so():
         assert time.monotonic() < deadline, what
         time.sleep(0.1)
+
+
+def wait_until_counted(ledger: Ledger, run_id: str, trainers: int) -> Run:
+    """Wait until that many trainers of a run have counted themselves: a follower slow to leave does after the end."""
+    wait_until(lambda: ledger.get(run_id).usage["trainer"].invocations >= trainers, "a trainer did not count itself")
+    return ledger.get(run_id)
 
 
 def wait_for_last_word(clients: Clients, stack: StackOutputs, run_id: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,15 +19,6 @@ from snn_cloud.launching import start_trainer
 from snn_cloud.stack import StackOutputs
 
 DAG = "snn_training"
-
-
-def until(true: Any, limit: float = 240.0) -> Any:
-    """Return what `true` gives as soon as it is something."""
-    deadline = time.monotonic() + limit
-    while not (found := true()):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    return found
 
 
 def buttons(api: Any, run_id: str) -> dict[str, str | None]:
@@ -49,8 +39,8 @@ def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(
 ) -> None:
     with held_trainers(machine.clients, stack):
         training = train(DAG, epochs=100, granularity="layer", deploy=False)
-        until(lambda: training.task == "deferred")
-    until(lambda: machine.api.run_state(DAG, training.dag_run) in ENDED)
+        machine.until(lambda: training.task == "deferred", 240)
+    machine.until(lambda: machine.api.run_state(DAG, training.dag_run) in ENDED, 240)
     assert machine.api.run_state(DAG, training.dag_run) == "success"
     lines = training.log()
     said = Counter(line.partition(", ")[0] for line in lines if re.match(r"\[\w+Lambda\] ", line))
@@ -71,28 +61,28 @@ def test_a_training_that_fails_in_lambda_shows_the_traceback(
 ) -> None:
     api, training = machine.api, train(DAG, deploy=False)
     run_id = training.dag_run
-    until(lambda: training.task == "deferred")
+    machine.until(lambda: training.task == "deferred", 240)
     # The buttons are there while it goes on; the emulator has pages for the bucket only.
-    folder = until(lambda: buttons(api, run_id)["Bucket prefix"])
+    folder = machine.until(lambda: buttons(api, run_id)["Bucket prefix"], 240)
     name = training.run_id
     assert f"prefix=runs/{name}/" in folder
     assert f"<Key>runs/{name}/checkpoint.h5</Key>" in httpx.get(folder).text
     assert buttons(api, run_id) == {"Bucket prefix": folder, "Lambda logs": None, "Stack": None}
     # The functions' lines come among those of the epochs, not only at the end.
-    until(lambda: "[LaunchLambda] PENDING" in (lines := training.log()) and epochs(lines))
+    machine.until(lambda: "[LaunchLambda] PENDING" in (lines := training.log()) and epochs(lines), 240)
     so_far = training.log()
-    until(lambda: epochs(training.log())[-1] >= len(so_far))
+    machine.until(lambda: epochs(training.log())[-1] >= len(so_far), 240)
     # A checkpoint with a layer of a bad shape, past all validation, for the next trainer; the present one loses its
     # lease.
     ledger, clients = training.ledger, machine.clients
-    lease = until(lambda: ledger.acquire(name, "the test", patience=0.05))
+    lease = machine.until(lambda: ledger.acquire(name, "the test", patience=0.05), 240)
     broken = dump_checkpoint(Training(initial_weights(lease.run.parameters, lease.run.features + 1)))
     put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(name), Body=broken)
     lease.checkpointed(put["VersionId"])
     lease.release()
     start_trainer(clients, stack.trainer_function, name)
 
-    until(lambda: api.run_state(DAG, run_id) in ENDED)
+    machine.until(lambda: api.run_state(DAG, run_id) in ENDED, 240)
     assert training.task == "failed"
     assert buttons(api, run_id)["Bucket prefix"] == folder
     run = ledger.get(name)

@@ -15,6 +15,7 @@ import oracle
 import pytest
 import redis
 from botocore.exceptions import ClientError
+from small import wait_until, wait_until_counted
 
 from snn.dataset import batches, load_dataset
 from snn.first_layer import Direct
@@ -89,11 +90,8 @@ class Runs:
         """Return a run that its budget has ended, with all that is promised of it looked at."""
         with pytest.raises(RunFailed) as failed:
             self.completes(field, chosen, **options)
-        run, limit = self.ledger.get(runs.new_run_id(f"{self._name} {field}")), time.monotonic() + 60
-        while run.usage["trainer"].invocations < chosen.workers * (1 + run.continuations):
-            assert time.monotonic() < limit, run  # a slow follower counts what it used after the end
-            time.sleep(0.1)
-            run = self.ledger.get(run.run_id)
+        run = self.ledger.get(runs.new_run_id(f"{self._name} {field}"))
+        run = wait_until_counted(self.ledger, run.run_id, chosen.workers * (1 + run.continuations))
         # The next flush finds out; the end is three writes: the costs, the checkpoint, the state. One flush more while
         # something takes long, three while neurons or other trainers are waited for.
         assert run.beat - self.over[0].beat <= (7 if chosen.needs_cache else 5)
@@ -167,11 +165,9 @@ def test_max_usd_ends_a_run_in_the_middle_of_an_epoch_of_neurons(of: Runs) -> No
 
 
 def test_a_cancel_does_not_wait_for_an_epoch_of_neurons(of: Runs) -> None:
-    run_id, limit = runs.new_run_id("cancelled in an epoch"), time.monotonic() + 60
+    run_id = runs.new_run_id("cancelled in an epoch")
     runs.launch(of.clients, of.stack, run_id, of._key, LONG_EPOCH)
-    while of.ledger.get(run_id).usage["neuron"].invocations == 0:
-        assert time.monotonic() < limit
-        time.sleep(0.1)
+    wait_until(lambda: of.ledger.get(run_id).usage["neuron"].invocations, "no neuron has worked")
     run = runs.stop(of.clients, of.stack, run_id)
     assert (run.state, run.epoch) == (State.CANCELLED, 0)
     assert run.usage["neuron"].invocations < LONG_EPOCH_INVOCATIONS

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import boto3
 import pytest
 import redis
+from small import wait_until
 from typer.testing import CliRunner
 
 from snn_cli.local import emulator as local_emulator
@@ -83,10 +83,7 @@ def test_up_replaces_a_server_that_was_killed(tmp_path: Path, emulator_venv: Pat
     try:
         killed = processes.recorded(tmp_path)["valkey"]
         subprocess.run(["kill", "-9", str(killed.pid)], check=True)
-        limit = time.monotonic() + 60
-        while processes.alive(killed):  # a moment longer
-            assert time.monotonic() < limit
-            time.sleep(0.02)
+        wait_until(lambda: not processes.alive(killed), "it outlives its kill")
         assert local_emulator.status(tmp_path)["valkey"] == "stopped"
         again = local_emulator.up(tmp_path, venv=emulator_venv, port=0, redis_port=0)
         with redis.Redis(again.redis_host, again.redis_port) as client:

@@ -7,14 +7,13 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import h5py
 import numpy as np
 import oracle
 import pytest
 import redis
-from small import upload, wait_until
+from small import upload, wait_until, wait_until_counted
 
 from snn.dataset import batches, load_dataset
 from snn.model import dump_checkpoint
@@ -147,13 +146,7 @@ def test_the_number_of_trainers_changes_no_bit(clients, stack, train, strategy, 
         assert all(np.array_equal(stored[name], together[name]) for name in stored)
         assert ledger.progress(run.run_id)[1] == ledger.progress(alone.run_id)[1]
         wanted = workers * (1 + run.continuations)
-        wait_until(partial(counted, ledger, run.run_id, wanted), "a trainer did not count itself")
-        assert ledger.get(run.run_id).usage["trainer"].invocations == wanted
-
-
-def counted(ledger, run_id, wanted):
-    """Whether that many trainers of a run have counted themselves: a follower slow to leave does after the end."""
-    return ledger.get(run_id).usage["trainer"].invocations >= wanted
+        assert wait_until_counted(ledger, run.run_id, wanted).usage["trainer"].invocations == wanted
 
 
 def test_a_follower_invoked_twice_or_late_changes_nothing(clients, stack, train):

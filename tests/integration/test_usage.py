@@ -8,6 +8,7 @@ import boto3
 import oracle
 import pytest
 from inbox import receive, subscribe
+from small import wait_until_counted
 
 from snn.parameters import Parameters
 from snn_cloud import places, runs
@@ -100,8 +101,5 @@ def test_the_counts_of_continued_trainers_are_added(clients, stack, data, heard)
 
 def test_workers_count_theirs_too(clients, stack, data):
     run = train(clients, stack, data, "two", epochs=3, batch_size=7, strategy="average", workers=2)
-    limit = time.monotonic() + 60
-    while run.usage["trainer"].invocations < 2 and time.monotonic() < limit:  # a slow one counts after the end
-        time.sleep(0.1)
-        run = Ledger(clients.dynamodb, stack.table).get(run.run_id)
+    run = wait_until_counted(Ledger(clients.dynamodb, stack.table), run.run_id, 2)
     assert (run.usage["trainer"].invocations, run.usage["trainer"].s3_gets) == (2, 4)
