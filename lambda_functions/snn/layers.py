@@ -1,4 +1,4 @@
-"""One layer of neurons: what it does forward, and how its error becomes gradients.
+"""The arithmetic of a layer, forward and back.
 
 Every function takes any rows of a layer, from one neuron to all of them, so a Lambda invocation that computes a single
 neuron runs the very lines that a whole layer runs. Shapes: n neurons, p inputs, m samples (a column a sample).
@@ -7,56 +7,64 @@ Formulas: Rumelhart, Hinton and Williams, "Learning representations by back-prop
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-
-
-def forward(W: Array, b: Array, A_prev: Array, activation: str) -> Array:
-    """Return the activations A = g(W·A_prev + b), (n, m), of neurons with weights W (n, p) and biases b (n, 1)."""
-    Z = W @ A_prev
-    Z += b
-    return activate(Z, activation)
+from snn.activations import Activation, Array
 
 
-def activate(Z: Array, activation: str) -> Array:
-    """Return g(Z). Takes over Z's memory where it can."""
-    return np.maximum(Z, 0.0, out=Z) if activation == "relu" else sigmoid(Z)
+class Dense(NamedTuple):
+    """A layer of `size` neurons, each of which reads all its inputs; `dropout` is the share of its outputs left out."""
+
+    size: int
+    activation: Activation
+    dropout: float = 0.0
+
+    def first(self, random: np.random.Generator, inputs: int) -> tuple[Array, Array]:
+        """Draw the weights W (n, p) and biases b (n, 1) to start from, in float64."""
+        scale = np.sqrt(self.activation.gain / inputs)
+        return random.standard_normal((self.size, inputs)) * scale, np.zeros((self.size, 1))
+
+    def sums(self, W: Array, b: Array, A_prev: Array, out: Array | None = None) -> Array:
+        """Return Z = W·A_prev + b, (n, m)."""
+        Z = np.matmul(W, A_prev, out=out)
+        Z += b
+        return Z
+
+    def forward(self, Z: Array, mask: Array | None = None) -> tuple[Array, Array]:
+        """Return the outputs (n, m), and what `error` wants to have kept. May overwrite Z."""
+        A = self.activation.function(Z)
+        kept = Z if self.activation.slope_of == "Z" else A
+        return (A if mask is None else A * mask), kept
+
+    def error(self, dA: Array, kept: Array, mask: Array | None = None) -> Array:
+        """Return dZ (n, m) from the cost's slope in the outputs, dA (n, m). Overwrites dA."""
+        if mask is not None:
+            dA *= mask
+        dA *= self.activation.slope(kept)
+        return dA
 
 
-def sigmoid(Z: Array) -> Array:
-    """Return 1 / (1 + exp(-Z)), written so that exp never overflows."""
-    decay = np.exp(-np.abs(Z))
-    return np.where(Z >= 0.0, 1.0, decay) / (1.0 + decay)
+def slope_below(W: Array, dZ: Array, out: Array | None = None) -> Array:
+    """Return dA (p, m) of the layer below: of all its neurons, or of those whose columns W has."""
+    return np.matmul(W.T, dZ, out=out)
 
 
-def cross_entropy(A: Array, Y: Array) -> float:
-    """Return the cost: the mean of -(Y·log A + (1 - Y)·log(1 - A)) over the samples, A and Y being (1, m).
+def gradients(dZ: Array, A_prev: Array, out: Array | None = None) -> tuple[Array, Array]:
+    """Return dW (n, p) and db (n, 1), the cost's slope in each weight and bias."""
+    return np.matmul(dZ, A_prev.T, out=out), dZ.sum(axis=1, keepdims=True)
 
-    A probability that rounding has made exactly 0 or 1 counts as one step away from it, so the cost stays finite.
+
+def dropout_mask(rate: float, draw: Sequence[int], shape: tuple[int, ...], dtype: Any) -> Array | None:
+    """Return what a layer's outputs, of `shape` (neurons, samples), are multiplied by: 0 for a share `rate` of them,
+    1/(1-rate) for the others.
+
+    None if nothing is left out. `draw` says which draw of all it is: whoever computes some of the neurons makes the
+    mask of the whole layer and takes their rows. (Srivastava et al., JMLR 15, 2014.)
     """
-    step = np.finfo(np.float64).eps
-    A = np.clip(A, step, 1.0 - step)
-    return float(-np.mean(Y * np.log(A) + (1.0 - Y) * np.log1p(-A)))
-
-
-def output_error(A: Array, Y: Array) -> Array:
-    """Return dZ (1, m) of the last layer; sigmoid and cross-entropy together leave the plain difference."""
-    return A - Y
-
-
-def hidden_error(W_next: Array, dZ_next: Array, A: Array, activation: str) -> Array:
-    """Return dZ (n, m) of neurons whose activations are A (n, m), from the layer above them.
-
-    `W_next` holds the columns of the next layer's weights that read these neurons, (n_next, n).
-    """
-    dA = W_next.T @ dZ_next
-    # The slope g'(Z) from the activation itself: Z need not be kept.
-    return dA * (A > 0.0) if activation == "relu" else dA * (A * (1.0 - A))
-
-
-def gradients(dZ: Array, A_prev: Array) -> tuple[Array, Array]:
-    """Return dW (n, p) and db (n, 1), the cost's slope in each weight and bias: means over the m samples."""
-    samples = dZ.shape[1]
-    return dZ @ A_prev.T / samples, dZ.sum(axis=1, keepdims=True) / samples
+    if not rate:
+        return None
+    kept = np.random.default_rng(draw).random(shape, dtype=np.float32) >= rate
+    return kept.astype(dtype) / (1 - rate)

@@ -1,67 +1,97 @@
-"""A multi-layer perceptron: its first weights, and one pass forward and back on one machine."""
+"""A multi-layer perceptron: its layers, its first weights, and the one way forward and back through it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from snn.dataset import Batch
-from snn.layers import Array, cross_entropy, forward, gradients, hidden_error, output_error
-from snn.parameters import Activation, Parameters
+from snn.activations import ACTIVATIONS, Array
+from snn.layers import Dense
+from snn.losses import LOSSES, Loss
 
-if TYPE_CHECKING:
-    from snn.first_layer import FirstLayer
+Params = dict[str, Array]
+"""W1, b1 … WL, bL: W (neurons, inputs), b (neurons, 1). Or what has the same names and shapes, such as gradients."""
 
-
-class Layer(NamedTuple):
-    """A layer's weights W (neurons, inputs) and biases b (neurons, 1); or, as a gradient, the cost's slope in them."""
-
-    W: Array
-    b: Array
+T = TypeVar("T")
 
 
-Weights = list[Layer]
+class Network(NamedTuple):
+    """Layers 1..L, which read `features` numbers; the last one gives logits, which the loss makes answers of."""
+
+    features: int
+    layers: tuple[Dense, ...]
+    loss: Loss
+    input_dropout: float = 0.0
+
+    @classmethod
+    def of(
+        cls, features: int, sizes: Sequence[int], activations: Sequence[str], loss: Loss | None = None,
+        dropout: Mapping[str, float] | None = None,
+    ) -> Network:  # fmt: skip
+        """Return the network of these layers; without a loss, that which belongs to the last activation.
+
+        `dropout` has the share of outputs left out, by the layer's name; "layer0" is the input.
+        """
+        left_out = dropout or {}
+        loss = loss or next(known for known in LOSSES.values() if known.output == activations[-1])
+        functions = [ACTIVATIONS[name] for name in (*activations[:-1], "identity")]
+        layers = tuple(
+            Dense(size, function, left_out.get(f"layer{number}", 0.0))
+            for number, (size, function) in enumerate(zip(sizes, functions, strict=True), start=1)
+        )
+        return cls(features, layers, loss, left_out.get("layer0", 0.0))
+
+    def first_params(self, seed: int, dtype: Any = np.float64) -> Params:
+        """Draw the parameters that a training starts from, the same for the same seed."""
+        random, params, inputs = np.random.default_rng(seed), Params(), self.features
+        for number, layer in enumerate(self.layers, start=1):
+            W, b = layer.first(random, inputs)
+            params[f"W{number}"], params[f"b{number}"] = W.astype(dtype), b.astype(dtype)
+            inputs = layer.size
+        return params
+
+    def logits(self, params: Params, Z1: Array) -> Array:
+        """Return the last layer's weighted sums from the first one's, with nothing left out."""
+        Z = Z1
+        for number, layer in enumerate(self.layers[1:], start=2):
+            A, _ = self.layers[number - 2].forward(Z)
+            Z = layer.sums(params[f"W{number}"], params[f"b{number}"], A)
+        return Z
+
+    def answers(self, params: Params, X: Array) -> Array:
+        """Return what the network says to inputs X (features, m): probabilities, or numbers, (o, m)."""
+        return self.loss.answers(self.logits(params, self.layers[0].sums(params["W1"], params["b1"], X)))
 
 
-def initial_weights(parameters: Parameters, features: int) -> Weights:
-    """Draw the weights a training starts from, the same for the same seed.
+class Walker(Protocol[T]):
+    """Computes single layers: here, or by Lambda invocations; T is an array, or says where one lies."""
 
-    N(0,1)·√(2/inputs) for ReLU layers (He et al., arXiv:1502.01852), N(0,1)/√inputs for sigmoid layers, zero biases.
-    """
-    random = np.random.default_rng(parameters.seed)
-    weights, inputs = [], features
-    for neurons, activation in zip(parameters.neurons_per_layer, parameters.activation_per_layer, strict=True):
-        scale = np.sqrt((2.0 if activation is Activation.RELU else 1.0) / inputs)
-        weights.append(Layer(random.standard_normal((neurons, inputs)) * scale, np.zeros((neurons, 1))))
-        inputs = neurons
-    return weights
+    def forward(self, layer: int, A_prev: T) -> tuple[T, T]:
+        """Return a layer's outputs, and what its way back will need."""
 
+    def cost(self, Z: T) -> tuple[float, T]:
+        """Return the cost of the last layer's logits, and its slope dZ in them."""
 
-def activations(weights: Weights, X: Array, functions: Sequence[Activation]) -> list[Array]:
-    """Return the activations of layers 0..L for inputs X (features, m); the last are the probabilities (1, m)."""
-    A = [X]
-    for (W, b), function in zip(weights, functions, strict=True):
-        A.append(forward(W, b, A[-1], function))
-    return A
+    def backward(self, layer: int, dZ: T, kept: T, A_prev: T) -> tuple[T, Params]:
+        """Return a layer's own dZ and gradients; `dZ` is the layer above's, and the last layer's own."""
 
 
-def cost_and_gradients(
-    weights: Weights, batch: Batch, functions: Sequence[Activation], first: FirstLayer
-) -> tuple[float, Callable[[], Weights]]:
-    """Return the batch's cost, forward through the layers, and a function that goes back for the gradients."""
-    A = [first.forward(weights[0], batch)]
-    for (W, b), function in zip(weights[1:], functions[1:], strict=True):
-        A.append(forward(W, b, A[-1], function))
+def walk(layers: int, walker: Walker[T], X: T) -> tuple[float, Callable[[], Params]]:
+    """Go forward through the layers; return the cost, and a function that goes back and returns the gradients."""
+    outputs, kept = [X], [X]
+    for layer in range(1, layers + 1):
+        A, keep = walker.forward(layer, outputs[-1])
+        outputs.append(A)
+        kept.append(keep)
+    cost, error = walker.cost(outputs[-1])
 
-    def back() -> Weights:
-        dZ = output_error(A[-1], batch.Y)
-        slopes = []
-        for above in range(len(weights) - 1, 0, -1):
-            slopes.append(Layer(*gradients(dZ, A[above - 1])))
-            dZ = hidden_error(weights[above].W, dZ, A[above - 1], functions[above - 1])
-        slopes.append(first.gradients(dZ, batch))
-        return slopes[::-1]
+    def back() -> Params:
+        dZ, gradients = error, Params()
+        for layer in range(layers, 0, -1):
+            dZ, of_layer = walker.backward(layer, dZ, kept[layer], outputs[layer - 1])
+            gradients |= of_layer
+        return gradients
 
-    return cross_entropy(A[-1], batch.Y), back
+    return cost, back

@@ -1,76 +1,73 @@
-"""Parts of the training set held out to compare networks by, so that the test set stays unseen until the last."""
+"""How well a network does on samples that it does not train on: which ones, and the figure."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from snn.dataset import Array, Dataset
+from snn.batches import HELD_OUT, Samples
 from snn.errors import InvalidInput
+from snn.losses import Loss, Targets
+from snn.network import Network, Params
+from snn.span import FirstLayer
 
-Places = NDArray[np.intp]
+METRIC_NAMES = {True: "accuracy", False: "r2"}
+"""What `metric` is called, of classes and of numbers."""
 
 
-def number_of_parts(validation: float) -> int:
-    """Return 1 for a share of the photos (0.2: a fifth), the number itself for a number of folds (5).
+def held_per_class(y: NDArray[Any], share: float, classes: int) -> NDArray[np.int64]:
+    """Return how many samples of each class are held out; without classes, of them all.
 
-    Raises InvalidInput, of the field `validation`, for anything else.
+    Of n samples ⌈share·n⌉ are, of each class in proportion: what is left over of whole samples goes to the classes with
+    the largest remainders, as in scikit-learn's StratifiedShuffleSplit. Raises InvalidInput, of the field `validation`,
+    when one of the two sides would lack a class.
     """
-    if isinstance(validation, (int, float)):
-        if 0 < validation < 1:
-            return 1
-        if validation >= 2 and float(validation).is_integer():
-            return int(validation)
-    raise InvalidInput(
-        f"{validation!r} is no way to validate",
-        field="validation",
-        mend="give a share between 0 and 1, or a number of folds from 2",
-    )
-
-
-def held_out(labels: Array, validation: float, seed: int) -> list[Places]:
-    """Return the places, in a training set with these labels, of the photos in each part that is held out in turn.
-
-    Of a share there is one part; folds make up the whole training set. Photos are shuffled by the seed, and every part
-    has each class in its share. Raises InvalidInput, of the field `validation`, when there are too few photos for it.
-    """
-    # Here, not above, as it takes over a second.
-    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
-
-    count, truth = number_of_parts(validation), np.ravel(labels).astype(np.int64)
-    # A stream of its own ([seed, 2]), as in `snn.dataset.batches`; and scikit-learn's own seeds end at 2**32.
-    random = np.random.RandomState(np.random.MT19937([seed, 2]))
-    splitter: StratifiedKFold | StratifiedShuffleSplit = (
-        StratifiedKFold(count, shuffle=True, random_state=random)
-        if count > 1
-        else StratifiedShuffleSplit(1, test_size=validation, random_state=random)
-    )
-    of_class = np.bincount(truth, minlength=2)
-    try:
-        parts = [held for _, held in splitter.split(truth, truth)] if of_class.min() >= max(2, count) else []
-    except ValueError:  # a part smaller than the number of classes
-        parts = []
-    held_of_class = np.array([np.bincount(truth[part], minlength=2) for part in parts])
-    if not parts or not ((held_of_class > 0) & (held_of_class < of_class)).all():
+    counts = np.bincount(y, minlength=classes) if classes else np.array([len(y)])
+    wanted = counts * np.ceil(share * len(y)) / len(y)
+    held: NDArray[np.int64] = np.floor(wanted).astype(np.int64)
+    held[np.argsort(held - wanted, kind="stable")[: round(wanted.sum() - held.sum())]] += 1
+    worst = int(np.argmin(np.minimum(held, counts - held)))
+    if min(held[worst], counts[worst] - held[worst]) < 1:
+        of_class = f" of class {worst}" if classes else ""
         raise InvalidInput(
-            f"{validation:g} cannot be held out of {of_class[0]} and {of_class[1]} photos of the two classes",
+            f"{share:g} cannot be held out of the {counts[worst]:,} samples{of_class}: one side would have none",
             field="validation",
-            mend="both classes must be in what is held out and in what is left",
+            mend="choose another share, or leave it out",
         )
-    return parts
+    return held
 
 
-def hold_out(dataset: Dataset, part: Places) -> Dataset:
-    """Return the data set whose test set is this part of the training set, and whose training set is all else of it.
+def hold_out(samples: Samples, share: float, seed: int, classes: int) -> tuple[Samples, Samples]:
+    """Return the samples to train on and those held out, drawn by the seed. Raises InvalidInput as above."""
+    groups = samples.y if classes else np.zeros(len(samples), dtype=np.int64)
+    order = np.random.default_rng([seed, HELD_OUT]).permutation(len(samples))
+    apart = np.zeros(len(samples), dtype=bool)
+    for group, count in enumerate(held_per_class(samples.y, share, classes)):
+        apart[order[groups[order] == group][:count]] = True
+    return samples.part(np.flatnonzero(~apart)), samples.part(np.flatnonzero(apart))
 
-    The test set of the data set that is given is not in it.
-    """
-    held = np.zeros(len(dataset.train_pixels), dtype=bool)
-    held[part] = True
-    return Dataset(
-        dataset.train_pixels[~held],
-        dataset.train_y[:, ~held],
-        dataset.train_pixels[held],
-        dataset.train_y[:, held],
-        dataset.classes,
-    )
+
+def metric(loss: Loss, answers: NDArray[Any], y: NDArray[Any]) -> float:
+    """Return the accuracy of answers (o, m), or, of numbers, R²: 1 - Σ(y - answer)² / Σ(y - mean)²."""
+    if not loss.of_classes:
+        error, spread = y - answers[0].astype(np.float64), y - y.mean()
+        whole = float(spread @ spread)
+        return 1 - float(error @ error) / whole if whole else 0.0
+    said = answers.argmax(axis=0) if len(answers) > 1 else answers[0] > 0.5
+    return float(np.mean(said == y))
+
+
+class Validation:
+    """Judges parameters by samples that were held out."""
+
+    def __init__(self, network: Network, first: FirstLayer, samples: Samples, targets: Targets) -> None:
+        self._network, self._first, self._samples, self._targets = network, first, samples, targets
+
+    def __call__(self, params: Params) -> tuple[float, float]:
+        """Return the cost and the metric."""
+        Z = self._network.logits(params, self._first.held_out(params, self._samples))
+        answers = self._network.loss.answers(Z)
+        cost, _ = self._targets.cost(Z.copy(), slice(None))
+        return cost, metric(self._network.loss, answers, self._samples.y)

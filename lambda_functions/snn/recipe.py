@@ -1,0 +1,334 @@
+"""What decides a model: the part of `parameters.json` that is the recipe. The rest, the execution, decides time and
+money (`snn_cloud.parameters`). Together with the data set a recipe decides every weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
+
+from snn.activations import ACTIVATIONS
+from snn.augmentation import AUGMENTATIONS, Augmentation
+from snn.losses import LOSSES, Loss, Targets
+from snn.network import Network
+from snn.optimizers import OPTIMIZERS, GradientDescent
+from snn.schedules import SCHEDULES, Schedule
+from snn.strategies import STRATEGIES, Strategy
+
+T = TypeVar("T")
+STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+"""Strict: "30" is not 30 and true is not 1; a file that says so holds a mistake worth hearing about."""
+
+OUTPUTS = {loss.output: name for name, loss in LOSSES.items()}
+"""The activations of a last layer, each with the loss that it has if none is named."""
+
+
+class Mismatch(ValueError):
+    """A field that cannot be used, or two that contradict each other: where, what is wrong, and the mend."""
+
+    def __init__(self, field: str, problem: str, mend: str) -> None:
+        self.field, self.problem, self.mend = field, problem, mend
+        super().__init__(problem)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the mend for a name that is not known: the nearest one that is, and all of them."""
+    names = list(known)
+    close = get_close_matches(name, names, n=1)
+    return (f"did you mean {close[0]}? " if close else "") + f"known are {', '.join(names)}"
+
+
+def _named(field: str, what: str, known: Iterable[str]) -> Any:
+    """Return the type of a field that holds a name of a registry."""
+
+    def check(name: Any) -> Any:
+        if name is not None and (not isinstance(name, str) or name not in known):
+            raise Mismatch(field, f"{repr(name)[:200]} is no {what}", nearest(str(name), known))
+        return name
+
+    return Annotated[str, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(known)})]
+
+
+def _either(field: str, mend: str) -> WrapValidator:
+    """Return what refuses a value that is of none of a field's types in one line."""
+
+    def check(given: Any, of_a_type: Callable[[Any], Any]) -> Any:
+        try:
+            return of_a_type(given)
+        except ValidationError:
+            raise Mismatch(field, f"{repr(given)[:200]} cannot be used", mend) from None
+
+    return WrapValidator(check)
+
+
+def _chosen(field: str, what: str, registry: Mapping[str, type[Any]]) -> Any:
+    """Return the type of a field that is "name", or {"name": …} with options: a class of a registry, made with them."""
+    models = {name: _options(kind) for name, kind in registry.items()}
+
+    def parse(given: Any) -> Any:
+        if is_dataclass(given):
+            return given
+        asked = {"name": given} if isinstance(given, str) else given
+        if not isinstance(asked, Mapping) or not isinstance(asked.get("name"), str):
+            mend = f'give a name, or {{"name": …}} with options; {nearest("", registry)}'
+            raise Mismatch(field, f"{repr(given)[:200]} names no {what}", mend)
+        name, options = asked["name"], {key: value for key, value in asked.items() if key != "name"}
+        if name not in registry:
+            raise Mismatch(field, f"{name!r} is no {what}", nearest(name, registry))
+        return registry[name](**_checked(models[name], f"{field}.", options, f"{name} has"))
+
+    names = {kind: name for name, kind in registry.items()}
+    return Annotated[
+        Any,
+        BeforeValidator(parse),
+        PlainSerializer(lambda made: {"name": names[type(made)], **asdict(made)}),
+        WithJsonSchema(
+            {"anyOf": [{"enum": list(registry)}, *(_schema(name, model) for name, model in models.items())]}
+        ),
+    ]
+
+
+def _options(kind: type[Any]) -> type[BaseModel]:
+    """Return the model of what can be said of a class: its fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    known: dict[str, Any] = {field.name: (hints[field.name], field.default) for field in fields(kind)}
+    return create_model(kind.__name__, __config__=STRICT, **known)
+
+
+def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    options = model.model_json_schema()["properties"]
+    properties = {"name": {"const": name}, **options}
+    return {"type": "object", "properties": properties, "required": ["name"], "additionalProperties": False}
+
+
+def _checked(model: type[BaseModel], prefix: str, options: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Return options that fit a model. Raises Mismatch, naming the first one that does not."""
+    try:
+        return model.model_validate(dict(options)).model_dump()
+    except ValidationError as error:
+        item = error.errors()[0]
+        option = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            known = nearest(option, model.model_fields)
+            raise Mismatch(prefix + option, "is not an option", known.replace("known are", owner)) from None
+        raise Mismatch(prefix + option, f"{item['msg']}, got {item['input']!r}"[:200], "") from None
+
+
+_Augmentation = create_model(
+    "Augmentation", __config__=STRICT, **{name: (kind.asked | None, None) for name, kind in AUGMENTATIONS.items()}
+)  # type: ignore[call-overload]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+AnyActivation = _named("activations", "activation", list(dict.fromkeys([*ACTIVATIONS, *OUTPUTS])))
+Dropout = Annotated[
+    Share | dict[str, Share], _either("dropout", 'give a share from 0 to below 1, or one by layer: {"layer1": 0.5}')
+]
+ClassWeights = Annotated[
+    Literal["balanced"] | list[Weight] | None, _either("class_weights", "give a positive number a class, or balanced")
+]
+HeldOut = Annotated[
+    Annotated[float, Field(gt=0, lt=1)] | Literal["file"] | None,
+    _either("validation", "give a share between 0 and 1 of the training part, or file for the file's own set"),
+]
+
+
+class Recipe(BaseModel):
+    """A training, in full, but for who computes it."""
+
+    model_config = STRICT
+
+    epochs: int = Field(ge=1, le=10_000_000, description="passes over the data, at most")
+    layers: int = Field(ge=1, le=100, description="L: layers 1..L have weights, layer 0 is the input")
+    activations: dict[str, AnyActivation] = Field(  # type: ignore[valid-type]
+        description="of layer1 to layerL; the last one: sigmoid (two classes), softmax (K classes), identity (a number)"
+    )
+    neurons: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(description="of layer1 to layerL")
+    learning_rate: float = Field(gt=0, le=1_000, description="length of a step")
+    batch_size: int | None = Field(default=None, ge=1, description="samples in a mini-batch; absent: all in one")
+    threshold: float | None = Field(default=None, gt=0, description="stop when an epoch's cost is at or below this")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="decides the first weights and all draws")
+    strategy: _named("strategy", "strategy", STRATEGIES) = Field(  # type: ignore[valid-type]
+        default="full-batch", description="what an epoch does with its mini-batches"
+    )
+    sub_batches: int = Field(default=1, ge=1, le=1_000, description="sgd: parts of a mini-batch that trainers share")
+    dtype: Literal["float32", "float64"] = Field(default="float64", description="of weights and arithmetic")
+    loss: _named("loss", "loss", LOSSES) | None = Field(  # type: ignore[valid-type]
+        default=None, description="what is made small; absent: what belongs to the last activation"
+    )
+    label_smoothing: Share = Field(default=0.0, description="of a label, shared out among all classes")
+    class_weights: ClassWeights = Field(
+        default=None, description="what a sample of each class counts; balanced: rare classes as much as frequent ones"
+    )
+    optimizer: _chosen("optimizer", "optimizer", OPTIMIZERS) = Field(  # type: ignore[valid-type]
+        default=GradientDescent(), description="how gradients move the weights"
+    )
+    schedule: _chosen("schedule", "schedule", SCHEDULES) = Field(  # type: ignore[valid-type]
+        default=Schedule(), description="how the learning rate changes"
+    )
+    l2: float = Field(default=0.0, ge=0, le=1_000, description="times W is added to W's gradient")
+    clip_norm: float | None = Field(default=None, gt=0, description="the gradients' norm, at most")
+    dropout: Dropout = Field(
+        default=0.0,
+        description="share of outputs left out while training: of all hidden layers, or by name (layer0: input)",
+    )
+    augmentation: Annotated[dict[str, Any], WithJsonSchema(_Augmentation.model_json_schema())] = Field(
+        default={}, description="photos changed while training, another way in every epoch"
+    )
+    validation: HeldOut = Field(
+        default=None, description="a share held out of the training part to validate by, or the file's own set"
+    )
+    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs that validate no better")
+    min_delta: float = Field(default=0.0, ge=0, description="what counts as better")
+    restore_best_weights: bool = Field(default=True, description="the model is that of the epoch that validated best")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strategy_follows_batch_size(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("strategy") is None:
+            strategy = "full-batch" if data.get("batch_size") is None else "best-batch"
+            return {**data, "strategy": strategy}
+        return data
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Recipe:
+        expected = [f"layer{i}" for i in range(1, self.layers + 1)]
+        for field in ("activations", "neurons"):
+            if set(getattr(self, field)) != set(expected):
+                raise Mismatch(
+                    field,
+                    f"has {names(getattr(self, field))} where layers is {self.layers}",
+                    f"name exactly {names(expected)}",
+                )
+        self._check_last_layer(expected[-1])
+        self._check_batches()
+        self._check_extras(expected)
+        return self
+
+    def _check_last_layer(self, last: str) -> None:
+        output, neurons = self.activations[last], self.neurons[last]
+        for name, activation in self.activations.items():
+            if name != last and activation not in ACTIVATIONS:
+                mend = f"use one of {', '.join(ACTIVATIONS)}"
+                raise Mismatch(f"activations.{name}", f"{activation} is for the last layer only", mend)
+        if output not in OUTPUTS:
+            mend = "use sigmoid (two classes), softmax (more), or identity (a number)"
+            raise Mismatch(f"activations.{last}", f"the last layer gives an answer, {output} does not", mend)
+        if output == "softmax" and neurons < 2:
+            raise Mismatch(f"neurons.{last}", "softmax needs a neuron for each class", "give as many as classes")
+        if output != "softmax" and neurons != 1:
+            what, mend = ("tells two classes apart", "use 1 neuron, or softmax with a neuron for each class")
+            if output == "identity":
+                what, mend = "gives one number", "use 1 neuron"
+            raise Mismatch(f"neurons.{last}", f"a last layer of {output} {what}", mend)
+        if self.loss is not None and LOSSES[self.loss].output != output:
+            belongs = f"use {OUTPUTS[output]}, or {LOSSES[self.loss].output} in the last layer"
+            raise Mismatch("loss", f"{self.loss} does not belong to {output}", belongs)
+        if not self.loss_function.of_classes:
+            for field in ("label_smoothing", "class_weights"):
+                if getattr(self, field):
+                    raise Mismatch(field, "says nothing to a network that gives a number", "leave it out")
+        if isinstance(self.class_weights, list) and len(self.class_weights) != self.classes:
+            raise Mismatch(
+                "class_weights", f"has {len(self.class_weights)} for {self.classes} classes", "give one for each"
+            )
+
+    def _check_batches(self) -> None:
+        if not self.how.in_batches and self.batch_size is not None:
+            others = [name for name, strategy in STRATEGIES.items() if strategy.in_batches]
+            raise Mismatch(
+                "strategy",
+                f"{self.strategy} takes all data in one step, yet batch_size is given",
+                f"leave batch_size out, or choose {' or '.join(others)}",
+            )
+        if self.how.in_batches and self.batch_size is None:
+            raise Mismatch("batch_size", f"{self.strategy} works on mini-batches, yet none is given", "add batch_size")
+        if self.sub_batches > 1 and not self.how.step_a_batch:
+            raise Mismatch("sub_batches", f"says nothing to {self.strategy}", "leave it out, or choose sgd")
+
+    def _check_extras(self, expected: list[str]) -> None:
+        if isinstance(self.dropout, dict):
+            wrong = set(self.dropout) - {"layer0", *expected[:-1]}
+            if wrong:
+                mend = f"name layer0 (the input) or {names(expected[:-1])}"
+                raise Mismatch(f"dropout.{min(wrong)}", "is no layer that can leave something out", mend)
+        _checked(_Augmentation, "augmentation.", self.augmentation, "known are")
+        if self.patience is not None and self.validation is None:
+            raise Mismatch("patience", "needs samples to validate by", "add validation, such as 0.1, or leave it out")
+
+    @property
+    def how(self) -> Strategy:
+        """Return the strategy itself."""
+        return STRATEGIES[self.strategy]
+
+    @property
+    def loss_function(self) -> Loss:
+        """Return the loss itself."""
+        return LOSSES[self.loss or OUTPUTS[self.activations[f"layer{self.layers}"]]]
+
+    @property
+    def classes(self) -> int:
+        """Return how many classes the network tells apart, 0 if it gives a number."""
+        if not self.loss_function.of_classes:
+            return 0
+        return max(2, self.neurons_per_layer[-1])
+
+    @property
+    def neurons_per_layer(self) -> tuple[int, ...]:
+        """Return the sizes of layers 1..L."""
+        return tuple(self.neurons[f"layer{i}"] for i in range(1, self.layers + 1))
+
+    @property
+    def activation_per_layer(self) -> tuple[str, ...]:
+        """Return the activations of layers 1..L."""
+        return tuple(self.activations[f"layer{i}"] for i in range(1, self.layers + 1))
+
+    @property
+    def augment(self) -> Augmentation:
+        """Return how photos are changed while training."""
+        return Augmentation.of(self.augmentation)
+
+    @property
+    def not_linear(self) -> str:
+        """Return what keeps this training out of the span of the data (`snn.span`), or nothing."""
+        optimizer = next(name for name, kind in OPTIMIZERS.items() if type(self.optimizer) is kind)
+        obstacles = {
+            optimizer: not self.optimizer.linear,
+            "clip_norm": self.clip_norm is not None,
+            "augmentation": bool(self.augment),
+            "dropout of the input": self.network(1).input_dropout > 0,
+        }
+        return " and ".join(name for name, there in obstacles.items() if there)
+
+    def network(self, features: int) -> Network:
+        """Return the network for samples of so many numbers."""
+        dropout = self.dropout
+        if not isinstance(dropout, dict):
+            dropout = {f"layer{i}": dropout for i in range(1, self.layers)}
+        return Network.of(features, self.neurons_per_layer, self.activation_per_layer, self.loss_function, dropout)
+
+    def targets(self, y: NDArray[Any], weighted: bool = True) -> Targets:
+        """Return what samples labelled so should give; those that only judge are not `weighted`."""
+        weights, smoothing = (self.class_weights, self.label_smoothing) if weighted else (None, 0.0)
+        return Targets(self.loss_function, y, self.classes, weights, smoothing, np.dtype(self.dtype))
+
+
+def names(given: Iterable[str]) -> str:
+    """Return names as a list for people, short ones first."""
+    return ", ".join(sorted(given, key=lambda name: (len(name), name))) or "nothing"
