@@ -1,158 +1,165 @@
-"""`datasets.h5`: labelled photos, and the mini-batches that an epoch walks through."""
+"""`datasets.h5`: labelled samples to train on, to test by and, if the file has them, to validate by."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from snn.apart import allow
+from snn.batches import Samples
 from snn.errors import InvalidDataset
-from snn.hdf5 import check_stored, find_array, read_hdf5
+from snn_data.hdf5 import check_stored, find_array, read_hdf5
+from snn_data.isolated import raise_limits
 
-Array = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
+Stored = NDArray[Any]
+"""Photos (m, height, width, 3), (m, height, width, 1) or (m, height, width) uint8, or features (m, d)."""
 
 MAX_SAMPLES = 10_000_000  # whose labels are read even to refuse them
 MAX_NAME = 200  # characters of a class name; it stands in the model's attributes, in pages and messages
+MAX_CLASSES = 100_000
+FIX_LABELS = "number the classes from 0 in the order of list_classes"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Photos of two classes, split into a training and a test set.
+    """Samples, split into a training and a test set. `classes` are their names; none where a number is to be given."""
 
-    `*_pixels` are (samples, height, width, 3) uint8, `*_y` are (1, samples) of 0.0 and 1.0, and `*_x` are what the
-    network sees: (features, samples) in 0..1, a column a photo.
-    """
-
-    train_pixels: Pixels
-    train_y: Array
-    test_pixels: Pixels
-    test_y: Array
-    classes: tuple[str, str]
+    train: Samples
+    test: Samples
+    classes: tuple[str, ...]
+    validation: Samples | None = None
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Return (height, width, 3)."""
-        shape: tuple[int, ...] = self.train_pixels.shape
-        return shape[1], shape[2], shape[3]
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of one sample as it is stored."""
+        return self.train.shape
 
     @property
     def features(self) -> int:
-        """Return the number of inputs: height × width × 3."""
-        return math.prod(self.image_shape)
-
-    @cached_property
-    def train_x(self) -> Array:
-        """Return the training photos as (features, samples)."""
-        return columns(self.train_pixels) / 255.0
-
-    @cached_property
-    def test_x(self) -> Array:
-        """Return the test photos as (features, samples)."""
-        return columns(self.test_pixels) / 255.0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some of the training photos: `pixels` (features, samples) uint8 and their labels `Y` (1, samples)."""
-
-    index: int
-    pixels: Pixels
-    Y: Array
-
-    @cached_property
-    def X(self) -> Array:
-        """Return the inputs, (features, samples) in 0..1."""
-        return self.pixels / 255.0
+        """Return how many numbers a sample has."""
+        return self.train.features
 
     @property
-    def size(self) -> int:
-        """Return the number of samples."""
-        return int(self.Y.shape[1])
+    def itemsize(self) -> int:
+        """Return how many bytes are kept of one of those numbers: 1 of photos."""
+        return self.train.stored.itemsize
 
 
-def columns(pixels: Pixels) -> Pixels:
-    """Return photos (samples, height, width, 3) as columns (features, samples), a view."""
-    return pixels.reshape(len(pixels), -1).T
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a file says of one of its sets without the samples: their `shape` (m, …) and `dtype`, and all labels."""
 
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    y: NDArray[Any]
+    stored: int
+    """Bytes that the file holds of the samples."""
 
-def batches(dataset: Dataset, batch_size: int | None, seed: int) -> list[Batch]:
-    """Cut the training set into mini-batches, the same in every epoch; the last may be smaller.
+    def __len__(self) -> int:
+        return self.shape[0]
 
-    The photos are shuffled once, by the seed: a file is often sorted by class, and a batch of one class would win
-    `best-batch` by learning to say one word.
-    """
-    pixels, labels = columns(dataset.train_pixels), dataset.train_y
-    samples = labels.shape[1]
-    if batch_size is None or batch_size >= samples:
-        return [Batch(0, pixels, labels)]
-    # A stream of its own ([seed, 1]), so that the shuffle does not repeat the numbers the weights were drawn from.
-    order = np.random.default_rng([seed, 1]).permutation(samples)
-    return [
-        Batch(index, pixels[:, chosen], labels[:, chosen])
-        for index, start in enumerate(range(0, samples, batch_size))
-        for chosen in [order[start : start + batch_size]]
-    ]
+    @property
+    def nbytes(self) -> int:
+        """Return what the samples take in memory, as they are kept there."""
+        return math.prod(self.shape) * kept_as(self.dtype).itemsize
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a `datasets.h5` says of itself without its photos."""
+    """What a `datasets.h5` says of itself without its samples."""
 
-    image_shape: tuple[int, int, int]
-    train_y: Array
-    test_y: Array
-    classes: tuple[str, str]
-    stored: tuple[int, int]
-    """Bytes that the file holds of the training and of the test photos."""
+    train: Part
+    test: Part
+    validation: Part | None
+    classes: tuple[str, ...]
+    parts: tuple[Part, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        given = (self.train, self.test, self.validation)
+        object.__setattr__(self, "parts", tuple(part for part in given if part is not None))
 
     def check_stored(self, source: str) -> None:
-        """Raise InvalidDataset if the photos take far more memory than the file holds of them."""
-        for name, labels, stored in zip(("train", "test"), (self.train_y, self.test_y), self.stored, strict=True):
-            check_stored(f"{name}_set_x", labels.size * self.features, stored, source, InvalidDataset)
+        """Raise InvalidDataset if the samples take far more memory than the file holds of them."""
+        for part in self.parts:
+            check_stored(f"{part.name}_set_x", part.nbytes, part.stored, source, InvalidDataset)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of one sample."""
+        return self.train.shape[1:]
 
     @property
     def features(self) -> int:
-        """Return the number of inputs: height × width × 3."""
-        return math.prod(self.image_shape)
+        """Return how many numbers a sample has."""
+        return math.prod(self.shape)
 
     @property
-    def samples(self) -> int:
-        """Return the number of training photos."""
-        return int(self.train_y.shape[1])
+    def itemsize(self) -> int:
+        """Return how many bytes are kept of one of those numbers: 1 of photos."""
+        return kept_as(self.train.dtype).itemsize
+
+
+def kept_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type that samples of a file's type are kept as: bytes and float32 stay, other numbers are float64."""
+    return dtype if dtype in (np.uint8, np.float32) else np.dtype(np.float64)
 
 
 def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     """Read a `datasets.h5`.
 
-    Raises InvalidDataset, naming the file and the data set in it, unless it holds what the contract says:
-    `train_set_x` and `test_set_x` (m, height, width, 3) uint8, `train_set_y` and `test_set_y` (m,) of 0 and 1,
-    `list_classes` with two names.
+    Raises InvalidDataset, naming the file and the data set in it, unless it holds what the contract says: in
+    `train_set_x` and `test_set_x` photos or features, in `train_set_y` and `test_set_y` a label for each, and
+    `list_classes`, the names of classes 0, 1 …; without that, labels are numbers to give. `validation_set_x` and
+    `validation_set_y` may be there too.
     """
     source = source or _name(file)
 
-    def read(h5: h5py.File) -> tuple[Header, Pixels, Pixels]:
+    def read(h5: h5py.File) -> tuple[Header, list[Stored]]:
         header = _header(h5, source)
         header.check_stored(source)
-        allow((header.train_y.size + header.test_y.size) * header.features)
-        train, test = (np.asarray(h5[photos][()], dtype=np.uint8) for photos in ("train_set_x", "test_set_x"))
-        return header, train, test
+        raise_limits(2 * sum(part.nbytes for part in header.parts))
+        return header, [np.asarray(h5[f"{part.name}_set_x"][()], kept_as(part.dtype)) for part in header.parts]
 
-    header, train, test = read_hdf5(file, source, InvalidDataset, read)
-    return Dataset(train, header.train_y, test, header.test_y, header.classes)
+    header, stored = read_hdf5(file, source, InvalidDataset, read)
+    for part, numbers in zip(header.parts, stored, strict=True):
+        if numbers.dtype != np.uint8 and not np.isfinite(numbers).all():
+            wrong = np.argwhere(~np.isfinite(numbers))[0]
+            raise InvalidDataset(
+                f"holds {numbers[tuple(wrong)]} in row {wrong[0]}, column {wrong[1]}",
+                field=f"{part.name}_set_x",
+                source=source,
+                mend="fill in or leave out what is missing",
+            )
+    train, test, *others = (Samples(numbers, part.y) for part, numbers in zip(header.parts, stored, strict=True))
+    return Dataset(train, test, header.classes, others[0] if others else None)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
-    """Check a `datasets.h5` as `load_dataset` does, and read all of it but the photos. Raises InvalidDataset."""
+    """Check a `datasets.h5` as `load_dataset` does, and read all of it but the samples. Raises InvalidDataset."""
     source = source or _name(file)
     return read_hdf5(file, source, InvalidDataset, lambda h5: _header(h5, source))
+
+
+def save_dataset(
+    file: Path | str | BinaryIO, train_x: Stored, train_y: NDArray[Any], test_x: Stored, test_y: NDArray[Any],
+    classes: Sequence[str] = (), validation_x: Stored | None = None, validation_y: NDArray[Any] | None = None,
+) -> None:  # fmt: skip
+    """Write a `datasets.h5`: samples as the contract has them, and for each the number of its class or a number."""
+    parts = {"train": (train_x, train_y), "test": (test_x, test_y), "validation": (validation_x, validation_y)}
+    with h5py.File(file, "w") as h5:
+        for name, (x, y) in parts.items():
+            if x is not None:
+                h5.create_dataset(f"{name}_set_x", data=x)
+                h5.create_dataset(f"{name}_set_y", data=y, dtype=np.int64 if classes else np.float64)
+        if classes:
+            h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
 
 
 def _name(file: Path | str | BinaryIO) -> str:
@@ -160,27 +167,55 @@ def _name(file: Path | str | BinaryIO) -> str:
 
 
 def _header(h5: h5py.File, source: str) -> Header:
-    train, test = _photos(h5, "train_set_x", source), _photos(h5, "test_set_x", source)
-    if test.shape[1:] != train.shape[1:]:
+    classes = _classes(h5, source) if "list_classes" in h5 else ()
+    names = ["train", "test", *(["validation"] if "validation_set_x" in h5 or "validation_set_y" in h5 else [])]
+    parts = [_part(h5, name, classes, source) for name in names]
+    for part in parts[1:]:
+        if part.shape[1:] != parts[0].shape[1:] or kept_as(part.dtype) != kept_as(parts[0].dtype):
+            raise InvalidDataset(
+                f"samples are {part.shape[1:]} {part.dtype}, the training set's are {parts[0].shape[1:]} "
+                f"{parts[0].dtype}",
+                field=f"{part.name}_set_x",
+                source=source,
+                mend="make both the same",
+            )
+    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes)
+
+
+def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Part:
+    item = find_array(h5, f"{name}_set_x", source, InvalidDataset)
+    photos = item.dtype == np.uint8 and (item.ndim == 3 or (item.ndim == 4 and item.shape[3] in (1, 3)))
+    if not (photos or (item.ndim == 2 and item.dtype.kind in "iuf" and item.dtype.itemsize <= 8)) or 0 in item.shape:
         raise InvalidDataset(
-            f"photos are {test.shape[1:]}, the training set's are {train.shape[1:]}",
-            field="test_set_x",
+            f"is {item.shape} {item.dtype}",
+            field=f"{name}_set_x",
             source=source,
-            mend="make both the same size",
+            mend="make it photos, (samples, height, width, 3) or (samples, height, width) uint8, or features, "
+            "(samples, features) of float32 or float64, with at least one sample",
         )
-    train_y = _labels(h5, "train_set_y", len(train), source)
-    test_y = _labels(h5, "test_set_y", len(test), source)
+    samples = len(item)
+    if samples > MAX_SAMPLES:
+        raise InvalidDataset(
+            f"claims {samples:,} samples", field=f"{name}_set_x", source=source, mend=f"at most {MAX_SAMPLES:,}"
+        )
+    dtype = np.dtype(np.float64) if item.ndim == 2 and item.dtype == np.uint8 else item.dtype  # numbers, no photos
+    y = _labels(h5, f"{name}_set_y", samples, len(classes), source)
+    return Part(name, item.shape, dtype, y, item.id.get_storage_size())
+
+
+def _classes(h5: h5py.File, source: str) -> tuple[str, ...]:
     item = find_array(h5, "list_classes", source, InvalidDataset)
     # Of kind "O" are also references and sequences of any length.
-    if item.shape != (2,) or h5py.check_string_dtype(item.dtype) is None:
+    if item.ndim != 1 or not 2 <= len(item) <= MAX_CLASSES or h5py.check_string_dtype(item.dtype) is None:
         raise InvalidDataset(
             f"holds {item.shape} {item.dtype}",
             field="list_classes",
             source=source,
-            mend="give the names of the two classes",
+            mend="give the names of the classes, two or more; without list_classes labels are numbers to give",
         )
-    first, second = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()])
-    for name in (first, second):
+    check_stored("list_classes", item.nbytes, item.id.get_storage_size(), source, InvalidDataset)
+    names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()]]
+    for name in names:
         if len(name) > MAX_NAME:
             raise InvalidDataset(
                 f"holds a name of {len(name):,} characters",
@@ -188,53 +223,31 @@ def _header(h5: h5py.File, source: str) -> Header:
                 source=source,
                 mend=f"at most {MAX_NAME}",
             )
-    stored = train.id.get_storage_size(), test.id.get_storage_size()
-    return Header(train.shape[1:], train_y, test_y, (first, second), stored)
+    return tuple(names)
 
 
-def save_dataset(
-    file: Path | str | BinaryIO,
-    train_pixels: Pixels,
-    train_y: NDArray[np.integer],
-    test_pixels: Pixels,
-    test_y: NDArray[np.integer],
-    classes: tuple[str, str],
-) -> None:
-    """Write a `datasets.h5`: photos (m, height, width, 3) uint8, labels (m,) of 0 and 1."""
-    with h5py.File(file, "w") as h5:
-        for name, pixels, labels in (("train", train_pixels, train_y), ("test", test_pixels, test_y)):
-            h5.create_dataset(f"{name}_set_x", data=pixels, dtype=np.uint8)
-            h5.create_dataset(f"{name}_set_y", data=labels, dtype=np.int64)
-        h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
-
-
-def _photos(h5: h5py.File, name: str, source: str) -> h5py.Dataset:
-    photos = find_array(h5, name, source, InvalidDataset)
-    if photos.dtype != np.uint8 or photos.ndim != 4 or photos.shape[3] != 3 or 0 in photos.shape:
-        raise InvalidDataset(
-            f"is {photos.shape} {photos.dtype}",
-            field=name,
-            source=source,
-            mend="make it (samples, height, width, 3) uint8 with at least one sample",
-        )
-    if len(photos) > MAX_SAMPLES:
-        raise InvalidDataset(
-            f"claims {len(photos):,} photos", field=name, source=source, mend=f"at most {MAX_SAMPLES:,}"
-        )
-    return photos
-
-
-def _labels(h5: h5py.File, name: str, samples: int, source: str) -> Array:
+def _labels(h5: h5py.File, name: str, samples: int, classes: int, source: str) -> NDArray[Any]:
     item = find_array(h5, name, source, InvalidDataset)
-    if item.shape not in ((samples,), (1, samples)) or item.dtype.kind not in "iufb":
+    if item.shape not in ((samples,), (1, samples), (samples, 1)) or item.dtype.kind not in "iufb":
         raise InvalidDataset(
             f"is {item.shape} {item.dtype}",
             field=name,
             source=source,
-            mend=f"give one label for each of the {samples} photos",
+            mend=f"give one label for each of the {samples} samples",
         )
     check_stored(name, samples * 8, item.id.get_storage_size(), source, InvalidDataset)
-    labels: NDArray[np.generic] = np.asarray(item[()])
-    if not np.isin(labels, (0, 1)).all():
-        raise InvalidDataset("holds other values than 0 and 1", field=name, source=source, mend="use 0 and 1")
-    return labels.reshape(1, samples).astype(np.float64)
+    labels: NDArray[Any] = np.asarray(item[()]).reshape(samples)
+    if not classes:
+        numbers = labels.astype(np.float64)
+        if not np.isfinite(numbers).all():
+            row = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise InvalidDataset(f"holds {labels[row]} in row {row}", field=name, source=source, mend="give a number")
+        return numbers
+    wrong = ~np.isin(labels, np.arange(classes))
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        known = "0 and 1" if classes == 2 else f"0 to {classes - 1}"
+        raise InvalidDataset(
+            f"holds other values than {known}: {labels[row]} in row {row}", field=name, source=source, mend=FIX_LABELS
+        )
+    return labels.astype(np.int64)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from snn.dataset import Array, Dataset
+from snn.batches import Samples
 from snn.errors import InvalidInput
+from snn_data.dataset import Dataset
 
 Places = NDArray[np.intp]
 
@@ -28,49 +29,49 @@ def number_of_parts(validation: float) -> int:
     )
 
 
-def held_out(labels: Array, validation: float, seed: int) -> list[Places]:
-    """Return the places, in a training set with these labels, of the photos in each part that is held out in turn.
+def held_out(samples: Samples, validation: float, seed: int, classes: int) -> list[Places]:
+    """Return the places, in a training set, of the samples in each part that is held out in turn.
 
-    Of a share there is one part; folds make up the whole training set. Photos are shuffled by the seed, and every part
-    has each class in its share. Raises InvalidInput, of the field `validation`, when there are too few photos for it.
+    Of a share there is one part; folds make up the whole training set. Samples are shuffled by the seed, and every part
+    has each class in its share; where a number is to be given (no `classes`) they are only shuffled. Raises
+    InvalidInput, of the field `validation`, when there are too few samples for it.
     """
     # Here, not above, as it takes over a second.
-    from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
+    from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
 
-    count, truth = number_of_parts(validation), np.ravel(labels).astype(np.int64)
-    # A stream of its own ([seed, 2]), as in `snn.dataset.batches`; and scikit-learn's own seeds end at 2**32.
+    count, truth = number_of_parts(validation), samples.y
+    # A stream of its own, as all draws have (`snn.batches`); and scikit-learn's own seeds end at 2**32.
     random = np.random.RandomState(np.random.MT19937([seed, 2]))
-    splitter: StratifiedKFold | StratifiedShuffleSplit = (
-        StratifiedKFold(count, shuffle=True, random_state=random)
+    folds, share = (StratifiedKFold, StratifiedShuffleSplit) if classes else (KFold, ShuffleSplit)
+    splitter = (
+        folds(count, shuffle=True, random_state=random)
         if count > 1
-        else StratifiedShuffleSplit(1, test_size=validation, random_state=random)
+        else share(1, test_size=validation, random_state=random)
     )
-    of_class = np.bincount(truth, minlength=2)
+    groups = truth if classes else np.zeros(len(samples), dtype=np.int64)
+    of_class = np.bincount(groups, minlength=max(classes, 1))
     try:
         parts = [held for _, held in splitter.split(truth, truth)] if of_class.min() >= max(2, count) else []
     except ValueError:  # a part smaller than the number of classes
         parts = []
-    held_of_class = np.array([np.bincount(truth[part], minlength=2) for part in parts])
+    held_of_class = np.array([np.bincount(groups[part], minlength=max(classes, 1)) for part in parts])
     if not parts or not ((held_of_class > 0) & (held_of_class < of_class)).all():
+        of_what = f" of the {classes} classes" if classes else ""
+        counted = ", ".join(f"{number:,}" for number in of_class[:20]) + (" …" if len(of_class) > 20 else "")
         raise InvalidInput(
-            f"{validation:g} cannot be held out of {of_class[0]} and {of_class[1]} photos of the two classes",
+            f"{validation:g} cannot be held out of {counted} samples{of_what}",
             field="validation",
-            mend="both classes must be in what is held out and in what is left",
+            mend="every class must be in what is held out and in what is left",
         )
     return parts
 
 
 def hold_out(dataset: Dataset, part: Places) -> Dataset:
-    """Return the data set whose test set is this part of the training set, and whose training set is all else of it.
+    """Return the data set whose test and validation set is this part of the training set; it trains on the rest.
 
     The test set of the data set that is given is not in it.
     """
-    held = np.zeros(len(dataset.train_pixels), dtype=bool)
+    held = np.zeros(len(dataset.train), dtype=bool)
     held[part] = True
-    return Dataset(
-        dataset.train_pixels[~held],
-        dataset.train_y[:, ~held],
-        dataset.train_pixels[held],
-        dataset.train_y[:, held],
-        dataset.classes,
-    )
+    apart = dataset.train.part(np.flatnonzero(held))
+    return Dataset(dataset.train.part(np.flatnonzero(~held)), apart, dataset.classes, apart)

@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from snn.apart import Broken, allow, apart
 from snn.errors import InvalidInput
-from snn.files import check_file
+from snn_data.files import check_file
+from snn_data.isolated import Broken, isolated, raise_limits
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def read_hdf5(
             return None, (f"cannot be read as HDF5: {problem}", "", _MEND)
 
     try:
-        result, refusal = apart(work, lent)
+        result, refusal = isolated(work, lent)
     except Broken as problem:
         raise error(
             f"cannot be read as HDF5: is so damaged that reading it {problem}", source=source, mend=_MEND
@@ -66,7 +66,7 @@ def read_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
     item = find_array(h5, name, source, error)
     check_stored(name, item.nbytes, item.id.get_storage_size(), source, error)
     if item.nbytes > MAX_UNSTORED:
-        allow(2 * item.nbytes)
+        raise_limits(2 * item.nbytes)
     return np.asarray(item[()])
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from snn.errors import InvalidImage
-from snn.files import read_file
+from snn_data.files import read_file
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened. Pillow knows more, among them EPS, which it hands to Ghostscript: not for files of strangers."""
@@ -30,9 +30,10 @@ ImageFile = str | Path | IO[bytes]
 
 
 def load_image(file: ImageFile, image_shape: tuple[int, ...], source: str = "") -> NDArray[np.float64]:
-    """Read one photo as the network wants it: (h·w·3, 1), each value in 0..1.
+    """Read one photo as the network wants it: (h·w·channels, 1), each value in 0..1.
 
-    `image_shape` is the data set's (h, w, 3). `source` names the photo in errors (default: its path).
+    `image_shape` is the data set's (h, w, 3), or (h, w, 1) where photos are grey. `source` names the photo in errors
+    (default: its path).
     Raises InvalidImage when the file is no picture, is damaged, or is out of all proportion.
     """
     pixels = load_pixels(file, image_shape, source)
@@ -40,13 +41,16 @@ def load_image(file: ImageFile, image_shape: tuple[int, ...], source: str = "") 
 
 
 def load_pixels(file: ImageFile, image_shape: tuple[int, ...], source: str = "") -> NDArray[np.uint8]:
-    """Read one photo as the data set stores it: (h, w, 3) uint8, upright, on white, squeezed to the size (not cropped).
+    """Read one photo as the data set stores it: of `image_shape`, uint8, upright, on white, squeezed, not cropped.
 
     Raises InvalidImage.
     """
-    height, width, _ = image_shape
-    picture = open_picture(file, source).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(picture, dtype=np.uint8)
+    height, width, channels = image_shape
+    picture = open_picture(file, source)
+    if channels == 1:
+        picture = picture.convert("L")
+    picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(picture, dtype=np.uint8).reshape(image_shape)
 
 
 def open_picture(file: ImageFile, source: str = "") -> Image.Image:
@@ -79,12 +83,13 @@ def open_picture(file: ImageFile, source: str = "") -> Image.Image:
 
 
 def thumbnail_png(pixels: NDArray[np.uint8], size: int) -> bytes:
-    """Encode (h, w, 3) uint8 pixels as PNG whose longer side is about `size`.
+    """Encode (h, w, 3), (h, w, 1) or (h, w) uint8 pixels as PNG whose longer side is about `size`.
 
     Small pictures grow by a whole factor with hard edges, so that one sees exactly what the network saw; large ones
     shrink smoothly.
     """
-    picture = Image.fromarray(np.ascontiguousarray(pixels, dtype=np.uint8), "RGB")
+    grey = pixels.ndim == 2 or pixels.shape[2] == 1
+    picture = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.ndim == 3 and grey else pixels))
     factor = size // max(picture.size)
     if factor > 1:
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)

@@ -28,7 +28,7 @@ from typing import Any, BinaryIO, NoReturn, TypeVar, cast
 
 T = TypeVar("T")
 
-CPU_SECONDS = 2  # of the child, before `allow`
+CPU_SECONDS = 2  # of the child, before `raise_limits`
 MEMORY_BYTES = 512 * 2**20  # beside what its parent has
 SILENT_SECONDS = 60.0  # then it hangs without computing
 BYTES_A_SECOND = 10_000_000  # slower than any reading is
@@ -45,7 +45,7 @@ class _Gone(Exception):
     """Nobody is at the other end of the line, or nobody who speaks."""
 
 
-def apart(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None) -> T:
+def isolated(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None) -> T:
     """Return what `work` returns in a child process: anything that pickles; arrays travel without a copy.
 
     `work` is given a file that reads from `lent`, through the parent (a connection cannot be shared), or None.
@@ -80,7 +80,7 @@ def apart(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None
     return cast(T, answer)
 
 
-def allow(nbytes: int) -> None:
+def raise_limits(nbytes: int) -> None:
     """Give the child what it takes to read so many bytes. To be called in `work`, by which it is known how many."""
     _limit(resource.RLIMIT_CPU, math.ceil(time.process_time()) + CPU_SECONDS + nbytes // BYTES_A_SECOND)
     if sys.platform == "linux":  # others know no such limit, and no /proc
@@ -95,7 +95,7 @@ def _be_the_child(work: Callable[[io.RawIOBase | None], Any], lent: BinaryIO | N
         faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the C library's last words
         _limit(resource.RLIMIT_CORE, 0)
-        allow(0)
+        raise_limits(0)
         try:
             message = True, work(_Lent(line) if lent else None)
         except MemoryError:

@@ -1,95 +1,127 @@
-"""A trained network in a file: `params.h5`, and the checkpoint that a run continues from."""
+"""A trained network in a file, `params.h5`: its weights at the root, all else in the root's attributes."""
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import h5py
 import numpy as np
+from annotated_types import MinLen
 from pydantic import PositiveInt, TypeAdapter
 
+from snn.activations import ACTIVATIONS, Array
+from snn.batches import Samples
 from snn.errors import InvalidModel
-from snn.hdf5 import read_array, read_hdf5
-from snn.layers import Array
-from snn.network import Layer, Weights, activations
-from snn.parameters import Activation
-from snn.training import Training
+from snn.losses import LOSSES
+from snn.network import Network, Params
+from snn_data.arrays import read_network, write_arrays
+from snn_data.hdf5 import read_hdf5
 
 # What the attributes hold as JSON text.
 T = TypeVar("T")
-_FUNCTIONS: TypeAdapter[tuple[Activation, ...]] = TypeAdapter(tuple[Activation, ...])
-_IMAGE_SHAPE: TypeAdapter[tuple[int, int, int]] = TypeAdapter(tuple[PositiveInt, PositiveInt, Literal[3]])
-_CLASSES: TypeAdapter[tuple[str, str]] = TypeAdapter(tuple[str, str])
+_NAMES: TypeAdapter[tuple[str, ...]] = TypeAdapter(tuple[str, ...])
+_SHAPE: TypeAdapter[tuple[int, ...]] = TypeAdapter(Annotated[tuple[PositiveInt, ...], MinLen(1)])
+_CLASSES: TypeAdapter[tuple[str, ...]] = TypeAdapter(Annotated[tuple[str, ...], MinLen(2)])
+
+AT_ONCE = 4096  # samples that are judged together
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network that can judge photos. `attributes` tell where it came from; errors call its file `source`.
+    """A network that can judge samples. `attributes` tell where it came from; errors call its file `source`.
 
     Whether the attributes say what photos it takes shows when it is asked: itsacat's files do not, and a test set can
     be judged all the same.
     """
 
-    weights: Weights
-    functions: tuple[Activation, ...]
+    params: Params
+    activations: tuple[str, ...]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     source: str = "params.h5"
 
-    def probabilities(self, X: Array) -> Array:
-        """Return the probability of class 1, (1, m), for inputs X (features, m) in 0..1.
+    @property
+    def network(self) -> Network:
+        """Return the network that the parameters belong to."""
+        sizes = [len(self.params[f"W{number}"]) for number in range(1, len(self.activations) + 1)]
+        return Network.of(self.features, sizes, self.activations)
+
+    @property
+    def features(self) -> int:
+        """Return how many numbers of a sample it reads."""
+        return int(self.params["W1"].shape[1])
+
+    @property
+    def of_classes(self) -> bool:
+        """Return whether it tells classes apart; else it gives a number."""
+        return self.network.loss.of_classes
+
+    def answers(self, X: Array) -> Array:
+        """Return what it says to inputs X (features, m): the probability of class 1 (1, m), those of K classes (K, m),
+        or a number (1, m).
 
         Raises InvalidModel if it does not fit them, or if its weights are so large that no number comes out.
         """
         if X.shape[0] != self.features:
             raise InvalidModel(
-                f"reads {self.features} inputs, the photos have {X.shape[0]}",
+                f"reads {self.features} inputs, the samples have {X.shape[0]}",
                 field="W1",
                 source=self.source,
-                mend="use photos of the size it was trained on",
+                mend="use samples of the size it was trained on",
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            answers = activations(self.weights, X, self.functions)[-1]
-        if not np.isfinite(answers).all():
+            said = self.network.answers(self.params, X.astype(self.params["W1"].dtype, copy=False))
+        if not np.isfinite(said).all():
             raise InvalidModel("gives no numbers, its weights are too large", source=self.source, mend="train it anew")
-        return answers
+        return said
+
+    def judge(self, samples: Samples) -> Array:
+        """Return the answers to samples, some thousand at a time. Raises InvalidModel as `answers` does."""
+        dtype = self.params["W1"].dtype
+        parts = range(0, len(samples), AT_ONCE)
+        return np.hstack([self.answers(samples.inputs(slice(start, start + AT_ONCE), dtype)) for start in parts])
 
     @property
-    def features(self) -> int:
-        """Return the number of inputs it reads."""
-        return int(self.weights[0].W.shape[1])
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape of the samples it was trained on: (height, width, 3), (height, width, 1) or (features,).
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Return the (height, width, 3) of the photos it was trained on. Raises InvalidModel if the file lacks it."""
+        Raises InvalidModel if the file lacks it.
+        """
+        if "features" in self.attributes:
+            return (self.features,)
         mend = "set the attribute to the [height, width, 3] of the photos it was trained on"
-        shape = _attribute(self.attributes, "image_shape", _IMAGE_SHAPE, self.source, mend)
-        if math.prod(shape) != self.features:
+        shape = _attribute(self.attributes, "image_shape", _SHAPE, self.source, mend)
+        if math.prod(shape) != self.features or len(shape) != 3 or shape[2] not in (1, 3):
             raise InvalidModel(
                 f"is {shape}, where W1 reads {self.features} inputs", field="image_shape", source=self.source, mend=mend
             )
         return shape
 
     @property
-    def classes(self) -> tuple[str, str]:
-        """Return the names of class 0 and class 1. Raises InvalidModel if the file lacks them."""
-        mend = 'set the attribute to the names of both, as ["non-cat", "cat"]'
-        return _attribute(self.attributes, "classes", _CLASSES, self.source, mend)
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of classes 0, 1 …; none if it gives a number. Raises InvalidModel if the file lacks them."""
+        if not self.of_classes:
+            return ()
+        wanted = max(2, self.network.layers[-1].size)
+        mend = 'set the attribute to the names of all, as ["non-cat", "cat"]'
+        classes = _attribute(self.attributes, "classes", _CLASSES, self.source, mend)
+        if len(classes) != wanted:
+            problem = f"is {len(classes)} names of {wanted} classes"
+            raise InvalidModel(problem, field="classes", source=self.source, mend=mend)
+        return classes
 
 
 def save_model(
-    file: Path | str | BinaryIO, weights: Weights, functions: tuple[Activation, ...], attributes: Mapping[str, Any]
+    file: Path | str | BinaryIO, params: Params, activations: Sequence[str], attributes: Mapping[str, Any]
 ) -> None:
-    """Write `params.h5`: W1, b1 … WL, bL as float64 at the root, provenance in the root's attributes."""
+    """Write `params.h5`: W1, b1 … WL, bL at the root, provenance in the root's attributes."""
     with h5py.File(file, "w") as h5:
-        _write(h5, weights)
-        h5.attrs["activations"] = json.dumps(functions)
+        write_arrays(h5, {f"{name}{i}": params[f"{name}{i}"] for i in range(1, len(activations) + 1) for name in "Wb"})
+        h5.attrs["activations"] = json.dumps(activations)
         for name, value in attributes.items():
             h5.attrs[name] = value if isinstance(value, (str, int, float)) else json.dumps(value)
 
@@ -99,82 +131,33 @@ def load_model(file: Path | str | BinaryIO, source: str = "params.h5") -> Model:
 
     A file that does not name its activations (itsacat's own) is taken as ReLU layers under a sigmoid.
     """
-    weights, attributes = read_hdf5(file, source, InvalidModel, lambda h5: (_read(h5, source), _attributes(h5)))
-    neurons = weights[-1].W.shape[0]
-    if neurons != 1:
-        mend = "the last layer tells two classes apart with 1"
-        raise InvalidModel(f"has {neurons} neurons", field=f"W{len(weights)}", source=source, mend=mend)
-    functions: tuple[Activation, ...] = (*[Activation.RELU] * (len(weights) - 1), Activation.SIGMOID)
+    params, attributes = read_hdf5(file, source, InvalidModel, lambda h5: (read_network(h5, source), _attributes(h5)))
+    layers = len(params) // 2
+    activations: tuple[str, ...] = (*["relu"] * (layers - 1), "sigmoid")
+    outputs = {loss.output for loss in LOSSES.values()}
     if "activations" in attributes:
-        mend = f"name relu or sigmoid for each of {len(weights)} layers, sigmoid for the last"
-        functions = _attribute(attributes, "activations", _FUNCTIONS, source, mend)
-        if len(functions) != len(weights) or functions[-1] is not Activation.SIGMOID:
-            named = ", ".join(functions) or "nothing"
+        mend = (
+            f"name one of {', '.join(ACTIVATIONS)} for each of {layers} layers, and {', '.join(sorted(outputs))} for "
+            "the last"
+        )
+        activations = _attribute(attributes, "activations", _NAMES, source, mend)
+        if len(activations) != layers or activations[-1] not in outputs or set(activations[:-1]) - set(ACTIVATIONS):
+            named = ", ".join(activations) or "nothing"
             raise InvalidModel(f"names {named}", field="activations", source=source, mend=mend)
-    return Model(weights, functions, attributes, source)
-
-
-def dump_checkpoint(training: Training) -> bytes:
-    """Return a training as the bytes of `checkpoint.h5`: the weights, and the costs of the epochs so far."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as h5:
-        _write(h5, training.weights)
-        h5.create_dataset("costs", data=np.array(training.costs, dtype=np.float64))
-        if training.origin is not None:
-            h5.create_dataset("origin", data=training.origin)
-    return buffer.getvalue()
-
-
-def load_checkpoint(data: bytes, source: str = "checkpoint.h5") -> Training:
-    """Return the training that `dump_checkpoint` wrote, bit for bit. Raises InvalidModel when it is damaged."""
-
-    def read(h5: h5py.File) -> tuple[Weights, Array, Array | None]:
-        weights = _read(h5, source)
-        return weights, _numbers(h5, "costs", 1, source), _numbers(h5, "origin", 2, source) if "origin" in h5 else None
-
-    weights, costs, origin = read_hdf5(io.BytesIO(data), source, InvalidModel, read)
-    return Training(weights, costs.tolist(), origin)
-
-
-def _write(h5: h5py.File, weights: Weights) -> None:
-    for number, (W, b) in enumerate(weights, start=1):
-        h5.create_dataset(f"W{number}", data=W, dtype=np.float64)
-        h5.create_dataset(f"b{number}", data=b, dtype=np.float64)
+    neurons = len(params[f"W{layers}"])
+    if (neurons < 2) if activations[-1] == "softmax" else (neurons != 1):
+        raise InvalidModel(
+            f"has {neurons} neurons",
+            field=f"W{layers}",
+            source=source,
+            mend=f"a last layer of {activations[-1]} has {'two or more' if activations[-1] == 'softmax' else '1'}",
+        )
+    return Model(params, activations, attributes, source)
 
 
 def _attributes(h5: h5py.File) -> dict[str, Any]:
     """Return the root's attributes, those of kinds that nobody asks for as text."""
     return {name: repr(value) if np.asarray(value).dtype.kind in "OV" else value for name, value in h5.attrs.items()}
-
-
-def _read(h5: h5py.File, source: str) -> Weights:
-    """Return the layers that the file holds, each fitting the one below."""
-    layers = max(1, sum(1 for name in h5 if re.fullmatch("W[0-9]+", name)))
-    weights: Weights = []
-    for number in range(1, layers + 1):
-        W, b = (_numbers(h5, f"{name}{number}", 2, source) for name in "Wb")
-        inputs = weights[-1].W.shape[0] if weights else W.shape[1]
-        if W.shape[1] != inputs or b.shape != (W.shape[0], 1) or W.size == 0:
-            raise InvalidModel(
-                f"is {W.shape} with {b.shape} biases",
-                field=f"W{number}",
-                source=source,
-                mend=f"expected (neurons, {inputs}) and (neurons, 1)",
-            )
-        weights.append(Layer(W, b))
-    return weights
-
-
-def _numbers(h5: h5py.File, name: str, dimensions: int, source: str) -> Array:
-    """Return a data set as float64."""
-    array = read_array(h5, name, source, InvalidModel)
-    if array.ndim != dimensions or not np.can_cast(array.dtype, np.float64):
-        mend = f"make it float64 of {dimensions} dimensions"
-        raise InvalidModel(f"is {array.shape} {array.dtype}", field=name, source=source, mend=mend)
-    numbers = array.astype(np.float64)
-    if not np.isfinite(numbers).all():
-        raise InvalidModel("holds values that are no numbers", field=name, source=source, mend="all must be finite")
-    return numbers
 
 
 def _attribute(attributes: Mapping[str, Any], name: str, kind: TypeAdapter[T], source: str, mend: str) -> T:
