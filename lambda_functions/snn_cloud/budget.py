@@ -11,8 +11,8 @@ from decimal import Decimal
 from math import inf
 from typing import Any
 
-from snn.parameters import MOST_SECONDS, Parameters
 from snn_cloud.money import cost_of
+from snn_cloud.parameters import MAX_SECONDS, Parameters
 from snn_cloud.progress import dollars
 from snn_cloud.record import Run
 from snn_cloud.settings import Settings
@@ -31,7 +31,7 @@ def spent(run: Run, settings: Settings) -> str:
         field, used = "max_seconds", f"{seconds:,.1f} of {max_seconds:,g} s"
     else:
         return ""
-    mend = f"raise {field} and resume the run" if field == "max_usd" or max_seconds < MOST_SECONDS else "resume the run"
+    mend = f"raise {field} and resume the run" if field == "max_usd" or max_seconds < MAX_SECONDS else "resume the run"
     return f"{field}: {used} are spent after {run.epoch:,} epochs ({mend})"
 
 
@@ -46,7 +46,7 @@ def warning(estimate: Mapping[str, Any], parameters: Parameters) -> str:
 
 
 def _limits(parameters: Parameters) -> tuple[float, float]:
-    return parameters.max_usd or inf, parameters.max_seconds or MOST_SECONDS
+    return parameters.max_usd or inf, parameters.max_seconds or MAX_SECONDS
 
 
 def _usd(run: Run, settings: Settings) -> float:

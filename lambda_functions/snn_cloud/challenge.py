@@ -7,23 +7,21 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from snn.dataset import Dataset, load_dataset
 from snn.errors import InvalidInput, InvalidModel
-from snn.model import Model, load_model
 from snn_cloud import places
 from snn_cloud.champion import Candidate, find_champion
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
+from snn_cloud.metrics import METRICS
 from snn_cloud.money import cost_on
 from snn_cloud.record import Run
 from snn_cloud.report import LIMIT, build_report, fit, judge_model
-from snn_cloud.staging import read_source
+from snn_cloud.staging import photo_shape, read_source
+from snn_data.dataset import Dataset, load_dataset
+from snn_data.model import Model, load_model
 
 if TYPE_CHECKING:
     from snn_cloud.stack import StackOutputs
-
-METRICS = ("accuracy", "f1", "precision", "sensitivity", "specificity")
-"""Rates of a test set of which more is better."""
 
 ROUNDING = 1e-9  # 0.85 - 0.80 is a little less than 0.05
 
@@ -57,7 +55,7 @@ def judge(
         raise InvalidInput(f"{metric!r} cannot be compared by", field="metric", mend=f"use one of {', '.join(METRICS)}")
     if not 0 <= margin <= 1:
         raise InvalidInput(f"{margin!r} is no difference of rates", field="margin", mend="use a number in 0..1")
-    new, old = challenger[metric], champion[metric] if champion else None
+    new, old = _figure(challenger, metric), _figure(champion, metric) if champion else None
 
     def decision(promote: bool, reason: str) -> Decision:
         return Decision(promote, reason, metric, margin, old, new)
@@ -76,6 +74,14 @@ def judge(
     if better < margin - ROUNDING:
         return decision(False, f"the challenger is better by {better:.3f} only, {margin:g} is wanted: {scores}")
     return decision(True, f"the challenger is better by {better:.3f}: {scores}")
+
+
+def _figure(test_set: Mapping[str, Any], metric: str) -> float | None:
+    """Return a figure of a test set, None if it has none of this name."""
+    averages = test_set.get("macro", {})
+    known = {**averages, "sensitivity": averages.get("recall"), **test_set}
+    figure: float | None = known.get(metric)
+    return figure
 
 
 def compare(
@@ -124,8 +130,9 @@ def _judge_champion(
 
 def _misfit(model: Model, dataset: Dataset) -> str:
     """Return in what model and test set differ; a model that does not say what it was trained for fits by its size."""
-    if "image_shape" in model.attributes and model.image_shape != dataset.image_shape:
-        return f"photos of {model.image_shape}, the test set has {dataset.image_shape}"
+    shape = photo_shape(dataset) or dataset.shape
+    if ("image_shape" in model.attributes or "features" in model.attributes) and model.shape != shape:
+        return f"samples of {model.shape}, the test set has {shape}"
     if "classes" in model.attributes and model.classes != dataset.classes:
         return f"the classes {', '.join(model.classes)}, the test set has {', '.join(dataset.classes)}"
     return ""

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, InvalidModel
-from snn.model import load_model
 from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.errors import ChampionChanged
 from snn_cloud.staging import read_source
+from snn_data.model import load_model
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -12,16 +12,18 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from snn.parameters import Granularity, Parameters
 from snn_cloud.money import cost_of
 from snn_cloud.objects import BLOCK_BYTES
+from snn_cloud.parameters import Granularity, Parameters
 from snn_cloud.record import Run, Usage
-from snn_cloud.workload import Workload
+from snn_cloud.workload import Size, Workload
 
 if TYPE_CHECKING:
     from snn_cloud.stack import StackOutputs
 
-OPERATIONS_PER_SECOND = 10e9  # float64, one core; measured 20e9 to 40e9 for products of this project's sizes
+# One core; measured 20e9 to 40e9 in float64, 60e9 to 75e9 in float32, for products of this project's sizes.
+OPERATIONS_PER_SECOND = {"float64": 10e9, "float32": 25e9}
+MOVE_SECONDS = 8e-9  # of a step for one weight, with Adam; measured 3e-9 to 5e-9 in float32
 LAYER_SECONDS = 60e-6  # of Python and NumPy for one layer of one batch, there and back; measured 27e-6
 READ_BYTES_PER_SECOND = 50e6  # from S3 to an array
 LAUNCH_SECONDS = 3.0  # of LaunchLambda, cold; measured 2.7
@@ -66,29 +68,29 @@ class Machine:
 
 def estimate(
     parameters: Parameters,
-    features: int,
-    samples: int,
+    size: Size,
     has_cache: bool,
     architecture: str,
     machine: Machine | None = None,
 ) -> dict[str, Any]:
     """Return what `cost_of` will say at most of such a run, and `seconds`, how long it trains."""
     machine = machine or Machine()
-    run = forecast(parameters, features, samples, machine)
+    run = forecast(parameters, size, machine)
     cost = cost_of(run, has_cache, architecture, machine.cache_node_type)
     return {**cost, "seconds": run.seconds, "epochs": run.epoch, "granularity": parameters.granularity.value}
 
 
-def estimate_on(outputs: StackOutputs, parameters: Parameters, features: int, samples: int) -> dict[str, Any]:
+def estimate_on(outputs: StackOutputs, parameters: Parameters, size: Size) -> dict[str, Any]:
     """Return what `estimate` says of a run on a stack."""
     machine = Machine(cache_node_type=outputs.cache_node_type)
-    return estimate(parameters, features, samples, outputs.has_cache, outputs.architecture, machine)
+    return estimate(parameters, size, outputs.has_cache, outputs.architecture, machine)
 
 
-def forecast(parameters: Parameters, features: int, samples: int, machine: Machine) -> Run:
+def forecast(parameters: Parameters, size: Size, machine: Machine) -> Run:
     """Return the run as the ledger will have it when all epochs are done."""
-    work, epochs = Workload(parameters, features, samples), parameters.epochs
-    reading = features * samples / READ_BYTES_PER_SECOND
+    work, epochs = Workload(parameters, size), parameters.epochs
+    stored = size.itemsize * size.features * size.samples
+    reading = stored / READ_BYTES_PER_SECOND
     training = training_seconds(work, machine)
     turns = math.ceil(training / TRAINER_LIMIT_SECONDS)
     seconds = training + turns * (TRAINER_SECONDS + reading) + (FIRST_WAVE_SECONDS if work.invocations else 0.0)
@@ -98,7 +100,7 @@ def forecast(parameters: Parameters, features: int, samples: int, machine: Machi
         "launch": Usage(
             1, round(LAUNCH_SECONDS * 1000), machine.launch_mb,
             # Of a large file it reads where the headers are, and the labels. A run's item is in an index, too.
-            s3_puts=1, s3_gets=min(4, math.ceil(features * samples / BLOCK_BYTES)), write_units=4, read_units=2,
+            s3_puts=1, s3_gets=min(4, math.ceil(stored / BLOCK_BYTES)), write_units=4, read_units=2,
         ),
         "trainer": Usage(
             turns * work.workers, round(seconds * work.workers * 1000), machine.trainer_mb,
@@ -115,49 +117,50 @@ def forecast(parameters: Parameters, features: int, samples: int, machine: Machi
     }  # fmt: skip
     return Run(
         "", parameters=parameters, started_at=1.0, ended_at=1.0 + seconds, epoch=epochs, usage=usage,
-        continuations=turns - 1, features=features, samples=samples,
+        continuations=turns - 1, features=size.features, samples=size.samples,
     )  # fmt: skip
 
 
 def training_seconds(work: Workload, machine: Machine) -> float:
     """Return how long all epochs take.
 
-    Batch granularity: (B/w)·(L·LAYER_SECONDS) + operations/w/OPERATIONS_PER_SECOND an epoch, for w workers, and
-    MEET_SECONDS where w > 1. Neurons: waves of invocations, Σ 2·⌈B·T_l/concurrency⌉, each as long as its longest
-    answer. To both the bytes through the cache are added, at the speed to which its node bursts at first and which it
-    sustains later.
+    Batch granularity: (B/w)·(L·LAYER_SECONDS) + operations/w/OPERATIONS_PER_SECOND an epoch, for w workers, and a step
+    MOVE_SECONDS for each weight, and MEET_SECONDS where w > 1. Neurons: waves of invocations, for a step of B batches
+    Σ 2·⌈B·T_l/concurrency⌉, each as long as its longest answer. To both the bytes through the cache are added, at the
+    speed to which its node bursts at first and which it sustains later.
     """
     parameters, epochs = work.parameters, work.parameters.epochs
+    speed = OPERATIONS_PER_SECOND[parameters.dtype]
     if parameters.granularity is Granularity.BATCH:
-        share = math.ceil(work.batches / work.workers) / work.batches
-        epoch = (
-            work.batches * share * parameters.layers * LAYER_SECONDS + work.operations * share / OPERATIONS_PER_SECOND
-        )
-        epoch += MEET_SECONDS if work.workers > 1 else 0.0
+        share = math.ceil(work.shared / work.workers) / work.shared
+        epoch = work.shared * share * parameters.layers * LAYER_SECONDS + work.operations * share / speed
+        epoch += work.steps * work.trained * MOVE_SECONDS
+        epoch += work.steps * MEET_SECONDS if work.workers > 1 else 0.0
     else:
-        waves = sum(2 * math.ceil(work.batches * tasks / machine.neuron_concurrency) for tasks in work.tasks)
+        at_a_time = work.shared // work.steps  # batches of one step are in flight together
+        waves = work.steps * sum(2 * math.ceil(at_a_time * tasks / machine.neuron_concurrency) for tasks in work.tasks)
         longest = max(_arithmetic(work, machine))
         epoch = waves * (INVOKE_SECONDS + longest)
     sustained, burst = CACHE_BANDWIDTH.get(machine.cache_node_type, CACHE_BANDWIDTH["cache.t4g.micro"])
     slow, fast = epoch + work.cache_bytes / sustained, epoch + work.cache_bytes / burst
     quick = min(epochs, BURST_SECONDS / fast)
-    return work.setup_operations / OPERATIONS_PER_SECOND + quick * fast + (epochs - quick) * slow
+    return work.setup_operations / speed + quick * fast + (epochs - quick) * slow
 
 
 def neuron_seconds(work: Workload, machine: Machine) -> float:
     """Return what NeuronLambda is billed for in an epoch: invocations·NEURON_SECONDS, and its arithmetic."""
     per_task = zip(work.tasks, _arithmetic(work, machine), strict=True)
-    return sum(2 * work.batches * tasks * (NEURON_SECONDS + seconds) for tasks, seconds in per_task)
+    return sum(2 * work.shared * tasks * (NEURON_SECONDS + seconds) for tasks, seconds in per_task)
 
 
 def _arithmetic(work: Workload, machine: Machine) -> list[float]:
     """Return the seconds of arithmetic in one invocation of each layer, in a function that has a part of a core."""
-    sizes = (work.features, *work.parameters.neurons_per_layer)
-    speed = OPERATIONS_PER_SECOND * min(1.0, machine.neuron_mb / CORE_MB)
-    photos = work.samples / work.batches
-    # Both directions together are 4·n_l·n_{l-1} (and 2·n_l·n_{l+1} for the error) a photo; half of it in each.
+    sizes = (work.size.features, *work.parameters.neurons_per_layer)
+    speed = OPERATIONS_PER_SECOND[work.parameters.dtype] * min(1.0, machine.neuron_mb / CORE_MB)
+    samples = work.size.samples / work.shared
+    # Both directions together are 4·n_l·n_{l-1} (and 2·n_l·n_{l+1} for the error) a sample; half of it in each.
     above = (*sizes[2:], 0)
     return [
-        (2 * sizes[i] * sizes[i - 1] + sizes[i] * above[i - 1]) * photos / tasks / speed if tasks else 0.0
+        (2 * sizes[i] * sizes[i - 1] + sizes[i] * above[i - 1]) * samples / tasks / speed if tasks else 0.0
         for i, tasks in enumerate(work.tasks, start=1)
     ]

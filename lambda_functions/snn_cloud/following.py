@@ -51,11 +51,11 @@ def check_follower(given: Any) -> Follower:
 
 def lead(job: Job, run: Run, prefix: str, cache: Cache, settings: Settings, clients: Clients) -> Peers:
     """Start the followers of a run whose lease this trainer holds, and take rank 0 among them."""
-    workers = min(job.parameters.workers, len(job.batches))
+    workers = min(job.parameters.workers, job.most_batches)
     for rank in range(1, workers):
         follower = Follower(fence=run.fence, rank=rank, workers=workers, checkpoint_version=run.checkpoint_version)
         start_trainer(clients, settings.trainer_function, run.run_id, follower=follower)
-    return Peers(cache, prefix, 0, workers, job.parameters, job.first)
+    return Peers(cache, prefix, 0, workers, job)
 
 
 def follow(run_id: str, follower: Follower, settings: Settings, clients: Clients) -> Run:
@@ -72,9 +72,9 @@ def follow(run_id: str, follower: Follower, settings: Settings, clients: Clients
     try:
         if cache.claim(f"{prefix}:follower:{rank}"):
             job = load_job(replace(run, checkpoint_version=follower["checkpoint_version"]), settings.bucket, clients)
-            with closing(Peers(cache, prefix, rank, follower["workers"], job.parameters, job.first)) as peers:
+            with closing(Peers(cache, prefix, rank, follower["workers"], job)) as peers:
                 try:
-                    for _ in train(job.training, job.parameters, job.batches, peers.gradients_of):
+                    for _ in train(job.training, job.parameters, len(job.samples), job.targets, peers.gradients_of):
                         pass
                 finally:  # before it leaves, which rank 0 waits for
                     milliseconds = round((time.monotonic() - started) * 1000)

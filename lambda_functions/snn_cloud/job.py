@@ -5,29 +5,52 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
-from functools import lru_cache
 
-from snn.dataset import Batch, Dataset, batches, load_dataset
+from snn.batches import Feed, Samples
 from snn.errors import SnnError
-from snn.first_layer import Direct, FirstLayer, Gram
-from snn.model import load_checkpoint
-from snn.parameters import Granularity, Parameters
-from snn.training import Training, first_layer
+from snn.here import Here
+from snn.losses import Targets
+from snn.network import Network
+from snn.span import Direct, FirstLayer, Gram, Span
+from snn.training import Training
+from snn.validation import Validation, hold_out
 from snn_cloud import places
 from snn_cloud.clients import Clients
-from snn_cloud.launching import read_object
+from snn_cloud.objects import read_object
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run
+from snn_data.checkpoint import load_checkpoint
+from snn_data.dataset import Dataset, load_dataset
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run as its last checkpoint left it, ready to be advanced."""
+    """A run as its last checkpoint left it, ready to be advanced.
+
+    `samples` are those that are trained on, `feed` hands them out, `targets` are what they should give; `validation`
+    judges by those that were held out.
+    """
 
     parameters: Parameters
     training: Training
     dataset: Dataset
-    batches: list[Batch]
+    samples: Samples
+    network: Network
+    feed: Feed
+    targets: Targets
     first: FirstLayer
+    validation: Validation | None
+
+    @property
+    def most_batches(self) -> int:
+        """Return how many batches a step has at most: so many trainers can share it."""
+        how, samples = self.parameters.how, len(self.samples)
+        batch_size = min(self.parameters.batch_size or samples, samples)
+        return min(self.parameters.sub_batches, batch_size) if how.step_a_batch else -(-samples // batch_size)
+
+    def here(self) -> Here:
+        """Return what computes batches in this very process."""
+        return Here(self.network, self.parameters.seed, self.first, self.targets)
 
 
 def load_job(run: Run, bucket: str, clients: Clients) -> Job:
@@ -36,37 +59,82 @@ def load_job(run: Run, bucket: str, clients: Clients) -> Job:
         raise SnnError(f"run {run.run_id} has no parameters")
     parameters = run.parameters
     state = read_object(clients, bucket, places.checkpoint(run.run_id), run.checkpoint_version)
-    training = load_checkpoint(state)
-    data = _Bytes(read_object(clients, bucket, run.dataset, run.dataset_version), run.dataset)
-    dataset, parts, gram = _prepare(data, parameters.batch_size, parameters.seed)
-    first: FirstLayer = Direct(parameters.activation_per_layer[0])
+    source = f"checkpoint of run {run.run_id}"
+    training = load_checkpoint(state, source=source, in_batches=parameters.how.in_batches)
+    data = _kept.load(read_object(clients, bucket, run.dataset, run.dataset_version), run.dataset)
     print(
         f"{run.run_id}: epoch {training.epoch} of {parameters.epochs}, {parameters.strategy}, "
         f"{parameters.granularity} granularity, fence {run.fence}"
     )
-    if parameters.granularity is Granularity.BATCH:
-        first, why = first_layer(training, parameters, gram, dataset.features)
-        print(f"{run.run_id}: {why}")
-    return Job(parameters, training, dataset, parts, first)
+    job, why = make_job(parameters, training, data)
+    print(f"{run.run_id}: {why}")
+    return job
 
 
-class _Bytes:
-    """A file's contents that equal others by their hash: a key for the cache that does not keep the file."""
+def make_job(parameters: Parameters, training: Training, data: Data) -> tuple[Job, str]:
+    """Return the job of a training on these data, and a line on how its first layer is computed.
 
-    def __init__(self, data: bytes, source: str) -> None:
-        self.data, self.source, self._sha256 = data, source, hashlib.sha256(data).digest()
+    A training that has not begun is made to fit that way.
+    """
+    dataset = data.dataset
+    samples, held_out = data.split(parameters)
+    network = parameters.network(dataset.features)
+    feed = Feed(samples, parameters.dtype, parameters.augment, parameters.seed)
+    in_span, why = parameters.path(dataset.features, len(samples))
+    first: FirstLayer = Direct(feed, network.input_dropout, parameters.seed)
+    if in_span:
+        if training.origin is None:
+            training.origin = training.params["W1"]
+        first = Span(training.origin, data.gram(samples, parameters.dtype))
+    if not training.steps:
+        training.params = first.start(training.params)
+    targets = parameters.targets(samples.y)
+    validation = None
+    if held_out is not None:
+        validation = Validation(network, first, held_out, parameters.targets(held_out.y, weighted=False))
+    return Job(parameters, training, dataset, samples, network, feed, targets, first, validation), why
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Bytes) and self._sha256 == other._sha256
 
-    def __hash__(self) -> int:
-        return hash(self._sha256)
+class Data:
+    """A data set, and what a training makes of it before its first epoch, kept for the next one on the same data."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self._split: tuple[tuple[object, int], tuple[Samples, Samples | None]] | None = None
+        self._gram: Gram | None = None
+
+    def split(self, parameters: Parameters) -> tuple[Samples, Samples | None]:
+        """Return the samples to train on and those to validate by (`snn_data.fitting` has seen that there are some)."""
+        asked, dataset = parameters.validation, self.dataset
+        if not isinstance(asked, float):
+            return dataset.train, dataset.validation if asked else None
+        if self._split is None or self._split[0] != (asked, parameters.seed):
+            parts = hold_out(dataset.train, asked, parameters.seed, len(dataset.classes))
+            self._split = (asked, parameters.seed), parts
+        return self._split[1]
+
+    def gram(self, samples: Samples, dtype: str) -> Gram:
+        """Return the Gram matrix of the samples to train on."""
+        if self._gram is None or self._gram.samples is not samples or self._gram.dtype != dtype:
+            self._gram = None  # the old one goes before a new one is made
+            self._gram = Gram(samples, dtype)
+        return self._gram
 
 
-@lru_cache(maxsize=1)  # the last one: a data set may be most of a function's memory
-def _prepare(data: _Bytes, batch_size: int | None, seed: int) -> tuple[Dataset, list[Batch], Gram]:
-    """Return data set, batches and Gram matrix; a warm environment that trains on the same data again has them."""
-    dataset = load_dataset(io.BytesIO(data.data), source=data.source)
-    data.data = b""
-    parts = batches(dataset, batch_size, seed)
-    return dataset, parts, Gram(parts)
+class _Kept:
+    """The last data set that was read: a warm environment that trains on it again has it."""
+
+    def __init__(self) -> None:
+        self._digest = b""
+        self._data: Data | None = None
+
+    def load(self, content: bytes, source: str) -> Data:
+        """Return the data in a file's contents; those of another file go before it is read."""
+        digest = hashlib.sha256(content).digest()
+        if digest != self._digest or self._data is None:
+            self._digest, self._data = digest, None
+            self._data = Data(load_dataset(io.BytesIO(content), source=source))
+        return self._data
+
+
+_kept = _Kept()

@@ -10,11 +10,7 @@ from io import BufferedReader
 from typing import Any
 from urllib.parse import unquote_plus
 
-from snn.dataset import load_header
 from snn.errors import InvalidInput, InvalidParameters, SnnError, one_line
-from snn.model import dump_checkpoint, load_checkpoint
-from snn.network import initial_weights
-from snn.parameters import MAX_TEXT, Parameters
 from snn.training import Training
 from snn_cloud import places
 from snn_cloud.clients import Clients
@@ -23,9 +19,14 @@ from snn_cloud.ledger import Ledger
 from snn_cloud.memory import check_fits
 from snn_cloud.messages import Messages
 from snn_cloud.objects import ObjectFile, read_object
+from snn_cloud.parameters import MAX_TEXT, Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.resuming import check_resumable, load_done
 from snn_cloud.settings import Settings
+from snn_cloud.workload import Size
+from snn_data.checkpoint import dump_checkpoint, load_checkpoint
+from snn_data.dataset import load_header
+from snn_data.fitting import check_recipe
 
 __all__ = ["launch", "launch_upload", "read_object", "start_trainer", "trainer_gone"]
 
@@ -44,7 +45,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
     parameters = Parameters.load(asked.parameters)
     if (field := parameters.needs_cache) and not settings.has_cache:
         raise InvalidParameters(
-            f"{getattr(parameters, field)} needs a cache, which this stack has not",
+            f"{getattr(parameters, field)} needs a cache, but this stack has none",
             field=field,
             mend="deploy the stack with a cache, or use granularity batch with one worker",
         )
@@ -73,7 +74,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
     different = [name for name in ASKED if getattr(run, name) != getattr(wanted, name)]
     if different:
         raise InvalidInput(
-            f"{run.run_id} is the name of a run with another {' and '.join(different)}",
+            f"{run.run_id} is the name of a run with other {' and '.join(different)}",
             field="run_id",
             source=SOURCE,
             mend="choose another name",
@@ -102,27 +103,41 @@ def _record(
     # Only what is looked at travels: the photos, which may be more than this function could hold, do not.
     with BufferedReader(ObjectFile(clients, settings.bucket, run.dataset, run.dataset_version)) as file:
         header = load_header(file, source=run.dataset)
-    check_fits(parameters, header.features, header.samples, header.test_y.shape[1], settings, run.dataset)
+    check_recipe(parameters, header)
+    size = Size.of(header, parameters)
+    check_fits(parameters, size, settings, run.dataset)
     header.check_stored(run.dataset)
     # The first weights are a checkpoint like any other: a trainer always continues, also at epoch 0.
     if older:
         first = read_object(clients, settings.bucket, places.checkpoint(older.run_id), older.checkpoint_version)
         training = load_done(first, older, parameters)
     else:
-        training = Training(initial_weights(parameters, header.features))
+        training = Training(parameters.network(header.features).first_params(parameters.seed, parameters.dtype))
         first = dump_checkpoint(training)
     stored = clients.s3.put_object(Bucket=settings.bucket, Key=places.checkpoint(run.run_id), Body=first)
     ledger.create(
         replace(
             run,
-            features=header.features,
-            samples=header.samples,
+            features=size.features,
+            samples=size.samples,
+            stored_bytes=size.itemsize,
             checkpoint_version=stored.get("VersionId", ""),
-            epoch=training.epoch,
-            cost=training.costs[-1] if training.costs else None,
+            **_figures(training),
         )
     )
     return ledger.get(run.run_id)
+
+
+def _figures(training: Training) -> dict[str, Any]:
+    """Return what a run's item says of a training."""
+    history = training.history
+    found: dict[str, Any] = {"epoch": training.epoch}
+    if history.costs:
+        found["cost"] = history.costs[-1]
+    if history.validation_costs:
+        found |= {"validation_cost": history.validation_costs[-1], "validation_metric": history.validation_metrics[-1]}
+        found["best_epoch"] = training.best_epoch
+    return found
 
 
 def _copy_costs(run: Run, settings: Settings, clients: Clients, ledger: Ledger) -> None:
@@ -131,7 +146,7 @@ def _copy_costs(run: Run, settings: Settings, clients: Clients, ledger: Ledger) 
     After the run is recorded, since costs are not fenced: of two launches under one name only one records its run.
     """
     checkpoint = read_object(clients, settings.bucket, places.checkpoint(run.run_id), run.checkpoint_version)
-    ledger.put_costs(run.run_id, 0, load_checkpoint(checkpoint).costs)
+    ledger.put_history(run.run_id, load_checkpoint(checkpoint).history)
 
 
 def start_trainer(clients: Clients, function: str, run_id: str, **more: Any) -> None:

@@ -21,16 +21,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 from botocore.exceptions import ClientError
 
 from snn.errors import one_line
-from snn.training import StoppedBy
+from snn.training import History
 from snn_cloud.errors import LeaseLost, RunNotFound
-from snn_cloud.record import COUNTERS, Run, State, Usage, from_item, pack, to_item, unpack
+from snn_cloud.record import COUNTERS, Run, State, StoppedBy, Usage, from_item, pack, to_item, unpack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 20.0
 # 8 bytes each. An item may have 400 KB, but whoever watches a run reads up to a chunk too much at every look.
 CHUNK_EPOCHS = 4_000
+
+
+CURVES = ("costs", "validation_costs", "validation_metrics")  # of a History, and in a chunk
+
+
+class EpochRow(NamedTuple):
+    """What the ledger knows of one epoch, numbered from 0; the last two only of a run that validates."""
+
+    epoch: int
+    cost: float
+    validation_cost: float | None = None
+    validation_metric: float | None = None
 
 
 class Ledger:
@@ -70,16 +82,14 @@ class Ledger:
             raise RunNotFound(f"the ledger {self.table} has no run {run_id!r}")
         return run
 
-    def progress(self, run_id: str, after_epoch: int = -1) -> tuple[Run, list[tuple[int, float]]]:
-        """Return the run and the costs of the epochs after `after_epoch`, as (epoch, cost) in order.
-
-        Raises RunNotFound.
-        """
-        run, costs = self.get(run_id), dict[int, float]()
+    def progress(self, run_id: str, after_epoch: int = -1) -> tuple[Run, list[EpochRow]]:
+        """Return the run and the epochs after `after_epoch`, in order. Raises RunNotFound."""
+        run, rows = self.get(run_id), dict[int, EpochRow]()
         for item in [*self._chunk_at(run_id, after_epoch), *self._chunks_from(run_id, after_epoch + 1)]:
-            chunk = np.frombuffer(bytes(item["costs"]), dtype="<f8").tolist()
-            costs.update(enumerate(chunk, start=int(item["first"])))
-        return run, sorted((epoch, cost) for epoch, cost in costs.items() if epoch > after_epoch)
+            curves = [np.frombuffer(bytes(item[name]), dtype="<f8").tolist() for name in CURVES if name in item]
+            for epoch, figures in enumerate(zip(*curves, strict=True), start=int(item["first"])):
+                rows[epoch] = EpochRow(epoch, *figures)
+        return run, [rows[epoch] for epoch in sorted(rows) if epoch > after_epoch]
 
     def _chunks_from(self, run_id: str, epoch: int) -> list[dict[str, Any]]:
         pages = self._dynamodb.get_paginator("query").paginate(
@@ -108,23 +118,25 @@ class Ledger:
         )
         return [unpack(item) for item in answer["Items"]]
 
-    def put_costs(self, run_id: str, first: int, costs: list[float]) -> None:
-        """Store the costs of epochs `first`, `first` + 1 …
+    def put_history(self, run_id: str, history: History, first: int = 0) -> None:
+        """Store what came out of epochs `first`, `first` + 1 …
 
         Not fenced, and need not be: the same run gives the same numbers, whoever computes them. But a trainer that was
         superseded while it hung knows of fewer epochs, so a chunk is never replaced by a shorter one.
         """
-        for start in range(0, len(costs), CHUNK_EPOCHS):
-            part = np.array(costs[start : start + CHUNK_EPOCHS], dtype="<f8")
-            chunk = {"first": first + start, "last": first + start + len(part) - 1, "costs": part.tobytes()}
-            name = {"run_id": run_id, "item": _chunk(first + start)}
+        epochs = len(history.costs)  # at this moment: the training may go on in another thread
+        for start in range(first, epochs, CHUNK_EPOCHS):
+            end = min(start + CHUNK_EPOCHS, epochs)
+            curves = {name: np.array(getattr(history, name)[start:end], "<f8") for name in CURVES}
+            last = end - 1
+            known = {name: part.tobytes() for name, part in curves.items() if len(part)}
             try:
                 self._dynamodb.put_item(
                     TableName=self.table,
-                    Item=pack({**name, **chunk}),
+                    Item=pack({"run_id": run_id, "item": _chunk(start), "first": start, "last": last, **known}),
                     ConditionExpression="attribute_not_exists(#last) OR #last <= :last",
                     ExpressionAttributeNames={"#last": "last"},
-                    ExpressionAttributeValues=pack({":last": chunk["last"]}),
+                    ExpressionAttributeValues=pack({":last": last}),
                 )
             except ClientError as error:
                 if not _is_refused(error):
@@ -241,17 +253,27 @@ class Lease:
     def __init__(self, ledger: Ledger, run: Run) -> None:
         self._ledger, self.run = ledger, run
 
-    def flush(self, costs: list[float], usage: Mapping[str, Usage]) -> Run:
-        """Give a sign of life, record the costs of new epochs and the usage since the last call; return the run.
+    def flush(
+        self, history: History, usage: Mapping[str, Usage], step: tuple[int, int] = (0, 0), best_epoch: int = -1
+    ) -> Run:
+        """Give a sign of life, record new epochs and the usage since the last call; return the run.
 
-        `costs` are those of all epochs; after a return to a checkpoint, fewer than are known to the ledger.
+        `history` has all epochs; after a return to a checkpoint, fewer than are known to the ledger. `step` says how
+        many steps of the present epoch are done, and how many it has.
         """
-        epochs, known = len(costs), self.run.epoch
+        epochs, known = len(history.costs), self.run.epoch
         put, add = _counters(usage)
+        put |= {name: now for name, now in zip(("step", "steps"), step, strict=True) if now != getattr(self.run, name)}
         if epochs <= known:
             return self._write(put, add)
-        self._ledger.put_costs(self.run.run_id, known, costs[known:epochs])
-        return self._write({**put, "epoch": epochs, "cost": costs[epochs - 1]}, add)
+        self._ledger.put_history(self.run.run_id, history, known)
+        put |= {"epoch": epochs, "cost": history.costs[epochs - 1]}
+        if history.validation_costs:
+            validation = {
+                "cost": history.validation_costs[epochs - 1], "metric": history.validation_metrics[epochs - 1],
+            }  # fmt: skip
+            put |= {f"validation_{name}": figure for name, figure in validation.items()} | {"best_epoch": best_epoch}
+        return self._write(put, add)
 
     def checkpointed(self, version: str) -> Run:
         """Record which version of the checkpoint counts: what a superseded trainer still uploads is never read."""
@@ -296,7 +318,7 @@ class Lease:
         return run
 
 
-def _counters(usage: Mapping[str, Usage]) -> tuple[dict[str, int], dict[str, int]]:
+def _counters(usage: Mapping[str, Usage]) -> tuple[dict[str, Any], dict[str, int]]:
     """Return what to set (sizes) and what to add (sums) for usage."""
     put = {f"{function}_memory_mb": used.memory_mb for function, used in usage.items() if used.memory_mb}
     add = {

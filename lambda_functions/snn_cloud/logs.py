@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from snn.parameters import Granularity
+from snn_cloud.parameters import Granularity
 from snn_cloud.record import Run
 
 if TYPE_CHECKING:

@@ -1,21 +1,24 @@
-"""How good a model is: the confusion matrix of a test set, the seven rates read from it, and who was mislabelled."""
+"""How good a model is on a test set: its rates, its confusion matrix, and which samples it got wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 import numpy as np
-from numpy.typing import ArrayLike
-from pydantic import BaseModel, ConfigDict
+from numpy.typing import ArrayLike, NDArray
 
 from snn.errors import InvalidInput, InvalidModel
+
+METRICS = ("accuracy", "f1", "precision", "sensitivity", "specificity", "r2")
+"""Figures of a test set of which more is better: rates, of many classes their macro averages; R² of numbers."""
 
 BOUNDARY = 0.5
 """A probability above it is class 1; one exactly on it is class 0."""
 
 
-class ConfusionMatrix(BaseModel):
+class ConfusionMatrix(TypedDict):
     """Counts of test samples. Class 1 is "positive": fp is a sample of class 0 that the model called class 1."""
-
-    model_config = ConfigDict(frozen=True)
 
     tn: int
     fp: int
@@ -23,10 +26,11 @@ class ConfusionMatrix(BaseModel):
     tp: int
 
 
-class Mislabelled(BaseModel):
-    """One sample that the model got wrong: its place in the test set, its label, and what the model said."""
+class Mislabelled(TypedDict):
+    """One sample that the model got wrong: its place in the test set, its label, and what the model said.
 
-    model_config = ConfigDict(frozen=True)
+    `probability` is that of class 1, or, of more than two classes, that of the class that was predicted.
+    """
 
     index: int
     label: int
@@ -34,14 +38,12 @@ class Mislabelled(BaseModel):
     probability: float
 
 
-class Evaluation(BaseModel):
-    """What the report calls `test_set`.
+class TwoClasses(TypedDict):
+    """What the report calls `test_set`, of two classes.
 
     The seven rates are fractions of 1; a rate that would divide by zero (no sample of a class, nothing predicted as
     class 1) is None rather than a number that looks like a measurement.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     accuracy: float
     error: float
@@ -54,35 +56,96 @@ class Evaluation(BaseModel):
     mislabelled: list[Mislabelled]
 
 
-def predicted_classes(probabilities: ArrayLike) -> np.ndarray:
-    """Return class 0 or 1 for each probability of class 1, in the same shape."""
-    return (np.asarray(probabilities, dtype=np.float64) > BOUNDARY).astype(np.int64)
+class Averages(TypedDict):
+    """Rates of all classes in one: each class counts the same (macro), or by its samples (weighted)."""
+
+    precision: float
+    recall: float
+    f1: float
 
 
-def evaluate(labels: ArrayLike, probabilities: ArrayLike) -> Evaluation:
-    """Judge probabilities of class 1 against the true labels 0 and 1; both are (m,) or (1, m), m ≥ 1.
+class ClassRates(TypedDict):
+    """The rates of one class: of what was called so, and of what is so; None where that is nothing."""
 
+    class_name: str
+    support: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+class ManyClasses(TypedDict):
+    """What the report calls `test_set`, of K classes. `confusion_matrix[label][predicted]` counts samples."""
+
+    accuracy: float
+    error: float
+    samples: int
+    macro: Averages
+    weighted: Averages
+    per_class: list[ClassRates]
+    confusion_matrix: list[list[int]]
+    mislabelled: list[Mislabelled]
+
+
+class Off(TypedDict):
+    """One sample whose number the model missed: its place in the test set, its number, and what the model said."""
+
+    index: int
+    label: float
+    predicted: float
+
+
+class Numbers(TypedDict):
+    """What the report calls `test_set`, of a model that gives numbers; `mislabelled` has those furthest off."""
+
+    mae: float
+    rmse: float
+    r2: float
+    samples: int
+    mislabelled: list[Off]
+
+
+def predicted_classes(answers: ArrayLike) -> NDArray[np.int64]:
+    """Return the class for each column of answers: of one row, probabilities of class 1; of K, those of each class."""
+    said = np.atleast_2d(np.asarray(answers, dtype=np.float64))
+    classes: NDArray[np.int64] = (said.argmax(axis=0) if len(said) > 1 else said[0] > BOUNDARY).astype(np.int64)
+    return classes
+
+
+def evaluate(
+    labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1")
+) -> TwoClasses | ManyClasses | Numbers:
+    """Judge a model's answers against the true labels (m,), m ≥ 1.
+
+    Answers are probabilities of class 1, (m,) or (1, m); or those of K classes, (K, m); or, without classes, numbers.
     Raises InvalidInput when they do not belong together, InvalidModel when a probability is not a number in 0..1.
     """
+    truth, said = np.ravel(np.asarray(labels)), np.atleast_2d(np.asarray(answers, dtype=np.float64))
+    if truth.size != said.shape[1] or truth.size == 0:
+        raise InvalidInput(f"{truth.size} labels for {said.shape[1]} answers")
+    mend = "the training diverged: try a lower learning_rate"
+    if not classes:
+        if not np.isfinite(said).all():
+            raise InvalidModel("some of its answers are no numbers", mend=mend)
+        return _numbers(truth.astype(np.float64), said[0])
+    if not np.isin(truth, np.arange(len(classes))).all():
+        known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
+        raise InvalidInput(f"labels must be {known}", field="labels")
+    # NaN is not > 0.5, so without this a model that diverged would pass for one that always answers class 0.
+    unusable = int(np.count_nonzero(~((said >= 0) & (said <= 1))))
+    if unusable:
+        raise InvalidModel(f"{unusable} of {said.size} probabilities are not numbers in 0..1", mend=mend)
+    truth = truth.astype(np.int64)
+    return _two_classes(truth, said) if len(classes) == 2 else _many_classes(truth, said, classes)
+
+
+def _two_classes(truth: NDArray[np.int64], said: NDArray[np.float64]) -> TwoClasses:
     # Here, not above: it takes over a second, and classifying photos or writing a report imports this module too.
     from sklearn.metrics import confusion_matrix
 
-    truth = np.ravel(np.asarray(labels))
-    chances = np.ravel(np.asarray(probabilities, dtype=np.float64))
-    if truth.size != chances.size or truth.size == 0:
-        raise InvalidInput(f"{truth.size} labels for {chances.size} probabilities")
-    if not np.isin(truth, (0, 1)).all():
-        raise InvalidInput("labels must be 0 or 1", field="labels")
-    # NaN is not > 0.5, so without this a model that diverged would pass for one that always answers class 0.
-    unusable = int(np.count_nonzero(~((chances >= 0) & (chances <= 1))))
-    if unusable:
-        raise InvalidModel(
-            f"{unusable} of {chances.size} probabilities are not numbers in 0..1",
-            mend="the training diverged: try a lower learning_rate",
-        )
-    answers = predicted_classes(chances)
-    tn, fp, fn, tp = (int(count) for count in confusion_matrix(truth, answers, labels=[0, 1]).ravel())
-    return Evaluation(
+    predicted = predicted_classes(said)
+    tn, fp, fn, tp = (int(count) for count in confusion_matrix(truth, predicted, labels=[0, 1]).ravel())
+    return TwoClasses(
         accuracy=(tn + tp) / truth.size,
         error=(fp + fn) / truth.size,
         sensitivity=_rate(tp, tp + fn),
@@ -91,16 +154,70 @@ def evaluate(labels: ArrayLike, probabilities: ArrayLike) -> Evaluation:
         precision=_rate(tp, tp + fp),
         f1=_rate(2 * tp, 2 * tp + fp + fn),
         confusion_matrix=ConfusionMatrix(tn=tn, fp=fp, fn=fn, tp=tp),
-        mislabelled=[
-            Mislabelled(
-                index=int(index),
-                label=int(truth[index]),
-                predicted=int(answers[index]),
-                probability=float(chances[index]),
-            )
-            for index in np.flatnonzero(truth != answers)
-        ],
+        mislabelled=_mislabelled(truth, predicted, said[-1]),
     )
+
+
+def _many_classes(truth: NDArray[np.int64], said: NDArray[np.float64], classes: Sequence[str]) -> ManyClasses:
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    predicted, numbers = predicted_classes(said), np.arange(len(classes))
+    matrix = confusion_matrix(truth, predicted, labels=numbers)
+    called, there, right = matrix.sum(axis=0), matrix.sum(axis=1), np.diag(matrix)
+    averages = {
+        kind: Averages(precision=float(precision), recall=float(recall), f1=float(f1))
+        for kind in ("macro", "weighted")
+        for precision, recall, f1, _ in [
+            precision_recall_fscore_support(truth, predicted, labels=numbers, average=kind, zero_division=0)
+        ]
+    }
+    accuracy = int(right.sum()) / truth.size
+    return ManyClasses(
+        accuracy=accuracy,
+        error=int(truth.size - right.sum()) / truth.size,
+        samples=int(truth.size),
+        macro=averages["macro"],
+        weighted=averages["weighted"],
+        per_class=[
+            ClassRates(
+                class_name=name,
+                support=int(there[k]),
+                precision=_rate(int(right[k]), int(called[k])),
+                recall=_rate(int(right[k]), int(there[k])),
+                f1=_rate(2 * int(right[k]), int(called[k] + there[k])),
+            )
+            for k, name in enumerate(classes)
+        ],
+        confusion_matrix=matrix.tolist(),
+        mislabelled=_mislabelled(truth, predicted, said.max(axis=0)),
+    )
+
+
+def _numbers(truth: NDArray[np.float64], said: NDArray[np.float64]) -> Numbers:
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+    furthest = np.argsort(-np.abs(truth - said), kind="stable")[:20]
+    return Numbers(
+        mae=float(mean_absolute_error(truth, said)),
+        rmse=float(root_mean_squared_error(truth, said)),
+        r2=float(r2_score(truth, said)) if truth.size > 1 else 0.0,
+        samples=int(truth.size),
+        mislabelled=[Off(index=int(i), label=float(truth[i]), predicted=float(said[i])) for i in sorted(furthest)],
+    )
+
+
+def _mislabelled(
+    truth: NDArray[np.int64], predicted: NDArray[np.int64], probability: NDArray[np.float64]
+) -> list[Mislabelled]:
+    return [
+        Mislabelled(
+            index=int(index),
+            label=int(truth[index]),
+            predicted=int(predicted[index]),
+            probability=float(probability[index]),
+        )
+        for index in np.flatnonzero(truth != predicted)
+    ]
 
 
 def _rate(part: int, whole: int) -> float | None:

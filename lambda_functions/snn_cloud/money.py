@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from snn_cloud import prices
 from snn_cloud.prices import Price
 from snn_cloud.record import FUNCTIONS, Run, Usage
-from snn_cloud.workload import Workload
+from snn_cloud.workload import Size, Workload
 
 if TYPE_CHECKING:
     from snn_cloud.stack import StackOutputs
@@ -62,7 +62,7 @@ def cost_of(run: Run, has_cache: bool, architecture: str, cache_node_type: str =
         lines.append(_line(f"endpoint data, {ENDPOINT_BYTES} bytes a neuron invocation", through, prices.ENDPOINT_MB))
         if run.parameters and run.samples:
             # Functions run in two zones and the cache is in one, so half of it crosses; the cache's side is free.
-            half = Workload(run.parameters, run.features, run.samples).cache_bytes * run.epoch / 2 / 1e6
+            half = Workload(run.parameters, Size.of_run(run)).cache_bytes * run.epoch / 2 / 1e6
             lines.append(_line("data to and from the cache in the other zone", half, prices.CROSS_ZONE_MB))
     lines = [line for line in lines if line["quantity"]]
     return {

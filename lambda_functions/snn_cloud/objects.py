@@ -11,8 +11,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput
-from snn.files import check_size
 from snn_cloud.clients import Clients
+from snn_data.files import check_size
 
 BLOCK_BYTES = 4 * 1024**2
 KEPT_BLOCKS = 4

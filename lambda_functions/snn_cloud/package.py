@@ -16,12 +16,11 @@ from snn_cloud.errors import CloudError
 
 SHIPPED = (".ipynb", ".jinja", ".py", ".txt", ".yaml")  # what our packages consist of
 HANDLERS = ("launch.py", "trainer.py", "neuron.py")
-# Modules of the two shared packages that only an operator or a command uses; some need packages the layer has not.
+# Modules of the shared packages that only an operator or a command uses; some need packages that are not in the layer.
 CLIENT_SIDE = frozenset(
     {
-        "snn/images.py",
-        "snn/metrics.py",
-        "snn/validation.py",
+        "snn_data/folds.py",
+        "snn_data/images.py",
         "snn_cloud/artifacts.py",
         "snn_cloud/belongings.py",
         "snn_cloud/cleanup.py",
@@ -32,6 +31,7 @@ CLIENT_SIDE = frozenset(
         "snn_cloud/layer.py",
         "snn_cloud/listing.py",
         "snn_cloud/logs.py",
+        "snn_cloud/metrics.py",
         "snn_cloud/package.py",
         "snn_cloud/change_set.py",
         "snn_cloud/stack.py",
@@ -42,7 +42,10 @@ CLIENT_SIDE = frozenset(
         "snn_cloud/remote_logs.py",
         "snn_cloud/report.py",
         "snn_cloud/report_chart.py",
+        "snn_cloud/report_formats.py",
         "snn_cloud/report_page.py",
+        "snn_cloud/report_recipe.py",
+        "snn_cloud/report_sections.py",
         "snn_cloud/runs.py",
         "snn_cloud/sweep.py",
         "snn_cloud/sweep_table.py",
@@ -64,7 +67,7 @@ def function_zip() -> bytes:
         if not (handlers / name).is_file():
             raise CloudError(f"the installation is incomplete: lambda_functions/{name} is missing")
         contents[name] = (handlers / name).read_bytes()
-    for package in ("snn", "snn_cloud"):
+    for package in ("snn", "snn_data", "snn_cloud"):
         for name, file in files_of(files(package), package):
             if name.endswith(".py") and name not in CLIENT_SIDE:
                 contents[name] = file.read_bytes()

@@ -22,15 +22,13 @@ from functools import partial
 import numpy as np
 import redis
 
-from snn.dataset import Batch
-from snn.first_layer import FirstLayer
-from snn.layers import Array
-from snn.network import Layer, Weights
-from snn.parameters import Parameters, Strategy
-from snn.strategies import Result
-from snn.training import on_this_machine
+from snn.activations import Array
+from snn.batches import Batch
+from snn.network import Params
+from snn.strategies import Result, best
 from snn_cloud.cache import Cache, Ref, run_of
 from snn_cloud.errors import CacheLost, PeerLost
+from snn_cloud.job import Job
 from snn_cloud.record import Usage
 
 BREATH_SECONDS = 2.0
@@ -46,17 +44,13 @@ class Dismissed(Exception):
 
 
 class Peers:
-    """One trainer's place among the trainers of a run; its `gradients_of` is what the strategies call.
+    """One trainer's place among the trainers of a run; its `gradients_of` is what the strategies call."""
 
-    `first` is the run's first layer.
-    """
-
-    def __init__(
-        self, cache: Cache, prefix: str, rank: int, workers: int, parameters: Parameters, first: FirstLayer
-    ) -> None:
+    def __init__(self, cache: Cache, prefix: str, rank: int, workers: int, job: Job) -> None:
         self._cache, self._prefix, self._rank, self._workers = cache, f"{prefix}:peers", rank, workers
         self._run_id = run_of(prefix)
-        self._strategy, self._first, self._compute = parameters.strategy, first, on_this_machine(parameters, first)
+        self._only_best, self._first = job.parameters.how.combine is best, job.first
+        self._compute = job.here().gradients_of
         self._step, self._batches = -1, 0
         self._stop = Ref(f"{self._prefix}:stop", 1, 1)
         self._written: list[list[str]] = [[], []]
@@ -106,54 +100,63 @@ class Peers:
         others = 0 if self._done.is_set() else self._workers - 1
         return Usage(others, others * round((time.monotonic() - self._since) * 1000))
 
-    def gradients_of(self, weights: Weights, batches: Sequence[Batch]) -> Sequence[Result]:
+    def gradients_of(self, params: Params, batches: Sequence[Batch]) -> Sequence[Result]:
         """Return every batch's result, this trainer's own and the others'. Raises PeerLost, or Dismissed."""
-        self._step, self._batches = self._step + 1, len(batches)
+        self._step, self._batches = self._step + 1, max(self._batches, len(batches))
         step = self._step
         # Whoever has come to this step has read all of the step before the last.
         self._cache.forget(self._written.pop(0))
         self._written.append([])
-        mine = [batch for batch in batches if batch.index % self._workers == self._rank]
-        results = dict(zip((batch.index for batch in mine), self._compute(weights, mine), strict=True))
-        costs = {self._key(step, "cost", index): np.array([[cost]]) for index, (cost, _) in results.items()}
-        if self._strategy is Strategy.BEST_BATCH:
-            # Only the winner's gradients are wanted: its owner goes back for them, the others wait for those.
-            self._tell(costs)
-            own = {batch.index: partial(self._back_and_tell, step, batch, results[batch.index][1]) for batch in mine}
-        else:
-            slopes = {index: back() for index, (_, back) in results.items()}
-            told = {self._key(step, "slopes", batch.index): self._flat(slopes[batch.index], batch) for batch in mine}
-            self._tell(costs | told)
-            own = {index: partial(slopes.__getitem__, index) for index in slopes}
-        others = [batch for batch in batches if batch.index not in results]
-        heard = self._hear({batch.index: Ref(self._key(step, "cost", batch.index), 1, 1) for batch in others})
-        everyone = {index: (cost, own[index]) for index, (cost, _) in results.items()}
+        mine = [batch for batch in batches if batch.number % self._workers == self._rank]
+        told, results = dict[str, Array](), dict[int, Result]()
+        for batch, (cost, back) in zip(mine, self._compute(params, mine), strict=True):
+            told[self._key(step, "cost", batch.number)] = np.array([[cost]])
+            if self._only_best:
+                # Only the winner's gradients are wanted: its owner goes back for them, the others wait for those.
+                results[batch.number] = cost, partial(self._back_and_tell, step, batch, back)
+            else:
+                flat = told[self._key(step, "slopes", batch.number)] = self._flat(back(), batch)
+                results[batch.number] = cost, partial(self._unpack, flat, batch, params)
+        self._tell(told)
+        others = [batch for batch in batches if batch.number not in results]
+        heard = self._hear({batch.number: Ref(self._key(step, "cost", batch.number), 1, 1) for batch in others})
         for batch in others:
-            everyone[batch.index] = heard[batch.index].item(), partial(self._hear_slopes, step, batch, weights)
-        return [everyone[batch.index] for batch in batches]
+            results[batch.number] = heard[batch.number].item(), partial(self._hear_slopes, step, batch, params)
+        return [results[batch.number] for batch in batches]
 
-    def _back_and_tell(self, step: int, batch: Batch, back: Callable[[], Weights]) -> Weights:
+    def _back_and_tell(self, step: int, batch: Batch, back: Callable[[], Params]) -> Params:
         slopes = back()
-        self._tell({self._key(step, "slopes", batch.index): self._flat(slopes, batch)})
+        self._tell({self._key(step, "slopes", batch.number): self._flat(slopes, batch)})
         return slopes
 
-    def _hear_slopes(self, step: int, batch: Batch, weights: Weights) -> Weights:
-        slopes = [Layer(np.zeros(W.shape), np.zeros(b.shape)) for W, b in weights]
-        parts, at = self._parts(slopes, batch), 0
-        size = sum(part.size for part in parts)
-        flat = self._hear({batch.index: Ref(self._key(step, "slopes", batch.index), 1, size)})[batch.index][0]
-        for part in parts:
-            part[...] = flat[at : at + part.size].reshape(part.shape)
+    def _hear_slopes(self, step: int, batch: Batch, params: Params) -> Params:
+        size = sum(part.size for part in self._parts(params, batch).values())
+        ref = Ref(self._key(step, "slopes", batch.number), 1, size, params["b1"].dtype.str)
+        return self._unpack(self._hear({batch.number: ref})[batch.number], batch, params)
+
+    def _flat(self, slopes: Params, batch: Batch) -> Array:
+        return np.concatenate([part.ravel() for part in self._parts(slopes, batch).values()])[None, :]
+
+    def _unpack(self, flat: Array, batch: Batch, params: Params) -> Params:
+        """Return gradients of the shape of `params` from one row of numbers."""
+        slopes, at = Params(), 0
+        for name, part in self._parts(params, batch).items():
+            numbers = flat[0, at : at + part.size].reshape(part.shape).copy()  # the cache's own cannot be clipped
             at += part.size
+            if part.shape != params[name].shape:
+                slopes[name] = np.zeros_like(params[name])
+                slopes[name][:, self._first.places(batch)] = numbers
+            else:
+                slopes[name] = numbers
         return slopes
 
-    def _flat(self, slopes: Weights, batch: Batch) -> Array:
-        return np.concatenate([part.ravel() for part in self._parts(slopes, batch)])[None, :]
-
-    def _parts(self, slopes: Weights, batch: Batch) -> list[Array]:
-        """Return what of a batch's gradients is not zero anyway, as views."""
-        (W, b), *above = slopes
-        return [W[:, self._first.columns(batch)], b, *(array for layer in above for array in layer)]
+    def _parts(self, slopes: Params, batch: Batch) -> Params:
+        """Return what of a batch's gradients is not zero anyway."""
+        where = self._first.travels
+        return {
+            name: slopes[name][:, self._first.places(batch)] if name == where else slopes[name]
+            for name in sorted(slopes)
+        }
 
     def _tell(self, arrays: Mapping[str, Array]) -> None:
         self._cache.put(arrays, KEEP_SECONDS)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from snn_cloud.ledger import EpochRow
     from snn_cloud.record import Run
 
 # The speed is that of the last half minute: a run that began cold, or slowed down, is shown as it is now.
@@ -33,29 +34,36 @@ class Narrator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._every, self._price, self._clock = every, price, clock
-        self._seen: deque[tuple[float, int]] = deque()  # (when, epochs done), oldest first
-        self._latest: tuple[int, float] | None = None
-        self._said: tuple[int, float] | None = None
+        self._seen: deque[tuple[float, float]] = deque()  # (when, epochs done), oldest first
+        self._latest: EpochRow | None = None
+        self._said: EpochRow | None = None
         self._said_at = -float("inf")
 
-    def lines(self, run: Run, costs: Sequence[tuple[int, float]]) -> list[str]:
-        """Return the lines to log after a look that showed ``run`` and the costs (epoch, cost) new since the last.
+    def lines(self, run: Run, rows: Sequence[EpochRow]) -> list[str]:
+        """Return the lines to log after a look that showed ``run`` and the epochs new since the last.
 
         The ledger numbers epochs from 0; a line says how many are done.
         """
         now = self._clock()
-        if costs:
-            self._latest = costs[-1]
-            self._seen.append((now, costs[-1][0] + 1))
+        if rows:
+            self._latest = rows[-1]
+        done = (rows[-1].epoch + 1 if rows else run.epoch) + (run.step / run.steps if run.steps else 0.0)
+        if rows or (run.step and (not self._seen or done > self._seen[-1][1])):
+            self._seen.append((now, done))
             while len(self._seen) > 2 and now - self._seen[0][0] > WINDOW_SECONDS:
                 self._seen.popleft()
-        worth = list(costs[:1]) if self._said is None else []
+        worth = list(rows[:1]) if self._said is None else []
         due = run.state.is_terminal or now - self._said_at >= self._every
         if due and self._latest is not None and self._latest not in (self._said, *worth):
             worth.append(self._latest)
+        lines = [self._line(run, row) for row in worth]
         if worth:
-            self._said_at, self._said = now, worth[-1]
-        return [self._line(run, epoch + 1, cost) for epoch, cost in worth]
+            self._said = worth[-1]
+        elif due and run.step:
+            lines.append(f"epoch {run.epoch + 1} of {_configured(run)}, step {run.step:,} of {run.steps:,}")
+        if lines:
+            self._said_at = now
+        return lines
 
     def epochs_per_second(self, run: Run) -> float | None:
         """Return the speed now, or of the whole run once it has ended; None while it cannot be known."""
@@ -75,14 +83,21 @@ class Narrator:
             "state": run.state.value,
             "epoch": run.epoch,
             "epochs": _configured(run),
+            "step": run.step,
+            "steps": run.steps,
             "cost": run.cost,
+            "validation_cost": run.validation_cost,
+            "validation_metric": run.validation_metric,
             "epochs_per_second": None if speed is None else round(speed, 3),
             "seconds_left": None if left is None else round(left, 1),
             "usd": self._price(run) if self._price else None,
         }
 
-    def _line(self, run: Run, done: int, cost: float) -> str:
-        parts = [f"epoch {done} of {_configured(run)}", f"cost {cost:.6f}"]
+    def _line(self, run: Run, row: EpochRow) -> str:
+        done = row.epoch + 1
+        parts = [f"epoch {done} of {_configured(run)}", f"cost {row.cost:.6f}"]
+        if row.validation_cost is not None and row.validation_metric is not None:
+            parts.append(f"validation cost {row.validation_cost:.6f}, {metric_name(run)} {row.validation_metric:.4f}")
         speed, left = self.epochs_per_second(run), self._seconds_left(run, done)
         if speed:
             parts.append(f"{speed:.3g} epochs/s")
@@ -111,10 +126,20 @@ def summary(run: Run) -> dict[str, Any]:
         "stopped_by": run.stopped_by.value if run.stopped_by else None,
         "seconds": round(run.seconds, 3),
         "granularity": run.parameters.granularity.value if run.parameters else None,
-        "strategy": run.parameters.strategy.value if run.parameters else None,
+        "strategy": run.parameters.strategy if run.parameters else None,
+        "validation_cost": run.validation_cost,
+        "validation_metric": run.validation_metric,
+        "best_epoch": run.best_epoch,
         "dataset_key": run.dataset,
         "invocations": {function: used.invocations for function, used in run.usage.items()},
     }
+
+
+def metric_name(run: Run) -> str:
+    """Return what the validation metric of a run is called."""
+    from snn.validation import METRIC_NAMES  # here, as it brings NumPy, which no DAG needs while it is parsed
+
+    return METRIC_NAMES[run.parameters is None or run.parameters.classes > 0]
 
 
 def estimate_line(estimate: Mapping[str, Any]) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
-from snn.parameters import Parameters
-from snn.training import StoppedBy
+from snn_cloud.parameters import Parameters
 
 
 class State(StrEnum):
@@ -27,6 +26,16 @@ class State(StrEnum):
     def is_terminal(self) -> bool:
         """Return whether nothing more will happen to the run."""
         return self in TERMINAL
+
+
+class StoppedBy(StrEnum):
+    """Why a training ended: by itself (`snn.training.Stop`), or because somebody wanted it, or it had used enough."""
+
+    EPOCHS = "epochs"
+    THRESHOLD = "threshold"
+    PATIENCE = "patience"
+    CANCEL = "cancel"
+    BUDGET = "budget"
 
 
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
@@ -65,7 +74,11 @@ COUNTERS = ("invocations", "milliseconds", *REQUESTS)
 
 @dataclass(frozen=True)
 class Run:
-    """What the ledger knows of a run. Times are seconds since 1970, 0.0 where it has not come to that."""
+    """What the ledger knows of a run. Times are seconds since 1970, 0.0 if not reached.
+
+    `epoch` counts those completed, `step` the steps of the present one, of `steps`. `cost` and the two figures of the
+    validation are those of the last epoch; `best_epoch` is the one that validated best.
+    """
 
     run_id: str
     state: State = State.PENDING
@@ -80,6 +93,11 @@ class Run:
     ended_at: float = 0.0
     epoch: int = 0
     cost: float | None = None
+    step: int = 0
+    steps: int = 0
+    validation_cost: float | None = None
+    validation_metric: float | None = None
+    best_epoch: int | None = None
     stopped_by: StoppedBy | None = None
     reason: str = ""
     cancel_requested: bool = False
@@ -90,7 +108,8 @@ class Run:
     beat: int = 0
     usage: Mapping[str, Usage] = field(default_factory=dict)
     features: int = 0
-    samples: int = 0
+    samples: int = 0  # that are trained on
+    stored_bytes: int = 1  # of one feature of a sample
     resumed_from: str = ""
 
     @property
@@ -102,6 +121,14 @@ class Run:
     def seconds(self) -> float:
         """Return how long the training has taken, from its first trainer to its end or to now."""
         return (self.ended_at or time.time()) - self.started_at if self.started_at else 0.0
+
+
+# What DynamoDB has as text or as numbers of its own kind.
+FLOATS = {"trainer_seconds", "created_at", "started_at", "ended_at", "cost", "validation_cost", "validation_metric"}
+INTEGERS = {
+    "epoch", "step", "steps", "best_epoch", "continuations", "attempts", "fence", "beat", "features", "samples",
+    "stored_bytes",
+}  # fmt: skip
 
 
 def to_item(run: Run) -> dict[str, Any]:
@@ -119,12 +146,10 @@ def from_item(packed: Mapping[str, Any]) -> Run:
         for function in FUNCTIONS
     }
     known: dict[str, Any] = {name: item[name] for name in vars(Run(run_id="")) if name in item}
-    for name in ("trainer_seconds", "created_at", "started_at", "ended_at", "cost"):
-        if name in known:
-            known[name] = float(known[name])
-    for name in ("epoch", "continuations", "attempts", "fence", "beat", "features", "samples"):
-        if name in known:
-            known[name] = int(known[name])
+    for name in FLOATS & known.keys():
+        known[name] = float(known[name])
+    for name in INTEGERS & known.keys():
+        known[name] = int(known[name])
     if known.get("parameters"):
         known["parameters"] = Parameters.load(known["parameters"], source=f"ledger entry of {item['run_id']}")
     known["state"] = State(known["state"])

@@ -6,21 +6,24 @@ import hashlib
 import json
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from snn.dataset import Dataset, load_dataset
-from snn.images import MAX_BYTES, load_image
-from snn.metrics import evaluate, predicted_classes
-from snn.model import Model, load_model
+from snn.errors import InvalidModel
 from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError
+from snn_cloud.metrics import evaluate, predicted_classes
 from snn_cloud.money import cost_on
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run
-from snn_cloud.report_page import MOST_PHOTOS, DataFacts, render_page
+from snn_cloud.report_page import MAX_PHOTOS, DataFacts, render_page
+from snn_cloud.report_sections import how_wrong, kind_of, sample_count, worst_first
 from snn_cloud.staging import StagedImage, read_source
+from snn_data.dataset import Dataset, load_dataset
+from snn_data.images import MAX_BYTES, load_image
+from snn_data.model import Model, load_model
 
 if TYPE_CHECKING:
     from snn_cloud.stack import StackOutputs
@@ -28,8 +31,11 @@ if TYPE_CHECKING:
 LIMIT = 48_000
 """Bytes of the report as JSON text, at most: some XCom stores take no more."""
 
-MOST_MISLABELLED = 300
-"""So many mislabelled photos are told of, at most; of more, those the model was surest about."""
+MAX_MISLABELLED = 300
+"""So many mislabelled samples are told of, at most; of more, those the model was surest about."""
+
+MAX_MATRIX = 900
+"""Cells of a confusion matrix of many classes, at most; a larger one is left out."""
 
 Image = StagedImage | Mapping[str, Any] | str
 
@@ -40,13 +46,23 @@ def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -
     Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
     """
     dataset, _ = _dataset(clients, bucket, dataset_key)
-    return judge_model(_model(clients, bucket, run_id), dataset)
+    return fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
 
 
 def judge_model(model: Model, dataset: Dataset) -> dict[str, Any]:
     """Judge any model by a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
-    evaluation = evaluate(dataset.test_y, model.probabilities(dataset.test_x))
-    return _keep_mislabelled(evaluation.model_dump(), MOST_MISLABELLED)
+    check_answers(model, dataset)
+    judged = evaluate(dataset.test.y, model.judge(dataset.test), dataset.classes)
+    return _keep_mislabelled(dict(judged), MAX_MISLABELLED)
+
+
+def check_answers(model: Model, dataset: Dataset) -> None:
+    """Raise InvalidModel if a model answers another question than the data set's labels do."""
+    wanted, answers = len(dataset.classes), model.network.layers[-1].size
+    if model.of_classes != bool(wanted) or (wanted and max(2, answers) != wanted):
+        says = f"tells {max(2, answers)} classes apart" if model.of_classes else "gives numbers"
+        has = f"{wanted} classes" if wanted else "numbers for labels"
+        raise InvalidModel(f"{says}, the data set has {has}", source=model.source, mend="use data of the same kind")
 
 
 def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[dict[str, Any]]:
@@ -58,15 +74,21 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
     answers = []
     for image in map(_staged, images):
         content = read_source(clients.s3, image.uri, MAX_BYTES)
-        column = load_image(BytesIO(content), model.image_shape, source=image.name)
-        probability = float(model.probabilities(column)[0, 0])
-        predicted = int(predicted_classes(probability))
+        if len(model.shape) == 1:
+            mend = f"a photo cannot take the place of {model.features} features"
+            raise InvalidModel("reads features, no photos", source=model.source, mend=mend)
+        said = model.answers(load_image(BytesIO(content), model.shape, source=image.name))[:, 0]
+        if not model.of_classes:
+            answers.append({"uri": image.name, "value": float(said[0])})
+            continue
+        predicted = int(predicted_classes(said[:, None])[0])
         answers.append(
             {
                 "uri": image.name,
                 "predicted": predicted,
                 "class_name": model.classes[predicted],
-                "probability": probability,
+                # Of two classes that of class 1, as ever; of more that of the class that was predicted.
+                "probability": float(said[-1] if len(model.classes) == 2 else said[predicted]),
             }
         )
     return answers
@@ -95,7 +117,10 @@ def build_report(
             "final_cost": run.cost if run.cost is not None and math.isfinite(run.cost) else None,
             "seconds": round(run.seconds, 3),
             "granularity": run.parameters.granularity.value,
-            "strategy": run.parameters.strategy.value,
+            "strategy": run.parameters.strategy,
+            "optimizer": _name_of(run.parameters),
+            "validation_cost": run.validation_cost,
+            "best_epoch": run.best_epoch,
         },
         "test_set": {"mislabelled_left_out": 0, **test_set},
         "new_images": [dict(image) for image in new_images],
@@ -130,16 +155,16 @@ def write_report(
     finished = fit({**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}})
     dataset_key = dataset_key or run.dataset
     dataset, sha256 = _dataset(clients, bucket, dataset_key)
-    judged_by_it = sum(finished["test_set"]["confusion_matrix"].values()) == dataset.test_y.size
-    wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other photos
-    costs = _costs(clients, bucket, run.run_id)
-    shown = min(len(finished["new_images"]), MOST_PHOTOS)
+    judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)
+    wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
+    curves = _curves(clients, bucket, run.run_id)
+    shown = min(len(finished["new_images"]), MAX_PHOTOS)
     page = render_page(
         finished,
         run.parameters,
-        costs,
+        curves,
         DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}"),
-        mislabelled=[dataset.test_pixels[one["index"]] for one in wrong],
+        mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if len(dataset.shape) > 1 else [],
         new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])],
         started_at=run.started_at,
         ended_at=run.ended_at,
@@ -171,12 +196,40 @@ def to_json(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
 
 
+def fit_test_set(test_set: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+    """Return a test set that XCom takes: of many classes a large matrix and the rates of most classes are left out.
+
+    `per_class` keeps those that were told apart worst; `classes_left_out` counts the others. The mislabelled samples
+    are no part of this: `fit` cuts them.
+    """
+    if "per_class" not in test_set:
+        return test_set
+    matrix, rates = test_set["confusion_matrix"], test_set["per_class"]
+    small = {**test_set, "confusion_matrix": matrix if matrix and len(matrix) ** 2 <= MAX_MATRIX else None}
+    worst = worst_first(rates)
+
+    def cut(length: int) -> dict[str, Any]:
+        kept = rates if length == len(rates) else worst[:length]
+        left_out = test_set.get("classes_left_out", 0) + len(rates) - length
+        return {**small, "per_class": kept, "classes_left_out": left_out}
+
+    return cut(_longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
+
+
 def fit(report: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
     """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
+    report = {**report, "test_set": fit_test_set(report["test_set"], limit)}
     longest = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
-    lengths = range(longest + 1)
-    too_long = bisect_left(lengths, True, key=lambda length: len(to_json(_cut(report, length)).encode()) > limit)
-    return _cut(report, max(too_long - 1, 0))
+    return _cut(report, _longest(longest, lambda length: _size(_cut(report, length)) <= limit))
+
+
+def _longest(length: int, fits: Callable[[int], bool]) -> int:
+    """Return the greatest length, at most this one, that fits; 0 if none does."""
+    return max(bisect_left(range(length + 1), True, key=lambda tried: not fits(tried)) - 1, 0)
+
+
+def _size(report: Mapping[str, Any]) -> int:
+    return len(to_json(report).encode())
 
 
 def _cut(report: dict[str, Any], length: int) -> dict[str, Any]:
@@ -190,9 +243,9 @@ def _cut(report: dict[str, Any], length: int) -> dict[str, Any]:
 
 
 def _keep_mislabelled(test_set: Mapping[str, Any], length: int) -> dict[str, Any]:
-    """Return the test set with at most `length` mislabelled photos: the surest mistakes, in the order of the file."""
-    wrong = test_set["mislabelled"]
-    surest = sorted(wrong, key=lambda one: -abs(one["probability"] - 0.5))[:length]
+    """Return the test set with at most `length` mislabelled samples: the worst mistakes, in the order of the file."""
+    wrong, kind = test_set["mislabelled"], kind_of(test_set)
+    surest = sorted(wrong, key=lambda one: how_wrong(one, kind), reverse=True)[:length]
     return {
         **test_set,
         "mislabelled": sorted(surest, key=lambda one: one["index"]),
@@ -219,7 +272,12 @@ def _dataset(clients: Clients, bucket: str, key: str) -> tuple[Dataset, str]:
     return load_dataset(BytesIO(content), source=uri), hashlib.sha256(content).hexdigest()
 
 
-def _costs(clients: Clients, bucket: str, run_id: str) -> list[float]:
-    """Return the cost of every epoch from `results.json`."""
+def _curves(clients: Clients, bucket: str, run_id: str) -> dict[str, list[float]]:
+    """Return the curves in `results.json` by their names: "cost" and, if there was a validation, its two."""
     results = json.loads(read_source(clients.s3, f"s3://{bucket}/{places.results(run_id)}"))
-    return [value["cost"] for name, value in results.items() if name.startswith("epoch")]
+    epochs = [value for name, value in results.items() if name.startswith("epoch")]
+    return {name: [epoch[name] for epoch in epochs] for name in (epochs[0] if epochs else {})}
+
+
+def _name_of(parameters: Parameters) -> str:
+    return str(parameters.model_dump(include={"optimizer"})["optimizer"]["name"])

@@ -6,7 +6,6 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
 from itertools import pairwise
@@ -15,31 +14,55 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from numpy.typing import NDArray
 
-from snn.dataset import Dataset, Pixels
-from snn.images import load_pixels, preview_jpeg, thumbnail_png
-from snn.parameters import Granularity, Parameters, Strategy
-from snn_cloud.report_chart import cost_chart
+from snn.batches import Samples
+from snn_cloud.parameters import Parameters
+from snn_cloud.progress import duration
+from snn_cloud.report_chart import Curve, cost_chart, curve_name
+from snn_cloud.report_formats import (
+    figure,
+    is_number,
+    number,
+    percent,
+    portion,
+    r_squared,
+    significant,
+    usd,
+    utc,
+    visible,
+)
+from snn_cloud.report_recipe import guessing_cost, training_facts
+from snn_cloud.report_sections import (
+    Kind,
+    confusions,
+    confusions_are_complete,
+    how_wrong,
+    kind_of,
+    sample_count,
+    two_class_rates,
+    worst_first,
+    wrong_count,
+)
+from snn_data.dataset import Dataset
+from snn_data.images import load_pixels, preview_jpeg, thumbnail_png
 
-MOST_PHOTOS = 60
+MAX_PHOTOS = 60
 """Photos shown in each of the two galleries; more would make the file heavy, and nobody looks at them."""
 
-STRATEGIES = {
-    Strategy.FULL_BATCH: "every epoch is one step on all training photos",
-    Strategy.BEST_BATCH: "in every epoch each mini-batch takes a step of its own; the one with the lowest cost wins",
-    Strategy.AVERAGE: "in every epoch the gradients of all mini-batches, weighted by size, make one step",
-}
-GRANULARITIES = {
-    Granularity.NEURON: "every neuron is a Lambda invocation of its own, forward and backward",
-    Granularity.LAYER: "every layer is a Lambda invocation, forward and backward",
-    Granularity.BATCH: "the trainer computes whole batches itself",
-}
-_STEERING = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
-    code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
-}
+MAX_MATRIX = 20
+"""Classes of a confusion matrix that can still be read; of more, the most frequent confusions are listed."""
+
+MAX_ROWS = 20
+"""Confusions in that list, and classes in the table of their rates that are seen without a click."""
+
+MAX_HEADING = 36
+"""Characters of the names of all classes side by side over a matrix on a phone; more are turned upright."""
+
 STOPPED_BY = {
     "epochs": "all epochs done",
     "threshold": "threshold reached",
+    "patience": "validation got no better",
     "cancel": "cancelled",
     "budget": "budget spent",
 }
@@ -47,88 +70,138 @@ STOPPED_BY = {
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the page tells about the data set."""
+    """What the page tells about the data set.
 
-    classes: tuple[str, str]
-    image_shape: tuple[int, int, int]
-    train: tuple[int, int]
-    test: tuple[int, int]
+    `shape` is that of a sample; `train` and `test` count the samples of each class, or, without classes, all of them.
+    `validation` are the samples in the data set's own validation set, `variance` is that of the training samples'
+    numbers.
+    """
+
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    train: tuple[int, ...]
+    test: tuple[int, ...]
     sha256: str
     uri: str
+    validation: int = 0
+    variance: float = 0.0
 
     @classmethod
     def of(cls, dataset: Dataset, sha256: str, uri: str) -> DataFacts:
-        """Return the facts of a data set; `train` and `test` count its photos of class 0 and 1."""
+        """Return the facts of a data set."""
+        classes = dataset.classes
 
-        def counts(labels: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[int, int]:
-            ones = int(labels.sum())
-            return labels.size - ones, ones
+        def counts(samples: Samples) -> tuple[int, ...]:
+            if not classes:
+                return (len(samples),)
+            return tuple(np.bincount(samples.y.astype(np.int64), minlength=len(classes)).tolist())
 
-        return cls(dataset.classes, dataset.image_shape, counts(dataset.train_y), counts(dataset.test_y), sha256, uri)
+        return cls(
+            classes,
+            dataset.shape,
+            counts(dataset.train),
+            counts(dataset.test),
+            sha256,
+            uri,
+            len(dataset.validation) if dataset.validation else 0,
+            0.0 if classes else float(np.var(dataset.train.y)),
+        )
+
+    @property
+    def has_photos(self) -> bool:
+        """Return whether the samples are photos: features cannot be shown."""
+        return len(self.shape) > 1
 
 
 def render_page(
     report: Mapping[str, Any],
     parameters: Parameters,
-    costs: Sequence[float],
+    curves: Mapping[str, Curve],
     data: DataFacts,
     *,
-    mislabelled: Sequence[Pixels] = (),
+    mislabelled: Sequence[NDArray[np.uint8]] = (),
     new_images: Sequence[bytes] = (),
     started_at: float = 0.0,
     ended_at: float = 0.0,
 ) -> str:
     """Return the page as HTML text.
 
-    `mislabelled` are the (h, w, 3) pixels of the photos in the report's list of that name and `new_images` the files
-    of those in its list of new images, both in the same order; a missing one is shown without its picture.
+    `curves` have a figure for every epoch: "cost" and, of a run that validated, "validation_cost" and
+    "validation_accuracy" or "validation_r2". `mislabelled` are the pixels of the photos in the report's list of that
+    name and `new_images` the files of those in its list of new images, both in the same order; a missing one is shown
+    without its picture.
     """
-    test_set = report["test_set"]
-    surest = sorted(
-        zip(test_set["mislabelled"], [*mislabelled, *[None] * len(test_set["mislabelled"])], strict=False),
-        key=lambda pair: -abs(pair[0]["probability"] - 0.5),
-    )[:MOST_PHOTOS]
-    fresh = report["new_images"][:MOST_PHOTOS]
+    test_set, training = report["test_set"], report["training"]
+    kind = kind_of(test_set)
+    things = "photos" if data.has_photos else "samples"
+    fresh = report["new_images"][:MAX_PHOTOS]
+    missed = _missed(test_set, kind, mislabelled)
     return _template().render(
         report=report,
-        training=report["training"],
+        training=training,
         test_set=test_set,
+        kind=kind.value,
         cost=report["cost"],
         parameters=parameters,
         network=_network(parameters, data),
+        facts=training_facts(parameters, data.classes, data.validation),
         data=data,
-        rates=_rates(test_set, data.classes),
-        right=_right(test_set),
-        judged=sum(test_set["confusion_matrix"].values()),
-        majority=max(data.test) / sum(data.test),
-        majority_class=data.classes[data.test[1] >= data.test[0]],
-        chart=cost_chart(costs, _lines(parameters, data)) if costs else None,
-        first_cost=costs[0] if costs else None,
-        samples=_samples(costs),
-        mislabelled=[
-            {**wrong, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 128))}
-            for wrong, pixels in surest
-        ],
-        more_mislabelled=test_set["mislabelled_left_out"] + len(test_set["mislabelled"]) - len(surest),
+        things=things,
+        thing=things.removesuffix("s"),
+        size=_size(data.shape),
+        judged=sample_count(test_set),
+        **(_judged(test_set, data, things) if kind is not Kind.NUMBERS else {}),
+        **_curve(curves, parameters, data, training.get("best_epoch")),
+        missed=missed,
+        more_missed=len(test_set["mislabelled"]) + test_set["mislabelled_left_out"] - len(missed),
         new_images=[
             {**answer, "name": PurePosixPath(answer["uri"]).name or answer["uri"], **_views(file, data)}
             for answer, file in zip(fresh, [*new_images, *[b""] * len(fresh)], strict=False)
         ],
         more_new_images=len(report["new_images"]) - len(fresh) + report["new_images_left_out"],
-        strategy=STRATEGIES[parameters.strategy],
-        granularity=GRANULARITIES[parameters.granularity],
-        stopped_by=STOPPED_BY.get(report["training"]["stopped_by"], ""),
+        stopped_by=STOPPED_BY.get(training["stopped_by"], ""),
         started_at=started_at,
         ended_at=ended_at,
     )
 
 
-def _right(test_set: Mapping[str, Any]) -> int:
-    return int(test_set["confusion_matrix"]["tn"] + test_set["confusion_matrix"]["tp"])
+def _judged(test_set: Mapping[str, Any], data: DataFacts, things: str) -> dict[str, Any]:
+    """Return what the page needs to show how well classes were told apart."""
+    judged = sample_count(test_set)
+    majority = max(range(len(data.test)), key=lambda k: (data.test[k], k))
+    shown = {
+        "right": judged - wrong_count(test_set),
+        "majority": data.test[majority] / (sum(data.test) or 1),
+        "majority_class": data.classes[majority],
+    }
+    if kind_of(test_set) is Kind.TWO_CLASSES:
+        matrix = test_set["confusion_matrix"]
+        return {**shown, "right": matrix["tn"] + matrix["tp"], "rates": two_class_rates(test_set, data.classes, things)}
+    matrix, confused = test_set["confusion_matrix"], confusions(test_set)
+    rates = worst_first(test_set["per_class"])
+    return {
+        **shown,
+        "matrix": matrix if matrix is not None and len(matrix) <= MAX_MATRIX else None,
+        "upright": max(map(len, data.classes)) * len(data.classes) > MAX_HEADING,
+        "confused": confused[:MAX_ROWS],
+        "more_confused": max(0, len(confused) - MAX_ROWS),
+        "confused_in_full": confusions_are_complete(test_set),
+        "worst": rates[:MAX_ROWS],
+        "better": rates[MAX_ROWS:],
+        "classes_left_out": test_set.get("classes_left_out", 0),
+    }
+
+
+def _missed(test_set: Mapping[str, Any], kind: Kind, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+    """Return what the model got wrong, the surest mistakes or those furthest off first, with pictures if there are."""
+    wrong = test_set["mislabelled"]
+    pairs = zip(wrong, [*pictures, *[None] * len(wrong)], strict=False)
+    first = sorted(pairs, key=lambda pair: how_wrong(pair[0], kind), reverse=True)[:MAX_PHOTOS]
+    return [{**one, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 128))} for one, pixels in first]
 
 
 def _network(parameters: Parameters, data: DataFacts) -> dict[str, Any]:
-    sizes = [math.prod(data.image_shape), *parameters.neurons_per_layer]
+    sizes = [math.prod(data.shape), *parameters.neurons_per_layer]
     return {
         "inputs": sizes[0],
         "layers": list(zip(parameters.neurons_per_layer, parameters.activation_per_layer, strict=True)),
@@ -137,62 +210,67 @@ def _network(parameters: Parameters, data: DataFacts) -> dict[str, Any]:
     }
 
 
-def _rates(test_set: Mapping[str, Any], classes: tuple[str, str]) -> list[dict[str, Any]]:
-    """Return the seven rates with the fraction each one is and a sentence on what it means."""
-    no, yes = classes
-    m = test_set["confusion_matrix"]
-    tn, fp, fn, tp = m["tn"], m["fp"], m["fn"], m["tp"]
-    everything = tn + fp + fn + tp
-    rows = [
-        ("accuracy", tn + tp, everything, "Of all test photos, this share was classified correctly."),
-        ("error", fp + fn, everything, "The rest: this share was classified wrongly."),
-        ("sensitivity", tp, tp + fn, f"Of the photos that are “{yes}”, this share was found."),
-        ("specificity", tn, tn + fp, f"Of the photos that are “{no}”, this share was recognised as that."),
-        ("false_positive_rate", fp, tn + fp, f"Of the photos that are “{no}”, this share was taken for “{yes}”."),
-        ("precision", tp, tp + fp, f"Of the photos called “{yes}”, this share really is."),
-        ("f1", 2 * tp, 2 * tp + fp + fn, "Precision and sensitivity in one: high only when both are."),
-    ]
-    names = {"f1": "F1 score"}
-    return [
-        {
-            "key": key,
-            "name": names.get(key, key.replace("_", " ").capitalize()),
-            "value": test_set[key],
-            "part": part,
-            "whole": whole,
-            "meaning": meaning,
-            "bad": key in ("error", "false_positive_rate"),
-        }
-        for key, part, whole, meaning in rows
-    ]
+def _size(shape: tuple[int, ...]) -> str:
+    """Return the size of a sample: as photos have it, or its number of features."""
+    return f"{shape[1]}×{shape[0]} pixels" if len(shape) > 1 else f"{number(shape[0])} features"
 
 
-def _lines(parameters: Parameters, data: DataFacts) -> list[tuple[float, str]]:
-    """Return costs to compare the curve with: knowing nothing but how frequent the classes are, and the threshold."""
-    share = data.train[1] / sum(data.train)
-    lines = []
-    if 0 < share < 1:
-        guessing = -share * math.log(share) - (1 - share) * math.log(1 - share)
-        lines.append((guessing, f"guessing {guessing:.3g}"))
+def _curve(
+    curves: Mapping[str, Curve], parameters: Parameters, data: DataFacts, best_epoch: int | None
+) -> dict[str, Any]:
+    """Return what the page needs to show how the training went; without a cost there is no chart."""
+    costs = curves.get("cost", ())
+    guessing = guessing_cost(parameters, data.train, data.variance)
+    lines = [] if guessing is None else [(guessing, f"guessing {significant(guessing, 3)}")]
     if parameters.threshold is not None:
         lines.append((parameters.threshold, f"threshold {parameters.threshold:g}"))
-    return lines
+    drawn = any(cost is not None and is_number(cost) for cost in costs)
+    chart = cost_chart(curves, lines, best_epoch) if drawn else None
+    return {
+        "chart": chart,
+        "first_cost": costs[0] if costs else None,
+        "guessing": chart is not None and any(line.label.startswith("guessing") for line in chart.scales[0].lines),
+        "curves": [curve_name(name) for name in curves],
+        "rows": _rows(curves, best_epoch),
+        "best_epoch": chart.best and best_epoch if chart else None,
+        "validated": _validated(curves, best_epoch),
+    }
 
 
-def _samples(costs: Sequence[float], rows: int = 11) -> list[tuple[int, float]]:
-    """Return some (epoch, cost), evenly spread, with the first and the last."""
-    last = len(costs) - 1
+def _validated(curves: Mapping[str, Curve], best_epoch: int | None) -> dict[str, Any] | None:
+    """Return what validation found in the best epoch or, if none is known, in the last."""
+    costs = curves.get("validation_cost", ())
+    if not costs:
+        return None
+    epoch = best_epoch if best_epoch is not None and 0 <= best_epoch < len(costs) else len(costs) - 1
+    metric = next((name for name in curves if name in ("validation_accuracy", "validation_r2")), "")
+    return {
+        "epoch": epoch,
+        "cost": costs[epoch],
+        "accuracy": curves[metric][epoch] if metric == "validation_accuracy" else None,
+        "r2": curves[metric][epoch] if metric == "validation_r2" else None,
+    }
+
+
+def _rows(curves: Mapping[str, Curve], best_epoch: int | None, rows: int = 11) -> list[tuple[int, list[float | None]]]:
+    """Return some epochs with their figures, evenly spread, with the first, the last and the best."""
+    last = max((len(curve) for curve in curves.values()), default=0) - 1
     epochs = {round(row * last / (rows - 1)) for row in range(rows)} if last >= 0 else set()
-    return [(epoch, costs[epoch]) for epoch in sorted(epochs)]
+    if best_epoch is not None and 0 <= best_epoch <= last:
+        epochs.add(best_epoch)
+    return [
+        (epoch, [curve[epoch] if epoch < len(curve) else None for curve in curves.values()]) for epoch in sorted(epochs)
+    ]
 
 
 def _views(file: bytes, data: DataFacts) -> dict[str, Any]:
     """Return a photo as a person sees it and as the network does; the file was checked when it was staged."""
-    if not file:
+    if not file or not data.has_photos:
         return {"picture": None, "seen": None}
+    shape = data.shape if len(data.shape) == 3 else (*data.shape, 1)
     return {
         "picture": _uri("jpeg", preview_jpeg(BytesIO(file), 480)),
-        "seen": _uri("png", thumbnail_png(load_pixels(BytesIO(file), data.image_shape), 128)),
+        "seen": _uri("png", thumbnail_png(load_pixels(BytesIO(file), shape), 128)),
     }
 
 
@@ -210,61 +288,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        percent=percent, number=number, usd=usd, duration=duration, utc=utc, significant=significant
-    )
+    filters = (duration, figure, number, percent, portion, r_squared, significant, usd, utc)
+    environment.filters.update({filter.__name__: filter for filter in filters})
     return environment.get_template("report_page.html.jinja")
-
-
-def visible(value: Any) -> Any:
-    """Spell out, in text, what steers instead of being shown: control characters, and those that turn text around."""
-    return value.translate(_STEERING) if type(value) is str else value
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """Return 0.78 as "78 %", with a space that does not break; None, a rate that is not defined, as a dash.
-
-    Nothing but 0 is shown as 0 %, and nothing but 1 as 100 %.
-    """
-    if share is None:
-        return "–"
-    smallest = 0.1**digits / 100
-    if 0 < share < smallest / 2:
-        return f"< {percent(smallest, digits)}"
-    if 1 - smallest / 2 < share < 1:
-        return f"> {percent(1 - smallest, digits)}"
-    text = f"{100 * share:.{digits}f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}\N{NO-BREAK SPACE}%"
-
-
-def number(count: float) -> str:
-    """Return 12288 as "12,288", and fractions with four digits that count, never in powers of ten."""
-    if float(count).is_integer():
-        return f"{count:,.0f}"
-    return f"{count:,.{max(0, 3 - math.floor(math.log10(abs(count))))}f}"
-
-
-def significant(value: float | None, digits: int = 4) -> str:
-    """Return a number with so many digits that count."""
-    return "–" if value is None else f"{value:.{digits}g}"
-
-
-def usd(amount: float, digits: int = 2) -> str:
-    """Return an amount to the cent, or, below ten cents, to some digits that count; never in powers of ten."""
-    if amount == 0 or amount >= 0.1:
-        return f"${amount:,.2f}"
-    text = f"${amount:.{digits - 1 - math.floor(math.log10(amount))}f}"
-    return text.rstrip("0") if digits > 2 else text
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as "31.2 s", "4 min 10 s" or "2 h 5 min"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def utc(moment: float) -> str:
-    """Return seconds since 1970 as a date and time."""
-    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "–"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 
+from snn.training import Training
 from snn_cloud import init_phase
 from snn_cloud.cache import Cache
 from snn_cloud.ledger import Lease
@@ -55,15 +56,16 @@ class Reporter:
     moment at each of them, which keeps a second thread from ever insisting on its turn; measured, a flush of 15 ms took
     10 s.
 
-    Set `costs` to the training's own list once there is one. `spent` says of a run whether its budget is (a text, or
-    none).
+    Set `training` once there is one, and `steps`, how many an epoch has. `spent` says of a run whether its budget is (a
+    text, or none).
     """
 
     def __init__(
         self, lease: Lease, messages: Messages, meter: Meter, cache: Cache | None, spent: Callable[[Run], str]
     ) -> None:
         self._lease, self._messages, self._meter, self._cache, self._spent = lease, messages, meter, cache, spent
-        self.costs: list[float] = []
+        self.training = Training({})
+        self.steps = 0
         self._done, self._busy = threading.Event(), threading.Lock()
         self._thread = threading.Thread(target=self._stand_in, name="reporter", daemon=True)
         self._due = time.monotonic() + FLUSH_SECONDS / 2
@@ -93,6 +95,12 @@ class Reporter:
         if self._lost:
             raise self._lost
 
+    def write(self) -> Run:
+        """Tell the ledger how far the training is; no other flush may be under way (see `hold`)."""
+        training = self.training
+        step = (training.step, self.steps) if self.steps > 1 else (0, 0)
+        return self._lease.flush(training.history, self._meter.take(), step, training.best_epoch)
+
     def hold(self, action: Callable[[], object]) -> None:
         """Do something with the lease while no flush is under way."""
         with self._busy:
@@ -100,9 +108,9 @@ class Reporter:
 
     def _flush(self) -> None:
         with self._busy:
-            run = self._lease.flush(self.costs, self._meter.take())
+            run = self.write()
             self._due = time.monotonic() + FLUSH_SECONDS
-            self._messages.progress(self.costs)
+            self._messages.progress(self.training.history.costs)
         self.cancel_requested = run.cancel_requested
         self._over_budget = self._spent(self._meter.so_far(run)) != ""
         if self._cache:

@@ -1,18 +1,17 @@
 """Resuming: a new run that begins where a failed or cancelled one left its last checkpoint.
 
-It ends with the weights of a run that was never stopped, to the last bit. So whatever would have changed the epochs
-already done is refused.
+It ends with the weights of a run that was never stopped, to the last bit, if it goes on in the same granularity; in
+another, within rounding. So whatever would have changed the epochs already done is refused.
 """
 
 from __future__ import annotations
 
 from snn.errors import InvalidInput
-from snn.model import load_checkpoint
-from snn.parameters import Parameters
 from snn.training import Training
 from snn_cloud import places
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
-from snn_cloud.workload import Workload
+from snn_data.checkpoint import load_checkpoint
 
 # What may differ: it says how far to go, for how much, and who computes. (How the first layer is computed is compared
 # by itself.)
@@ -28,14 +27,15 @@ def check_resumable(older: Run, parameters: Parameters, dataset: str, version: s
         raise _refusal("resume_from", f"run {older.run_id} is {older.state}", "resume a FAILED or CANCELLED run")
     if older.parameters is None or not older.checkpoint_version:
         raise _refusal("resume_from", f"run {older.run_id} never had a checkpoint", "launch anew")
-    same = parameters.model_copy(update={name: getattr(older.parameters, name) for name in FREE})
+    free = [name for name in FREE if name != "epochs" or not parameters.schedule.needs_epochs]
+    same = parameters.model_copy(update={name: getattr(older.parameters, name) for name in free})
     for name in Parameters.model_fields:
         ours, theirs = getattr(same, name), getattr(older.parameters, name)
         if ours != theirs:
             raise _refusal(f"parameters.{name}", f"{ours} where run {older.run_id} had {theirs}", f"keep {theirs}")
     if not places.is_same_dataset((dataset, version), (older.dataset, older.dataset_version)):
         raise _refusal("dataset", f"is another than run {older.run_id}'s", f"use {older.dataset}")
-    was, would = (Workload(chosen, older.features, older.samples).in_span for chosen in (older.parameters, parameters))
+    was, would = (chosen.path(older.features, older.samples)[0] for chosen in (older.parameters, parameters))
     if was != would:
         # Equal in exact arithmetic, but not in the last bits; and neurons cannot compute in the span at all.
         ways = {True: "span", False: "direct"}
@@ -48,7 +48,8 @@ def check_resumable(older: Run, parameters: Parameters, dataset: str, version: s
 
 def load_done(checkpoint: bytes, older: Run, parameters: Parameters) -> Training:
     """Return what a checkpoint holds. Raises InvalidInput if these parameters would have ended the training earlier."""
-    training = load_checkpoint(checkpoint, source=places.checkpoint(older.run_id))
+    source = f"checkpoint of run {older.run_id}"
+    training = load_checkpoint(checkpoint, source=source, in_batches=parameters.how.in_batches)
     if training.epoch > parameters.epochs:
         raise _refusal(
             "parameters.epochs",
@@ -56,7 +57,9 @@ def load_done(checkpoint: bytes, older: Run, parameters: Parameters) -> Training
             f"choose {training.epoch} or more",
         )
     threshold = parameters.threshold
-    reached = [epoch for epoch, cost in enumerate(training.costs[:-1]) if threshold is not None and cost <= threshold]
+    reached = [
+        epoch for epoch, cost in enumerate(training.history.costs[:-1]) if threshold is not None and cost <= threshold
+    ]
     if reached:
         raise _refusal(
             "parameters.threshold",

@@ -9,10 +9,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from snn.errors import InvalidParameters, one_line
-from snn.parameters import Parameters
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, LaunchRejected, RunCancelled, RunFailed
-from snn_cloud.ledger import Ledger
+from snn_cloud.ledger import EpochRow, Ledger
+from snn_cloud.parameters import Parameters
 from snn_cloud.places import new_run_id, run_id_for_upload, run_of_try
 from snn_cloud.record import Run, State
 
@@ -24,17 +24,18 @@ __all__ = [
     "stop", "watch",
 ]  # fmt: skip
 
-Costs = list[tuple[int, float]]
+Rows = list[EpochRow]
 
+VERSION = 2  # of the stack: its output of this name
 STOP_SECONDS = 60.0  # for a run to end that has been told to; it takes about two
 GONE_SECONDS = 5.0  # after which it may be that nobody hears
 
 
 def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "") -> None:
-    """Raise InvalidParameters when parameters need a cache that the stack has not."""
+    """Raise InvalidParameters when parameters need a cache, but the stack has none."""
     if (field := parameters.needs_cache) and not outputs.has_cache:
         raise InvalidParameters(
-            f"{getattr(parameters, field)} needs a cache, which the stack {outputs.stack_name} has not",
+            f"{getattr(parameters, field)} needs a cache, but the stack {outputs.stack_name} has none",
             field=field,
             source=source,
             mend="deploy it with the option with_cache, or use granularity batch with one worker",
@@ -58,8 +59,13 @@ def launch(
     Found before its end it gets a trainer again, which leaves at once if the run has one.
     `resume_from` names a failed or cancelled run of the same data and parameters (how far to go and who computes may
     differ): the new run begins at its last checkpoint. Raises LaunchRejected with LaunchLambda's one-line reason, and
-    CloudError when LaunchLambda itself failed, so that it may be tried again.
+    CloudError for a stack of an older version, or when LaunchLambda itself failed, so that it may be tried again.
     """
+    if outputs.version < VERSION:
+        raise CloudError(
+            f"the stack {outputs.stack_name} was deployed by an older version, whose trainers draw mini-batches once a "
+            "run: deploy it again (snn deploy)"
+        )
     request = {
         "run_id": run_id,
         "dataset": dataset_key,
@@ -95,7 +101,7 @@ def watch(
     clients: Clients,
     outputs: StackOutputs,
     run_id: str,
-    on_progress: Callable[[Run, Costs], None],
+    on_progress: Callable[[Run, Rows], None],
     *,
     every_seconds: float = 1.0,
     limit_seconds: float = float("inf"),
@@ -106,10 +112,10 @@ def watch(
     """
     ledger, deadline, seen = Ledger(clients.dynamodb, outputs.table), time.monotonic() + limit_seconds, -1
     while True:
-        run, costs = ledger.progress(run_id, after_epoch=seen)
-        if costs:
-            seen = costs[-1][0]
-        on_progress(run, costs)
+        run, rows = ledger.progress(run_id, after_epoch=seen)
+        if rows:
+            seen = rows[-1].epoch
+        on_progress(run, rows)
         if run.state.is_terminal:
             return outcome(run)
         if time.monotonic() > deadline:

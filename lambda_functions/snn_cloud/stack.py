@@ -62,6 +62,7 @@ class StackOutputs:
     cache_node_type: str = "cache.t4g.micro"
     new_data_queue: str = ""  # a stack that an earlier version deployed has none
     notebook: str = ""  # the SageMaker notebook instance, if there is one
+    version: int = 1  # a stack that an earlier version deployed has none
 
     @classmethod
     def load(cls, clients: Clients, stack_name: str) -> Self:
@@ -98,7 +99,8 @@ class StackOutputs:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_dict` gave. Other keys are ignored."""
         known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
-        return cls(**{**known, "has_cache": str(known["has_cache"]).lower() == "true"})
+        version = int(known.get("version", 1))
+        return cls(**{**known, "has_cache": str(known["has_cache"]).lower() == "true", "version": version})
 
 
 @dataclass(frozen=True)

@@ -14,18 +14,19 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
-from snn.dataset import Dataset, load_dataset, save_dataset
 from snn.errors import InvalidInput
-from snn.files import check_size, read_file
-from snn.images import MAX_BYTES as MAX_IMAGE
-from snn.images import load_image
-from snn.parameters import Parameters
-from snn.validation import Places, held_out, hold_out
 from snn_cloud import places
 from snn_cloud.clients import Clients
+from snn_cloud.parameters import Parameters
+from snn_cloud.workload import Size
+from snn_data.dataset import Dataset, load_dataset, save_dataset
+from snn_data.files import check_size, read_file
+from snn_data.fitting import check_recipe
+from snn_data.folds import Places, held_out, hold_out
+from snn_data.images import MAX_BYTES as MAX_IMAGE
+from snn_data.images import load_image
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -49,28 +50,28 @@ class StagedImage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a run's input lies. `sha256` is the data set's, with its `samples` to train on and `features` each."""
+    """Where a run's input lies. `sha256` is the data set's, `size` says how much there is to train on."""
 
     run_id: str
     dataset_key: str
     parameters_key: str
     images: list[StagedImage]
     sha256: str
-    features: int
-    samples: int
+    size: Size
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, as XCom wants them."""
-        return asdict(self)
+        values = asdict(self)
+        size = values.pop("size")
+        return {**values, "features": size["features"], "samples": size["samples"]}
 
 
 @dataclass(frozen=True)
 class StagedFolds:
-    """Where the data sets of a validation lie, each of `samples[i]` training photos with `features` inputs."""
+    """Where the data sets of a validation lie, and how large each is."""
 
     dataset_keys: list[str]
-    features: int
-    samples: list[int]
+    sizes: list[Size]
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def stage(
     s3 = clients.s3
     dataset_bytes = read_source(s3, dataset_path)
     dataset = load_dataset(BytesIO(dataset_bytes), source=str(dataset_path))
+    check_recipe(parameters, dataset)
     sha256 = _sha256(dataset_bytes)
     dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
     text = parameters.to_json().encode()
@@ -109,18 +111,25 @@ def stage(
         _Item(dataset_key, "application/x-hdf5", sha256, lambda: dataset_bytes, str(dataset_path)),
         _Item(parameters_key, "application/json", _sha256(text), lambda: text, "parameters.json"),
     ]
-    staged_images = []
+    staged_images, shape = [], photo_shape(dataset)
     for index, path in enumerate(images):
         content = read_source(s3, path, MAX_IMAGE)
-        load_image(BytesIO(content), dataset.image_shape, source=str(path))
+        if shape is None:
+            mend = "leave the photos out"
+            raise InvalidInput("is a photo, the data set has features", source=str(path), mend=mend)
+        load_image(BytesIO(content), shape, source=str(path))
         key = places.input_image(run_id, index, PurePosixPath(path).name)
         reread = partial(read_source, s3, path)
         items.append(_Item(key, "application/octet-stream", _sha256(content), reread, str(path)))
         staged_images.append(StagedImage(uri=f"s3://{bucket}/{key}", name=str(path)))
     _upload(s3, bucket, items)
-    return Staged(
-        run_id, dataset_key, parameters_key, staged_images, sha256, dataset.features, len(dataset.train_pixels)
-    )
+    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, Size.of(dataset, parameters))
+
+
+def photo_shape(dataset: Dataset) -> tuple[int, ...] | None:
+    """Return the (height, width, channels) of a data set's photos, None if it has features."""
+    shape = dataset.shape
+    return None if len(shape) == 1 else shape if len(shape) == 3 else (*shape, 1)
 
 
 def withdraw(clients: Clients, bucket: str, run_id: str) -> None:
@@ -142,7 +151,7 @@ def stage_folds(
     """
     places.check_run_id(run_id)
     dataset = load_dataset(BytesIO(read_source(clients.s3, dataset_path)), source=str(dataset_path))
-    parts = held_out(dataset.train_y, validation, seed)
+    parts = held_out(dataset.train, validation, seed, len(dataset.classes))
     items = []
     for part in parts:
         read = partial(_fold, dataset, part)
@@ -150,8 +159,9 @@ def stage_folds(
         key = places.input_dataset(run_id, sha256)
         items.append(_Item(key, "application/x-hdf5", sha256, read, str(dataset_path)))
     _upload(clients.s3, bucket, items)
-    samples = [len(dataset.train_pixels) - len(part) for part in parts]
-    return StagedFolds([item.key for item in items], dataset.features, samples)
+    itemsize = dataset.train.stored.itemsize
+    sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
+    return StagedFolds([item.key for item in items], sizes)
 
 
 def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
@@ -186,8 +196,8 @@ def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
 def _fold(dataset: Dataset, part: Places) -> bytes:
     """Return a fold as the bytes of a `datasets.h5`, the same whenever it is made."""
     fold, file = hold_out(dataset, part), BytesIO()
-    labels = [y.ravel().astype(np.int64) for y in (fold.train_y, fold.test_y)]
-    save_dataset(file, fold.train_pixels, labels[0], fold.test_pixels, labels[1], fold.classes)
+    held = fold.test.stored, fold.test.y
+    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held)
     return file.getvalue()
 
 

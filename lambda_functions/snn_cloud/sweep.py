@@ -10,9 +10,9 @@ from itertools import product
 from typing import Any
 
 from snn.errors import InvalidInput, InvalidParameters
-from snn.parameters import Activation, Parameters
-from snn.validation import number_of_parts
 from snn_cloud import places
+from snn_cloud.parameters import Parameters
+from snn_data.folds import number_of_parts
 
 MOST_RUNS = 256
 """Runs in a sweep, at most: combinations × folds."""
@@ -33,7 +33,8 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
     A grid is an object of lists, {"learning_rate": [0.001, 0.01], "seed": [1, 2]}: every value with every other; what
     is no list is the same in all. A list has an object for each combination. Both may be JSON text. They replace single
     fields of `base`, the contents of parameters.json; null takes a field away. `layer_sizes`, a list such as
-    [20, 7, 5, 1], stands for layers, neurons and activations (ReLU, and a sigmoid at the end).
+    [20, 7, 5, 1], stands for layers, neurons and activations: ReLU, and at the end what `base` has there, or, for more
+    than one neuron, softmax. What the networks are compared by takes the place of a validation of their own.
 
     Raises InvalidInput (InvalidParameters), naming the combination and the field, for the first one that cannot be
     trained, and for more runs (combinations × parts of `validation`) than MOST_RUNS.
@@ -48,8 +49,10 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
     found: list[Combination] = []
     for number, overrides in enumerate(asked, start=1):
         source = f"combination {number} {json.dumps(overrides, default=str)[:200]}"
-        fields = {**base, **_spelled_out(overrides, source)}
+        fields = {**base, **_spelled_out(overrides, base, source)}
         given = {name: value for name, value in fields.items() if value is not None}
+        if "validation" in given:
+            given["validation"] = "file"  # what the sweep holds out, which every data set of its has
         parameters = Parameters.load(given, source=source)
         if parameters not in [other.parameters for other in found]:
             found.append(Combination(number, dict(overrides), parameters))
@@ -98,7 +101,7 @@ def _listed(combinations: Any) -> tuple[Iterable[Mapping[str, Any]], int]:
     return asked, count
 
 
-def _spelled_out(overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _spelled_out(overrides: Mapping[str, Any], base: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return the overrides with `layer_sizes` in the words of parameters.json."""
     others = {name: value for name, value in overrides.items() if name != "layer_sizes"}
     if len(others) == len(overrides):
@@ -109,7 +112,7 @@ def _spelled_out(overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
             f"{sizes!r} is no list of sizes", field="layer_sizes", source=source, mend="write [[20, 7, 5, 1], [10, 1]]"
         )
     names = [f"layer{number}" for number in range(1, len(sizes) + 1)]
-    kinds = [Activation.RELU.value] * (len(sizes) - 1) + [Activation.SIGMOID.value]
+    kinds = ["relu"] * (len(sizes) - 1) + [_output(sizes[-1], base)]
     spelled = {
         "layers": len(sizes),
         "neurons": dict(zip(names, sizes, strict=True)),
@@ -120,3 +123,12 @@ def _spelled_out(overrides: Mapping[str, Any], source: str) -> dict[str, Any]:
             "contradicts layer_sizes", field=twice[0], source=source, mend=f"leave out {twice[0]} or layer_sizes"
         )
     return {**others, **spelled}
+
+
+def _output(neurons: Any, base: Mapping[str, Any]) -> str:
+    """Return the activation of a last layer of so many neurons."""
+    if neurons != 1:
+        return "softmax"
+    activations = base.get("activations")
+    last = activations.get(f"layer{base.get('layers')}") if isinstance(activations, Mapping) else None
+    return last if last in ("sigmoid", "identity") else "sigmoid"

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 class Outcome:
     """How one training of a sweep ended.
 
-    `training` is its entry in the plan, `run` what the ledger has of it (None: it was not started), `accuracy` that on
-    the photos held out (None: it was not judged).
+    `training` is its entry in the plan, `run` what the ledger has of it (None: it was not started), `score` what
+    `score_of` says of the samples held out (None: it was not judged).
     """
 
     training: Mapping[str, Any]
     run: Run | None
-    accuracy: float | None
+    score: float | None
     usd: float
 
     @property
@@ -47,7 +47,7 @@ class Outcome:
             runs.outcome(self.run)
         except (RunFailed, RunCancelled) as error:
             return str(error)
-        return f"run {self.run.run_id} was not judged: its task's log says why" if self.accuracy is None else ""
+        return f"run {self.run.run_id} was not judged: its task's log says why" if self.score is None else ""
 
 
 def outcomes(
@@ -66,20 +66,25 @@ def outcomes(
     for training, run_id, test_set in zip(plan, run_ids, judged, strict=True):
         run = ledger.find(run_id) if run_id else None
         cost = cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)["usd"] if run else 0.0
-        found.append(Outcome(training, run, test_set["accuracy"] if test_set else None, cost))
+        found.append(Outcome(training, run, score_of(test_set) if test_set else None, cost))
     return found
+
+
+def score_of(test_set: Mapping[str, Any]) -> float:
+    """Return the figure that networks are compared by: the accuracy, or R² of those that give a number."""
+    return float(test_set["accuracy"] if "accuracy" in test_set else test_set["r2"])
 
 
 def rank(ended: Iterable[Outcome]) -> list[dict[str, Any]]:
     """Return a row for each combination: the best first, those that failed last, with the reason.
 
-    `score` is the mean of the accuracies on what was held out and `std` their (population) standard deviation, None of
-    a single one. Of equal scores the steadier is better, and then the one named first. `final_cost` and `epochs` are
-    means over the folds, `seconds` (of training) and `usd` sums. One failed fold fails its combination: the mean of the
-    others could not be compared.
+    `score` is the mean over the parts held out and `std` their (population) standard deviation, None of a single one.
+    Of equal scores the steadier is better, and then the one named first. `final_cost` and `epochs` are means over the
+    folds, `seconds` (of training) and `usd` sums. One failed fold fails its combination: the mean of the others could
+    not be compared.
     """
     rows = [_row(list(folds)) for _, folds in groupby(ended, key=lambda one: one.training["combination"])]
-    return sorted(rows, key=lambda row: (bool(row["failure"]), -(row["score"] or 0), row["std"] or 0))
+    return sorted(rows, key=lambda row: (bool(row["failure"]), -(row["score"] or 0.0), row["std"] or 0))
 
 
 def make_table(sweep: Mapping[str, Any], ended: Sequence[Outcome]) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def lines(table: Mapping[str, Any]) -> Iterator[str]:
 def _row(folds: Sequence[Outcome]) -> dict[str, Any]:
     started = [fold.run for fold in folds if fold.run is not None]
     failure = next((fold.failure for fold in folds if fold.failure), "")
-    scores = [fold.accuracy for fold in folds if fold.accuracy is not None]
+    scores = [fold.score for fold in folds if fold.score is not None]
     costs = [run.cost for run in started if run.cost is not None and math.isfinite(run.cost)]
     return {
         "combination": folds[0].training["combination"],

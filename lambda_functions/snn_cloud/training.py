@@ -8,15 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import numpy as np
 import redis
 from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import SnnError
-from snn.model import dump_checkpoint, save_model
-from snn.parameters import Granularity
-from snn.training import Diverged, StoppedBy, Training, on_this_machine, train
+from snn.training import Diverged, History, Training, train
+from snn.validation import METRIC_NAMES
 from snn_cloud import budget, places
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
@@ -27,17 +27,20 @@ from snn_cloud.launching import start_trainer
 from snn_cloud.ledger import Lease, Ledger
 from snn_cloud.messages import Messages
 from snn_cloud.neuron_pool import NeuronPool
+from snn_cloud.parameters import Granularity
 from snn_cloud.peers import Peers
-from snn_cloud.record import LAST_WRITE, Run, State, Usage
+from snn_cloud.record import LAST_WRITE, Run, State, StoppedBy, Usage
 from snn_cloud.reporter import Meter, Reporter
 from snn_cloud.saying import say_traceback
 from snn_cloud.settings import Settings
+from snn_data.checkpoint import dump_checkpoint
+from snn_data.model import save_model
 
 CHECKPOINT_SECONDS = 20.0
 MARGIN_SECONDS = 20.0  # kept of a Lambda's time to store the state and continue elsewhere
 MAX_CONTINUATIONS = 500  # of ≈ 13 minutes: four and a half days, then something is wrong
 MAX_ATTEMPTS = 3  # without reaching another checkpoint: Lambda's first and its two retries
-EPOCH_RESERVE = 1.2  # times the longest epoch so far must be left to begin another
+STEP_RESERVE = 1.2  # times the longest step so far must be left to begin another
 
 TRANSIENT = (BotoCoreError, ClientError, redis.RedisError, CacheLost, PeerLost)
 
@@ -96,17 +99,18 @@ class _Trainer:
         with Reporter(self._lease, self._messages, self._meter, self._cache, spent) as reporter:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters
-            reporter.costs = training.costs
-            self._run_epochs(job, reporter, deadline)
-            reporter.hold(lambda: self._lease.flush(training.costs, self._meter.take()))
-            stopped_by = training.stopped_by(parameters)
-            if stopped_by is not None:
+            reporter.training = training
+            self._run_steps(job, reporter, deadline)
+            reporter.hold(reporter.write)
+            stop = training.stopped_by(parameters)
+            if stop is not None:
                 self._store_model(job, reporter)
             else:
                 self._checkpoint(training, reporter)
-        if stopped_by is not None:
-            done = self._finish(State.COMPLETED, stopped_by)
-            self._messages.last(f"Training completed: cost after epoch {training.epoch - 1} = {training.costs[-1]}")
+        if stop is not None:
+            done = self._finish(State.COMPLETED, StoppedBy(stop))
+            cost = training.history.costs[-1]
+            self._messages.last(f"Training completed: cost after epoch {training.epoch - 1} = {cost}")
             return done
         if reporter.cancel_requested:
             return self._cancel()
@@ -114,17 +118,18 @@ class _Trainer:
         reason = spent(self._lease.run)
         return self._fail(reason) if reason else self._continue()
 
-    def _run_epochs(self, job: Job, reporter: Reporter, deadline: float) -> None:
-        """Train until the run is done or to stop, or too little time is left for one more epoch."""
+    def _run_steps(self, job: Job, reporter: Reporter, deadline: float) -> None:
+        """Train until the run is done or to stop, or too little time is left for one more step."""
         helpers = self._meter.helpers = self._helpers(job, reporter)
-        gradients_of = helpers.gradients_of if helpers else on_this_machine(job.parameters, job.first)
+        gradients_of = helpers.gradients_of if helpers else job.here().gradients_of
+        steps = train(job.training, job.parameters, len(job.samples), job.targets, gradients_of, job.validation)
         checkpoint_at, last, longest = time.monotonic() + CHECKPOINT_SECONDS, time.monotonic(), 0.0
         try:
-            for _ in train(job.training, job.parameters, job.batches, gradients_of):
+            for reporter.steps in steps:
                 now = time.monotonic()
                 longest = max(longest, now - last)
                 reporter.tick(now)
-                if reporter.stop() or now + EPOCH_RESERVE * longest > deadline:
+                if reporter.stop() or now + STEP_RESERVE * longest > deadline:
                     break
                 if now > checkpoint_at:
                     self._checkpoint(job.training, reporter)
@@ -142,13 +147,10 @@ class _Trainer:
         if not parameters.needs_cache:
             return None
         if self._cache is None:
-            raise SnnError(f"{parameters.needs_cache} needs a cache, which this stack has not")
+            raise SnnError(f"{parameters.needs_cache} needs a cache, but this stack has none")
         prefix = f"snn:{run.run_id}:{run.fence}"
         if parameters.granularity is not Granularity.BATCH:
-            function, concurrency = self._settings.neuron_function, self._settings.neuron_concurrency
-            return NeuronPool(
-                self._clients, function, self._cache, parameters, run.run_id, prefix, concurrency, reporter.stop
-            )
+            return NeuronPool(self._clients, self._settings, self._cache, job, run.run_id, prefix, reporter.stop)
         return lead(job, run, prefix, self._cache, self._settings, self._clients)
 
     def _checkpoint(self, training: Training, reporter: Reporter) -> None:
@@ -158,31 +160,18 @@ class _Trainer:
 
     def _store_model(self, job: Job, reporter: Reporter) -> None:
         run, parameters, training = self._lease.run, job.parameters, job.training
-        weights = job.first.network(training.weights)
+        params = job.first.network(training.result(parameters))
         # An epoch's cost is that of the weights before its step; the last step has none to betray it.
-        if not all(np.isfinite(array).all() for layer in weights for array in layer):
+        if not all(np.isfinite(array).all() for array in params.values()):
             raise Diverged(f"weights left the numbers (lower learning_rate, now {parameters.learning_rate:g})")
         model = io.BytesIO()
-        save_model(
-            model,
-            weights,
-            parameters.activation_per_layer,
-            {
-                "run_id": run.run_id,
-                "image_shape": job.dataset.image_shape,
-                "classes": job.dataset.classes,
-                "epochs_run": training.epoch,
-                "final_cost": training.costs[-1],
-                "dataset": run.dataset,
-                "parameters": parameters.to_json(),
-            },
-        )
-        results = _results(run.started_at, training.costs)
+        save_model(model, params, parameters.activation_per_layer, _provenance(run, job))
+        results = _results(run.started_at, training.history, parameters.classes)
         self._put(places.params(run.run_id), model.getvalue())
         self._put(places.results(run.run_id), results)
         if run.promote:
             # A trainer that lost its lease while it stored the model promotes nothing.
-            reporter.hold(lambda: self._lease.flush(training.costs, self._meter.take()))
+            reporter.hold(reporter.write)
             self._put(places.PROMOTED_RESULTS, results)
             self._put(places.PROMOTED_PARAMS, model.getvalue())
 
@@ -220,16 +209,47 @@ def _ending(messages: Messages) -> Usage:
     return LAST_WRITE + Usage(milliseconds=round(messages.wait * 1000), publishes=1)
 
 
-def _results(started_at: float, costs: list[float]) -> bytes:
-    """Return `results.json` as itsacat wrote it: Start, the epochs' costs in order, End; times in UTC."""
+def _provenance(run: Run, job: Job) -> dict[str, Any]:
+    """Return what a model's file says of itself, beside its weights."""
+    training, shape = job.training, job.dataset.shape
+    attributes: dict[str, Any] = {"run_id": run.run_id}
+    if len(shape) == 1:
+        attributes["features"] = shape[0]
+    else:  # grey photos have one channel, whether or not their shape says so
+        attributes["image_shape"] = shape if len(shape) == 3 else (*shape, 1)
+    if job.dataset.classes:
+        attributes["classes"] = job.dataset.classes
+    if training.best_epoch >= 0:
+        attributes |= {
+            "best_epoch": training.best_epoch,
+            "validation_cost": training.history.validation_costs[training.best_epoch],
+        }
+    return {
+        **attributes,
+        "epochs_run": training.epoch,
+        "final_cost": training.history.costs[-1],
+        "dataset": run.dataset,
+        "parameters": job.parameters.to_json(),
+    }
+
+
+def _results(started_at: float, history: History, classes: int) -> bytes:
+    """Return `results.json` as itsacat wrote it: Start, the epochs' costs in order, End; times in UTC.
+
+    What validation found stands in an epoch's object, after its cost.
+    """
 
     def stamp(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
 
     # Written, not built and then dumped: a million epochs would take 390 MB of small dictionaries.
-    text = io.StringIO()
+    text, metric = io.StringIO(), METRIC_NAMES[classes > 0]
     text.write(f'{{"Start": "{stamp(started_at)}"')
-    for number, cost in enumerate(costs):
-        text.write(f', "epoch{number}": {{"cost": {cost!r}}}')
+    for number, cost in enumerate(history.costs):
+        text.write(f', "epoch{number}": {{"cost": {cost!r}')
+        if history.validation_costs:
+            text.write(f', "validation_cost": {history.validation_costs[number]!r}')
+            text.write(f', "validation_{metric}": {history.validation_metrics[number]!r}')
+        text.write("}")
     text.write(f', "End": "{stamp(time.time())}"}}')
     return text.getvalue().encode()

@@ -16,6 +16,7 @@ from snn_cloud.progress import Narrator
 if TYPE_CHECKING:
     from snn_cloud.cache import Cache
     from snn_cloud.clients import Clients
+    from snn_cloud.ledger import EpochRow
     from snn_cloud.record import Run
     from snn_cloud.remote_logs import RemoteLogs
     from snn_cloud.stack import StackOutputs
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 class Look(NamedTuple):
     """What one look showed: the run, None if there is none yet, and what of it is worth saying.
 
-    `epochs` says how far the run is and `remarks` all else, the functions' own lines among it. `costs` are those of all
-    epochs that are new since the last look, as (epoch, cost).
+    `epochs` says how far the run is and `remarks` all else, the functions' own lines among it. `rows` are
+    all epochs that are new since the last look.
     """
 
     run: Run | None
     epochs: Sequence[str] = ()
     remarks: Sequence[str] = ()
-    costs: Sequence[tuple[int, float]] = ()
+    rows: Sequence[EpochRow] = ()
 
     @property
     def lines(self) -> list[str]:
@@ -87,7 +88,7 @@ class Watch:
             if now - self._trouble_at < self._log_interval:
                 return Look(self._last_run)
             self._trouble_at = now
-            return Look(self._last_run, remarks=[f"cannot see the run just now, trying on: {error}"])
+            return Look(self._last_run, remarks=[f"cannot reach AWS, retrying: {error}"])
 
     def outcome(self, run: Run) -> Run:
         """Return a COMPLETED run. Raises RunCancelled; or RunFailed, with the last lines of its functions.
@@ -110,7 +111,7 @@ class Watch:
         cancel(self._clients, self.outputs, self.run_id)
 
     def _look(self) -> Look:
-        from snn_cloud.ledger import Ledger
+        from snn_cloud.ledger import EpochRow, Ledger
 
         if not self.run_id:
             self.run_id = self._run_of_upload()
@@ -118,7 +119,7 @@ class Watch:
                 return Look(None)
         moved = self._progress_in_cache() if self._source == "redis" and self._last_run else None
         if moved:
-            return self._shown(moved, [(moved.epoch - 1, moved.cost)] if moved.cost is not None else [])
+            return self._shown(moved, [EpochRow(moved.epoch - 1, moved.cost)] if moved.cost is not None else [])
         try:
             ledger = Ledger(self._clients.dynamodb, self.outputs.table)
             return self._shown(*ledger.progress(self.run_id, self._last_epoch))
@@ -127,11 +128,11 @@ class Watch:
                 raise
             return Look(None)
 
-    def _shown(self, run: Run, costs: list[tuple[int, float]]) -> Look:
-        if costs:
-            self._last_epoch = costs[-1][0]
+    def _shown(self, run: Run, rows: list[EpochRow]) -> Look:
+        if rows:
+            self._last_epoch = rows[-1].epoch
         self._last_run = run
-        return Look(run, self.narrator.lines(run, costs), self._remote_lines(run), costs)
+        return Look(run, self.narrator.lines(run, rows), self._remote_lines(run), rows)
 
     def _remote_lines(self, run: Run) -> list[str]:
         """Return what the functions have printed; how a run came to end FAILED is told by `outcome`."""
