@@ -45,7 +45,7 @@ with DAG(
         stack=deploy.output,
         dataset="{{ params.dataset }}",
         parameters=f"{{{{ params.parameters_file or '{PARAMETERS}' }}}}",
-        overrides=overrides(),
+        overrides=overrides("validation"),  # the form's is the sweep's own
         combinations="{{ params.combinations }}",
         validation="{{ params.validation }}",
     )

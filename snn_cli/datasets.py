@@ -15,15 +15,18 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
-from snn.dataset import Pixels, load_dataset, save_dataset
+from snn.batches import Samples
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput
-from snn.images import load_pixels
+from snn_data.dataset import Dataset, load_dataset, save_dataset
+from snn_data.images import load_pixels
 
 ITSACAT_SHA256 = "24eff5d858a0f6c929f531ff721bcee60646ede1a99bce9de7d05c18128e057f"
 """The `datasets.h5` of itsacat: 209 training and 50 test photos, cats and others, 64×64."""
 
 FACES_TEST_SHARE = 0.2
 CLUTTER = {"thumbs.db", "desktop.ini"}  # what file managers leave in folders of photos; dot files are passed over too
+
+SHOWN_CLASSES = 20
 
 app = typer.Typer(no_args_is_help=True, help="Make a datasets.h5, or look into one.")
 
@@ -88,7 +91,7 @@ def build_from_folder(
     if len(folders) != 2:
         found = ", ".join(folder.name for folder in folders) or "none"
         raise InvalidDataset(f"expected two folders, one for each class; found {found}", source=str(directory))
-    photos: list[Pixels] = []
+    photos: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     bad: list[str] = []
     for label, folder in enumerate(folders):
@@ -144,22 +147,35 @@ def describe(file: Path | str) -> str:
     dataset = load_dataset(file)
     with file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    height, width, channels = dataset.image_shape
+    names = "  ".join(f"{label} = {name}" for label, name in enumerate(dataset.classes[:SHOWN_CLASSES]))
+    more = len(dataset.classes) - SHOWN_CLASSES
     rows = [
         ("file", str(file)),
-        ("classes", "  ".join(f"{label} = {name}" for label, name in enumerate(dataset.classes))),
-        ("photos", f"{height}×{width} pixels, {channels} colours: {dataset.features:,} inputs"),
-        ("train", _balance(dataset.train_y, dataset.classes)),
-        ("test", _balance(dataset.test_y, dataset.classes)),
+        ("classes", f"{names}  … and {more:,} more" if more > 0 else names or "none: labels are numbers to give"),
+        _kind(dataset),
+        ("train", _balance(dataset.train, dataset.classes)),
+        ("test", _balance(dataset.test, dataset.classes)),
+        *([("validation", _balance(dataset.validation, dataset.classes))] if dataset.validation else []),
         ("sha256", sha256),
         ("itsacat's", "yes, byte for byte" if sha256 == ITSACAT_SHA256 else "no, a data set of its own"),
     ]
     return "\n".join(f"{name:<10} {value}" for name, value in rows)
 
 
-def _balance(labels: NDArray[np.float64], classes: tuple[str, str]) -> str:
-    ones = int(labels.sum())
-    return f"{labels.size} ({labels.size - ones} {classes[0]}, {ones} {classes[1]})"
+def _kind(dataset: Dataset) -> tuple[str, str]:
+    if len(dataset.shape) == 1:
+        return "features", f"{dataset.features:,} inputs, {dataset.train.stored.dtype}"
+    height, width, *channels = dataset.shape
+    colours = f"{channels[0]} colours" if channels == [3] else "grey"
+    return "photos", f"{height}×{width} pixels, {colours}: {dataset.features:,} inputs"
+
+
+def _balance(samples: Samples, classes: tuple[str, ...]) -> str:
+    if not classes:
+        return f"{len(samples)} (from {samples.y.min():g} to {samples.y.max():g}, mean {samples.y.mean():g})"
+    counts = np.bincount(samples.y, minlength=len(classes))
+    named = [f"{count} {name}" for count, name in zip(counts[:SHOWN_CLASSES], classes, strict=False)]
+    return f"{len(samples)} ({', '.join(named)}{' …' if len(classes) > SHOWN_CLASSES else ''})"
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -186,7 +202,12 @@ def _split(labels: NDArray[np.integer], test_share: float, seed: int) -> tuple[N
 
 
 def _write(
-    out: Path, pixels: Pixels, labels: NDArray[np.integer], classes: tuple[str, str], test_share: float, seed: int
+    out: Path,
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    classes: tuple[str, str],
+    test_share: float,
+    seed: int,
 ) -> None:
     """Split and save; whoever looks at `out` sees the old file or the whole new one, never half of it."""
     train, test = _split(labels, test_share, seed)

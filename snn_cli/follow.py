@@ -74,7 +74,7 @@ def _look_on(watch: Watch) -> Run:
     with Live(console=progress, refresh_per_second=4) as live:
         while True:
             look = watch.look()
-            curve.add(cost for _, cost in look.costs)
+            curve.add(row.cost for row in look.rows)
             for line in look.remarks:
                 progress.print(escape(line), highlight=False)
             if look.run is not None:

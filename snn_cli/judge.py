@@ -38,7 +38,7 @@ def evaluate(
     promoted: Promoted = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a run's model by the test set: seven rates, confusion matrix, mislabelled photos.
+    """Judge a run's model by the test set: rates or errors, confusion matrix, mislabelled samples.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def predict(
     """
     chosen, photos = _completed(aws, run, promoted), _photos(images)
     answers = predict_images(aws.clients, aws.outputs.bucket, chosen.run_id, photos)
-    answer(answers, as_json, lambda: show(classified(answers)))
+    answer(answers, as_json, lambda: show(classified(answers, _classes(chosen))))
 
 
 def report(
@@ -106,7 +106,7 @@ def report(
     def show_all() -> None:
         show(run_details(told), "", *judged(made["test_set"]))
         if made["new_images"]:
-            show("", classified(made["new_images"]))
+            show("", classified(made["new_images"], _classes(chosen)))
         show("", *(Text(f"report  {place}", overflow="fold") for place in written))
 
     answer(made, as_json, show_all)
@@ -129,6 +129,11 @@ def _completed(aws: Aws, run: str, promoted: bool) -> Run:
         raise CloudError(f"no run of the stack {aws.stack} has completed yet; train one: {aws.command('train')}")
     say(f"run {completed.run_id}, the newest that completed", markup=False)
     return completed
+
+
+def _classes(run: Run) -> int:
+    """Return how many classes a run's model tells apart, 0 if it gives numbers."""
+    return run.parameters.classes if run.parameters else 2
 
 
 def _promoted(aws: Aws) -> str:

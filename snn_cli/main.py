@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import cleanup, datasets, deploy, judge, runs, train
+from snn_cli import cleanup, datasets, deploy, judge, parameters_page, runs, train
 from snn_cli.aws import on_aws
 from snn_cli.console import Exit, say
 from snn_cli.local import commands
@@ -53,6 +53,7 @@ for command in (
 ):  # fmt: skip
     app.command()(on_aws(command))
 app.command()(cleanup.cleanup)
+app.command("parameters")(parameters_page.command)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(commands.app, name="local")
 

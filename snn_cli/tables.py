@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,8 +16,12 @@ from snn_cloud import places
 from snn_cloud.money import cost_on
 from snn_cloud.progress import dollars, duration, summary
 from snn_cloud.record import Run, State
+from snn_cloud.report_sections import Kind, confusions, confusions_are_complete, how_wrong, kind_of, worst_first
 
 RATES = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
+AVERAGES = ("macro", "weighted")
+MAX_MATRIX = 12  # classes whose confusion matrix a terminal is wide enough for
+MAX_ROWS = 20  # of a table of classes or confusions
 COLOURS = {State.COMPLETED: "green", State.FAILED: "red", State.CANCELLED: "yellow"}
 
 
@@ -85,25 +89,101 @@ def run_details(run: Mapping[str, Any]) -> Table:
 
 
 def judged(test_set: Mapping[str, Any]) -> list[RenderableType]:
-    """Return the seven rates, the confusion matrix and the mislabelled photos of a report's `test_set`."""
+    """Return what a report's `test_set` says: rates, confusion matrix and mislabelled samples, or errors of numbers."""
+    kind = kind_of(test_set)
+    if kind is Kind.NUMBERS:
+        return _judged_numbers(test_set)
+    return _judged_two(test_set) if kind is Kind.TWO_CLASSES else _judged_many(test_set)
+
+
+def classified(images: Iterable[Mapping[str, Any]], classes: int = 2) -> Table:
+    """Return a table of the photos of a report's `new_images`; `classes` is how many are told apart, 0 for numbers."""
+    if not classes:
+        shown = table("photo", "number")
+        for image in images:
+            shown.add_row(Text(image["uri"]), _number(image["value"]))
+        return shown
+    shown = table("photo", "class", "p of class 1" if classes == 2 else "probability")
+    for image in images:
+        shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
+    return shown
+
+
+def _judged_two(test_set: Mapping[str, Any]) -> list[RenderableType]:
     confusion = test_set["confusion_matrix"]
     matrix = table("", "called 0", "called 1")
     matrix.add_row("is 0", f"{confusion['tn']:,}", f"{confusion['fp']:,}")
     matrix.add_row("is 1", f"{confusion['fn']:,}", f"{confusion['tp']:,}")
-    wrong = table("mislabelled photo", "is", "called", "p of class 1")
+    wrong = table("mislabelled sample", "is", "called", "p of class 1")
     for one in test_set["mislabelled"]:
         wrong.add_row(f"{one['index']}", f"{one['label']}", f"{one['predicted']}", f"{one['probability']:.4f}")
-    left_out = test_set.get("mislabelled_left_out", 0)
-    more = [Text(f"… and {left_out:,} more")] if left_out else []
-    return [_pairs([(name.replace("_", " "), _rate(test_set[name])) for name in RATES]), "", matrix, "", wrong, *more]
+    rates = _pairs([(name.replace("_", " "), _rate(test_set[name])) for name in RATES])
+    return [rates, "", matrix, "", wrong, *_more(test_set.get("mislabelled_left_out", 0))]
 
 
-def classified(images: Iterable[Mapping[str, Any]]) -> Table:
-    """Return a table of the photos of a report's `new_images`."""
-    shown = table("photo", "class", "p of class 1")
-    for image in images:
-        shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
-    return shown
+def _judged_many(test_set: Mapping[str, Any]) -> list[RenderableType]:
+    left_out = test_set.get("classes_left_out", 0)
+    # Where the report had no room for all classes, it has them in another order, and so without their numbers.
+    names = [] if left_out else [rates["class_name"] for rates in test_set["per_class"]]
+
+    def name(label: int) -> Text:
+        return Text(names[label] if label < len(names) else f"class {label}")
+
+    averages = [(f"{kind} {rate}", test_set[kind][rate]) for kind in AVERAGES for rate in ("precision", "recall", "f1")]
+    rates = [(rate, test_set[rate]) for rate in ("accuracy", "error")]
+    per_class = table("class", "precision", "recall", "f1", "samples")
+    ranked = worst_first(test_set["per_class"])
+    for one in ranked[:MAX_ROWS]:
+        figures = [_rate(one[rate]) for rate in ("precision", "recall", "f1")]
+        per_class.add_row(Text(one["class_name"]), *figures, f"{one['support']:,}")
+    wrong = table("mislabelled sample", "is", "called", "probability")
+    for one in test_set["mislabelled"]:
+        wrong.add_row(f"{one['index']}", name(one["label"]), name(one["predicted"]), f"{one['probability']:.4f}")
+    return [
+        _pairs([(rate, _rate(value)) for rate, value in (*rates, *averages)]),
+        "",
+        per_class,
+        *_more(max(0, len(ranked) - MAX_ROWS) + left_out),
+        "",
+        *_confused(test_set, name),
+        "",
+        wrong,
+        *_more(test_set.get("mislabelled_left_out", 0)),
+    ]
+
+
+def _confused(test_set: Mapping[str, Any], name: Callable[[int], Text]) -> list[RenderableType]:
+    """Return the confusion matrix or, of more classes than a terminal is wide, the most frequent confusions."""
+    matrix = test_set["confusion_matrix"]
+    if matrix is not None and len(matrix) <= MAX_MATRIX:
+        shown = table("", *(f"called {label}" if not label else f"{label}" for label in range(len(matrix))))
+        for column in shown.columns[1:]:
+            column.justify = "right"
+        for label, row in enumerate(matrix):
+            shown.add_row(Text(f"is {label} ").append_text(name(label)), *(f"{count:,}" for count in row))
+        return [shown]
+    found = confusions(test_set)
+    listed = table("is", "called", "samples")
+    for label, predicted, count in found[:MAX_ROWS]:
+        listed.add_row(name(label), name(predicted), f"{count:,}")
+    known = f"counted in the {len(test_set['mislabelled']):,} mislabelled samples below"
+    complete = confusions_are_complete(test_set)
+    return [listed, *_more(max(0, len(found) - MAX_ROWS)), *([] if complete else [Text(known)])]
+
+
+def _judged_numbers(test_set: Mapping[str, Any]) -> list[RenderableType]:
+    errors = [(name, _number(test_set[key])) for name, key in (("R²", "r2"), ("MAE", "mae"), ("RMSE", "rmse"))]
+    wrong = table("sample furthest off", "is", "answer", "off by")
+    for column in wrong.columns[1:]:
+        column.justify = "right"
+    for one in sorted(test_set["mislabelled"], key=lambda one: how_wrong(one, Kind.NUMBERS), reverse=True):
+        figures = (one["label"], one["predicted"], one["predicted"] - one["label"])
+        wrong.add_row(f"{one['index']}", *map(_number, figures))
+    return [_pairs([*errors, ("samples", f"{test_set['samples']:,}")]), "", wrong]
+
+
+def _more(count: int) -> list[RenderableType]:
+    return [Text(f"… and {count:,} more")] if count else []
 
 
 def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Table:
@@ -129,6 +209,11 @@ def _cost(run: Mapping[str, Any]) -> str:
 def _rate(value: float | None) -> str:
     """Return a rate in 0..1 for reading; None is a rate without cases."""
     return "-" if value is None else f"{value:.4f}"
+
+
+def _number(value: float | None) -> str:
+    """Return a number that a network gives, or an error of it, for reading."""
+    return "-" if value is None else f"{value:.6g}"
 
 
 def _time(seconds: float) -> str:

@@ -7,14 +7,16 @@ import re
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import typer
 
-from snn.errors import InvalidInput
-from snn.parameters import MAX_TEXT, Granularity, Parameters, Strategy
+from snn.errors import InvalidInput, InvalidParameters
+from snn.optimizers import OPTIMIZERS
+from snn.schedules import SCHEDULES
+from snn.strategies import STRATEGIES
 from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
@@ -24,10 +26,12 @@ from snn_cloud import runs
 from snn_cloud.budget import warning
 from snn_cloud.errors import LaunchRejected
 from snn_cloud.estimate import estimate_on
+from snn_cloud.parameters import MAX_TEXT, Granularity, Parameters
 from snn_cloud.places import check_run_id
 from snn_cloud.progress import estimate_line
 from snn_cloud.record import Run
 from snn_cloud.staging import Staged, read_source, stage, withdraw
+from snn_cloud.workload import Size
 
 # The network of itsacat, for as many epochs as the faces need: dags/parameters.json.
 DEFAULT_PARAMETERS: dict[str, Any] = {
@@ -38,17 +42,28 @@ DEFAULT_PARAMETERS: dict[str, Any] = {
     "learning_rate": 0.0075,
 }
 
+
 HOW = "How to train (each replaces what the parameters say)"
+
+
+def _name(what: str, names: Iterable[str], more: str = "") -> Any:
+    """Return an option that takes one of a registry's names; what is none, the parameters themselves refuse."""
+    known = list(names)
+    about = f"{what}: {', '.join(known)}{more}"
+    return typer.Option(help=about, metavar="NAME", rich_help_panel=HOW, autocompletion=lambda: known)
+
+
+WITH_OPTIONS = "; with options: '{\"name\": …}'"
 Epochs = Annotated[int | None, typer.Option(help="passes over the data, at most", rich_help_panel=HOW)]
 Threshold = Annotated[float | None, typer.Option(help="stop at this cost or below", rich_help_panel=HOW)]
 GranularityOption = Annotated[
     Granularity | None, typer.Option(help="what one Lambda invocation computes", rich_help_panel=HOW)
 ]
 MaxUsd = Annotated[
-    float | None, typer.Option(help="stop the run when it has cost so much, at list prices", rich_help_panel=HOW)
+    float | None, typer.Option(help="stop the run once it has cost this much, at list prices", rich_help_panel=HOW)
 ]
 MaxSeconds = Annotated[
-    float | None, typer.Option(help="stop the run when it has trained for so long", rich_help_panel=HOW)
+    float | None, typer.Option(help="stop the run once it has trained for this long", rich_help_panel=HOW)
 ]
 Workers = Annotated[int | None, typer.Option(help="trainers that share out the mini-batches", rich_help_panel=HOW)]
 Detach = Annotated[bool, typer.Option("--detach", help="start the run and do not follow it")]
@@ -65,10 +80,21 @@ def train(
     ] = "",
     epochs: Epochs = None,
     learning_rate: Annotated[float | None, typer.Option(help="length of a step", rich_help_panel=HOW)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="photos in a mini-batch", rich_help_panel=HOW)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="samples in a mini-batch", rich_help_panel=HOW)] = None,
     threshold: Threshold = None,
-    strategy: Annotated[
-        Strategy | None, typer.Option(help="what an epoch does with its mini-batches", rich_help_panel=HOW)
+    strategy: Annotated[str | None, _name("what an epoch does with its mini-batches", STRATEGIES)] = None,
+    optimizer: Annotated[str | None, _name("how gradients move the weights", OPTIMIZERS, WITH_OPTIONS)] = None,
+    schedule: Annotated[str | None, _name("how the learning rate changes", SCHEDULES, WITH_OPTIONS)] = None,
+    dtype: Annotated[str | None, _name("of weights and arithmetic", ("float32", "float64"))] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="a share held out of the training part, or file, the file's own set", rich_help_panel=HOW),
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="stop after so many epochs that validate no better", rich_help_panel=HOW)
+    ] = None,
+    sub_batches: Annotated[
+        int | None, typer.Option(help="parts of a mini-batch that trainers share, for sgd", rich_help_panel=HOW)
     ] = None,
     granularity: GranularityOption = None,
     neurons_per_invocation: Annotated[
@@ -104,6 +130,12 @@ def train(
         "batch_size": batch_size,
         "threshold": threshold,
         "strategy": strategy,
+        "optimizer": _spelled(optimizer, "optimizer"),
+        "schedule": _spelled(schedule, "schedule"),
+        "dtype": dtype,
+        "validation": _share(validation),
+        "patience": patience,
+        "sub_batches": sub_batches,
         "granularity": granularity,
         "neurons_per_invocation": neurons_per_invocation,
         "workers": workers,
@@ -115,12 +147,12 @@ def train(
     chosen = _parameters(aws, parameters, older, overrides)
     run_id = _new_name(aws, name, dataset, older)
     if older and not dataset:
-        key, features, samples = older.dataset, older.features, older.samples
+        key, size = older.dataset, Size.of_run(older)
     else:
         with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
             staged = _stage(aws, run_id, dataset, chosen)
-        key, features, samples = staged.dataset_key, staged.features, staged.samples
-    estimate = estimate_on(aws.outputs, chosen, features, samples)
+        key, size = staged.dataset_key, staged.size
+    estimate = estimate_on(aws.outputs, chosen, size)
     for line in filter(None, (estimate_line(estimate), warning(estimate, chosen))):
         say(line, markup=False)
     launched = _launch(aws, run_id, key, chosen, older, promote)
@@ -143,8 +175,8 @@ def resume(
 ) -> None:
     """Go on with a failed or cancelled run from its last checkpoint, as a new run, and follow it.
 
-    It ends with the weights of a run that never stopped, to the last bit. Its
-    budget is its own, the older run's unless another is given. A run that is
+    It ends with the weights of a run that never stopped, to the last bit in the
+    same granularity. Its budget is its own, the older run's unless another is given. A run that is
     not over is called on itself, in case AWS has lost it; if not, that changes
     nothing.
 
@@ -158,7 +190,7 @@ def resume(
     if not found.state.is_terminal and not any(
         (epochs, threshold, granularity, workers, max_usd, max_seconds, name, promote)
     ):
-        say(f"run {run} is {found.state}: it is called on", markup=False)
+        say(f"run {run} is {found.state}: restarting its trainer", markup=False)
         return _see_through(aws, runs.launch_again(aws.clients, aws.outputs, found), detach, as_json)
     train(
         aws,
@@ -174,6 +206,24 @@ def resume(
         promote=promote,
         as_json=as_json,
     )
+
+
+def _spelled(given: str | None, field: str) -> Any:
+    """Return what an option says: a name, or the JSON object that it holds. Raises InvalidParameters."""
+    if given is None or not given.lstrip().startswith("{"):
+        return given
+    try:
+        return json.loads(given)
+    except ValueError as error:
+        raise InvalidParameters(f"is not JSON: {error}", field=field, mend='write {"name": "adam", …}') from None
+
+
+def _share(given: str | None) -> float | str | None:
+    """Return the number that a text is, if it is one."""
+    try:
+        return None if given is None else float(given)
+    except ValueError:
+        return given
 
 
 def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str, Any]) -> Parameters:

@@ -5,12 +5,18 @@ Its fields are the keys of a DAG run's `conf`, for whoever starts one by the API
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import Param
 
-from snn.parameters import MOST_SECONDS
+from snn.optimizers import OPTIMIZERS
+from snn.schedules import SCHEDULES
+from snn.strategies import STRATEGIES
+from snn_cloud.metrics import METRICS
+from snn_cloud.parameters import MAX_SECONDS
 from snn_cloud.stack_options import MAX_NAME, NAME_PATTERN
 
 # Fields without a section stand in the one that is open from the start.
@@ -18,7 +24,8 @@ HOW, WHERE = "How to train", "Where"
 
 # Fields that replace single parameters of parameters.json; empty ones leave it as it is.
 OVERRIDES = (
-    "epochs", "learning_rate", "batch_size", "threshold", "seed", "strategy", "granularity", "max_usd", "max_seconds",
+    "epochs", "learning_rate", "batch_size", "threshold", "seed", "strategy", "optimizer", "schedule", "dtype",
+    "validation", "patience", "granularity", "max_usd", "max_seconds",
 )  # fmt: skip
 
 
@@ -42,21 +49,31 @@ def training_form() -> dict[str, Param]:
         ),
         "epochs": _override("integer", "Epochs", "Passes over the data, at most.", minimum=1, maximum=10_000_000),
         "learning_rate": _override("number", "Learning rate", "Length of a step.", exclusiveMinimum=0, maximum=1000),
-        "batch_size": _override("integer", "Batch size", "Photos in a mini-batch.", minimum=1),
+        "batch_size": _override("integer", "Batch size", "Samples in a mini-batch.", minimum=1),
         "threshold": _override("number", "Threshold", "Stop at this cost or below.", exclusiveMinimum=0),
         "seed": _override("integer", "Seed", "Decides the first weights and the mini-batches.", minimum=0),
         "strategy": _override(
             "string", "Strategy", "What an epoch does with its mini-batches.",
-            enum=[None, "full-batch", "best-batch", "average"],
-            values_display={
-                "null": "as the parameters say",
-                "full-batch": "full-batch: one step on all data",
-                "best-batch": "best-batch: each takes its own step, the best wins the epoch",
-                "average": "average: the mini-batches' gradients make one step",
-            },
+            **_names({name: strategy.meaning for name, strategy in STRATEGIES.items()}),
+        ),
+        "optimizer": _override(
+            "string", "Optimizer", "How gradients move the weights.", **_names(_meanings(OPTIMIZERS))
+        ),
+        "schedule": _override("string", "Schedule", "How the learning rate changes.", **_names(_meanings(SCHEDULES))),
+        "dtype": _override(
+            "string", "Arithmetic", "float32 is quicker, and as good for most networks.",
+            enum=[None, "float32", "float64"],
+        ),
+        "validation": _override(
+            "number", "Validation", "A share held out of the training part, to see each epoch how good the network is.",
+            exclusiveMinimum=0, exclusiveMaximum=1,
+        ),
+        "patience": _override(
+            "integer", "Patience", "Stop after so many epochs that validate no better. Needs a validation.", minimum=1,
         ),
         "granularity": _override(
-            "string", "Granularity", "What one Lambda invocation computes: changes cost and visibility, not numbers.",
+            "string", "Granularity",
+            "What one Lambda invocation computes: changes cost and visibility, and numbers by rounding.",
             enum=[None, "batch", "layer", "neuron"],
             values_display={
                 "null": "as the parameters say",
@@ -66,12 +83,13 @@ def training_form() -> dict[str, Param]:
             },
         ),
         "max_usd": _override(
-            "number", "At most, USD", "The run ends FAILED when it has cost so much at list prices; it can be resumed.",
+            "number", "At most, USD",
+            "The run ends FAILED once it has cost this much at list prices; it can be resumed.",
             exclusiveMinimum=0,
         ),
         "max_seconds": _override(
-            "number", "At most, seconds", "The run ends FAILED when it has trained for so long; it can be resumed.",
-            exclusiveMinimum=0, maximum=MOST_SECONDS,
+            "number", "At most, seconds", "The run ends FAILED once it has trained for this long; it can be resumed.",
+            exclusiveMinimum=0, maximum=MAX_SECONDS,
         ),
         "resume": Param(
             False, type="boolean", title="Resume", section=HOW,
@@ -106,7 +124,7 @@ def cleanup_form() -> dict[str, Param]:
 def sweep_form() -> dict[str, Param]:
     """Return the Params of a DAG that trains many networks and compares them: those of one, and what differs."""
     form = training_form()
-    del form["images"]
+    del form["images"], form["validation"]  # the sweep's own takes its place
     return {
         "dataset": form.pop("dataset"),
         "combinations": Param(
@@ -138,12 +156,12 @@ def retraining_form() -> dict[str, Param]:
             description="A datasets.h5: path or s3:// address. A run that an upload starts takes what was uploaded.",
         ),
         "metric": Param(
-            "accuracy", type="string", enum=["accuracy", "f1", "precision", "sensitivity", "specificity"],
-            title="Compare by", description="The rate on the test set by which champion and challenger are compared.",
+            "accuracy", type="string", enum=list(METRICS),
+            title="Compare by", description="The figure on the test set by which champion and challenger are compared.",
         ),
         "margin": Param(
             0.01, type="number", minimum=0, maximum=1, title="Margin",
-            description="By so much the challenger has to be better, at least.",
+            description="Minimum improvement required.",
         ),
         "roll_back": Param(
             False, type="boolean", title="Roll back",
@@ -157,9 +175,23 @@ def retraining_form() -> dict[str, Param]:
     }  # fmt: skip
 
 
-def overrides() -> dict[str, str]:
-    """Return the templates that read the overrides from the form."""
-    return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES}
+def overrides(*without: str) -> dict[str, str]:
+    """Return the templates that read the overrides from the form, but for some."""
+    return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES if name not in without}
+
+
+def _names(meanings: Mapping[str, str]) -> dict[str, Any]:
+    """Return the choice among names, each with what it means."""
+    shown = {name: f"{name}: {meaning}" for name, meaning in meanings.items()}
+    return {"enum": [None, *meanings], "values_display": {"null": "as the parameters say", **shown}}
+
+
+def _meanings(registry: Mapping[str, type[Any]]) -> dict[str, str]:
+    """Return the first sentence of what each class of a registry says of itself."""
+    return {
+        name: inspect.cleandoc(kind.__doc__ or name).split("\n\n")[0].replace("\n", " ")
+        for name, kind in registry.items()
+    }
 
 
 def _stack_name(description: str, **where: Any) -> Param:

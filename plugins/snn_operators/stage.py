@@ -13,7 +13,7 @@ from snn_operators.base import SnnOperator, listed, native, plain_failure
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn.parameters import Parameters
+    from snn_cloud.parameters import Parameters
 
 # One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
@@ -77,7 +77,7 @@ class SnnStageOperator(SnnOperator):
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""
-        from snn.parameters import MAX_TEXT, Parameters
+        from snn_cloud.parameters import MAX_TEXT, Parameters
         from snn_cloud.staging import read_source
 
         given = self.parameters

@@ -86,7 +86,7 @@ class SnnSweepPlanOperator(SnnOperator):
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
         usd = 0.0
         for one in combinations:
-            estimates = [estimate_on(outputs, one.parameters, staged.features, samples) for samples in staged.samples]
+            estimates = [estimate_on(outputs, one.parameters, size) for size in staged.sizes]
             usd += sum(estimate["usd"] for estimate in estimates)
             for line in {line for estimate in estimates if (line := warning(estimate, one.parameters))}:
                 self.log.warning("combination %d: %s", one.number, line)
@@ -100,7 +100,7 @@ class SnnSweepPlanOperator(SnnOperator):
 
     def _base(self) -> tuple[dict[str, Any], int]:
         """Return what the combinations have in common, as parameters.json has it, and its seed."""
-        from snn.parameters import MAX_TEXT, Parameters
+        from snn_cloud.parameters import MAX_TEXT, Parameters
         from snn_cloud.staging import read_source
 
         given: Any = self.parameters

@@ -91,10 +91,11 @@ class SnnTrainOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Start the run, or find it started, and wait for its end."""
-        from snn.parameters import Parameters
         from snn_cloud.budget import warning
         from snn_cloud.estimate import estimate_on
+        from snn_cloud.parameters import Parameters
         from snn_cloud.runs import launch
+        from snn_cloud.workload import Size
 
         began = time.time()
         deadline = None if self.timeout is None else began + self.timeout
@@ -111,9 +112,9 @@ class SnnTrainOperator(SnnOperator):
         self.links = run_links(self.hook.clients, outputs, run.run_id)
         self._tell(context, run_id=run.run_id, **self.links)
         self.log.info("run %s: at most %d epochs, strategy %s, granularity %s", run.run_id, parameters.epochs,
-                      parameters.strategy.value, parameters.granularity.value)  # fmt: skip
+                      parameters.strategy, parameters.granularity.value)  # fmt: skip
         if run.samples:
-            estimate = estimate_on(outputs, parameters, run.features, run.samples)
+            estimate = estimate_on(outputs, parameters, Size.of_run(run))
             self.log.info("%s", estimate_line(estimate))
             if line := warning(estimate, parameters):
                 self.log.warning("%s", line)

@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 
 from snn.errors import InvalidInput, SnnError
-from snn.parameters import Granularity, Strategy
 from snn_cli import datasets
 from snn_cli.local import airflow, emulator
 from snn_cli.local.airflow_api import ENDED, AirflowApi
 from snn_cli.local.demo_summary import show_results
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
+from snn_cloud.parameters import Granularity
 
 DAG = "snn_training"
 console = Console()
@@ -41,7 +41,7 @@ def command(
     parameters_file: Annotated[str, typer.Option(envvar="SNN_DEMO_PARAMETERS", help="a parameters.json")] = "",
     epochs: Annotated[int | None, typer.Option(envvar="SNN_DEMO_EPOCHS")] = None,
     granularity: Annotated[Granularity | None, typer.Option(envvar="SNN_DEMO_GRANULARITY")] = None,
-    strategy: Annotated[Strategy | None, typer.Option(envvar="SNN_DEMO_STRATEGY")] = None,
+    strategy: Annotated[str | None, typer.Option(envvar="SNN_DEMO_STRATEGY")] = None,
     batch_size: Annotated[int | None, typer.Option(envvar="SNN_DEMO_BATCH_SIZE")] = None,
     learning_rate: Annotated[float | None, typer.Option(envvar="SNN_DEMO_LEARNING_RATE")] = None,
     threshold: Annotated[float | None, typer.Option(envvar="SNN_DEMO_THRESHOLD")] = None,
