@@ -19,16 +19,11 @@ import numpy as np
 import oracle
 import pytest
 from documentation import ROOT, fences
+from small import first_checkpoint
+from training import Lesson
 
-from snn import training as epochs
-from snn.dataset import batches, load_dataset, save_dataset
+from snn.batches import Samples
 from snn.errors import SnnError
-from snn.first_layer import Direct
-from snn.images import load_image
-from snn.model import dump_checkpoint, load_model, save_model
-from snn.network import initial_weights
-from snn.parameters import Parameters
-from snn.training import Training
 from snn_cli import aws
 from snn_cli.local import commands
 from snn_cloud import champion, cleanup, launching, memory, places, runs, training
@@ -36,10 +31,15 @@ from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.neuron_pool import NeuronPool
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, start_deploy
 from snn_cloud.staging import read_source
+from snn_cloud.workload import Size
+from snn_data.dataset import load_dataset, save_dataset
+from snn_data.images import load_image
+from snn_data.model import load_model, save_model
 
 
 def quotes() -> dict[str, str]:
@@ -108,23 +108,24 @@ def not_a_picture(folder: Path, patch: pytest.MonkeyPatch) -> str:
 def other_size(folder: Path, patch: pytest.MonkeyPatch) -> str:
     small, large = (oracle.photos_and_labels(height=side, width=side)[0] for side in (3, 8))
     chosen = Parameters.load(oracle.small_network())
-    weights = initial_weights(chosen, small[0].size)
-    save_model(folder / "params.h5", weights, chosen.activation_per_layer, {})
+    params = chosen.network(small[0].size).first_params(chosen.seed)
+    save_model(folder / "params.h5", params, chosen.activation_per_layer, {})
     model = load_model(folder / "params.h5")
-    return told(lambda: model.probabilities(large.reshape(len(large), -1).T / 255))
+    return told(lambda: model.judge(Samples(large, np.zeros(len(large)))))
 
 
 def diverges(folder: Path, patch: pytest.MonkeyPatch) -> str:
     pixels, labels = oracle.photos_and_labels()
     save_dataset(folder / "datasets.h5", pixels, labels, pixels, labels, ("no", "yes"))
     data = load_dataset(folder / "datasets.h5")
-    parts = batches(data, None, 1)
 
     def train(**fields: Any) -> list[float]:
         functions = ("relu",) * 4 + ("sigmoid",)
         chosen = Parameters.load(oracle.small_network((30, 30, 30, 30, 1), functions, epochs=100, seed=3, **fields))
-        first = epochs.on_this_machine(chosen, Direct(chosen.activation_per_layer[0]))
-        return list(epochs.train(Training(initial_weights(chosen, data.features)), chosen, parts, first))
+        lesson = Lesson(chosen, data)
+        for _ in lesson.steps():
+            pass
+        return lesson.training.history.costs
 
     stuck = train(learning_rate=10.0)
     assert len({round(cost, 12) for cost in stuck[-50:]}) <= 2  # its neurons answer 0 to every photo
@@ -134,8 +135,8 @@ def diverges(folder: Path, patch: pytest.MonkeyPatch) -> str:
 
 def too_large(folder: Path, patch: pytest.MonkeyPatch) -> str:
     settings = Settings("", "", "", "", memory_mb=1024, trainer_mb=1769, neuron_mb=512)
-    chosen = Parameters.load(oracle.small_network())
-    return told(lambda: memory.check_fits(chosen, 12_288, 40_000, 50, settings, "runs/cats/input/datasets.h5"))
+    chosen, size = Parameters.load(oracle.small_network()), Size(12_288, 40_000, others=50)
+    return told(lambda: memory.check_fits(chosen, size, settings, "runs/cats/input/datasets.h5"))
 
 
 def stack_name(folder: Path, patch: pytest.MonkeyPatch) -> str:
@@ -181,7 +182,7 @@ WITHOUT_SERVERS: dict[str, Callable[[Path, pytest.MonkeyPatch], str]] = {
     "datasets.h5 lacks something": no_labels,
     "A file is not found, though it is there": not_there,
     "A photo is not a picture": not_a_picture,
-    "The model was trained for photos of another size": other_size,
+    "The model was trained for samples of another size": other_size,
     "The cost is not a number": diverges,
     "The data do not fit into a function": too_large,
     "A stack cannot be called so": stack_name,
@@ -213,12 +214,19 @@ class Stack:
     def record(self, run_id: str, **fields: Any) -> str:
         """Record a run as LaunchLambda does, without starting its trainer."""
         key, chosen = self.put(run_id), small()
-        first = dump_checkpoint(Training(initial_weights(chosen, load_dataset(io.BytesIO(self.data)).features)))
+        first = first_checkpoint(chosen, load_dataset(io.BytesIO(self.data)).features)
         put = self.clients.s3.put_object(Bucket=self.outputs.bucket, Key=places.checkpoint(run_id), Body=first)
         version = put["VersionId"]
         run = Run(run_id, parameters=chosen, dataset=key, checkpoint_version=version, created_at=time.time())
         assert self.ledger.create(replace(run, **fields))
         return run_id
+
+    def neurons(self, invoke: Callable[..., Any], name: str) -> tuple[NeuronPool, Lesson]:
+        """Return a pool whose neurons are invoked so, and a training to give it."""
+        lesson = Lesson(small(granularity="neuron"), load_dataset(io.BytesIO(self.data)))
+        settings = Settings("", "", "", "", self.outputs.neuron_function, neuron_concurrency=3)
+        clients: Any = SimpleNamespace(lambda_=SimpleNamespace(invoke=invoke))
+        return NeuronPool(clients, settings, self.cache, lesson.job, name, f"snn:{name}:1"), lesson
 
 
 def small(**fields: Any) -> Parameters:
@@ -227,8 +235,6 @@ def small(**fields: Any) -> Parameters:
 
 def late_neuron(stack: Stack) -> str:
     """Return what itsacat says when its first neuron is the last to finish; ours has to compute what it should."""
-    dataset, chosen = load_dataset(io.BytesIO(stack.data)), small(granularity="neuron")
-    weights, parts = initial_weights(chosen, dataset.features), batches(dataset, None, chosen.seed)
     lambda_, finished, lock, others = stack.clients.lambda_, list[str](), threading.Lock(), threading.Event()
 
     def invoke(FunctionName: str, Payload: bytes) -> Any:
@@ -243,17 +249,16 @@ def late_neuron(stack: Stack) -> str:
                 others.set()
         return answer
 
-    late: Any = SimpleNamespace(lambda_=SimpleNamespace(invoke=invoke))
-    pool = NeuronPool(late, stack.outputs.neuron_function, stack.cache, chosen, "late", "snn:late:1", 3)
+    pool, lesson = stack.neurons(invoke, "late")
     with closing(pool):
-        ((cost, back),) = pool.gradients_of(weights, parts)
+        ((cost, back),) = pool.gradients_of(lesson.training.params, lesson.epoch(0).step(0))
         slopes = back()
-    acts = [activation.value for activation in chosen.activation_per_layer]
-    Ws, bs = [layer.W for layer in weights], [layer.b for layer in weights]
-    wanted = oracle.step(Ws, bs, acts, parts[0].X, parts[0].Y)
+    chosen, samples = lesson.parameters, lesson.job.samples
+    Ws, bs = oracle.first_weights(chosen, samples.features)
+    wanted = oracle.step(Ws, bs, chosen, oracle.as_inputs(samples.stored, chosen.dtype), samples.y)
     assert finished[-1] == "0"  # it was late indeed
     assert cost == pytest.approx(wanted[0], abs=1e-12)
-    assert all(np.abs(slope.W - dW).max() < 1e-12 for slope, dW in zip(slopes, wanted[1]))
+    assert all(np.abs(slopes[f"W{number}"] - dW).max() < 1e-12 for number, dW in enumerate(wanted[1], start=1))
     # itsacat's rule, with the same order of events: the highest neuron says that the layer is done.
     there = finished[: finished.index("2") + 1]
     try:
@@ -319,17 +324,14 @@ def too_many_trainers(stack: Stack) -> str:
 
 
 def neuron_fails(stack: Stack) -> str:
-    dataset, chosen = load_dataset(io.BytesIO(stack.data)), small(granularity="neuron")
     answer = {"errorType": "ValueError", "errorMessage": "out of luck"}
 
     def invoke(FunctionName: str, Payload: bytes) -> Any:
         return {"Payload": io.BytesIO(json.dumps(answer).encode()), "FunctionError": "Unhandled"}
 
-    unlucky: Any = SimpleNamespace(lambda_=SimpleNamespace(invoke=invoke))
-    pool = NeuronPool(unlucky, stack.outputs.neuron_function, stack.cache, chosen, "unlucky", "snn:unlucky:1", 3)
-    weights, parts = initial_weights(chosen, dataset.features), batches(dataset, None, chosen.seed)
+    pool, lesson = stack.neurons(invoke, "unlucky")
     with closing(pool):
-        return told(lambda: pool.gradients_of(weights, parts))
+        return told(lambda: pool.gradients_of(lesson.training.params, lesson.epoch(0).step(0)))
 
 
 def cannot_resume(stack: Stack) -> str:
@@ -341,7 +343,8 @@ def cannot_resume(stack: Stack) -> str:
 def another_champion(stack: Stack) -> str:
     s3, bucket = stack.clients.s3, stack.outputs.bucket
     run_id, body, chosen = stack.record("second"), io.BytesIO(), small()
-    save_model(body, initial_weights(chosen, 27), chosen.activation_per_layer, {"run_id": "first"})
+    params = chosen.network(27).first_params(chosen.seed)
+    save_model(body, params, chosen.activation_per_layer, {"run_id": "first"})
     for key in (places.params(run_id), places.PROMOTED_PARAMS):
         s3.put_object(Bucket=bucket, Key=key, Body=body.getvalue())
     s3.put_object(Bucket=bucket, Key=places.results(run_id), Body=b"{}")

@@ -16,7 +16,6 @@ from small import photos, upload
 from strict import DEPLOYED, Strict, denial
 
 from snn.errors import SnnError
-from snn.parameters import Parameters
 from snn_cloud import places, runs
 from snn_cloud.artifacts import NOTEBOOK_PREFIX
 from snn_cloud.belongings import NOTEBOOK_LOGS
@@ -26,6 +25,7 @@ from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.listing import newest_runs
 from snn_cloud.logs import RunLogs
+from snn_cloud.parameters import Parameters
 from snn_cloud.report import evaluate_run
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, wait_for_stack
 from snn_cloud.staging import stage, withdraw

@@ -8,13 +8,16 @@ from collections.abc import Callable
 
 import oracle
 
-from snn.dataset import save_dataset
+from snn.training import Training
 from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.logs import RunLogs
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run
 from snn_cloud.stack import StackOutputs
+from snn_data.checkpoint import dump_checkpoint
+from snn_data.dataset import save_dataset
 
 
 def photos(**options: int) -> bytes:
@@ -23,6 +26,11 @@ def photos(**options: int) -> bytes:
     buffer = io.BytesIO()
     save_dataset(buffer, pixels, labels, pixels[:6], labels[:6], ("no", "yes"))
     return buffer.getvalue()
+
+
+def first_checkpoint(chosen: Parameters, features: int = 27) -> bytes:
+    """Return the checkpoint that a run begins with: the first weights, for samples of so many numbers."""
+    return dump_checkpoint(Training(chosen.network(features).first_params(chosen.seed, chosen.dtype)))
 
 
 def upload(clients: Clients, stack: StackOutputs, folder: str, data: bytes, parameters: str | bytes | None) -> str:

@@ -120,6 +120,8 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "more than is asked for": (lambda: with_change(lambda h5: h5.create_group("more/and/more")), ""),
     "labels as floats": (lambda: _put("train_set_y", data=Y.astype(">f4")), ""),
     "labels as truths": (lambda: _put("train_set_y", data=Y.astype(bool)), ""),
+    "a column of labels": (lambda: _put("train_set_y", data=Y.reshape(-1, 1)), ""),
+    "three names": (lambda: _put("list_classes", data=["a", "b", "c"]), ""),
     "labels in a row": (lambda: _put("train_set_y", data=Y.reshape(1, -1)), ""),
     "class names of any length": (lambda: _put("list_classes", data=["é" * 200, "x"]), ""),
     "nothing": (bytes, "cannot be read as HDF5"),
@@ -149,7 +151,8 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "compound pixels": (lambda: _put("train_set_x", data=np.zeros(X.shape, [("r", "u1")])), "train_set_x: is "),
     "photos of no height": (lambda: _put("train_set_x", data=X[:, :0]), "at least one sample"),
     "no test photos": (lambda: _put("test_set_x", data=X[:0]), "test_set_x: .*at least one sample"),
-    "grey photos": (lambda: _put("train_set_x", data=X[..., :1]), r"train_set_x: is \(24, 3, 3, 1\)"),
+    "grey photos to train on only": (lambda: _put("train_set_x", data=X[..., :1]), "test_set_x: .*make both the same"),
+    "two channels": (lambda: _put("train_set_x", data=X[..., :2]), r"train_set_x: is \(24, 3, 3, 2\)"),
     "33 dimensions": (lambda: _put("train_set_x", data=np.zeros((1,) * 31, np.uint8)), "train_set_x: is "),
     "NaN among labels": (lambda: _put("train_set_y", data=np.where(Y == 1, np.nan, 0)), "train_set_y: .*0 and 1"),
     "half labels": (lambda: _put("train_set_y", data=Y * 0.5), "train_set_y: .*0 and 1"),
@@ -157,13 +160,14 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "labels 1 and 2": (lambda: _put("test_set_y", data=Y[:6] + 1), "test_set_y: .*0 and 1"),
     "complex labels": (lambda: _put("train_set_y", data=Y.astype(complex)), "train_set_y: is .*complex"),
     "labels as text": (lambda: _put("train_set_y", data=[b"1"] * 24), "train_set_y: is "),
-    "a column of labels": (lambda: _put("train_set_y", data=Y.reshape(-1, 1)), "24 photos"),
-    "too many labels": (lambda: _put("train_set_y", data=np.tile(Y, 2)), "24 photos"),
+    "two columns of labels": (lambda: _put("train_set_y", data=np.stack([Y, Y], 1)), "24 samples"),
+    "too many labels": (lambda: _put("train_set_y", data=np.tile(Y, 2)), "24 samples"),
     "names by reference": (lambda: with_change(_references, "list_classes"), "list_classes: .*names"),
     "names by region": (lambda: with_change(_region, "list_classes"), "list_classes: .*names"),
     "names as sequences": (lambda: with_change(_sequences, "list_classes"), "list_classes: .*names"),
     "names as numbers": (lambda: _put("list_classes", data=[0.0, 1.0]), "list_classes: .*names"),
-    "three names": (lambda: _put("list_classes", data=["a", "b", "c"]), "list_classes: .*two classes"),
+    "a class too few": (lambda: _put("list_classes", data=["a"]), "list_classes: .*two or more"),
+    "no class": (lambda: _put("list_classes", shape=(0,), dtype=h5py.string_dtype()), "list_classes: .*two or more"),
     "a name that is a book": (lambda: _put("list_classes", data=["x" * 100_000, "y"]), "100,000 characters"),
     "ten exabytes": (
         lambda: _put("train_set_x", shape=(2**40, 2**10, 2**10, 3), dtype=np.uint8, chunks=(1, 64, 64, 3)), "claims "
@@ -173,7 +177,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "one chunk of 120 MB": (
         lambda: _bomb(1_000, 1_000, (40, 1_000, 1_000, 3), True), "chunks of 120 MB"
     ),
-    "labels without photos": (lambda: _put("train_set_y", shape=(9_000_000,), dtype="u1"), "24 photos"),
+    "labels without photos": (lambda: _put("train_set_y", shape=(9_000_000,), dtype="u1"), "24 samples"),
 }  # fmt: skip
 
 

@@ -16,9 +16,9 @@ from badinput.test_images import BAD, GOOD
 from hypothesis import given
 from typer.testing import CliRunner
 
-from snn.dataset import load_dataset
 from snn.errors import InvalidInput
 from snn_cli.main import app
+from snn_data.dataset import load_dataset
 
 DOOR = "command line"
 
@@ -78,7 +78,7 @@ def test_a_folder_with_one_bad_picture_makes_no_data_set(name: str, tmp_path: Pa
     if name in BAD:
         assert (said, out.exists()) == (None, False)
     else:  # what is no file is none of the photos
-        assert load_dataset(out).train_y.size + load_dataset(out).test_y.size == 6
+        assert len(load_dataset(out).train) + len(load_dataset(out).test) == 6
     assert {each.name for each in tmp_path.iterdir()} == ({"photos", "out.h5"} if said else {"photos"})
 
 

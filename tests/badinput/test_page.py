@@ -11,7 +11,7 @@ from badinput.tally import generated, judge
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snn.parameters import Parameters
+from snn_cloud.parameters import Parameters
 from snn_cloud.report_page import DataFacts, render_page
 
 DOOR = "report page"
@@ -61,7 +61,7 @@ def page(no: str, yes: str, photo: str, place: str) -> Page:
         "artifacts": {"report_html": place},
     }  # fmt: skip
     data = DataFacts((no, yes), (3, 3, 3), (2, 2), (2, 2), "0" * 64, place)
-    html = render_page(report, PARAMETERS, [0.7, 0.6, 0.5], data, started_at=1.0, ended_at=2.0)
+    html = render_page(report, PARAMETERS, {"cost": [0.7, 0.6, 0.5]}, data, started_at=1.0, ended_at=2.0)
     html.encode()  # as it goes to S3
     return Page(html)
 

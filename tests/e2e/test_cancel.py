@@ -14,11 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from snn.training import StoppedBy
 from snn_cli.local.airflow_api import ENDED, AirflowApi, AirflowError
 from snn_cloud import places
 from snn_cloud.ledger import Ledger
-from snn_cloud.record import Run, State
+from snn_cloud.record import Run, State, StoppedBy
 from snn_cloud.stack import StackOutputs
 
 LIMIT = 10.0  # seconds from the click to CANCELLED
@@ -211,7 +210,7 @@ def test_the_next_try_after_a_clear_is_one_new_run_or_a_resumed_one(cleared: dic
     assert (new.run_id, new.state, new.epoch, new.fence) == (f"{old.run_id}-t2", State.COMPLETED, EPOCHS, 1)
     assert (new.resumed_from, new.usage["launch"].invocations) == (old.run_id if resume else "", 1)
     assert cleared[resume].training.run_id == new.run_id
-    before, after = dict(ledger.progress(old.run_id)[1]), dict(ledger.progress(new.run_id)[1])
+    before, after = ({row.epoch: row.cost for row in ledger.progress(run.run_id)[1]} for run in (old, new))
     assert list(after) == list(range(EPOCHS))
     assert before == {epoch: after[epoch] for epoch in range(old.epoch)}
 

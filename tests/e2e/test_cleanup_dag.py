@@ -14,10 +14,10 @@ from dag_run import DagRun, runner
 from inventory import Inventory, contents, inventory
 from small import photos, wait_for_last_word
 
-from snn.parameters import Parameters
 from snn_cli.local.airflow_api import AirflowError
 from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up, plan
+from snn_cloud.parameters import Parameters
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
 
 DAG = "snn_cleanup"

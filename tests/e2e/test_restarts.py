@@ -14,11 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from snn.parameters import Parameters
-from snn.training import StoppedBy
 from snn_cli.local.airflow_api import ENDED
 from snn_cloud import places, runs
-from snn_cloud.record import Run, State
+from snn_cloud.parameters import Parameters
+from snn_cloud.record import Run, State, StoppedBy
 from snn_cloud.stack import StackOutputs
 from snn_cloud.staging import stage
 

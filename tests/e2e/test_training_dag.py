@@ -17,10 +17,10 @@ import pytest
 from dag_run import DagRun, runner
 from holding import held_trainers
 
-from snn.images import load_image
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.airflow_api import AirflowError
 from snn_cloud.stack import StackOutputs
+from snn_data.images import load_image
 
 DAG = "snn_training"
 STACK = "snn-e2e"
@@ -145,6 +145,9 @@ def test_the_report_tells_of_the_training_and_lies_in_s3(trained: DagRun, report
         "seconds": report["training"]["seconds"],
         "granularity": "batch",
         "strategy": "full-batch",
+        "optimizer": "gradient_descent",
+        "validation_cost": None,
+        "best_epoch": None,
     }
     assert 0 < report["training"]["seconds"] < 240
     assert report["cost"]["invocations"] == {"launch": 1, "trainer": 1, "neuron": 0}

@@ -57,7 +57,7 @@ def watched(train: Callable[..., Any]) -> Watched:
     training.ledger.request_cancel(run_id)
     training.machine.until(lambda: training.task == "failed", 120)
     run, costs = training.ledger.progress(run_id)
-    return Watched(samples, progress, training.log(), run, dict(costs))
+    return Watched(samples, progress, training.log(), run, {row.epoch: row.cost for row in costs})
 
 
 def test_a_deferred_training_holds_no_worker_slot_and_no_process(watched: Watched) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from faults import tally
-from faults.cloud import Cloud, network
+from faults.cloud import DRAWN, Cloud, network
 from small import photos
 
-from snn.parameters import Parameters
 from snn_cloud.errors import CloudError
+from snn_cloud.parameters import Parameters
 
 THROTTLE = {"dynamodb": "ProvisionedThroughputExceededException", "s3": "SlowDown",
             "lambda": "TooManyRequestsException", "sns": "Throttled"}  # fmt: skip
@@ -103,7 +103,12 @@ def test_five_percent_of_all_calls(cloud: Cloud) -> None:
         for every in (kinds(*call) for call in OPERATIONS)
         for rule in every.values()
     ]
-    some = [network(epochs=12), network(epochs=6, granularity="layer"), network(epochs=4, granularity="neuron")]
+    some = [
+        network(epochs=12),
+        network(epochs=6, granularity="layer"),
+        network(epochs=4, granularity="neuron"),
+        network(epochs=2, granularity="layer", batch_size=8, **DRAWN),
+    ]
     for _ in range(100):
         suffer(cloud, row, rules, some * (4 if tally.FULL else 1))
         if row.injected >= (row.least if tally.FULL else 5):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from faults import tally
-from faults.cloud import Cloud, network
+from faults.cloud import DRAWN, Cloud, network
 from small import photos
 
 from snn_cli.local import emulator as local_emulator
@@ -18,11 +18,13 @@ from snn_cli.local import processes
 
 DATA = photos()
 RUNS = [
-    network(epochs=24 if tally.FULL else 16, granularity="layer", batch_size=12),
+    network(epochs=12 if tally.FULL else 8, granularity="layer", batch_size=12, **DRAWN),
+    network(epochs=300 if tally.FULL else 200, batch_size=8, sub_batches=2, workers=2, **DRAWN),
     network(epochs=900 if tally.FULL else 600, batch_size=7, strategy="average", workers=2, first_layer="direct"),
     network(epochs=10, granularity="neuron"),
     network(epochs=900, batch_size=7, strategy="best-batch", workers=2),
-][: 4 if tally.FULL else 2]
+    network(epochs=24, granularity="layer", batch_size=12),
+][: 6 if tally.FULL else 3]
 TRIALS = 5 if tally.FULL else 1
 
 

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 from faults import tally
-from faults.cloud import Cloud, network
+from faults.cloud import DRAWN, Cloud, network
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small import photos
 from snn_handlers import launch, trainer
 
-from snn.parameters import Parameters
 from snn_cloud import launching, messages, peers, places, reporter, training
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
+from snn_cloud.parameters import Parameters
 
 BUCKET = "snn-faults-events"
 DATA = photos()
@@ -201,11 +201,16 @@ def upload(cloud: Cloud, chosen: Parameters) -> tuple[str, dict[str, Any]]:
 @pytest.mark.usefixtures("shorter")
 def test_schedules(cloud: Cloud) -> None:
     row = tally.row("events twice, late, out of order; handlers that hang or die between two calls", "schedules", 100)
-    kinds = [network(epochs=400, first_layer="direct"), network(epochs=60, batch_size=7, strategy="average", workers=2)]
+    kinds = [
+        network(epochs=400, first_layer="direct"),
+        network(epochs=60, batch_size=7, strategy="average", workers=2),
+        network(epochs=100, batch_size=7, **DRAWN),
+        network(epochs=20, batch_size=8, sub_batches=2, workers=2, **DRAWN),
+    ]
     wanted = [cloud.reference(chosen, DATA) for chosen in kinds]
 
     @settings(max_examples=100 if tally.FULL else 6, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(fates=SCHEDULES, kind=st.sampled_from([0, 0, 1]), old=st.sampled_from([None, None, 0.1, 0.5, 1.5]))
+    @given(fates=SCHEDULES, kind=st.sampled_from([0, 0, 1, 2, 3]), old=st.sampled_from([None, None, 0.1, 0.5, 1.5]))
     def schedule(fates: list[list[Fate]], kind: int, old: float | None) -> None:
         began, world = time.monotonic(), World(cloud, fates)
         run_id, event = upload(cloud, kinds[kind])

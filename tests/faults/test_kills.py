@@ -9,20 +9,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from faults import tally
-from faults.cloud import Cloud, network, workers
+from faults.cloud import DRAWN, Cloud, network, workers
 from small import photos
 
-from snn.parameters import Parameters
+from snn_cloud.parameters import Parameters
 
 DATA = photos(samples=120, height=16, width=16)
 TRAINERS = [
     ("trainer", network(epochs=2_500, first_layer="direct"), {}),
     ("trainer, continued every second", network(epochs=2_500, first_layer="direct"), {"trainer_seconds": 1.0}),
     ("two trainers", network(epochs=700, first_layer="direct", batch_size=30, strategy="average", workers=2), {}),
+    ("two trainers, many steps", network(epochs=100, batch_size=30, sub_batches=3, workers=2, **DRAWN), {}),
 ]
 NEURONS = [
     ("neuron", network(epochs=12, granularity="neuron"), {}),
-    ("neuron", network(epochs=30, granularity="layer", batch_size=60), {}),
+    ("layer", network(epochs=15, granularity="layer", batch_size=60, **DRAWN), {}),
 ]
 
 

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from faults import tally
-from faults.cloud import Cloud, network, workers
+from faults.cloud import DRAWN, Cloud, network, workers
 from small import photos
 
+from snn.training import History
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local import processes
 from snn_cloud import runs, training
@@ -33,7 +34,8 @@ DATA = photos()
 def test_no_room_in_tmp(cloud: Cloud) -> None:
     """Not one byte can be written to any file by any function: RLIMIT_FSIZE, set on the processes that run."""
     row = tally.row("disk full: functions that can write no byte to any file", "runs", 5)
-    kinds = [network(epochs=30), network(epochs=4, granularity="neuron"), network(epochs=60, batch_size=7, workers=2)]
+    kinds = [network(epochs=30), network(epochs=4, granularity="neuron"), network(epochs=60, batch_size=7, workers=2),
+             network(epochs=5, batch_size=8, sub_batches=2, workers=2, **DRAWN)]  # fmt: skip
     for chosen in kinds * (2 if tally.FULL else 1):
         wanted, began = cloud.reference(chosen, DATA), time.monotonic()
         functions = cloud.stack.launch_function, cloud.stack.trainer_function, cloud.stack.neuron_function
@@ -57,7 +59,7 @@ def test_no_room_in_tmp(cloud: Cloud) -> None:
 def test_clocks_that_are_wrong(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     """A trainer whose clock is hours off dies; one whose clock is off the other way waits, takes over and ends."""
     row = tally.row("clocks of two trainers of a run, hours wrong in opposite directions", "takeovers", 4)
-    chosen = network(epochs=300)
+    chosen = network(epochs=100, batch_size=8, **DRAWN)
     wanted, began, right_time = cloud.reference(chosen, DATA), time.monotonic(), time.time
     stack, clients = cloud.stack, cloud.clients
     monkeypatch.setenv("CACHE_HOST", "")
@@ -80,7 +82,7 @@ def test_clocks_that_are_wrong(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, ho
     assert time.monotonic() - waited > 1.0, "it did not wait for a sign of life"
     assert (second.fence, second.state) == (2, State.COMPLETED)
     with pytest.raises(training.LeaseLost):
-        dead.flush([], {})
+        dead.flush(History(), {})
     row.add(cloud.judge(name, wanted, limit=1), time.monotonic() - began, injected=1)
     if hours == 30 or not tally.FULL:
         row.check()

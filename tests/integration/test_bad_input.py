@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import numpy as np
+import oracle
 import pytest
 import redis
 from badinput.given import JSON, changed, damaged, network, parameters
@@ -26,17 +27,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
-from snn.layers import forward
-from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
-from snn_cloud import launching, places, runs
+from snn_cloud import launching, neuron_task, places, runs
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CacheLost, RunNotFound
 from snn_cloud.following import check_follower
 from snn_cloud.launching import launch, launch_upload, trainer_gone
 from snn_cloud.ledger import Ledger
-from snn_cloud.neuron_task import work
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import State
 from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOutputs
@@ -308,43 +307,124 @@ def test_any_follower(event: Any) -> None:
         assert all(type(follower[name]) is int and follower[name] >= 0 for name in ("fence", "rank", "workers"))
 
 
-def test_any_task_of_a_neuron(emulator: Emulator) -> None:
+class Neurons:
+    """Three neurons of a layer on four samples of five numbers, and what a task of theirs says."""
+
+    def __init__(self, cache: Cache) -> None:
+        chance = np.random.default_rng(0)
+        self.W, self.b = chance.standard_normal((3, 5)), chance.standard_normal((3, 1))
+        self.A_prev, self.photos = chance.standard_normal((5, 4)), chance.integers(0, 256, (9, 5), np.uint8)
+        self.places = np.array([[8, 0, 3, 3]])
+        kept, dZ_next = chance.standard_normal((3, 4)), chance.standard_normal((2, 4))
+        named = {"W": self.W, "b": self.b, "A_prev": self.A_prev, "samples": self.photos, "places": self.places,
+                 "kept": kept, "W_next": chance.standard_normal((3, 2)), "dZ_next": dZ_next, "dZ": kept}  # fmt: skip
+        self.refs = cache.put({f"snn:bad:{name}": array for name, array in named.items()})
+        own = {"dropout": {"rate": 0.5, "draw": [1, 3, 0, 0, 0, 1], "neurons": 3},
+               "input_dropout": {"rate": 0.25, "draw": [1, 3, 0, 0, 0, 0], "neurons": 5}}  # fmt: skip
+        first = ("samples", "places")
+        self.tasks = {
+            "forward": self.task("forward", "W", "b", "A_prev"),
+            "forward, first": self.task("forward", "W", "b", *first),
+            "forward, some left out": self.task("forward", "W", "b", *first, **own),
+            "backward": self.task("backward", "A_prev", "kept", "W_next", "dZ_next"),
+            "backward, last": self.task("backward", "A_prev", "dZ"),
+            "backward, some left out": self.task("backward", *first, "kept", "W_next", "dZ_next", **own),
+        }
+
+    def task(self, direction: str, *names: str, **more: Any) -> dict[str, Any]:
+        return {
+            "run_id": "bad", "layer": 1, "neurons": [0, 3], "direction": direction, "activation": "relu",
+            "dtype": "float64", "inputs": {name: list(self.refs[f"snn:bad:{name}"]) for name in names},
+            "output": "snn:bad:out", **more,
+        }  # fmt: skip
+
+    def check(self, cache: Cache, event: Any) -> None:
+        """What goes forward and leaves nothing out is right, whatever else the task says."""
+        plain = not {"dropout", "input_dropout"} & event.keys() and event["direction"] == "forward"
+        inputs = event["inputs"]
+        named = {"W": self.W, "b": self.b, "A_prev": self.A_prev, "samples": self.photos, "places": self.places}
+        if not plain or any(inputs[name] != list(self.refs[f"snn:bad:{name}"]) for name in inputs if name in named):
+            return
+        X = self.A_prev
+        if "samples" in inputs:
+            rows = self.photos[self.places[0]] if "places" in inputs else self.photos
+            X = (rows.astype(event["dtype"]) / np.dtype(event["dtype"]).type(255)).T
+        wanted = oracle.G[event["activation"]][0](self.W @ X + self.b)
+        (A,) = cache.get([self.refs["snn:bad:W"]._replace(key=f"{event['output']}:A", columns=X.shape[1])])
+        np.testing.assert_allclose(A, wanted, rtol=0, atol=1e-14)
+
+
+@pytest.fixture
+def cache(emulator: Emulator) -> Iterator[Cache]:
+    """The cache, in which nothing is left, nor in what a neuron keeps."""
     valkey = redis.Redis(emulator.redis_host, emulator.redis_port)
-    cache, chance = Cache(valkey), np.random.default_rng(0)
-    W, b, X = chance.standard_normal((3, 5)), chance.standard_normal((3, 1)), chance.standard_normal((5, 4))
-    refs = cache.put({"snn:bad:W": W, "snn:bad:b": b, "snn:bad:X": X})
-    inputs = {name: list(refs[f"snn:bad:{key}"]) for name, key in {"W": "W", "b": "b", "A_prev": "X"}.items()}
-    task = {
-        "run_id": "bad", "layer": 1, "neurons": [0, 3], "direction": "forward", "activation": "relu", "inputs": inputs,
-        "output": "snn:bad:out",
-    }  # fmt: skip
     before = set(valkey.scan_iter("*"))
+    yield Cache(valkey)
+    neuron_task._kept.clear()
+    assert set(valkey.scan_iter("*")) <= before
 
-    def ask(event: Any) -> bool:
-        try:
-            work(event, cache)
-        except CacheLost as lost:
-            raise InvalidInput(str(lost)) from None
-        return True
 
-    assert ask(task)
+def compute(event: Any, cache: Cache) -> bool:
+    """Let a neuron do a task; what the cache lacks is an answer as good as a refusal."""
+    try:
+        neuron_task.work(event, cache)
+    except CacheLost as lost:
+        raise InvalidInput(str(lost)) from None
+    return True
+
+
+@pytest.mark.parametrize("kind", range(6))
+def test_any_task_of_a_neuron(emulator: Emulator, cache: Cache, kind: int) -> None:
+    valkey, neurons = redis.Redis(emulator.redis_host, emulator.redis_port), Neurons(cache)
+    task = [*neurons.tasks.values()][kind]
+    assert compute(task, cache)
+    neurons.check(cache, task)
 
     @generated
     @given(changed(task))
     def each(event: Any) -> None:
         before = set(valkey.scan_iter("*"))
-        if judge(NEURON, "tasks", lambda: ask(event), InvalidInput):
-            key = f"{event['output']}:A"
-            if event["inputs"] == inputs and event["direction"] == "forward":
-                (A,) = cache.get([refs["snn:bad:W"]._replace(key=key, columns=4)])
-                np.testing.assert_array_equal(A, forward(W, b, X, event["activation"]))
-            valkey.delete(key)
+        if judge(NEURON, "tasks", lambda: compute(event, cache), InvalidInput):
+            neurons.check(cache, event)
+            valkey.delete(*(f"{event['output']}:{name}" for name in ("A", "kept", "dZ", "dW", "db")))
         else:
             left_behind(NEURON, "tasks", set(valkey.scan_iter("*")) - before)
 
     each()
-    valkey.delete(*refs, "snn:bad:out:A")
-    assert set(valkey.scan_iter("*")) <= before
+    valkey.delete(*neurons.refs, *(f"snn:bad:out:{name}" for name in ("A", "kept", "dZ", "dW", "db")))
+
+
+def drop(neurons: Any, rate: Any = 0.5) -> dict[str, Any]:
+    return {"rate": rate, "draw": [1], "neurons": neurons}
+
+
+WRONG: dict[str, tuple[str, dict[str, Any]]] = {
+    "a place beyond the samples": ("forward, first", {"samples": ["snn:bad:samples", 8, 5, "|u1", 0, 8]}),
+    "places that are no whole numbers": ("forward, first", {"places": ["snn:bad:places", 1, 4, "<f8"]}),
+    "no row of places": ("forward, first", {"places": ["snn:bad:nothing", 0, 4, "<i8"]}),
+    "samples of another size": ("forward, first", {"samples": ["snn:bad:samples", 5, 9, "|u1"]}),
+    "places that are samples": ("forward, first", {"places": ["snn:bad:samples", 9, 5, "|u1"]}),
+    "a layer too wide to be": ("forward, some left out", {"dropout": drop(2**39)}),
+    "inputs too many to be": ("forward, some left out", {"input_dropout": drop(2**39)}),
+    "a layer of fewer neurons": ("backward, some left out", {"dropout": drop(2)}),
+    "other inputs than there are": ("backward, some left out", {"input_dropout": drop(6)}),
+    "all left out": ("forward, some left out", {"dropout": drop(3, 1.0)}),
+    "a draw that is none": ("forward, some left out", {"dropout": {**drop(3), "draw": ["1"]}}),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_task_that_fits_nothing(emulator: Emulator, cache: Cache, name: str) -> None:
+    valkey, neurons = redis.Redis(emulator.redis_host, emulator.redis_port), Neurons(cache)
+    valkey.set("snn:bad:nothing", b"")
+    kind, change = WRONG[name]
+    event, inputs = dict(neurons.tasks[kind]), {name: ref for name, ref in change.items() if isinstance(ref, list)}
+    event |= {field: value for field, value in change.items() if field not in inputs}
+    event["inputs"] = {**event["inputs"], **inputs}
+    before = set(valkey.scan_iter("*"))
+    assert judge(NEURON, "tasks", lambda: compute(event, cache), InvalidInput) is None
+    left_behind(NEURON, "tasks", set(valkey.scan_iter("*")) - before)
+    valkey.delete(*neurons.refs, "snn:bad:nothing")
 
 
 def test_the_header_s_reader_is_told_of_s3_s_own_errors(clients: Clients, settings: Settings, world: World) -> None:

@@ -15,12 +15,9 @@ import oracle
 import pytest
 import redis
 from botocore.exceptions import ClientError
-from small import wait_until, wait_until_counted
+from small import photos, wait_until, wait_until_counted
+from training import Lesson
 
-from snn.dataset import batches, load_dataset
-from snn.first_layer import Direct
-from snn.parameters import Granularity, Parameters
-from snn.training import StoppedBy
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places, prices, runs
 from snn_cloud.cache import Cache
@@ -29,10 +26,12 @@ from snn_cloud.errors import RunFailed
 from snn_cloud.ledger import Ledger
 from snn_cloud.metering import Requests
 from snn_cloud.money import cost_on
+from snn_cloud.parameters import Granularity, Parameters
 from snn_cloud.peers import Peers
-from snn_cloud.record import Run, State, Usage
+from snn_cloud.record import Run, State, StoppedBy, Usage
 from snn_cloud.reporter import Meter
 from snn_cloud.stack import StackOutputs
+from snn_data.dataset import load_dataset
 
 ENDLESS = 10_000_000
 # After a limit is reached: until the next look, a second or two in a long epoch, then for storing the state and for the
@@ -55,6 +54,14 @@ def parameters(sizes: tuple[int, ...] = (5, 4, 1), **fields: Any) -> Parameters:
 # One of 24 mini-batches, which would take two minutes here.
 LONG_EPOCH = parameters((120, 80, 1), epochs=1, batch_size=1, granularity="neuron")
 LONG_EPOCH_INVOCATIONS = 24 * 2 * (120 + 80 + 1)
+
+
+# Of so many photos, each a step of its own: three seconds or more, in one trainer.
+MANY = 8_000
+MANY_STEPS = parameters(
+    epochs=1, batch_size=1, strategy="sgd", optimizer="adam", dropout=0.2, learning_rate=1e-4,
+    schedule={"name": "exponential", "warmup": 0.5},
+)  # fmt: skip
 
 
 class Runs:
@@ -136,6 +143,11 @@ class Runs:
 
 
 @pytest.fixture
+def of_many(clients: Clients, stack: StackOutputs, request: pytest.FixtureRequest) -> Runs:
+    return Runs(clients, stack, photos(samples=MANY), request.node.name)
+
+
+@pytest.fixture
 def of(clients: Clients, stack: StackOutputs, data: bytes, request: pytest.FixtureRequest) -> Runs:
     return Runs(clients, stack, data, request.node.name)
 
@@ -149,6 +161,26 @@ def test_max_seconds_ends_a_run_that_goes_on_from_there_bit_for_bit(of: Runs) ->
     again = of.clients.s3.list_object_versions(Bucket=of.stack.bucket, Prefix=places.PROMOTED_PARAMS)
     assert again.get("Versions") == promoted.get("Versions")
     of.go_on_as_if_never_stopped(run, parameters(epochs=run.epoch + 50, max_seconds=60))
+
+
+def test_max_seconds_ends_an_epoch_of_many_steps_that_goes_on_from_there_bit_for_bit(of_many: Runs) -> None:
+    run = of_many.ends("max_seconds", MANY_STEPS.model_copy(update={"max_seconds": 1.5}))
+    assert 1.5 <= run.seconds < 1.5 + OVERSHOOT_SECONDS
+    assert (run.epoch, run.steps) == (0, MANY)
+    assert 0 < run.step < MANY
+    of_many.go_on_as_if_never_stopped(run, MANY_STEPS)
+
+
+def test_a_cancel_does_not_wait_for_an_epoch_of_many_steps(of_many: Runs) -> None:
+    run_id = runs.new_run_id("cancelled in an epoch of steps")
+    runs.launch(of_many.clients, of_many.stack, run_id, of_many._key, MANY_STEPS)
+    wait_until(lambda: of_many.ledger.get(run_id).step, "no step")
+    asked = time.time()
+    run = runs.stop(of_many.clients, of_many.stack, run_id)
+    assert (run.state, run.epoch, run.steps) == (State.CANCELLED, 0, MANY)
+    assert 0 < run.step < MANY
+    assert run.ended_at - asked < 10
+    of_many.go_on_as_if_never_stopped(run, MANY_STEPS)
 
 
 def test_max_usd_ends_a_run_of_one_trainer(of: Runs) -> None:
@@ -185,8 +217,13 @@ def test_a_trainer_that_is_gone_before_its_first_look_does_not_hand_over(of: Run
     assert 1 <= run.seconds < 1 + OVERSHOOT_SECONDS
 
 
-def test_two_trainers_stop_and_both_are_counted(of: Runs) -> None:
-    chosen = parameters(epochs=ENDLESS, batch_size=7, strategy="average", workers=2, max_usd=0.0009)
+@pytest.mark.parametrize("more", [
+    {"strategy": "average", "batch_size": 7},
+    {"strategy": "sgd", "batch_size": 12, "sub_batches": 2, "optimizer": "adam", "dropout": 0.2,
+     "learning_rate": 1e-4},
+], ids=["average", "sgd"])  # fmt: skip
+def test_two_trainers_stop_and_both_are_counted(of: Runs, more: dict[str, Any]) -> None:
+    chosen = parameters(epochs=ENDLESS, workers=2, max_usd=0.0009, **more)
     run = of.ends("max_usd", chosen)
     of.usd(run, 2 * TRAINER + CACHE + COSTS)
     trainers = run.usage["trainer"]
@@ -196,7 +233,10 @@ def test_two_trainers_stop_and_both_are_counted(of: Runs) -> None:
     of.go_on_as_if_never_stopped(run, alone)
 
 
-@pytest.mark.parametrize("more", [{}, {"granularity": "layer"}], ids=["batch", "layer"])
+@pytest.mark.parametrize(
+    "more", [{}, {"granularity": "layer"}, {"strategy": "sgd", "batch_size": 7, "optimizer": "adam", "dropout": 0.3}],
+    ids=["batch", "layer", "sgd"],
+)  # fmt: skip
 def test_within_its_budget_a_run_is_as_without_one(of: Runs, more: dict[str, Any]) -> None:
     free = of.completes("free", parameters(**more))
     bounded = of.completes("bounded", parameters(**more, max_usd=0.5, max_seconds=600))
@@ -211,15 +251,14 @@ def test_within_its_budget_a_run_is_as_without_one(of: Runs, more: dict[str, Any
 def test_what_other_trainers_use_is_foreseen_until_they_count_it(
     data: bytes, emulator: Emulator, request: pytest.FixtureRequest
 ) -> None:
-    chosen = parameters(batch_size=7)
-    first = Direct(chosen.activation_per_layer[0])
-    assert len(batches(load_dataset(io.BytesIO(data)), 7, 1)) == 4
+    job = Lesson(parameters(batch_size=7), load_dataset(io.BytesIO(data))).job
+    assert job.most_batches == 4
     cache = Cache(redis.Redis(emulator.redis_host, emulator.redis_port))
     run = Run("r", usage={"trainer": Usage(1, 500, 1769), "launch": Usage(1, 9, 1024)})
     meter = Meter(time.monotonic(), 1769, Requests())
     assert meter.so_far(run) is run
     began = time.monotonic()
-    meter.helpers = peers = Peers(cache, f"snn:{request.node.name}:1", 0, 4, chosen, first)
+    meter.helpers = peers = Peers(cache, f"snn:{request.node.name}:1", 0, 4, job)
     time.sleep(0.2)
     foreseen = meter.so_far(run)
     each = (foreseen.usage["trainer"].milliseconds - 500) / 3

@@ -14,13 +14,11 @@ import numpy as np
 import pytest
 
 from snn.errors import InvalidInput
-from snn.model import save_model
-from snn.network import Layer
-from snn.parameters import Activation
 from snn_cloud import places
 from snn_cloud.champion import Change, find_champion, promote, roll_back
 from snn_cloud.clients import Clients
 from snn_cloud.errors import ChampionChanged
+from snn_data.model import save_model
 
 PLACES = {
     "params": places.PROMOTED_PARAMS,
@@ -44,8 +42,8 @@ class Bucket:
 
     def leave(self, run_id: str, seed: int) -> None:
         chance, model = np.random.default_rng(seed), BytesIO()
-        weights = [Layer(chance.normal(size=(1, 12)), np.zeros((1, 1)))]
-        save_model(model, weights, (Activation.SIGMOID,), {"run_id": run_id, "parameters": '{"epochs": 3}'})
+        params = {"W1": chance.normal(size=(1, 12)), "b1": np.zeros((1, 1))}
+        save_model(model, params, ("sigmoid",), {"run_id": run_id, "parameters": '{"epochs": 3}'})
         self.put(places.params(run_id), model.getvalue())
         self.put(places.results(run_id), f"results of {run_id}".encode())
 
@@ -232,7 +230,7 @@ def test_what_a_crash_cut_short_is_done_by_the_next(bucket: Bucket, at: int, the
 def test_a_champion_that_a_hand_put_there_is_kept_and_comes_back(bucket: Bucket) -> None:
     """itsacat's own: no results beside it and nothing in it but arrays."""
     model = BytesIO()
-    save_model(model, [Layer(np.ones((1, 12)), np.zeros((1, 1)))], (Activation.SIGMOID,), {})
+    save_model(model, {"W1": np.ones((1, 12)), "b1": np.zeros((1, 1))}, ("sigmoid",), {})
     bucket.put(places.PROMOTED_PARAMS, model.getvalue())
     assert promote(bucket.clients, bucket.name, "one") == Change("one", "")
     assert bucket.read(places.PREVIOUS_PARAMS) == model.getvalue()

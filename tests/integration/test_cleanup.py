@@ -21,12 +21,12 @@ from inventory import contents, inventory, versions
 from small import wait_for_last_word, wait_until
 
 from snn.errors import InvalidInput
-from snn.parameters import Parameters
 from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up, finish_cleanup, next_deletion, plan, start_cleanup
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, StackFailed
 from snn_cloud.ledger import Ledger
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import State
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, stack_status, wait_for_stack
 from snn_operators.cleanup import SnnCleanupOperator

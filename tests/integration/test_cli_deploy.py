@@ -21,12 +21,12 @@ import pytest
 from gate import Gate
 from inventory import inventory
 
-from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up, plan
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import State
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, stack_status
 

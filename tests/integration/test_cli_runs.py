@@ -30,12 +30,9 @@ import numpy as np
 import oracle
 import pexpect
 import pytest
+from small import first_checkpoint
 from typer.testing import CliRunner
 
-from snn.model import dump_checkpoint
-from snn.network import initial_weights
-from snn.parameters import Parameters
-from snn.training import Training
 from snn_cli import datasets, train
 from snn_cli.main import app
 from snn_cli.train import DEFAULT_PARAMETERS
@@ -45,6 +42,7 @@ from snn_cloud.errors import CloudError
 from snn_cloud.ledger import Ledger
 from snn_cloud.listing import newest_runs
 from snn_cloud.money import cost_on
+from snn_cloud.parameters import Parameters
 from snn_cloud.progress import summary
 from snn_cloud.record import Run, State
 from snn_cloud.stack import StackOutputs
@@ -218,22 +216,18 @@ def test_itsacats_own_way_of_reading_results_works(
     began, ended = (datetime.strptime(results[name], "%Y-%m-%d %H:%M:%S.%f") for name in ("Start", "End"))
     assert 0 < (ended - began).total_seconds() < LIMIT
     costs = [results[f"epoch{i}"]["cost"] for i in range(60)]
-    assert list(enumerate(costs)) == ledger.progress("cli-trained")[1]
+    assert list(enumerate(costs)) == [row[:2] for row in ledger.progress("cli-trained")[1]]
     with h5py.File(photos) as data, h5py.File(io.BytesIO(read("predict_input/params.h5"))) as params:
         X, Y = (np.array(data[f"train_set_{name}"]) for name in "xy")
         A, labels = (np.array(data[f"test_set_{name}"]) for name in "xy")
         layers = [(np.array(params[f"W{i}"]), np.array(params[f"b{i}"])) for i in (1, 2, 3, 4)]
         assert set(params) == {f"{kind}{i}" for kind in "Wb" for i in (1, 2, 3, 4)}
     chosen = Parameters.load(ITSACAT, epochs=60)
-    start = initial_weights(chosen, X[0].size)
-    Ws, bs, expected = oracle.train(
-        [layer.W for layer in start], [layer.b for layer in start], ["relu", "relu", "relu", "sigmoid"],
-        [(X.reshape(len(X), -1).T / 255, Y.reshape(1, -1))], 0.0075, 60, "full-batch",
-    )  # fmt: skip
+    wanted, expected = oracle.train(chosen, X, Y.ravel())
     assert costs == pytest.approx(expected, abs=1e-9)
-    for (W, b), other_W, other_b in zip(layers, Ws, bs, strict=True):
-        assert np.abs(W - other_W).max() < 1e-9
-        assert np.abs(b - other_b).max() < 1e-9
+    for number, (W, b) in enumerate(layers, start=1):
+        assert np.abs(W - wanted[f"W{number}"]).max() < 1e-9
+        assert np.abs(b - wanted[f"b{number}"]).max() < 1e-9
     A = A.reshape(len(A), -1).T / 255
     for number, (W, b) in enumerate(layers, start=1):
         Z = W @ A + b
@@ -344,7 +338,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_go_on_with_it(
     seen = ledger.get(name)
     assert seen.state is State.RUNNING
     until_epoch(ledger, name, seen.epoch + 1)
-    assert f"run {name} is RUNNING: it is called on" in snn("resume", name, "--detach").stderr
+    assert f"run {name} is RUNNING: restarting its trainer" in snn("resume", name, "--detach").stderr
     assert (ledger.get(name).fence, ledger.find(f"{name}-t2")) == (1, None)
 
     looking_on, reading = snn.started("status", name, "-f"), snn.started("logs", name, "-f", "--json")
@@ -367,7 +361,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_go_on_with_it(
     epochs = stopped.epoch + 500
     resumed = snn.json("resume", name, "--epochs", str(epochs))
     assert (resumed["run_id"], resumed["resumed_from"], resumed["epochs_run"]) == (f"{name}-t2", name, epochs)
-    before, after = (dict(ledger.progress(run_id)[1]) for run_id in (name, f"{name}-t2"))
+    before, after = ({row.epoch: row.cost for row in ledger.progress(run_id)[1]} for run_id in (name, f"{name}-t2"))
     assert before.items() <= after.items()
     assert snn.refused("cancel", f"{name}-t2") == f"run {name}-t2 is COMPLETED: there is nothing to cancel"
     assert "is COMPLETED (resume a FAILED or CANCELLED run)" in snn.refused("resume", f"{name}-t2")
@@ -451,7 +445,7 @@ def test_a_failed_run_is_its_reason_the_last_lines_of_its_functions_and_exit_cod
     chosen = Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid")))
     key = places.input_dataset(name, "0" * 64)
     clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
-    broken = dump_checkpoint(Training(initial_weights(chosen, 28)))
+    broken = first_checkpoint(chosen, 28)
     put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(name), Body=broken)
     version = put["VersionId"]
     ledger.create(Run(name, parameters=chosen, dataset=key, checkpoint_version=version, created_at=time.time()))

@@ -20,11 +20,11 @@ import redis
 from documentation import ROOT, Fence, fences
 from provoked import ON_A_STACK, Stack, as_quoted, quotes, small
 
-from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places, runs
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
+from snn_cloud.parameters import Parameters
 from snn_cloud.stack import StackOutputs
 from snn_operators.train import SnnTrainOperator
 

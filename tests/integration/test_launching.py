@@ -16,19 +16,20 @@ import pytest
 from botocore.exceptions import ClientError
 from small import photos
 
-from snn.dataset import save_dataset
 from snn.errors import InvalidInput
-from snn.model import load_checkpoint
-from snn.parameters import Parameters
+from snn.schedules import Cosine
 from snn_cloud import places, runs
 from snn_cloud.clients import Clients
 from snn_cloud.errors import CloudError, LaunchRejected, RunCancelled
 from snn_cloud.launching import launch
 from snn_cloud.ledger import Ledger
 from snn_cloud.objects import ObjectFile
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOutputs
+from snn_data.checkpoint import load_checkpoint
+from snn_data.dataset import save_dataset
 
 EPOCHS = 30
 
@@ -97,7 +98,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "best-batch, span": {"first_layer": "span", "batch_size": 7},
     "average by two": {"batch_size": 7, "strategy": "average", "first_layer": "span"},
     "neurons": {"granularity": "layer"},
-}
+    "sgd by two": {"batch_size": 12, "strategy": "sgd", "sub_batches": 2, "optimizer": "adam", "learning_rate": 0.01,
+                   "dropout": 0.2, "augmentation": {"shift": 1}, "schedule": "step"},
+    "sgd, float32": {"batch_size": 12, "strategy": "sgd", "dtype": "float32", "validation": 0.25, "dropout": 0.3,
+                     "optimizer": {"name": "rmsprop", "momentum": 0.5}, "learning_rate": 0.001},
+    "sgd, neurons": {"batch_size": 12, "strategy": "sgd", "granularity": "layer", "optimizer": "adamw"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -112,7 +118,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(
     chosen = parameters(epochs=epochs, **WAYS[way])
     runs.launch(clients, stack, whole, key, chosen)
     watch(clients, stack, whole)
-    again = chosen.model_copy(update={"workers": 2}) if way == "average by two" else chosen
+    again = chosen.model_copy(update={"workers": 2}) if way.endswith("by two") else chosen
     runs.launch(clients, stack, new_id, key, again, resume_from=older_id)
     new = watch(clients, stack, new_id)
     assert (new.state, new.epoch, new.resumed_from) == (State.COMPLETED, epochs, older_id)
@@ -129,11 +135,12 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(
 def test_a_resumed_run_begins_with_the_epochs_of_the_older_one(
     clients: Clients, stack: StackOutputs, ledger: Ledger, settings: Settings, key: str, stop: Any
 ) -> None:
-    older = stop("older", parameters(epochs=1_000_000, first_layer="direct"))
+    older = stop("older", parameters(epochs=1_000_000, first_layer="direct", validation=0.25))
+    assert older.validation_cost is not None
     request = {
         "run_id": "begins",
         "dataset": places.input_dataset("begins", "a" * 64),  # another object, the same contents by its name
-        "parameters": json.loads(parameters(first_layer="direct", epochs=older.epoch + 25).to_json()),
+        "parameters": json.loads(parameters(first_layer="direct", epochs=older.epoch + 25, validation=0.25).to_json()),
         "resume_from": "older",
     }
     clients.s3.put_object(Bucket=stack.bucket, Key=request["dataset"], Body=photos())
@@ -141,6 +148,8 @@ def test_a_resumed_run_begins_with_the_epochs_of_the_older_one(
         run = launch(request, settings, clients)
         assert (run.state, run.epoch, run.cost, run.resumed_from) == ("PENDING", older.epoch, older.cost, "older")
         assert ledger.progress("begins")[1] == ledger.progress("older")[1]
+        for figure in ("validation_cost", "validation_metric", "best_epoch"):
+            assert getattr(run, figure) == getattr(older, figure)
     first = stored(clients, stack, places.checkpoint("begins"), run.checkpoint_version)
     assert first == stored(clients, stack, places.checkpoint("older"), older.checkpoint_version)
     assert load_checkpoint(first).epoch == run.epoch
@@ -151,13 +160,14 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
 ) -> None:
     chosen = parameters(epochs=1_000_000, first_layer="direct", threshold=1e-9)
     older = stop("stopped", chosen)
-    costs = [cost for _, cost in ledger.progress("stopped")[1]]
+    costs = [row.cost for row in ledger.progress("stopped")[1]]
     assert older.dataset == key
     for name, change in {
         "running": {"state": State.RUNNING},
         "completed": {"state": State.COMPLETED},
         "upload": {"parameters": None, "checkpoint_version": ""},
         "spanned": {"parameters": parameters(epochs=1_000_000, first_layer="span", threshold=1e-9)},
+        "cosine": {"parameters": chosen.model_copy(update={"schedule": Cosine()})},
     }.items():
         ledger.create(replace(older, run_id=name, **change))
     other = places.input_dataset("shared", "b" * 64)
@@ -169,6 +179,16 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
         ({"resume_from": "upload"}, "resume_from: run upload never had a checkpoint (launch anew)"),
         ({"seed": 2}, "parameters.seed: 2 where run stopped had 1 (keep 1)"),
         ({"learning_rate": 0.2}, "parameters.learning_rate: 0.2 where run stopped had 0.1 (keep 0.1)"),
+        ({"dropout": 0.5}, "parameters.dropout: 0.5 where run stopped had 0.0 (keep 0.0)"),
+        ({"dtype": "float32"}, "parameters.dtype: float32 where run stopped had float64 (keep float64)"),
+        (
+            {"strategy": "sgd", "batch_size": 7},
+            "parameters.batch_size: 7 where run stopped had None (keep None)",
+        ),
+        (
+            {"resume_from": "cosine", "schedule": "cosine", "epochs": 2_000_000},
+            "parameters.epochs: 2000000 where run cosine had 1000000 (keep 1000000)",
+        ),
         ({"dataset": other}, f"dataset: is another than run stopped's (use {key})"),
         (
             {"epochs": 4},
@@ -241,10 +261,10 @@ def test_a_name_stands_for_one_request(clients: Clients, stack: StackOutputs, se
     ]:
         with pytest.raises(InvalidInput) as refused:
             launch({**request, **change}, settings, clients)
-        line = f"launch request: run_id: taken is the name of a run with another {what} (choose another name)"
+        line = f"launch request: run_id: taken is the name of a run with other {what} (choose another name)"
         assert str(refused.value) == line
     assert launch(request, settings, clients) == first
-    with pytest.raises(LaunchRejected, match="taken is the name of a run with another promote"):
+    with pytest.raises(LaunchRejected, match="taken is the name of a run with other promote"):
         runs.launch(clients, stack, "taken", key, parameters(), promote=True)
 
 
@@ -287,15 +307,20 @@ def huge(samples: int, side: int) -> bytes:
         (
             {},
             5,
-            r"61,474 weights need 4,306 MB where TrainerLambda has 1,769 "
-            r"\(use fewer or smaller photos, or enlarge TrainerLambda in cloudformation/training.yaml\)",
+            r"61,474 weights need 4,316 MB where TrainerLambda has 1,769 "
+            r"\(choose dtype float32, use fewer or smaller samples, "
+            r"or enlarge TrainerLambda in cloudformation/training.yaml\)",
         ),
         (
             {"granularity": "layer", "batch_size": 5_000, "strategy": "average"},
             5,
             r"NeuronLambda has 512 \(choose a sm",
         ),
-        ({"first_layer": "span"}, 5, r"TrainerLambda has 1,769 \(choose first_layer direct, use fewer"),
+        (
+            {"first_layer": "span"},
+            5,
+            r"TrainerLambda has 1,769 \(choose dtype float32, choose first_layer direct, use f",
+        ),
         (
             {"granularity": "layer", "batch_size": 500, "strategy": "average"},
             3_000,
@@ -310,7 +335,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_read(
     clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=huge(40_000, 64))
     chosen = Parameters.load(oracle.small_network((neurons, 4, 1), ("relu", "relu", "sigmoid"), **fields))
     began = time.monotonic()
-    with pytest.raises(LaunchRejected, match=f"^{key}: 40,000 photos of 12,288 numbers and .*{line}"):
+    with pytest.raises(LaunchRejected, match=f"^{key}: 40,000 samples of 12,288 numbers and .*{line}"):
         runs.launch(clients, stack, "too-big", key, chosen)
     assert time.monotonic() - began < 20
     assert ledger.find("too-big") is None

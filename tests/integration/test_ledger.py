@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from snn.training import History
 from snn_cloud import ledger as ledger_module
 from snn_cloud.errors import LeaseLost, RunNotFound
-from snn_cloud.ledger import LEASE_SECONDS, Ledger
+from snn_cloud.ledger import LEASE_SECONDS, EpochRow, Ledger
 from snn_cloud.places import new_run_id
 from snn_cloud.record import Run, State, Usage
 
@@ -25,6 +26,10 @@ def run_id(ledger, request):
     run_id = new_run_id(request.node.name)
     assert ledger.create(Run(run_id, dataset="runs/x/d.h5", created_at=1.5, trainer_seconds=0.25))
     return run_id
+
+
+def rows(costs):
+    return [EpochRow(epoch, cost) for epoch, cost in enumerate(costs)]
 
 
 def test_a_run_reads_back_as_it_was_written(ledger, run_id):
@@ -47,7 +52,7 @@ def test_of_eight_trainers_at_once_one_gets_the_lease(ledger, run_id):
         if lease is None:
             left.append(i)
         while lease and len(left) < 7 and time.monotonic() < limit:
-            lease.flush([], {})
+            lease.flush(History(), {})
             time.sleep(0.1)
         return lease
 
@@ -62,7 +67,7 @@ def test_a_beating_owner_keeps_its_run_and_a_silent_one_loses_it(ledger, run_id)
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(ledger.acquire, run_id, "second", 60.0)
         while not second.done():
-            first.flush([0.5], {})
+            first.flush(History([0.5]), {})
             time.sleep(0.05)
     assert second.result() is None
 
@@ -73,7 +78,7 @@ def test_a_beating_owner_keeps_its_run_and_a_silent_one_loses_it(ledger, run_id)
     assert third.run.owner.startswith("third/")
     before = ledger.get(run_id)
     for write in (
-        lambda: first.flush([0.5, 0.4], {}),
+        lambda: first.flush(History([0.5, 0.4]), {}),
         lambda: first.checkpointed("stale"),
         lambda: first.release(),
         lambda: first.finish(State.COMPLETED),
@@ -97,7 +102,7 @@ def test_a_finished_run_takes_no_trainer_and_no_cancel(ledger, run_id):
     assert ledger.request_cancel(run_id) == done
     assert (done.reason, done.state, done.owner) == ("it broke", State.FAILED, "")
     with pytest.raises(LeaseLost):
-        lease.flush([], {})
+        lease.flush(History(), {})
 
 
 def test_a_run_cancelled_before_its_trainer_never_gets_one(ledger, run_id):
@@ -110,10 +115,10 @@ def test_costs_read_back_exactly_from_any_epoch_on(ledger, run_id, monkeypatch):
     lease = ledger.acquire(run_id, "first")
     costs = [1 / (i + 3) for i in range(10)]
     for end in (1, 2, 9, 10):
-        lease.flush(costs[:end], {"trainer": Usage(0, 10, 512), "neuron": Usage(4, 7, 256)})
+        lease.flush(History(costs[:end]), {"trainer": Usage(0, 10, 512), "neuron": Usage(4, 7, 256)})
     for after in (-1, 0, 4, 8):
         run, seen = ledger.progress(run_id, after_epoch=after)
-        assert seen == list(enumerate(costs))[after + 1 :]
+        assert seen == rows(costs)[after + 1 :]
     assert (run.epoch, run.cost) == (10, costs[-1])
     assert ledger.progress(run_id, after_epoch=9)[1] == []
     assert run.usage["trainer"] == Usage(1, 40, 512)
@@ -121,15 +126,43 @@ def test_costs_read_back_exactly_from_any_epoch_on(ledger, run_id, monkeypatch):
     assert run.usage["launch"] == Usage()
 
 
+def test_what_validation_found_reads_back_exactly_beside_the_costs(ledger, run_id, monkeypatch):
+    monkeypatch.setattr(ledger_module, "CHUNK_EPOCHS", 3)
+    lease = ledger.acquire(run_id, "first")
+    curves = [[1 / (i + k) for i in range(8)] for k in (3, 5, 7)]
+    wanted = [EpochRow(epoch, *figures) for epoch, figures in enumerate(zip(*curves))]
+    for end, best in ((1, 0), (5, 3), (5, 3), (8, 4)):
+        lease.flush(History(*(curve[:end] for curve in curves)), {}, best_epoch=best)
+        run, seen = ledger.progress(run_id)
+        assert seen == wanted[:end]
+        assert (run.epoch, run.best_epoch) == (end, best)
+        assert (run.cost, run.validation_cost, run.validation_metric) == wanted[end - 1][1:]
+    assert ledger.progress(run_id, after_epoch=6)[1] == wanted[7:]
+
+
+def test_the_steps_of_an_epoch_are_written_as_they_change(ledger, run_id, clients):
+    lease = ledger.acquire(run_id, "first")
+    for history, step, wanted in (
+        (History(), (0, 0), (0, 0, 0)),
+        (History(), (3, 40), (0, 3, 40)),
+        (History(), (39, 40), (0, 39, 40)),
+        (History([0.5]), (0, 40), (1, 0, 40)),
+        (History([0.5]), (7, 40), (1, 7, 40)),
+    ):
+        run = lease.flush(history, {}, step)
+        assert (run.epoch, run.step, run.steps) == wanted
+        assert ledger.get(run_id) == run
+
+
 def test_a_successor_that_starts_further_back_writes_the_same_epochs_once(ledger, run_id):
     first = ledger.acquire(run_id, "first")
-    first.flush([0.9, 0.8, 0.7], {})
+    first.flush(History([0.9, 0.8, 0.7]), {})
     first.release()
     second = ledger.acquire(run_id, "second")
-    second.flush([0.9], {})
+    second.flush(History([0.9]), {})
     assert (ledger.get(run_id).epoch, ledger.get(run_id).cost) == (3, 0.7)  # who watches sees no step back
-    second.flush([0.9, 0.8, 0.7, 0.6], {})
-    assert ledger.progress(run_id)[1] == [(0, 0.9), (1, 0.8), (2, 0.7), (3, 0.6)]
+    second.flush(History([0.9, 0.8, 0.7, 0.6]), {})
+    assert ledger.progress(run_id)[1] == rows([0.9, 0.8, 0.7, 0.6])
 
 
 class Repeating:
@@ -149,19 +182,19 @@ class Repeating:
 def test_what_a_superseded_trainer_still_writes_takes_no_costs_away(ledger, run_id):
     costs = [1 / (epoch + 1) for epoch in range(20)]
     first = ledger.acquire(run_id, "first")
-    first.flush(costs[:3], {})
+    first.flush(History(costs[:3]), {})
     second = ledger.acquire(run_id, "second", patience=0.1)
-    second.flush(costs, {})
+    second.flush(History(costs), {})
     with pytest.raises(LeaseLost):
-        first.flush(costs[:5], {})  # it hung, and goes on as if it still had the run
-    assert ledger.progress(run_id)[1] == list(enumerate(costs))
+        first.flush(History(costs[:5]), {})  # it hung, and goes on as if it still had the run
+    assert ledger.progress(run_id)[1] == rows(costs)
 
 
 def test_a_write_whose_answer_was_lost_counts_once(clients, stack, run_id):
     ledger = Ledger(Repeating(clients.dynamodb), stack.table)
     lease = ledger.acquire(run_id, "first")
     assert (lease.run.fence, lease.run.attempts, lease.run.usage["trainer"].invocations) == (1, 1, 1)
-    run = lease.flush([0.5], {"trainer": Usage(0, 10, 512)})
+    run = lease.flush(History([0.5]), {"trainer": Usage(0, 10, 512)})
     assert (run.epoch, run.beat, run.usage["trainer"].milliseconds) == (1, 1, 10)
     assert lease.checkpointed("v1").checkpoint_version == "v1"
     done = lease.finish(State.COMPLETED, usage={"trainer": Usage(0, 7, 512)})
@@ -174,12 +207,12 @@ def test_a_write_whose_answer_was_lost_counts_once(clients, stack, run_id):
 
 def test_a_run_that_lambda_gave_up_is_failed_unless_someone_works_on_it(ledger, run_id):
     lease = ledger.acquire(run_id, "killed")
-    lease.flush([0.5], {})
+    lease.flush(History([0.5]), {})
     started = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         abandoning = pool.submit(ledger.abandon, run_id, "killed", 60.0)
         while not abandoning.done():
-            lease.flush([0.5], {})
+            lease.flush(History([0.5]), {})
             time.sleep(0.05)
     assert abandoning.result().state is State.RUNNING
     lost = ledger.abandon(run_id, "killed", patience=1.0)
@@ -220,12 +253,12 @@ def test_looking_at_a_run_of_many_small_chunks_reads_the_new_ones(ledger, run_id
     lease = ledger.acquire(run_id, "first")
     costs = [1 / (i + 3) for i in range(40)]
     for end in range(1, 41):
-        lease.flush(costs[:end], {})
+        lease.flush(History(costs[:end]), {})
     read = []
     events = ledger._dynamodb.meta.events
     events.register("after-call.dynamodb.Query", lambda parsed, **_: read.extend(parsed["Items"]), unique_id="count")
     try:
-        assert ledger.progress(run_id, after_epoch=37)[1] == [(38, costs[38]), (39, costs[39])]
+        assert ledger.progress(run_id, after_epoch=37)[1] == rows(costs)[38:]
         assert len(read) == 3
     finally:
         events.unregister("after-call.dynamodb.Query", unique_id="count")

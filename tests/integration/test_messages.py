@@ -1,6 +1,5 @@
 """SNS messages in itsacat's form, read through an SQS queue that subscribed to the stack's topic."""
 
-import io
 import itertools
 import time
 
@@ -9,17 +8,15 @@ import oracle
 import pytest
 from inbox import receive, subscribe
 
-from snn.dataset import load_dataset
-from snn.model import dump_checkpoint
-from snn.network import initial_weights
-from snn.parameters import Parameters
 from snn.training import Training
 from snn_cloud import places, runs
 from snn_cloud.errors import RunCancelled, RunFailed
 from snn_cloud.launching import start_trainer
 from snn_cloud.ledger import Ledger
 from snn_cloud.messages import Messages
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run
+from snn_data.checkpoint import dump_checkpoint
 
 
 @pytest.fixture
@@ -119,7 +116,7 @@ def test_a_run_through_several_trainers_tells_the_ledger_s_costs_one_a_second(cl
     if run.cancel_requested:  # else it ended between two trainers, of which none was there to say so
         assert messages[-1] == ("Training update!", f"Training cancelled after {run.epoch} epochs")
         updates = messages[:-1]
-    cost_of = dict(costs)
+    cost_of = {row.epoch: row.cost for row in costs}
     epochs = [int(text.removeprefix("Cost after epoch ").partition(" ")[0]) for _, text in updates]
     assert updates == [("Training update!", f"Cost after epoch {epoch} = {cost_of[epoch]}") for epoch in epochs]
     assert epochs[0] == 0
@@ -139,7 +136,7 @@ def test_a_run_that_completes_says_its_last_cost(clients, stack, inbox, launch):
     messages = inbox(1)
     if "completed" not in messages[-1][1]:  # if it took long, epoch 0 comes first
         messages += inbox(1)
-    assert messages[-1] == ("Training update!", f"Training completed: cost after epoch 2 = {costs[2][1]}")
+    assert messages[-1] == ("Training update!", f"Training completed: cost after epoch 2 = {costs[2].cost}")
 
 
 def test_a_trainer_that_fails_says_why(clients, stack, inbox, data):
@@ -148,8 +145,8 @@ def test_a_trainer_that_fails_says_why(clients, stack, inbox, data):
     run_id = runs.new_run_id("messages failing")
     key = places.input_dataset(run_id, "0" * 64)
     clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
-    training = Training(initial_weights(chosen, load_dataset(io.BytesIO(data)).features))
-    training.weights[0].W[0, 0] = float("nan")
+    training = Training(chosen.network(27).first_params(chosen.seed))
+    training.params["W1"][0, 0] = float("nan")
     put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(run_id), Body=dump_checkpoint(training))
     ledger = Ledger(clients.dynamodb, stack.table)
     ledger.create(Run(run_id, parameters=chosen, dataset=key, checkpoint_version=put["VersionId"]))

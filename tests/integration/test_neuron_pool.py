@@ -21,15 +21,16 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from inbox import role
 from snn_handlers import neuron
+from training import Lesson, table
 
-from snn.dataset import batches, load_dataset
-from snn.network import initial_weights
-from snn.parameters import Parameters
-from snn_cloud import neuron_pool
+from snn_cloud import neuron_pool, neuron_task
 from snn_cloud.cache import Cache
 from snn_cloud.clients import Clients
-from snn_cloud.errors import NeuronFailed, Stopped
+from snn_cloud.errors import CacheLost, NeuronFailed, Stopped
 from snn_cloud.neuron_pool import NeuronPool
+from snn_cloud.parameters import Parameters
+from snn_cloud.settings import Settings
+from snn_data.dataset import load_dataset
 
 DYING = """
 import os, time
@@ -81,14 +82,47 @@ def valkey(emulator):
     return redis.Redis(emulator.redis_host, emulator.redis_port)
 
 
+class Step:
+    """One step of a small network's training: what a pool is given, and what an independent step gives."""
+
+    def __init__(self, dataset, number=0, epoch=0, sizes=(3, 2, 1), **fields):
+        network = oracle.small_network(sizes, ("relu", "relu", "sigmoid"))
+        lesson = Lesson(Parameters.load({**network, **fields}), dataset)
+        self.job, self.dataset, self.chosen = lesson.job, dataset, lesson.parameters
+        self.params, self.batches = lesson.training.params, lesson.epoch(epoch).step(number)
+        self.draws = [(epoch, number, index) for index in range(len(self.batches))]
+        self.epoch, self.number = epoch, number
+
+    def run(self, pool):
+        return pool.gradients_of(self.params, self.batches)
+
+    def check(self, results, tolerance=1e-12):
+        """The results are those of an independent step."""
+        chosen, (Ws, bs) = self.chosen, oracle.first_weights(self.chosen, self.dataset.features)
+        stored, y = self.dataset.train.stored, self.dataset.train.y
+        drawn = oracle.batches_of(chosen, len(y), self.epoch)[self.number]
+        assert len(drawn) == len(self.batches)
+        largest = {}
+        for (cost, back), places, draw in zip(results, drawn, self.draws, strict=True):
+            photos = oracle.augmented(stored[places], chosen, len(y), self.epoch, places)
+            wanted = oracle.step(Ws, bs, chosen, oracle.as_inputs(photos, chosen.dtype), y[places], draw)
+            assert cost == pytest.approx(wanted[0], abs=tolerance)
+            slopes = back()
+            assert slopes.keys() == self.params.keys()
+            for number, (dW, db) in enumerate(zip(*wanted[1:], strict=True), start=1):
+                assert slopes[f"W{number}"].dtype == slopes[f"b{number}"].dtype == np.dtype(chosen.dtype)
+                assert np.abs(slopes[f"W{number}"] - dW).max() < tolerance
+                assert np.abs(slopes[f"b{number}"] - db).max() < tolerance
+                largest[number] = max(largest.get(number, 0.0), float(np.abs(dW).max()))
+        assert min(largest.values()) > 100 * tolerance
+
+
 @pytest.fixture
 def job(data):
-    """Parameters, first weights and mini-batches of a small network."""
+    """The first step of a small network's training."""
 
     def job(**fields):
-        dataset = load_dataset(io.BytesIO(data))
-        chosen = Parameters.load(oracle.small_network((3, 2, 1), ("relu", "relu", "sigmoid"), **fields))
-        return chosen, initial_weights(chosen, dataset.features), batches(dataset, chosen.batch_size, chosen.seed)
+        return Step(load_dataset(io.BytesIO(data)), **fields)
 
     return job
 
@@ -98,11 +132,11 @@ def pool(stack, valkey, request):
     """Make a pool that uses this Lambda client; it is closed when the test ends."""
     made = []
 
-    def pool(lambda_, chosen, concurrency=4, cache=None, stop=lambda: False):
-        prefix = f"snn:{request.node.name}:1"
+    def pool(lambda_, step, concurrency=4, cache=None, stop=lambda: False, neuron_mb=0):
+        prefix = f"snn:{request.node.name}:{len(made) + 1}"
+        settings = Settings("", "", "", "", stack.neuron_function, concurrency, neuron_mb=neuron_mb)
         clients = SimpleNamespace(lambda_=lambda_)
-        args = clients, stack.neuron_function, cache or Cache(valkey), chosen, "a-run", prefix, concurrency, stop
-        made.append(NeuronPool(*args))
+        made.append(NeuronPool(clients, settings, cache or Cache(valkey), step.job, "a-run", prefix, stop))
         return made[-1]
 
     yield pool
@@ -110,23 +144,118 @@ def pool(stack, valkey, request):
         each.close()
 
 
-def check(results, weights, parts, chosen):
-    """The results are those of an independent step."""
-    for (cost, back), batch in zip(results, parts, strict=True):
-        acts = [activation.value for activation in chosen.activation_per_layer]
-        wanted = oracle.step([layer.W for layer in weights], [layer.b for layer in weights], acts, batch.X, batch.Y)
-        assert cost == pytest.approx(wanted[0], abs=1e-12)
-        for slope, dW, db in zip(back(), wanted[1], wanted[2], strict=True):
-            assert np.abs(slope.W - dW).max() < 1e-12
-            assert np.abs(slope.b - db).max() < 1e-12
+class Recording(Cache):
+    """A real cache that remembers which arrays it was given, and how large they were."""
+
+    def __init__(self, client):
+        super().__init__(client)
+        self.given = []
+
+    def put(self, arrays, *seconds):
+        self.given += [(key.split(":", 3)[-1], array.shape, array.dtype.str) for key, array in arrays.items()]
+        return super().put(arrays, *seconds)
+
+    def samples(self):
+        """What travelled of the samples."""
+        return [(key, *how) for key, *how in self.given if key.endswith(("samples", "places"))]
+
+
+STRATEGIES = {
+    "full-batch": {},
+    "best-batch": {"batch_size": 7},
+    "average": {"batch_size": 7, "strategy": "average"},
+    "sgd": {"batch_size": 7, "strategy": "sgd", "sub_batches": 3},
+}
+KINDS = {
+    "dropout": {"dropout": {"layer0": 0.3, "layer1": 0.4, "layer2": 0.5}},
+    "gelu": {"activations": {"layer1": "gelu", "layer2": "gelu", "layer3": "sigmoid"}, "dropout": 0.2},
+    "in place": {"activations": {"layer1": "tanh", "layer2": "elu", "layer3": "sigmoid"}},
+    "augmentation": {"augmentation": {"mirror": True, "shift": 1}, "dropout": {"layer0": 0.2}},
+    "weighted": {"class_weights": [0.5, 2.0], "label_smoothing": 0.1},
+    "softmax": {"sizes": (6, 5, 4), "label_smoothing": 0.2,
+                "activations": {"layer1": "leaky_relu", "layer2": "identity", "layer3": "softmax"}},
+    "identity": {"activations": {"layer1": "gelu", "layer2": "sigmoid", "layer3": "identity"}, "dropout": 0.3},
+    "float32": {"dtype": "float32", "dropout": 0.3,
+                "activations": {"layer1": "gelu", "layer2": "relu", "layer3": "sigmoid"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("granularity", ["neuron", "layer"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_neurons_compute_what_the_oracle_does(clients, valkey, pool, job, data, kind, strategy, granularity):
+    classes = {"softmax": 4, "identity": 0}
+    dataset = table(classes=classes[kind]) if kind in classes else load_dataset(io.BytesIO(data))
+    # Of sgd the third mini-batch; and all of them in an epoch that is not the first.
+    number = 2 if strategy == "sgd" else 0
+    fields = {"sizes": (6, 5, 1), **STRATEGIES[strategy], **KINDS[kind], "granularity": granularity}
+    step = Step(dataset, number=number, epoch=2, **fields)
+    cache = Recording(valkey)
+    neurons = pool(clients.lambda_, step, concurrency=8, cache=cache)
+    step.check(step.run(neurons), 2e-5 if kind == "float32" else 1e-12)
+    each = sum(step.chosen.neurons_per_layer) if granularity == "neuron" else 3
+    assert neurons.take_usage().invocations == 2 * each * len(step.batches)
+    sent, whole = cache.samples(), dataset.train.rows
+    if kind == "augmentation":
+        assert sorted(each[1:] for each in sent) == sorted(((batch.size, 27), "|u1") for batch in step.batches)
+    else:
+        assert sent[0] == ("samples", whole.shape, whole.dtype.str)
+        sizes = [((1, batch.size), "<i8") for batch in step.batches if strategy != "full-batch"]
+        assert sorted(each[1:] for each in sent[1:]) == sorted(sizes)
+
+
+@pytest.mark.parametrize(("room", "travels"), [(24 * 27, "places"), (24 * 27 - 1, "samples")])
+def test_a_set_that_neurons_cannot_keep_travels_a_mini_batch_at_a_time(
+    clients, valkey, pool, job, monkeypatch, room, travels
+):
+    # Half of a third of what a neuron has to itself is the most that it keeps of a set.
+    monkeypatch.setattr(neuron_task, "EMPTY_BYTES", 2**20 - 6 * room)
+    step, cache = job(granularity="layer", batch_size=7, strategy="sgd"), Recording(valkey)
+    neurons = pool(clients.lambda_, step, cache=cache, neuron_mb=1)
+    for _ in range(2):
+        step.check(step.run(neurons))
+    once, one = ("samples", (24, 27), "|u1"), ((7, 27), "|u1")
+    if travels == "places":
+        assert cache.samples() == [once, *((f"{turn}:0:places", (1, 7), "<i8") for turn in range(2))]
+    else:
+        assert cache.samples() == [(f"{turn}:0:samples", *one) for turn in range(2)]
+
+
+def test_nothing_is_left_in_the_cache(clients, valkey, pool, job):
+    for fields in ({"batch_size": 7}, {"augmentation": {"mirror": True}, "dropout": 0.5}):
+        step = job(granularity="layer", **fields)
+        neurons = pool(clients.lambda_, step)
+        step.run(neurons)
+        kept = [] if "augmentation" in fields else [f"{neurons._prefix}:samples".encode()]
+        assert valkey.keys(f"{neurons._prefix.replace('[', '?')}:*") == kept
+        neurons.close()
+        assert valkey.keys(f"{neurons._prefix}:*") == []
+
+
+def test_nothing_is_left_in_the_cache_when_it_loses_arrays_again_and_again(valkey, pool, job):
+    class Losing:
+        def __init__(self):
+            self.calls = 0
+
+        def invoke(self, FunctionName, Payload):
+            self.calls += 1
+            return {"Payload": io.BytesIO(b'{"lost": "W1 is not in the cache", "milliseconds": 1}')}
+
+    losing, step = Losing(), job(granularity="layer", batch_size=12)
+    neurons = pool(losing, step)
+    with pytest.raises(CacheLost, match="W1 is not in the cache"):
+        step.run(neurons)
+    assert losing.calls in range(3, 7)  # thrice, and of two mini-batches one may not have begun
+    neurons.close()
+    assert valkey.keys(f"{neurons._prefix}:*") == []
 
 
 def test_a_neuron_that_fails_once_or_twice_ends_nothing(clients, dying, pool, job, capsys):
-    chosen, weights, parts = job(granularity="neuron", batch_size=12)
+    step = job(granularity="neuron", batch_size=12)
     for instead in (["exits"], ["raises", "exits"], ["sleeps"]):
         unlucky = Unlucky(clients.lambda_, *(dying[name] for name in instead))
-        neurons = pool(unlucky, chosen)
-        check(neurons.gradients_of(weights, parts), weights, parts, chosen)
+        neurons = pool(unlucky, step)
+        step.check(step.run(neurons))
         # Six neurons there and back for two batches, and layer 2's eight tasks so often again.
         assert unlucky.calls == 24 + 8 * len(instead)
         used = neurons.take_usage()
@@ -138,7 +267,7 @@ def test_a_neuron_that_fails_once_or_twice_ends_nothing(clients, dying, pool, jo
 
 
 def test_an_answer_that_was_cut_off_is_asked_for_again(clients, pool, job, capsys):
-    chosen, weights, parts = job(granularity="layer")
+    step = job(granularity="layer")
 
     class Cut(Unlucky):
         def invoke(self, FunctionName, Payload):
@@ -149,23 +278,23 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(clients, pool, job, capsy
             return answer
 
     cut = Cut(clients.lambda_)
-    neurons = pool(cut, chosen)
-    check(neurons.gradients_of(weights, parts), weights, parts, chosen)
+    neurons = pool(cut, step)
+    step.check(step.run(neurons))
     assert neurons.take_usage().invocations == cut.calls == 6 + 1
     assert "again: 10 read, but total bytes expected is 1000" in capsys.readouterr().out
 
 
 def test_a_neuron_that_fails_for_good_is_named_with_its_reason(clients, dying, pool, job):
-    chosen, weights, parts = job(granularity="layer")
+    step = job(granularity="layer")
     unlucky = Unlucky(clients.lambda_, dying["exits"], dying["exits"], dying["raises"])
-    neurons = pool(unlucky, chosen)
+    neurons = pool(unlucky, step)
     with pytest.raises(NeuronFailed, match=r"layer 2, neurons \(0, 2\), forward: out of luck"):
-        neurons.gradients_of(weights, parts)
+        step.run(neurons)
     assert neurons.take_usage().invocations == unlucky.calls == 1 + 3
 
 
 def test_a_task_that_is_refused_is_not_repeated(clients, pool, job):
-    chosen, weights, parts = job(granularity="layer")
+    step = job(granularity="layer")
 
     class Garbling(Unlucky):
         def invoke(self, FunctionName, Payload):
@@ -173,7 +302,7 @@ def test_a_task_that_is_refused_is_not_repeated(clients, pool, job):
 
     unlucky = Garbling(clients.lambda_)
     with pytest.raises(NeuronFailed, match=r"layer 1, neurons \(0, 3\), forward: NeuronLambda: inputs: is missing"):
-        pool(unlucky, chosen).gradients_of(weights, parts)
+        step.run(pool(unlucky, step))
     assert unlucky.calls == 1
 
 
@@ -193,36 +322,36 @@ def closed(clients, stack):
 
 
 def test_neurons_wait_for_their_turn(impatient, closed, pool, job):
-    chosen, weights, parts = job(granularity="layer")
-    neurons = pool(impatient, chosen)
+    step = job(granularity="layer")
+    neurons = pool(impatient, step)
     opening, began = threading.Timer(1.5, closed), time.monotonic()
     opening.start()
-    check(neurons.gradients_of(weights, parts), weights, parts, chosen)
+    step.check(step.run(neurons))
     assert time.monotonic() - began > 1.5
     assert neurons.take_usage().invocations == 6
 
 
 def test_neurons_do_not_wait_for_ever(impatient, closed, pool, job, monkeypatch):
     monkeypatch.setattr(neuron_pool, "PATIENCE_SECONDS", 0.2)
-    chosen, weights, parts = job(granularity="layer")
-    neurons = pool(impatient, chosen)
+    step = job(granularity="layer")
+    neurons = pool(impatient, step)
     with pytest.raises(ClientError, match="TooManyRequestsException"):
-        neurons.gradients_of(weights, parts)
+        step.run(neurons)
     assert neurons.take_usage().invocations == 0
 
 
 def test_who_waits_for_a_turn_hears_of_a_stop(impatient, closed, pool, job):
-    chosen, weights, parts = job(granularity="layer")
+    step = job(granularity="layer")
     began = time.monotonic()
-    neurons = pool(impatient, chosen, stop=lambda: time.monotonic() - began > 1)
+    neurons = pool(impatient, step, stop=lambda: time.monotonic() - began > 1)
     with pytest.raises(Stopped):
-        neurons.gradients_of(weights, parts)
+        step.run(neurons)
     assert 1 < time.monotonic() - began < 10
     assert neurons.take_usage().invocations == 0
 
 
 def test_what_a_neuron_cannot_get_from_the_cache_costs_a_step(clients, emulator, valkey, pool, job):
-    chosen, weights, parts = job(granularity="neuron")
+    step = job(granularity="neuron")
     valkey.acl_setuser("a-trainer", enabled=True, nopass=True, keys=["*"], categories=["+@all"])
     trainers = redis.Redis(emulator.redis_host, emulator.redis_port, username="a-trainer", password="any")
 
@@ -237,8 +366,8 @@ def test_what_a_neuron_cannot_get_from_the_cache_costs_a_step(clients, emulator,
 
     valkey.acl_setuser("default", enabled=True, nopass=True, keys=["*"], categories=["+@all"], commands=["-getrange"])
     barred = Barred(clients.lambda_)
-    neurons = pool(barred, chosen, concurrency=1, cache=Cache(trainers))
-    check(neurons.gradients_of(weights, parts), weights, parts, chosen)
+    neurons = pool(barred, step, concurrency=1, cache=Cache(trainers))
+    step.check(step.run(neurons))
     assert neurons.take_usage().invocations == barred.calls > 12
 
 
@@ -246,30 +375,31 @@ def test_a_neuron_answers_that_the_cache_is_gone(monkeypatch):
     gone = redis.Redis("127.0.0.1", 1, retry=None)
     monkeypatch.setattr(neuron, "cache", Cache(gone))
     task = {"run_id": "a-run", "layer": 1, "neurons": [0, 1], "direction": "forward", "activation": "relu",
-            "inputs": {"W": ["W", 1, 1], "b": ["b", 1, 1], "A_prev": ["A", 1, 1]}, "output": "out"}  # fmt: skip
+            "dtype": "float64", "output": "out",
+            "inputs": {"W": ["W", 1, 1], "b": ["b", 1, 1], "A_prev": ["A", 1, 1]}}  # fmt: skip
     answer = neuron.handler(task, None)
     assert "Connection refused" in answer["lost"]
     assert answer["milliseconds"] > 0
 
 
 def test_a_pool_closes_without_a_cache_and_leaves_the_error_that_ended_it(clients, valkey, pool, job, capsys):
-    chosen, weights, parts = job(granularity="layer")
+    step = job(granularity="layer")
     cache = Cache(valkey)
-    neurons = pool(clients.lambda_, chosen, cache=cache)
-    neurons.gradients_of(weights, parts)
+    neurons = pool(clients.lambda_, step, cache=cache)
+    step.run(neurons)
     cache._redis = redis.Redis("127.0.0.1", 1, retry=None)
     with pytest.raises(NeuronFailed, match="what ended it"), closing(neurons):
         raise NeuronFailed("what ended it")
-    assert ":1:X:0 and 1 more stay in the cache until they expire: Error 111" in capsys.readouterr().out
+    assert ":1:samples and 0 more stay in the cache until they expire: Error 111" in capsys.readouterr().out
 
 
 def test_many_batches_share_few_threads_that_stay(clients, pool, job):
-    chosen, weights, parts = job(granularity="layer", batch_size=1)
-    assert len(parts) == 24
-    neurons = pool(clients.lambda_, chosen, concurrency=3)
+    step = job(granularity="layer", batch_size=1)
+    assert len(step.batches) == 24
+    neurons = pool(clients.lambda_, step, concurrency=3)
     seen = []
     for _ in range(2):
-        check(neurons.gradients_of(weights, parts), weights, parts, chosen)
+        step.check(step.run(neurons))
         seen.append({each.ident for each in threading.enumerate() if each.name.startswith("batch")})
     assert len(seen[0]) == 3
     assert seen[0] == seen[1]
@@ -280,9 +410,10 @@ def test_many_batches_share_few_threads_that_stay(clients, pool, job):
 def test_a_pool_asks_for_its_client_at_once_and_once(stack, valkey, job):
     made = []
     several = Clients(lambda service: made.append(service) or Clients.from_environment().lambda_)
-    chosen, weights, parts = job(granularity="neuron", batch_size=6)
-    neurons = NeuronPool(several, stack.neuron_function, Cache(valkey), chosen, "a-run", "snn:once:1", 8)
+    step = job(granularity="neuron", batch_size=6)
+    settings = Settings("", "", "", "", stack.neuron_function)
+    neurons = NeuronPool(several, settings, Cache(valkey), step.job, "a-run", "snn:once:1")
     assert made == ["lambda"]
-    neurons.gradients_of(weights, parts)
+    step.run(neurons)
     neurons.close()
     assert made == ["lambda"]

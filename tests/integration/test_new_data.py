@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-from snn.dataset import save_dataset
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.places import run_id_for_upload
 from snn_cloud.stack import StackOutputs
 from snn_cloud.staging import read_source
+from snn_data.dataset import save_dataset
 from snn_operators.new_data import NewData, NewDataTrigger
 
 AWS: Any = {"aws_conn_id": None}  # boto3's own search: the environment leads to the emulator

@@ -36,15 +36,15 @@ from airflow.sdk.execution_time.comms import (
 from holding import held_creation
 from PIL import Image
 
-from snn.dataset import save_dataset
-from snn.parameters import Parameters
 from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.errors import RunCancelled
 from snn_cloud.ledger import Ledger
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.stack import StackOutputs, wait_for_stack
+from snn_data.dataset import save_dataset
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
@@ -201,6 +201,9 @@ def test_from_data_to_report_waiting_in_the_worker(
         "seconds": trained["seconds"],
         "granularity": "batch",
         "strategy": "full-batch",
+        "validation_cost": None,
+        "validation_metric": None,
+        "best_epoch": None,
         "dataset_key": staged["dataset_key"],
         "invocations": {"launch": 1, "trainer": 1, "neuron": 0},
     }
@@ -413,7 +416,7 @@ def test_a_deployment_waited_for_in_the_worker_has_a_limit(clients: Clients, emu
         ({"parameters": "/nowhere/parameters.json"}, "/nowhere/parameters.json: no such file"),
         ({"dataset": "/nowhere/datasets.h5"}, "/nowhere/datasets.h5: no such file"),
         ({"images": [__file__]}, "test_operators.py: not a picture"),
-        ({"overrides": {"granularity": "neuron"}, "has_cache": False}, "neuron needs a cache, which the stack"),
+        ({"overrides": {"granularity": "neuron"}, "has_cache": False}, "neuron needs a cache, but the stack"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

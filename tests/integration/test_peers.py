@@ -14,22 +14,21 @@ import numpy as np
 import oracle
 import pytest
 import redis
+from small import first_checkpoint
+from training import Lesson, table
 
-from snn.dataset import batches, load_dataset
-from snn.first_layer import Gram
-from snn.model import dump_checkpoint
-from snn.network import initial_weights
-from snn.parameters import Parameters
-from snn.training import Diverged, Training, first_layer, on_this_machine, train
+from snn.training import Diverged
 from snn_cloud import peers as meeting
 from snn_cloud import places, runs
 from snn_cloud.cache import Cache, run_of
 from snn_cloud.errors import CacheLost, PeerLost
 from snn_cloud.following import follow
 from snn_cloud.ledger import Ledger
+from snn_cloud.parameters import Parameters
 from snn_cloud.peers import Peers
 from snn_cloud.record import Run
 from snn_cloud.settings import Settings
+from snn_data.dataset import load_dataset
 
 NOWHERE = redis.Redis("127.0.0.1", 1, retry=None)
 
@@ -44,26 +43,24 @@ def prefix(request):
     return f"snn:{runs.new_run_id(request.node.name)}:1"
 
 
-class Work:
+class Work(Lesson):
     """A training of the small data set, to be advanced by one trainer or several."""
 
-    def __init__(self, data, **fields):
-        dataset = load_dataset(io.BytesIO(data))
-        network = oracle.small_network(
-            (3, 2, 1), ("relu", "relu", "sigmoid"), **{"epochs": 5, "batch_size": 7} | fields
-        )
-        self.parameters = Parameters.load(network)
-        self.parts = batches(dataset, self.parameters.batch_size, self.parameters.seed)
-        self.training = Training(initial_weights(self.parameters, dataset.features))
-        self.first, _ = first_layer(self.training, self.parameters, Gram(self.parts), dataset.features)
+    def __init__(self, data, sizes=(3, 2, 1), functions=("relu", "relu", "sigmoid"), **fields):
+        network = oracle.small_network(sizes, functions, **{"epochs": 5, "batch_size": 7} | fields)
+        dataset = load_dataset(io.BytesIO(data)) if isinstance(data, bytes) else data
+        super().__init__(Parameters.load(network), dataset)
 
-    def go(self, gradients_of):
-        for _ in train(self.training, self.parameters, self.parts, gradients_of):
+    def go(self, gradients_of=None):
+        for _ in self.steps(gradients_of):
             pass
-        return [array for layer in self.training.weights for array in layer]
+        return {name: array.copy() for name, array in self.training.params.items()}
+
+    def first_step(self, peers):
+        return peers.gradients_of(self.training.params, self.epoch(0).step(0))
 
     def join(self, cache, prefix, rank, workers=2):
-        return Peers(cache, prefix, rank, workers, self.parameters, self.first)
+        return Peers(cache, prefix, rank, workers, self.job)
 
 
 class Recording(Cache):
@@ -86,28 +83,81 @@ def until(condition, seconds=60):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("strategy", ["best-batch", "average"])
-@pytest.mark.parametrize(("path", "columns"), [("span", [7, 7, 7, 3]), ("direct", [27] * 4)])
-def test_only_a_batchs_own_columns_travel_and_change_no_bit(valkey, prefix, data, strategy, path, columns):
-    fields = {"strategy": strategy, "first_layer": path}
-    alone = Work(data, **fields)
-    wanted = alone.go(on_this_machine(alone.parameters, alone.first))
+def together(valkey, prefix, workers, work):
+    """Let so many trainers go through the same work; return each one's parameters, costs and what it put where."""
 
     def one(rank):
-        work, cache = Work(data, **fields), Recording(valkey)
-        with closing(work.join(cache, prefix, rank)) as peers:
-            return work.go(peers.gradients_of), work.training.costs, cache.given
+        mine, cache = work(), Recording(valkey)
+        with closing(mine.join(cache, prefix, rank, workers)) as peers:
+            return mine.go(peers.gradients_of), mine.training.history.costs, cache.given
 
-    with ThreadPoolExecutor(2) as pool:
-        (leads, costs, given), (follows, costs_too, given_too) = pool.map(one, range(2))
-    for array, mine, theirs in zip(wanted, leads, follows, strict=True):
-        assert array.tobytes() == mine.tobytes() == theirs.tobytes()
-    assert alone.training.costs == costs == costs_too
-    sent = {key.removeprefix(f"{prefix}:peers:"): size for key, (size, _) in (given | given_too).items()}
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(one, range(workers)))
+
+
+def check_same(alone, wanted, found):
+    for params, costs, _ in found:
+        assert params.keys() == wanted.keys()
+        for name, array in wanted.items():
+            assert array.tobytes() == params[name].tobytes(), name
+        assert alone.training.history.costs == costs
+
+
+PARTS = {"best-batch": {}, "average": {}, "sgd": {"sub_batches": 2}}
+
+
+@pytest.mark.parametrize("strategy", PARTS)
+@pytest.mark.parametrize("path", ["span", "direct"])
+def test_only_a_batchs_own_columns_travel_and_change_no_bit(valkey, prefix, data, strategy, path):
+    fields = {"strategy": strategy, "first_layer": path, **PARTS[strategy]}
+    alone = Work(data, **fields)
+    wanted = alone.go()
+    found = together(valkey, prefix, 2, lambda: Work(data, **fields))
+    check_same(alone, wanted, found)
+    given = found[0][2] | found[1][2]
+    sent = {key.removeprefix(f"{prefix}:peers:"): size for key, (size, _) in given.items()}
     slopes = {key: size for key, size in sent.items() if "slopes" in key}
-    assert len(slopes) == 5 * (4 if strategy == "average" else 1)
+    # Of sgd a step has the two parts of one of four mini-batches.
+    assert len(slopes) == 5 * {"average": 4, "best-batch": 1, "sgd": 8}[strategy]
     for key, size in slopes.items():  # layer 1's columns, and all of the other 3 + (3 + 1)·2 + (2 + 1)·1 numbers
-        assert size == 8 * (3 * columns[int(key.split(":")[-1])] + 14)
+        step, part = int(key.split(":")[0]), int(key.split(":")[-1])
+        columns = [[3, 4], [3, 4], [3, 4], [1, 2]][step % 4] if strategy == "sgd" else [7, 7, 7, 3]
+        if path == "span":  # and how much of the first weights is left, which only L2 changes
+            assert size == 8 * (3 * columns[part] + 14 + 1)
+        else:
+            assert size == 8 * (3 * 27 + 14)
+
+
+EVERYTHING = {
+    "optimizer": "adam", "dropout": {"layer0": 0.2, "layer1": 0.3}, "clip_norm": 0.05, "l2": 0.01,
+    "augmentation": {"mirror": True, "shift": 1}, "schedule": {"name": "cosine", "warmup": 1.0},
+    "class_weights": "balanced", "label_smoothing": 0.1,
+}  # fmt: skip
+KINDS = {
+    "sigmoid": EVERYTHING,
+    "float32": {**EVERYTHING, "dtype": "float32"},
+    "softmax": {"functions": ("gelu", "relu", "softmax"), "sizes": (5, 4, 3), "clip_norm": 0.05, "optimizer": "adamw"},
+    "identity": {"functions": ("gelu", "relu", "identity"), "sizes": (5, 4, 1), "clip_norm": 0.05, "dropout": 0.2},
+    "span": {"first_layer": "span", "l2": 0.05, "optimizer": {"name": "gradient_descent", "momentum": 0.9},
+             "dropout": 0.3, "dtype": "float32"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("strategy", PARTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_number_of_trainers_changes_no_bit(valkey, prefix, data, kind, strategy, workers):
+    dataset = {"softmax": lambda: table(classes=3), "identity": table}.get(kind, lambda: data)()
+    fields = {"strategy": strategy, "learning_rate": 0.01, **KINDS[kind]}
+    if strategy == "sgd":
+        fields["sub_batches"] = 4  # of the last mini-batch, of three samples or five, three or four parts
+    alone = Work(dataset, **fields)
+    wanted = alone.go()
+    check_same(alone, wanted, together(valkey, prefix, workers, lambda: Work(dataset, **fields)))
+    params, costs = oracle.train_on(alone.parameters, alone.job.dataset)
+    tolerance = 2e-5 if "dtype" in fields else 1e-11
+    assert alone.training.history.costs == pytest.approx(costs, abs=tolerance)
+    assert all(np.abs(alone.params[name] - array).max() < tolerance for name, array in params.items())
 
 
 def test_results_outlive_whoever_may_still_want_them(valkey, prefix, data):
@@ -118,7 +168,7 @@ def test_results_outlive_whoever_may_still_want_them(valkey, prefix, data):
     work, cache = Work(data), Recording(valkey)
     peers = work.join(cache, prefix, 0)
     with ThreadPoolExecutor(1) as pool, closing(peers):
-        waiting = pool.submit(peers.gradients_of, work.training.weights, work.parts)
+        waiting = pool.submit(work.first_step, peers)
         until(lambda: cache.given)
         for key, (_, seconds) in cache.given.items():
             assert seconds >= longest + meeting.START_SECONDS
@@ -147,7 +197,7 @@ def test_rank_0_leaves_last_and_a_follower_that_waits_leaves_at_once(valkey, pre
     def one():
         with closing(work.join(Cache(valkey), prefix, 1)) as peers:
             try:
-                peers.gradients_of(work.training.weights, work.parts)
+                work.first_step(peers)
             except meeting.Dismissed:
                 time.sleep(0.2)  # to count what it used
                 order.append("follower")
@@ -211,7 +261,7 @@ class Followed:
         work = Work(data, workers=2, **fields)
         key, checkpoint = places.input_dataset(self.run_id, "0" * 64), places.checkpoint(self.run_id)
         clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
-        first = dump_checkpoint(Training(initial_weights(work.parameters, 27)))
+        first = first_checkpoint(work.parameters)
         version = clients.s3.put_object(Bucket=stack.bucket, Key=checkpoint, Body=first)["VersionId"]
         self.ledger.create(Run(self.run_id, parameters=work.parameters, dataset=key, checkpoint_version=version))
         self.lease = self.ledger.acquire(self.run_id, "this test")

@@ -6,6 +6,7 @@ Where a run has to go on, it does so in the stack's real TrainerLambda.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import threading
@@ -18,22 +19,27 @@ import numpy as np
 import oracle
 import pytest
 from botocore.exceptions import ClientError
-from small import wait_until
+from small import first_checkpoint, wait_until
 
-from snn.dataset import batches, load_dataset
-from snn.model import dump_checkpoint
-from snn.network import initial_weights
-from snn.parameters import Parameters
-from snn.training import StoppedBy, Training
-from snn_cloud import places, runs, training
+from snn.optimizers import Adam
+from snn.training import History
+from snn.validation import Validation
+from snn_cloud import places, reporter, runs, training
 from snn_cloud.clients import Clients
 from snn_cloud.launching import launch
 from snn_cloud.ledger import Ledger
 from snn_cloud.logs import RunLogs
-from snn_cloud.record import Run, State
+from snn_cloud.parameters import Parameters
+from snn_cloud.record import Run, State, StoppedBy
 from snn_cloud.settings import Settings
+from snn_data.dataset import load_dataset
 
 PARAMETERS = Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), epochs=6))
+SGD = {
+    "strategy": "sgd", "batch_size": 4, "optimizer": Adam(beta_2=0.99), "dropout": 0.2, "learning_rate": 0.01,
+    "validation": 0.25,
+}  # fmt: skip
+"""A run whose trainers may stop within an epoch, and hand over more than weights."""
 PLENTY = training.MARGIN_SECONDS + 600
 
 
@@ -51,14 +57,13 @@ def ledger(clients, stack):
 def recorded(clients, stack, ledger, data, request):
     """Record a run as LaunchLambda does, without starting its trainer."""
 
-    def record(**fields):
-        run_id = runs.new_run_id(request.node.name)
+    def record(chosen=PARAMETERS, name="", **fields):
+        run_id = runs.new_run_id(f"{request.node.name} {name}")
         key = places.input_dataset(run_id, "0" * 64)
         clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=data)
-        first = dump_checkpoint(Training(initial_weights(PARAMETERS, load_dataset(io.BytesIO(data)).features)))
-        put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(run_id), Body=first)
+        put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(run_id), Body=first_checkpoint(chosen))
         version = put["VersionId"]
-        run = Run(run_id, parameters=PARAMETERS, dataset=key, checkpoint_version=version, created_at=1.0, **fields)
+        run = Run(run_id, parameters=chosen, dataset=key, checkpoint_version=version, created_at=1.0, **fields)
         assert ledger.create(run)
         return run_id
 
@@ -93,27 +98,32 @@ def weights_of(clients, stack, run_id):
         return {name: h5[name][()] for name in h5}
 
 
-def check_as_by_the_oracle(clients, stack, ledger, run_id, data):
-    dataset = load_dataset(io.BytesIO(data))
-    Ws, _, costs = oracle.train_as(
-        PARAMETERS, initial_weights(PARAMETERS, dataset.features), batches(dataset, None, PARAMETERS.seed)
-    )
+def check_as_by_the_oracle(clients, stack, ledger, run_id, data, chosen=PARAMETERS):
+    params, costs = oracle.train_on(chosen, load_dataset(io.BytesIO(data)))
     stored = weights_of(clients, stack, run_id)
-    assert max(np.abs(stored[f"W{number}"] - W).max() for number, W in enumerate(Ws, start=1)) < 1e-12
-    assert [cost for _, cost in ledger.progress(run_id)[1]] == pytest.approx(costs, abs=1e-12)
+    assert stored.keys() == params.keys()
+    assert max(np.abs(stored[name] - array).max() for name, array in params.items()) < 1e-12
+    assert [row.cost for row in ledger.progress(run_id)[1]] == pytest.approx(costs, abs=1e-12)
 
 
+@pytest.mark.parametrize("more", [{}, SGD], ids=["full-batch", "sgd"])
 def test_an_error_after_a_checkpoint_goes_on_by_an_event_of_its_own(
-    clients, stack, settings, ledger, recorded, data, monkeypatch
+    clients, stack, settings, ledger, recorded, data, monkeypatch, more
 ):
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-    run_id = recorded()
+    chosen = PARAMETERS.model_copy(update=more)
+    run_id, whole = recorded(chosen), recorded(chosen, name="whole")
     # The second checkpoint fails; were the error raised, Lambda would count this as one of three tries.
     released = training.advance(run_id, "here", lambda: PLENTY, settings, with_failing_puts(1))
     assert (released.state, released.owner, released.attempts, released.fence) == (State.RUNNING, "", 0, 1)
     done = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
-    assert (done.fence, done.epoch) == (2, 6)
-    check_as_by_the_oracle(clients, stack, ledger, run_id, data)
+    assert (done.fence, done.epoch, done.step) == (2, 6, 0)
+    assert training.advance(whole, "here", lambda: PLENTY, settings, clients).state is State.COMPLETED
+    one, two = (weights_of(clients, stack, each) for each in (run_id, whole))
+    assert all(one[name].tobytes() == two[name].tobytes() for name in two)
+    assert ledger.progress(run_id)[1] == ledger.progress(whole)[1]
+    if not more:
+        check_as_by_the_oracle(clients, stack, ledger, run_id, data)
 
 
 def test_an_error_before_any_checkpoint_is_left_to_lambdas_retries_and_the_third_ends_the_run(
@@ -140,7 +150,8 @@ def test_a_run_whose_trainers_were_killed_again_and_again_fails(settings, client
     assert failed.reason == "3 trainers were killed before a checkpoint (out of memory, or of time?)"
 
 
-def test_no_epoch_is_begun_that_cannot_end_in_time(settings, clients, recorded, monkeypatch):
+@pytest.mark.parametrize("more", [{}, SGD], ids=["full-batch", "sgd"])
+def test_no_step_is_begun_that_cannot_end_in_time(settings, clients, recorded, monkeypatch, more):
     takes, clock = iter([0.6, *[0.4] * 5]), [time.monotonic()]
 
     def slow_to_read(*arguments):
@@ -157,9 +168,11 @@ def test_no_epoch_is_begun_that_cannot_end_in_time(settings, clients, recorded, 
     monkeypatch.setattr(training, "train", slow)
     monkeypatch.setattr(training, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock[0]))
     monkeypatch.setattr(training, "start_trainer", lambda *_, **__: None)  # it shall stay where it stopped
-    run = training.advance(recorded(), "here", lambda: training.MARGIN_SECONDS + 3.05, settings, clients)
+    run_id = recorded(PARAMETERS.model_copy(update=more))
+    run = training.advance(run_id, "here", lambda: training.MARGIN_SECONDS + 3.05, settings, clients)
     # The third ends at 2.4 s: 1.2 times the longest would end at 3.12, too late; once the longest, at 3.0, in time.
-    assert (run.state, run.continuations, run.epoch) == (State.RUNNING, 1, 3)
+    assert (run.state, run.continuations) == (State.RUNNING, 1)
+    assert (run.epoch, run.step, run.steps) == ((0, 3, 5) if more else (3, 0, 0))
 
 
 def test_a_trainer_that_reads_its_data_for_long_gives_signs_of_life(settings, clients, ledger, recorded, monkeypatch):
@@ -171,6 +184,32 @@ def test_a_trainer_that_reads_its_data_for_long_gives_signs_of_life(settings, cl
     monkeypatch.setattr(training, "load_job", slow)
     assert ledger.get(run_id).beat == 0
     assert training.advance(run_id, "here", lambda: PLENTY, settings, clients).state is State.COMPLETED
+
+
+@pytest.mark.parametrize("slow", [1, 3], ids=["once", "again and again"])
+def test_what_a_slow_validation_finds_is_told_with_its_epoch(
+    clients, stack, settings, ledger, recorded, monkeypatch, slow
+):
+    # A sign of life that is given while it goes on shall not tell of an epoch half.
+    monkeypatch.setattr(reporter, "FLUSH_SECONDS", 0.02)
+    judge, turns = Validation.__call__, itertools.count()
+
+    def validate(self, params):
+        if next(turns) % 6 >= 6 - slow:
+            beat = ledger.get(run_id).beat
+            wait_until(lambda: ledger.get(run_id).beat >= beat + 2, "no sign of life")
+        return judge(self, params)
+
+    monkeypatch.setattr(Validation, "__call__", validate)
+    run_id = recorded(PARAMETERS.model_copy(update={"validation": 0.25}))
+    done = training.advance(run_id, "here", lambda: PLENTY, settings, clients)
+    assert (done.state, done.epoch) == (State.COMPLETED, 6)
+    told = json.loads(clients.s3.get_object(Bucket=stack.bucket, Key=places.results(run_id))["Body"].read())
+    _, rows = ledger.progress(run_id)
+    assert [{"cost": row.cost, "validation_cost": row.validation_cost, "validation_accuracy": row.validation_metric}
+            for row in rows] == [told[f"epoch{epoch}"] for epoch in range(6)]  # fmt: skip
+    assert (done.validation_cost, done.validation_metric) == rows[-1][2:]
+    assert done.best_epoch == min(rows, key=lambda row: row.validation_cost).epoch
 
 
 def test_a_run_may_not_take_longer_than_a_week(settings, clients, recorded):
@@ -215,7 +254,7 @@ def test_a_run_that_is_launched_again_while_a_trainer_works_does_not_notice(clie
     assert (seen.state, seen.owner, seen.fence, seen.attempts) == (State.RUNNING, run.owner, 1, attempts)
     stopped = runs.stop(clients, stack, run_id)
     assert (stopped.state, stopped.fence, stopped.usage["trainer"].invocations) == (State.CANCELLED, 1, 1)
-    assert [epoch for epoch, _ in ledger.progress(run_id)[1]] == list(range(stopped.epoch))
+    assert [row.epoch for row in ledger.progress(run_id)[1]] == list(range(stopped.epoch))
 
 
 class Here:
@@ -245,7 +284,7 @@ def test_a_run_that_has_lost_its_trainer_can_be_stopped(stack, settings, ledger,
 
 def test_results_of_many_epochs_are_written_and_not_built():
     costs = [1 / (number + 1) for number in range(1_000)] + [1e-300, 5e-324, 0.1 + 0.2]
-    results = json.loads(training._results(0.0, costs))
+    results = json.loads(training._results(0.0, History(costs), classes=2))
     assert list(results) == ["Start", *(f"epoch{number}" for number in range(len(costs))), "End"]
     assert [results[f"epoch{number}"] for number in range(len(costs))] == [{"cost": cost} for cost in costs]
     assert results["Start"] == "1970-01-01 00:00:00.000000"

@@ -19,20 +19,17 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from small import wait_until
+from small import first_checkpoint, wait_until
 
-from snn.dataset import load_dataset
-from snn.model import dump_checkpoint
-from snn.network import initial_weights
-from snn.parameters import Parameters
-from snn.training import Training
 from snn_cloud import places, remote_logs, runs
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.logs import PATIENCE_SECONDS, RunLogs, last_lines
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.stack import StackOutputs
 from snn_cloud.watching import Watch
+from snn_data.dataset import load_dataset
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.train import SnnTrainOperator
 
@@ -71,7 +68,7 @@ def bad_shape(clients: Clients, stack: StackOutputs, data: bytes, staged: Any) -
     def record(parameters: Parameters) -> tuple[str, str]:
         run_id, key = staged()
         features = load_dataset(io.BytesIO(data)).features
-        broken = dump_checkpoint(Training(initial_weights(parameters, features + 1)))
+        broken = first_checkpoint(parameters, features + 1)
         put = clients.s3.put_object(Bucket=stack.bucket, Key=places.checkpoint(run_id), Body=broken)
         run = Run(
             run_id,
@@ -210,9 +207,9 @@ def test_a_failed_run_brings_its_traceback_into_the_exception_and_the_log(
     trace = lines[first:-2]
     # Whole: from the function that called to the one that raised, and the exception itself last.
     assert re.fullmatch(r'  \[TrainerLambda\]   File ".*/snn_cloud/training\.py", line \d+, in advance', trace[1])
-    assert any(re.search(r'File ".*/snn/first_layer\.py", line \d+, in forward', line) for line in trace)
-    assert re.fullmatch(r'.* File ".*/snn/layers\.py", line \d+, in forward', trace[-3])
-    assert trace[-2].endswith("Z = W @ A_prev")
+    assert any(re.search(r'File ".*/snn/here\.py", line \d+, in forward', line) for line in trace)
+    assert re.fullmatch(r'.* File ".*/snn/span\.py", line \d+, in sums', trace[-3])
+    assert trace[-2].endswith('Z = np.matmul(W, self._X, out=self._work("Z", (len(W), batch.size), W.dtype))')
     assert trace[-1] == f"  [TrainerLambda] {run.reason}"
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [str(caught.value)]
 

@@ -14,22 +14,21 @@ import oracle
 import pytest
 from PIL import Image
 
-from snn.dataset import Dataset, load_dataset
 from snn.errors import InvalidImage, InvalidInput
-from snn.metrics import evaluate
-from snn.model import save_model
-from snn.network import Layer, Weights, activations, initial_weights
-from snn.parameters import Parameters
-from snn.training import StoppedBy
+from snn.network import Params
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places
 from snn_cloud.clients import Clients
+from snn_cloud.metrics import evaluate
 from snn_cloud.money import cost_of
-from snn_cloud.record import Run, State, Usage
+from snn_cloud.parameters import Parameters
+from snn_cloud.record import Run, State, StoppedBy, Usage
 from snn_cloud.report import build_report, evaluate_run, predict_images, to_json, write_report
-from snn_cloud.report_page import MOST_PHOTOS
+from snn_cloud.report_page import MAX_PHOTOS
 from snn_cloud.staging import Staged, StagedImage, stage
+from snn_data.dataset import Dataset, load_dataset
+from snn_data.model import save_model
 
 PARAMETERS = Parameters.load(oracle.small_network((10, 1), ("relu", "sigmoid"), epochs=60, learning_rate=0.02))
 
@@ -42,15 +41,17 @@ class Trained:
     bucket: str
     run: Run
     staged: Staged
-    weights: Weights
+    params: Params
     costs: list[float]
     dataset: Dataset
     photos: list[str]
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """What the network says of (m, h, w, 3) pixels, computed apart from the product's model file."""
-        inputs = pixels.reshape(len(pixels), -1).T / 255
-        return activations(self.weights, inputs, PARAMETERS.activation_per_layer)[-1][0]
+        A = oracle.as_inputs(pixels, np.float64)
+        for number, name in enumerate(PARAMETERS.activation_per_layer, start=1):
+            A = oracle.G[name][0](self.params[f"W{number}"] @ A + self.params[f"b{number}"])
+        return A[0]
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +65,12 @@ def trained(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Tra
     clients.s3.create_bucket(Bucket=bucket)
     staged = stage(clients, bucket, "run-1", folder / "faces.h5", PARAMETERS, photos)
 
-    functions = PARAMETERS.activation_per_layer
-    Ws, bs = zip(*initial_weights(PARAMETERS, dataset.features))
-    batch = (dataset.train_x, dataset.train_y)
-    Ws, bs, costs = oracle.train(Ws, bs, functions, [batch], PARAMETERS.learning_rate, PARAMETERS.epochs, "full-batch")
-    weights = [Layer(W, b) for W, b in zip(Ws, bs)]
+    params, costs = oracle.train_on(PARAMETERS, dataset)
     save_model(
         folder / "params.h5",
-        weights,
-        functions,
-        {"image_shape": dataset.image_shape, "classes": dataset.classes},
+        params,
+        PARAMETERS.activation_per_layer,
+        {"image_shape": dataset.shape, "classes": dataset.classes},
     )
     epochs = {f"epoch{epoch}": {"cost": cost} for epoch, cost in enumerate(costs)}
     results = json.dumps({"Start": "2026-11-01 00:00:00.000000", **epochs, "End": "2026-11-01 00:00:01.000000"})
@@ -91,18 +88,18 @@ def trained(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Tra
         stopped_by=StoppedBy.EPOCHS,
         usage={"launch": Usage(1, 200, 256), "trainer": Usage(1, 2_500, 1769)},
     )
-    return Trained(clients, bucket, run, staged, weights, costs, dataset, photos)
+    return Trained(clients, bucket, run, staged, params, costs, dataset, photos)
 
 
 def test_the_test_set_is_judged_as_the_network_itself_would(trained: Trained) -> None:
     answer = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
 
-    probabilities = trained.probabilities(trained.dataset.test_pixels)
-    right = (probabilities > 0.5) == trained.dataset.test_y[0]
+    probabilities = trained.probabilities(trained.dataset.test.stored)
+    right = (probabilities > 0.5) == trained.dataset.test.y
     assert answer["accuracy"] == pytest.approx(right.mean())
     assert answer["accuracy"] > 0.8  # it did learn
     assert [wrong["index"] for wrong in answer["mislabelled"]] == np.flatnonzero(~right).tolist()
-    assert {**evaluate(trained.dataset.test_y, probabilities).model_dump(), "mislabelled_left_out": 0} == answer
+    assert {**evaluate(trained.dataset.test.y, probabilities), "mislabelled_left_out": 0} == answer
     json.dumps(answer, allow_nan=False)
 
 
@@ -188,14 +185,14 @@ def test_the_report_can_be_written_without_the_photos(trained: Trained) -> None:
 
 def test_only_the_photos_that_the_page_shows_are_fetched(trained: Trained) -> None:
     test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
-    many = [StagedImage(trained.staged.images[0].uri, f"{number}.png") for number in range(MOST_PHOTOS + 7)]
+    many = [StagedImage(trained.staged.images[0].uri, f"{number}.png") for number in range(MAX_PHOTOS + 7)]
     answers = [{"uri": one.name, "predicted": 1, "class_name": "face", "probability": 0.9} for one in many]
     clients, fetched = Clients(boto3.client), []
     clients.s3.meta.events.register("before-call.s3.GetObject", lambda params, **_: fetched.append(params["url_path"]))
     write_report(clients, trained.bucket, trained.run, build_report(trained.run, test_set, answers, {}), many)
-    assert sum("/images/" in path for path in fetched) == MOST_PHOTOS
+    assert sum("/images/" in path for path in fetched) == MAX_PHOTOS
     stored = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.html")
     page = stored["Body"].read().decode()
-    assert page.count('class="photo"') == MOST_PHOTOS + len(test_set["mislabelled"])
+    assert page.count('class="photo"') == MAX_PHOTOS + len(test_set["mislabelled"])
     assert "no picture" not in page
     assert "7 more" in page

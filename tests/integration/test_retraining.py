@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from snn.dataset import save_dataset
 from snn_cloud import places
 from snn_cloud.clients import Clients
 from snn_cloud.stack import StackOutputs
 from snn_cloud.uploads import Upload
+from snn_data.dataset import save_dataset
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.stage import SnnStageOperator
 from snn_operators.train import SnnTrainOperator
@@ -180,7 +180,7 @@ def test_a_champion_for_other_photos_stays(
     assert found["decision"]["champion"] is None
     assert (found["decision"]["promote"], found["decision"]["reason"]) == (
         False,
-        "the champion was trained for photos of (4, 4, 3), the test set has (6, 6, 3): it stays; remove "
+        "the champion was trained for samples of (4, 4, 3), the test set has (6, 6, 3): it stays; remove "
         f"s3://{stack.bucket}/predict_input/params.h5 to begin anew",
     )
 

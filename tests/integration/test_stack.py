@@ -15,7 +15,6 @@ from holding import held_creation
 from inventory import inventory
 from small import wait_until
 
-from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places, runs
 from snn_cloud.cleanup import clean_up
@@ -23,6 +22,7 @@ from snn_cloud.clients import Clients
 from snn_cloud.errors import StackFailed
 from snn_cloud.ledger import Ledger
 from snn_cloud.package import templates
+from snn_cloud.parameters import Parameters
 from snn_cloud.stack import (
     StackOptions,
     StackOutputs,
@@ -67,6 +67,7 @@ def test_without_a_cache_there_is_no_network(clients: Clients) -> None:
         region="us-east-1",
         artifact_bucket=f"{NAME}-artifacts-000000000000-us-east-1",
         new_data_queue=outputs.new_data_queue,
+        version=2,
     )
     assert {url.rpartition("/")[2] for url in made["queues"]} == {
         f"{NAME}-dead-letters",

@@ -14,12 +14,12 @@ from role_work import PARAMETERS, Work
 from small import upload
 from strict import DEPLOYED, Strict
 
-from snn.parameters import Parameters
 from snn_cloud import places, runs
 from snn_cloud.change_set import apply, propose
 from snn_cloud.cleanup import clean_up
 from snn_cloud.clients import Clients
 from snn_cloud.listing import newest_runs
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import State
 from snn_cloud.report import evaluate_run, predict_images
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, stack_status, wait_for_stack

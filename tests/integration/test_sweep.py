@@ -16,7 +16,6 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from oracle import small_network
 
-from snn.dataset import load_dataset
 from snn.errors import InvalidInput
 from snn_cli.datasets import build_faces
 from snn_cloud import places
@@ -25,6 +24,8 @@ from snn_cloud.ledger import Ledger
 from snn_cloud.record import State
 from snn_cloud.stack import StackOutputs
 from snn_cloud.staging import stage_folds
+from snn_cloud.workload import Size
+from snn_data.dataset import load_dataset
 from snn_operators.results import SnnEvaluateOperator
 from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
@@ -78,20 +79,24 @@ def test_folds_are_staged_once_and_hold_every_training_photo_and_no_test_photo(
     staged = stage_folds(clients, stack.bucket, "folds", faces, 4, seed=7)
     there = in_bucket(clients, stack, places.run_prefix("folds"))
     assert {key for key, _ in there} == set(staged.dataset_keys)
-    assert (len(set(staged.dataset_keys)), staged.features, staged.samples) == (4, 1875, [120] * 4)
+    assert len(set(staged.dataset_keys)) == 4
+    assert staged.sizes == [Size(1875, 120, itemsize=1, others=80)] * 4
     whole = load_dataset(faces)
-    photos = [photo.tobytes() for photo in whole.train_pixels]
-    label = dict(zip(photos, whole.train_y[0]))
+    photos = [photo.tobytes() for photo in whole.train.stored]
+    label = dict(zip(photos, whole.train.y))
     assert len(label) == 160
-    unseen = {photo.tobytes() for photo in whole.test_pixels}
+    unseen = {photo.tobytes() for photo in whole.test.stored}
     held_out = []
     for key in staged.dataset_keys:
         fold = load_dataset(io.BytesIO(read(clients, stack, key)))
-        learnt, judged = [[photo.tobytes() for photo in pixels] for pixels in (fold.train_pixels, fold.test_pixels)]
+        learnt, judged = [[photo.tobytes() for photo in pixels] for pixels in (fold.train.stored, fold.test.stored)]
         assert unseen.isdisjoint([*learnt, *judged])
         assert sorted([*learnt, *judged]) == sorted(photos)
-        assert [label[photo] for photo in [*learnt, *judged]] == [*fold.train_y[0], *fold.test_y[0]]
-        assert (np.count_nonzero(fold.test_y), fold.test_y.size, fold.classes) == (20, 40, whole.classes)
+        assert [label[photo] for photo in [*learnt, *judged]] == [*fold.train.y, *fold.test.y]
+        assert (np.count_nonzero(fold.test.y), fold.test.y.size, fold.classes) == (20, 40, whole.classes)
+        # A training that validates does so by what is held out.
+        assert np.array_equal(fold.validation.stored, fold.test.stored)
+        assert np.array_equal(fold.validation.y, fold.test.y)
         held_out += judged
     assert sorted(held_out) == sorted(photos)
 
@@ -103,7 +108,7 @@ def test_folds_are_staged_once_and_hold_every_training_photo_and_no_test_photo(
 
 
 def test_what_cannot_be_held_out_leaves_nothing(clients: Clients, stack: StackOutputs, faces: Path) -> None:
-    with pytest.raises(InvalidInput, match="validation: 81 cannot be held out of 80 and 80 photos"):
+    with pytest.raises(InvalidInput, match="validation: 81 cannot be held out of 80, 80 samples of the 2 classes"):
         stage_folds(clients, stack.bucket, "too-many-folds", faces, 81, seed=1)
     assert in_bucket(clients, stack, places.run_prefix("too-many-folds")) == set()
 
@@ -257,7 +262,7 @@ def test_when_all_failed_the_task_fails_and_the_table_is_there(
         ({"parameters": "/nowhere/parameters.json"}, "/nowhere/parameters.json: no such file"),
         ({"dataset": "/nowhere/datasets.h5"}, "/nowhere/datasets.h5: no such file"),
         ({"validation": 500}, "combinations: 2 make 1,000 runs (at most 256 runs"),
-        ({"validation": 100}, "validation: 100 cannot be held out of 80 and 80 photos"),
+        ({"validation": 100}, "validation: 100 cannot be held out of 80, 80 samples of the 2 classes"),
         ({"validation": "many"}, "validation: 'many' is no way to validate"),
     ],
 )

@@ -15,13 +15,13 @@ import oracle
 import pytest
 from inbox import receive, subscribe
 
-from snn.parameters import Parameters
 from snn_cli.local.emulator import Emulator
 from snn_cloud import places, runs
 from snn_cloud.clients import Clients
 from snn_cloud.launching import trainer_gone
 from snn_cloud.ledger import Ledger
 from snn_cloud.logs import last_lines
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.settings import Settings
 from snn_cloud.stack import StackOutputs

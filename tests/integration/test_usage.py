@@ -10,11 +10,12 @@ import pytest
 from inbox import receive, subscribe
 from small import wait_until_counted
 
-from snn.parameters import Parameters
+from snn.training import History
 from snn_cloud import places, runs
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
 from snn_cloud.money import cost_of
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, Usage
 
 
@@ -29,8 +30,8 @@ def heard(clients, stack):
 
     def read(run):
         costs = Ledger(clients.dynamodb, stack.table).progress(run.run_id)[1]
-        last = "Training completed: cost after epoch {} = {}".format(*costs[-1])
-        own = {last, *(f"Cost after epoch {epoch} = {cost}" for epoch, cost in costs)}
+        last = "Training completed: cost after epoch {} = {}".format(*costs[-1][:2])
+        own = {last, *(f"Cost after epoch {epoch} = {cost}" for epoch, cost, *_ in costs)}
         messages, limit = set(), time.monotonic() + 60
         while last not in messages:
             assert time.monotonic() < limit, messages
@@ -59,7 +60,7 @@ def test_units_are_dynamodbs_own(emulator, stack):
     assert not ledger.create(Run(run_id, created_at=1.5))
     ledger.get(run_id)
     assert clients.requests.take() == {"write_units": 2 + 1, "read_units": 1}  # and the index
-    ledger.put_costs(run_id, 0, [0.5] * 1_000)  # 8,000 bytes and the names of the fields
+    ledger.put_history(run_id, History([0.5] * 1_000))  # 8,000 bytes and the names of the fields
     assert clients.requests.take() == {"write_units": 8}
     ledger.add_usage(run_id, {"trainer": Usage(1, 2, 3, 4, 5, 6, 7, 8)})
     ledger.add_usage(run_id, {"trainer": Usage(1, 2, 3, 4, 5, 6, 7, 8)})

@@ -9,21 +9,19 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from faults.cloud import Cloud, Result, network
+from faults.cloud import Cloud, Result, network, rows
 from load.kinds import DATA, Kind, check_usage, kinds, objects
 from PIL import Image
-from small import upload
+from small import first_checkpoint, upload
 
-from snn.dataset import load_dataset
-from snn.model import dump_checkpoint, load_checkpoint
-from snn.network import initial_weights
-from snn.training import Training
 from snn_cloud import places, runs
 from snn_cloud.errors import LaunchRejected
 from snn_cloud.launching import start_trainer
 from snn_cloud.objects import read_object
 from snn_cloud.record import Run, State
 from snn_cloud.report import evaluate_run, make_report, predict_images
+from snn_data.checkpoint import load_checkpoint
+from snn_data.dataset import load_dataset
 
 Left = Mapping[str, int]
 Turn = Callable[[Cloud, str], Left]
@@ -70,7 +68,7 @@ def cancelled_and_resumed(cloud: Cloud, name: str) -> Left:
     assert run.state is State.CANCELLED, run
     stored = read_object(cloud.clients, cloud.stack.bucket, places.checkpoint(run_id), run.checkpoint_version)
     assert 0 < load_checkpoint(stored).epoch == run.epoch < LONG.epochs
-    assert cloud.ledger.progress(run_id)[1] == list(enumerate(wanted.costs[: run.epoch]))
+    assert cloud.ledger.progress(run_id)[1] == rows(wanted.costs[: run.epoch])
     assert cloud.weights(run_id) is None
     resumed = runs.next_run_id(cloud.ledger, run)
     data = places.input_dataset(run_id, "0" * 64)
@@ -91,7 +89,7 @@ def refused(cloud: Cloud, name: str) -> Left:
 def failed(cloud: Cloud, name: str) -> Left:
     """Upload such a data set; and a run that LaunchLambda would not have let through breaks in its trainer."""
     broken = cloud.stage(name, DATA)
-    first = dump_checkpoint(Training(initial_weights(LONG, features=99)))
+    first = first_checkpoint(LONG, features=99)
     stored = cloud.clients.s3.put_object(Bucket=cloud.stack.bucket, Key=places.checkpoint(broken), Body=first)
     data = places.input_dataset(broken, "0" * 64)
     cloud.ledger.create(Run(broken, parameters=LONG, dataset=data, checkpoint_version=stored["VersionId"]))
@@ -112,15 +110,15 @@ def judged(cloud: Cloud, name: str) -> Left:
     run_id = kind.start(cloud, name)
     assert cloud.judge(run_id, wanted, LIMIT) == "right"
     run, dataset, photo = cloud.ledger.get(run_id), load_dataset(io.BytesIO(DATA)), io.BytesIO()
-    Image.fromarray(dataset.test_pixels[0]).save(photo, "PNG")
+    Image.fromarray(dataset.test.stored[0]).save(photo, "PNG")
     key = places.input_image(run_id, 0, "photo.png")
     cloud.clients.s3.put_object(Bucket=cloud.stack.bucket, Key=key, Body=photo.getvalue())
     photos = [f"s3://{cloud.stack.bucket}/{key}"]
     test_set = evaluate_run(cloud.clients, cloud.stack.bucket, run_id, run.dataset)
     images = predict_images(cloud.clients, cloud.stack.bucket, run_id, photos)
     made = make_report(cloud.clients, cloud.stack, run, test_set, images, photos)
-    probabilities = forward(kind, wanted, dataset.test_pixels)
-    truth = dataset.test_y.ravel() > 0.5
+    probabilities = forward(kind, wanted, dataset.test.stored)
+    truth = dataset.test.y > 0.5
     table = made["test_set"]["confusion_matrix"]
     assert (table["tp"], table["fp"]) == (sum(probabilities[truth] > 0.5), sum(probabilities[~truth] > 0.5))
     assert sum(table.values()) == truth.size
@@ -134,7 +132,7 @@ def forward(kind: Kind, model: Result, pixels: np.ndarray) -> np.ndarray:
     A = pixels.reshape(len(pixels), -1).T / 255
     for number, function in enumerate(kind.chosen.activation_per_layer, start=1):
         Z = model.weights[f"W{number}"] @ A + model.weights[f"b{number}"]
-        A = np.maximum(0, Z) if function.value == "relu" else 1 / (1 + np.exp(-Z))
+        A = np.maximum(0, Z) if function == "relu" else 1 / (1 + np.exp(-Z))
     return A.ravel()
 
 

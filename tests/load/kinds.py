@@ -9,18 +9,18 @@ from typing import Any
 
 import h5py
 import numpy as np
-from faults.cloud import Cloud, network
+from faults.cloud import DRAWN, Cloud, network
 from small import photos, upload
 
-from snn.parameters import Granularity, Parameters
 from snn_cloud import places
+from snn_cloud.parameters import Granularity, Parameters
 from snn_cloud.record import Run
 
 DATA = photos()
 SAMPLES = 24
 # What says that a trainer of several was there, wants to be woken, or has stopped; it expires within the hour.
 MARK = re.compile(rb":((follower|alive|left|inbox):\d+|stop)$")
-PIECES = 0.001  # seconds: less than an epoch, so that every epoch is an invocation of its own
+PIECES = 0.001  # seconds: less than a step, so that every step is an invocation of its own
 
 
 @dataclass(frozen=True)
@@ -38,21 +38,27 @@ class Kind:
         return -(-SAMPLES // (self.chosen.batch_size or SAMPLES))
 
     @property
+    def shared(self) -> int:
+        """Return the pieces of a step: its mini-batches, or the parts of its one."""
+        return self.chosen.sub_batches if self.chosen.strategy == "sgd" else self.batches
+
+    @property
     def continuations(self) -> int:
         """Return how often an undisturbed run is handed on."""
-        return self.chosen.epochs - 1 if self.trainer_seconds else 0
+        steps = self.chosen.epochs * (self.batches if self.chosen.strategy == "sgd" else 1)
+        return steps - 1 if self.trainer_seconds else 0
 
     @property
     def trainers(self) -> int:
         """Return the invocations of TrainerLambda of an undisturbed run."""
-        return (self.continuations + 1) * min(self.chosen.workers, self.batches)
+        return (self.continuations + 1) * min(self.chosen.workers, self.shared)
 
     @property
     def neurons(self) -> int:
         """Return the invocations of NeuronLambda: forward and back, for each batch of each epoch."""
         sizes = self.chosen.neurons_per_layer
         each = {Granularity.BATCH: 0, Granularity.LAYER: len(sizes), Granularity.NEURON: sum(sizes)}
-        return 2 * each[self.chosen.granularity] * self.batches * self.chosen.epochs
+        return 2 * each[self.chosen.granularity] * self.batches * self.chosen.sub_batches * self.chosen.epochs
 
     def start(self, cloud: Cloud, name: str) -> str:
         """Start a run of this kind and return its id. Raises as `runs.launch` does."""
@@ -72,13 +78,14 @@ def kinds(seed: int) -> list[Kind]:
         kind("batch, direct", epochs=300, first_layer="direct"),
         kind("best of batches", epochs=200, batch_size=7),
         kind("average of batches", epochs=200, batch_size=7, strategy="average"),
-        kind("continued", epochs=6, trainer_seconds=PIECES),
-        kind("two trainers", epochs=60, batch_size=7, strategy="average", workers=2),
+        kind("continued", epochs=2, batch_size=7, trainer_seconds=PIECES, **DRAWN),
+        kind("two trainers", epochs=20, batch_size=8, sub_batches=2, workers=2, **DRAWN),
         kind("two trainers, continued", epochs=3, batch_size=7, workers=2, trainer_seconds=PIECES),
-        kind("layer", epochs=6, batch_size=12, granularity="layer"),
+        kind("layer", epochs=6, batch_size=12, granularity="layer", **DRAWN),
         kind("neuron", epochs=3, granularity="neuron"),
-        kind("uploaded", epochs=100, upload=True),
-    ]
+        kind("uploaded", epochs=100, upload=True, sizes=(5, 4, 2), last="softmax", dtype="float32", optimizer="adam",
+             learning_rate=0.001),
+    ]  # fmt: skip
 
 
 def objects(cloud: Cloud, run_id: str) -> list[str]:

@@ -7,9 +7,9 @@ import numpy as np
 import oracle
 import pytest
 
-from snn.dataset import save_dataset
-from snn.parameters import Parameters
 from snn_cloud import places, runs
+from snn_cloud.parameters import Parameters
+from snn_data.dataset import save_dataset
 
 
 @pytest.mark.parametrize(
@@ -18,8 +18,18 @@ from snn_cloud import places, runs
         {"epochs": 1_500, "first_layer": "direct"},
         {"epochs": 25_000, "first_layer": "span", "batch_size": 50},
         {"epochs": 25, "granularity": "neuron", "batch_size": 50},
+        {
+            "epochs": 120,
+            "batch_size": 10,
+            "strategy": "sgd",
+            "optimizer": "adam",
+            "dropout": 0.2,
+            "augmentation": {"mirror": True, "shift": 2},
+            "validation": 0.1,
+            "learning_rate": 0.001,
+        },
     ],
-    ids=["direct", "span", "neuron"],
+    ids=["direct", "span", "neuron", "sgd"],
 )
 def test_invocations_of_half_a_second(clients, stack, tmp_path, fields):
     pixels, labels = oracle.photos_and_labels(samples=200, height=48, width=48)

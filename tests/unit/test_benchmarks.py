@@ -12,10 +12,9 @@ import numpy as np
 import oracle
 import pytest
 
-from snn.dataset import batches, load_dataset, save_dataset
-from snn.network import initial_weights
-from snn.parameters import Parameters
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
+from snn_data.dataset import load_dataset, save_dataset
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))  # the benchmarks are no part of what is installed
@@ -23,7 +22,7 @@ sys.path.append(str(ROOT))  # the benchmarks are no part of what is installed
 from benchmarks import competitors, growth, problem, reference, report, session  # noqa: E402
 from benchmarks.serverless import Outcome  # noqa: E402
 
-STRATEGIES = {"full-batch": None, "best-batch": 7, "average": 7}
+STRATEGIES = {"full-batch": None, "best-batch": 7, "average": 7, "sgd": 7}
 
 
 @pytest.fixture
@@ -43,20 +42,18 @@ def chosen(request):
 
 
 def oracle_training(chosen, file):
-    dataset = load_dataset(file)
-    parts = batches(dataset, chosen.batch_size, chosen.seed)
-    return oracle.train_as(chosen, initial_weights(chosen, dataset.features), parts)
+    return oracle.train_on(chosen, load_dataset(file))
 
 
 def test_the_numpy_loop_is_the_training_that_the_oracle_does(photos, chosen, tmp_path):
-    Ws, bs, costs = oracle_training(chosen, photos)
+    params, costs = oracle_training(chosen, photos)
     job = reference.Job.load(problem.save_job(tmp_path / "job.npz", photos, chosen))
     timed = reference.train(job, chosen.epochs)
     assert timed.costs == pytest.approx(costs, abs=1e-12)
     assert costs[-1] < costs[0] - 0.01
-    for W, b, Wo, bo in zip(job.W, job.b, Ws, bs):
-        assert np.abs(W - Wo).max() < 1e-12
-        assert np.abs(b - bo).max() < 1e-12
+    for number, (W, b) in enumerate(zip(job.W, job.b), start=1):
+        assert np.abs(W - params[f"W{number}"]).max() < 1e-12
+        assert np.abs(b - params[f"b{number}"]).max() < 1e-12
     assert len(timed.clock) == chosen.epochs
     assert np.all(np.diff(timed.clock) > 0)
 
@@ -71,7 +68,7 @@ def test_the_thrifty_loop_takes_the_same_steps_as_best_batch(photos, tmp_path):
 
 
 def test_the_numpy_loop_stops_at_the_threshold_and_at_the_time_limit(photos, tmp_path):
-    costs = oracle_training(problem.parameters((6, 4, 1), epochs=40), photos)[2]
+    costs = oracle_training(problem.parameters((6, 4, 1), epochs=40), photos)[1]
     wanted = next(epoch for epoch, cost in enumerate(costs) if cost <= costs[20])
     until = problem.parameters((6, 4, 1), epochs=40, threshold=costs[20] + 1e-12)
     file = problem.save_job(tmp_path / "job.npz", photos, until)
@@ -81,7 +78,7 @@ def test_the_numpy_loop_stops_at_the_threshold_and_at_the_time_limit(photos, tmp
 
 def test_the_numpy_loop_and_scikit_learn_as_processes_train_the_same(photos, tmp_path):
     chosen = problem.parameters((6, 4, 1), epochs=25)
-    file, costs = problem.save_job(tmp_path / "job.npz", photos, chosen), oracle_training(chosen, photos)[2]
+    file, costs = problem.save_job(tmp_path / "job.npz", photos, chosen), oracle_training(chosen, photos)[1]
     loop = competitors.numpy_loop(file, 25)
     assert loop["costs"] == pytest.approx(costs, abs=1e-12)
     assert loop["epochs"] == 25
@@ -109,13 +106,13 @@ def test_what_is_not_the_same_computation_is_not_compared():
 
 def test_grown_photos_are_real_ones_moved_or_mirrored_and_all_different(photos, tmp_path):
     small, large = load_dataset(photos), load_dataset(problem.grown(photos, 5, tmp_path))
-    assert large.train_y.shape == (1, 5 * 24)
-    assert np.array_equal(large.train_pixels[:24], small.train_pixels)
-    assert np.array_equal(large.train_pixels[24:48], small.train_pixels[:, :, ::-1])
-    assert np.array_equal(large.train_pixels[48:72], np.roll(small.train_pixels, 1, axis=2))
-    assert np.array_equal(large.train_y, np.tile(small.train_y, 5))
-    assert len({photo.tobytes() for photo in large.train_pixels}) == 5 * 24
-    assert np.array_equal(large.test_pixels, small.test_pixels)
+    assert large.train.y.shape == (5 * 24,)
+    assert np.array_equal(large.train.stored[:24], small.train.stored)
+    assert np.array_equal(large.train.stored[24:48], small.train.stored[:, :, ::-1])
+    assert np.array_equal(large.train.stored[48:72], np.roll(small.train.stored, 1, axis=2))
+    assert np.array_equal(large.train.y, np.tile(small.train.y, 5))
+    assert len({photo.tobytes() for photo in large.train.stored}) == 5 * 24
+    assert np.array_equal(large.test.stored, small.test.stored)
 
 
 def test_what_a_cut_run_would_have_taken_follows_from_its_epochs():

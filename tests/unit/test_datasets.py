@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from snn.dataset import load_dataset
 from snn.errors import InvalidDataset
-from snn.images import load_pixels
 from snn_cli.datasets import app, build_faces, build_from_folder, describe, sample_images
+from snn_data.dataset import load_dataset
+from snn_data.images import load_pixels
 
 ITSACAT = Path(__file__).parents[3] / "shared" / "datasets" / "datasets.h5"
 FACES_TRAIN_SHA256 = "6c7df03bee5a7346a8a4acd01e8108d7371b438ce312953403839678a6a025b9"
@@ -43,18 +43,18 @@ def test_faces_are_200_real_photos_split_evenly(tmp_path: Path) -> None:
     faces = load_dataset(tmp_path / "faces.h5")
 
     assert faces.classes == ("non-face", "face")
-    assert faces.train_pixels.shape == (160, 25, 25, 3)
-    assert faces.test_pixels.shape == (40, 25, 25, 3)
-    assert (faces.train_y.sum(), faces.test_y.sum()) == (80, 20)
-    assert faces.train_pixels.min() == 0
-    assert faces.train_pixels.max() == 255
-    assert (faces.train_pixels == faces.train_pixels[..., :1]).all()  # grey
+    assert faces.train.stored.shape == (160, 25, 25, 3)
+    assert faces.test.stored.shape == (40, 25, 25, 3)
+    assert (faces.train.y.sum(), faces.test.y.sum()) == (80, 20)
+    assert faces.train.stored.min() == 0
+    assert faces.train.stored.max() == 255
+    assert (faces.train.stored == faces.train.stored[..., :1]).all()  # grey
     # No photo is in both sets. (Two of the 200 could be alike only if the source repeated one.)
-    everything = np.concatenate([faces.train_pixels, faces.test_pixels]).reshape(200, -1)
+    everything = np.concatenate([faces.train.stored, faces.test.stored]).reshape(200, -1)
     assert len(np.unique(everything, axis=0)) == 200
     # Faces are smooth in the middle and of middling grey; background is often black.
-    middle = faces.train_pixels[:, 8:17, 8:17].mean(axis=(1, 2, 3))
-    labels = faces.train_y[0]
+    middle = faces.train.stored[:, 8:17, 8:17].mean(axis=(1, 2, 3))
+    labels = faces.train.y
     assert middle[labels == 1].mean() > middle[labels == 0].mean() + 20
 
 
@@ -62,9 +62,10 @@ def test_faces_are_the_same_every_time(tmp_path: Path) -> None:
     build_faces(tmp_path / "a.h5")
     build_faces(tmp_path / "b.h5")
     a, b = load_dataset(tmp_path / "a.h5"), load_dataset(tmp_path / "b.h5")
-    for name in ("train_pixels", "train_y", "test_pixels", "test_y"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    assert hashlib.sha256(a.train_pixels.tobytes()).hexdigest() == FACES_TRAIN_SHA256
+    for one, other in ((a.train, b.train), (a.test, b.test)):
+        np.testing.assert_array_equal(one.stored, other.stored)
+        np.testing.assert_array_equal(one.y, other.y)
+    assert hashlib.sha256(a.train.stored.tobytes()).hexdigest() == FACES_TRAIN_SHA256
 
 
 def test_sample_images_are_real_photos(tmp_path: Path) -> None:
@@ -96,17 +97,17 @@ def test_a_folder_a_class_in_alphabetical_order(two_classes: Path, tmp_path: Pat
     own = load_dataset(tmp_path / "own.h5")
 
     assert own.classes == ("cats", "dogs")
-    assert own.image_shape == (16, 16, 3)
-    assert (own.train_y.size, own.test_y.size) == (28, 7)
-    assert (own.train_y.sum(), own.test_y.sum()) == (8, 2)  # a fifth of each class is in the test set
-    for pixels, labels in ((own.train_pixels, own.train_y), (own.test_pixels, own.test_y)):
-        for pixel, label in zip(pixels, labels[0], strict=True):
+    assert own.shape == (16, 16, 3)
+    assert (own.train.y.size, own.test.y.size) == (28, 7)
+    assert (own.train.y.sum(), own.test.y.sum()) == (8, 2)  # a fifth of each class is in the test set
+    for pixels, labels in ((own.train.stored, own.train.y), (own.test.stored, own.test.y)):
+        for pixel, label in zip(pixels, labels, strict=True):
             assert tuple(pixel[0, 0][:2]) == ((200, 0) if label else (0, 200))
     numbers = [
         (int(label), int(pixel[0, 0, 2]))
         for pixel, label in zip(
-            np.concatenate([own.train_pixels, own.test_pixels]),
-            np.concatenate([own.train_y, own.test_y], 1)[0],
+            np.concatenate([own.train.stored, own.test.stored]),
+            np.concatenate([own.train.y, own.test.y]),
             strict=True,
         )
     ]
@@ -117,8 +118,8 @@ def test_the_split_depends_on_the_seed_alone(two_classes: Path, tmp_path: Path) 
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         build_from_folder(two_classes, tmp_path / f"{name}.h5", size=4, seed=seed)
     a, b, c = (load_dataset(tmp_path / f"{name}.h5") for name in "abc")
-    np.testing.assert_array_equal(a.test_pixels, b.test_pixels)
-    assert not np.array_equal(a.test_pixels, c.test_pixels)
+    np.testing.assert_array_equal(a.test.stored, b.test.stored)
+    assert not np.array_equal(a.test.stored, c.test.stored)
 
 
 def test_two_photos_a_class_are_enough_and_one_is_not(tmp_path: Path) -> None:
@@ -126,7 +127,7 @@ def test_two_photos_a_class_are_enough_and_one_is_not(tmp_path: Path) -> None:
     photos(tmp_path / "in" / "b", 2, (3, 4, 0))
     build_from_folder(tmp_path / "in", tmp_path / "own.h5", size=2, test_share=0.01)
     own = load_dataset(tmp_path / "own.h5")
-    assert (own.train_y.tolist(), own.test_y.size) in (([[0, 1]], 2), ([[1, 0]], 2))
+    assert (own.train.y.tolist(), own.test.y.size) in (([0, 1], 2), ([1, 0], 2))
 
     (tmp_path / "in" / "b" / "001.png").unlink()
     with pytest.raises(InvalidDataset, match="b: 1 photos"):
@@ -154,7 +155,7 @@ def test_what_file_managers_leave_behind_is_passed_over(two_classes: Path, tmp_p
     (two_classes / "cats" / "Thumbs.db").write_bytes(b"\0")
     (two_classes / ".git").mkdir()
     build_from_folder(two_classes, tmp_path / "own.h5", size=2)
-    assert load_dataset(tmp_path / "own.h5").train_y.size == 28
+    assert len(load_dataset(tmp_path / "own.h5").train) == 28
 
 
 @pytest.mark.parametrize(("folders", "found"), [([], "none"), (["a"], "a"), (["a", "b", "c"], "a, b, c")])

@@ -27,13 +27,14 @@ from permissions import DOCUMENTED
 from provoked import ON_A_STACK, WITHOUT_SERVERS, as_quoted, quotes
 from role_needs import NEEDED, is_about
 
-from snn.parameters import Parameters
-from snn_cli import datasets
+from snn_cli import datasets, parameters_page
 from snn_cli.main import app
 from snn_cloud import prices
 from snn_cloud.cleanup_plan import Names
 from snn_cloud.estimate import estimate
+from snn_cloud.parameters import Parameters
 from snn_cloud.stack_options import StackOptions
+from snn_cloud.workload import Size
 
 DOCS = ROOT / "docs"
 RUN_BY = {
@@ -138,11 +139,9 @@ def test_json(fence: Fence) -> None:
 
 
 def test_the_table_of_parameters_is_whole() -> None:
-    page = (DOCS / "concepts.md").read_text()
-    table = page[page.index("| field |") : page.index("A field that is none of these")]
-    assert set(re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines() if row))) == set(
-        Parameters.model_fields
-    )
+    page = (DOCS / "parameters.md").read_text()
+    assert page == parameters_page.page(), "make docs"
+    assert set(re.findall(r"^\| `(\w+)` \|", page, flags=re.M)) >= set(Parameters.model_fields)
 
 
 def test_the_table_of_options_is_whole() -> None:
@@ -265,7 +264,7 @@ def cost_rows() -> list[str]:
         ("`layer`, four mini-batches", {"batch_size": 53, "granularity": "layer"}),
         ("`neuron`, four mini-batches", {"batch_size": 53, "granularity": "neuron"}),
     ):
-        most = estimate(Parameters.load({**network, **more}), 12_288, 209, "granularity" in more, "arm64")
+        most = estimate(Parameters.load({**network, **more}), Size(12_288, 209), "granularity" in more, "arm64")
         usd = f"{most['usd']:.4f}" if most["usd"] < 0.01 else f"{most['usd']:.2f}"
         rows.append(f"| {what} | {sum(most['invocations'].values()):,} | {most['seconds'] / 3600:.3f} | {usd} |")
     return rows

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
-from functools import reduce
-from importlib import import_module
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from snn.span import Gram
+from snn.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "notebooks"))  # the notebooks are no part of what is installed
@@ -50,12 +53,54 @@ def test_the_sources_that_the_codebook_shows_are_those_of_today() -> None:
         for output in cell.get("outputs", [])
         if "```python" in output.get("data", {}).get("text/markdown", "")
     ]
-    today = []
-    for text in shown:
-        package, module, *names = text.partition("`\n")[0].removeprefix("`").split(".")
-        today.append(pictures.source_of(reduce(getattr, names, import_module(f"{package}.{module}"))))
     assert len(shown) >= 20
-    assert shown == today, "make notebooks"
+    assert shown == [pictures.source_of(text.split("`")[1]) for text in shown], "make notebooks"
+
+
+def test_every_section_of_the_codebook_checks_its_formula() -> None:
+    sections: dict[str, str] = {}
+    title = ""
+    for cell in execute.read("Codebook").cells:
+        if cell.cell_type == "code":
+            sections[title] = sections.get(title, "") + cell.source
+        titles = re.findall(r"^## (\d+\. .*)", cell.source, re.M) if cell.cell_type == "markdown" else []
+        title = titles[-1] if titles else title
+    numbered = {title: source for title, source in sections.items() if title}
+    assert [int(title.partition(".")[0]) for title in numbered] == list(range(1, len(numbered) + 1))
+    assert len(numbered) >= 12
+    assert [title for title, source in numbered.items() if not re.search(r"^ *assert ", source, re.M)] == []
+
+
+def test_a_source_is_found_by_its_name() -> None:
+    method = textwrap.dedent(inspect.getsource(Gram.times)).rstrip()
+    assert pictures.source_of("snn.span.Gram.times") == f"`snn.span.Gram.times`\n```python\n{method}\n```"
+    decorated = pictures.source_of("snn.optimizers.GradientDescent")
+    assert decorated.startswith("`snn.optimizers.GradientDescent`\n```python\n@dataclass(frozen=True)\nclass Gradient")
+    assert pictures.source_of("snn.strategies.STRATEGIES").count("Strategy(") == len(STRATEGIES)
+    with pytest.raises(StopIteration):
+        pictures.source_of("snn.span.Gram.nothing")
+
+
+def test_a_table_is_html_and_reads_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, str]] = []
+    monkeypatch.setattr(pictures, "display", lambda data, raw: shown.append(data))
+    pictures.table(["", "n", "<cost>"], [["a & b", 5, "0.10"], ["long name", 12, "7"]])
+    pictures.table(["", ""], [["network", "5 relu"]])
+    with_header, without = shown
+    assert with_header["text/plain"].splitlines() == [
+        "            n  <cost>",
+        "a & b       5    0.10",
+        "long name  12       7",
+    ]
+    rows = re.findall(r"<tr>(.*?)</tr>", with_header["text/html"])
+    assert re.findall(r">([^<]+)</th>", rows[0]) == ["n", "&lt;cost&gt;"]
+    assert [re.findall(r">([^<]+)</td>", row) for row in rows[1:]] == [
+        ["a &amp; b", "5", "0.10"],
+        ["long name", "12", "7"],
+    ]
+    assert [re.findall(r"text-align: (\w+)", row) for row in rows] == [["left", "right", "right"]] * 3
+    assert without["text/plain"] == "network  5 relu"
+    assert "<th" not in without["text/html"]
 
 
 def test_nothing_of_a_machine_or_a_moment_is_in_them(book: Any) -> None:
@@ -74,8 +119,10 @@ def test_they_are_small_and_read_on_the_web(name: str) -> None:
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
     assert len(text.encode()) < MOST_BYTES
     book = execute.read(name)
-    shown = {kind for cell in book.cells for output in cell.get("outputs", []) for kind in output.get("data", {})}
-    assert shown == {"image/png", "text/markdown", "text/plain"}
+    shown = [output.get("data", {}) for cell in book.cells for output in cell.get("outputs", [])]
+    sources = {"text/markdown"} if name == "Codebook" else set()
+    assert {kind for kinds in shown for kind in kinds} == {"image/png", "text/html", "text/plain"} | sources
+    assert not any("| ---" in kinds.get("text/markdown", "") for kinds in shown)  # which the site shows as it stands
     for other in execute.NAMES:
         links = re.findall(rf"\(({other}\.ipynb)\)", text)
         assert all((ROOT / "notebooks" / link).is_file() for link in links)

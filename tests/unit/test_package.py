@@ -69,7 +69,9 @@ def test_the_function_zip_is_the_same_twice(code: bytes) -> None:
 def test_the_function_zip_has_handlers_and_shared_packages_and_nothing_client_side(code: bytes) -> None:
     root = Path(package.__file__).parents[1]
     shared = {
-        path.relative_to(root).as_posix() for name in ("snn", "snn_cloud") for path in (root / name).rglob("*.py")
+        path.relative_to(root).as_posix()
+        for name in ("snn", "snn_data", "snn_cloud")
+        for path in (root / name).rglob("*.py")
     }
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py"} | shared - package.CLIENT_SIDE
@@ -83,7 +85,19 @@ def test_what_is_left_out_is_there_to_leave_out() -> None:
 
 def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
     """A module that does belongs in CLIENT_SIDE."""
-    there = {"snn", "snn_cloud", "boto3", "botocore", "h5py", "numpy", "pydantic", "redis", *sys.stdlib_module_names}
+    there = {
+        "snn",
+        "snn_data",
+        "snn_cloud",
+        "annotated_types",
+        "boto3",
+        "botocore",
+        "h5py",
+        "numpy",
+        "pydantic",
+        "redis",
+        *sys.stdlib_module_names,
+    }
     missing = set()
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
         for name in archive.namelist():

@@ -7,12 +7,13 @@ from typing import Any
 import oracle
 import pytest
 
-from snn.parameters import MOST_SECONDS, Parameters
 from snn_cloud.budget import spent, warning
 from snn_cloud.estimate import estimate
 from snn_cloud.money import cost_of
+from snn_cloud.parameters import MAX_SECONDS, Parameters
 from snn_cloud.record import Run, Usage
 from snn_cloud.settings import Settings
+from snn_cloud.workload import Size
 
 ALONE = Settings("", "", "", "")
 CACHED = Settings("", "", "", "", has_cache=True, cache_node_type="cache.m7g.large")
@@ -69,8 +70,8 @@ def test_x86_is_dearer() -> None:
         (2.4, 2.5, ""),
         (2.5, 2.5, "max_seconds: 2.5 of 2.5 s are spent after 1,234 epochs (raise max_seconds and resume the run)"),
         (9e4, 60, "max_seconds: 90,000.0 of 60 s are spent after 1,234 epochs (raise max_seconds and resume the run)"),
-        (MOST_SECONDS - 1, None, ""),
-        (MOST_SECONDS, None, "max_seconds: 604,800.0 of 604,800 s are spent after 1,234 epochs (resume the run)"),
+        (MAX_SECONDS - 1, None, ""),
+        (MAX_SECONDS, None, "max_seconds: 604,800.0 of 604,800 s are spent after 1,234 epochs (resume the run)"),
     ],
 )  # fmt: skip
 def test_time_is_spent_after_max_seconds_or_a_week(seconds: float, max_seconds: float | None, reason: str) -> None:
@@ -100,6 +101,6 @@ def test_an_estimate_above_the_budget_is_one_line(usd: float, seconds: float, ov
 
 def test_an_estimate_of_more_than_a_week_is_told_without_being_asked_for() -> None:
     network = oracle.small_network(epochs=10_000_000, granularity="neuron")
-    most = estimate(Parameters.load(network), 12_288, 209, True, "arm64")
+    most = estimate(Parameters.load(network), Size(12_288, 209), True, "arm64")
     assert "max_seconds, 604,800 s" in warning(most, Parameters.load(network))
     assert warning(most, Parameters.load({**network, "max_usd": 1e9})).count("max_usd") == 0

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from snn.parameters import Parameters
 from snn_cloud.estimate import CACHE_BANDWIDTH, Machine, estimate, forecast, neuron_seconds, training_seconds
+from snn_cloud.parameters import Parameters
 from snn_cloud.prices import CACHE_NODE_HOUR
 from snn_cloud.record import Usage
 from snn_cloud.stack_options import StackOptions
-from snn_cloud.workload import Workload
+from snn_cloud.workload import Size, Workload
 
 NETWORK = {
     "epochs": 100,
@@ -22,11 +22,13 @@ NETWORK = {
     "neurons": {"layer1": 3, "layer2": 2, "layer3": 1},
     "learning_rate": 0.1,
 }
+SIZE = Size(features=10, samples=6)
+WEIGHTS = 44  # 3·11 + 2·4 + 1·3
 MICRO = 0.064e9 / 8, 5e9 / 8
 
 
 def workload(**fields: Any) -> Workload:
-    return Workload(Parameters.load({**NETWORK, **fields}), features=10, samples=6)
+    return Workload(Parameters.load({**NETWORK, **fields}), SIZE)
 
 
 def test_operations_are_counted_by_layer() -> None:
@@ -70,27 +72,67 @@ def test_bytes_through_the_cache() -> None:
 
 
 def test_memory() -> None:
-    assert workload(first_layer="direct").trainer_bytes == 90_000_000 + 60 * (1 + 8)
-    assert workload(first_layer="span").trainer_bytes == 90_000_000 + 60 * (1 + 8) + 8 * 36
-    assert workload(first_layer="span", batch_size=3).trainer_bytes == 90_000_000 + 60 * (1 + 1 + 16) + 8 * 36
-    shared = workload(first_layer="direct", batch_size=3, workers=2)
-    assert shared.trainer_bytes == 90_000_000 + 60 * (1 + 1 + 4)
+    def trainer(**fields: Any) -> int:
+        return workload(**fields).trainer_bytes - 90_000_000
+
+    # 60 bytes of photos; what 6 neurons give and get back, three times, for all 6 photos or a mini-batch of them
+    stored, outputs = 60, 3 * 8 * 6
+    assert trainer(first_layer="direct") == stored + outputs * 6 + 60 * 8
+    assert trainer(first_layer="span") == stored + outputs * 6 + 8 * (36 + (20 + 6) * 6)
+    assert trainer(first_layer="span", batch_size=3) == stored + outputs * 3 + 8 * (36 + (20 + 6) * 6)
+    shared = {"first_layer": "direct", "batch_size": 3, "workers": 2}
+    assert trainer(**shared, strategy="average") == stored + outputs * 3 + 30 * 8  # half of it is the other's
+    assert trainer(**shared) == stored + outputs * 3 + 30 * (8 + 1)  # drawn anew: one, as bytes and as numbers
+    assert trainer(batch_size=3, dtype="float32", optimizer="adam", strategy="sgd") == stored + 3 * 4 * 6 * 3 + 30 * 5
+    assert trainer(granularity="neuron", batch_size=3) == stored + outputs * 3
+    table = Workload(
+        Parameters.load({**NETWORK, "validation": 0.5, "first_layer": "direct"}), Size(10, 3, itemsize=8, others=9)
+    )
+    assert table.trainer_bytes == 90_000_000 + 8 * 10 * (3 + 9) + outputs * 3 + 8 * 10 * 9 + 30 * 8
+
+
+def test_neurons_keep_the_set_if_it_is_at_most_half_of_what_they_keep() -> None:
     neurons = workload(granularity="neuron", batch_size=3)
-    assert neurons.trainer_bytes == 90_000_000 + 60 * 2
-    # 30 numbers of photos, fetched as bytes; the weights of one neuron are 10, in the layer above 3 beside 3·3 inputs
-    assert neurons.neuron_bytes == 90_000_000 + max(30 * 9 + 2 * 80, 3 * (30 + 80), 3 * 8 * (3 + 9))
+    # 60 bytes of photos kept, 30 numbers of a mini-batch; one neuron's weights are 10, above it 3 beside 3·3 inputs
+    assert neurons.neuron_bytes(512) == 90_000_000 + max(60 + 30 * 8 + 2 * 80, 3 * (60 + 80), 3 * 8 * (3 + 9))
     grouped = workload(granularity="layer", batch_size=1)
-    assert grouped.neuron_bytes == 90_000_000 + max(10 * 9 + 2 * 240, 3 * (10 + 240)) == 90_000_750
-    assert workload(granularity="neuron", batch_size=4).neuron_bytes == 90_000_000 + 40 * 9 + 2 * 80  # 4 and 2 photos
-    assert shared.neuron_bytes == 0
+    assert grouped.neuron_bytes(512) == 90_000_000 + max(60 + 10 * 8 + 2 * 240, 3 * (60 + 240)) == 90_000_900
+    large = Workload(Parameters.load({**NETWORK, "granularity": "neuron", "batch_size": 3}), Size(10, 10_000_000))
+    assert large.neuron_bytes(512) == 90_000_000 + max(30 + 30 * 8 + 2 * 80, 3 * (30 + 80), 3 * 8 * (3 + 9))
+    changed = workload(granularity="neuron", batch_size=3, augmentation={"mirror": True})
+    assert changed.neuron_bytes(512) == large.neuron_bytes(512)
+    assert workload(batch_size=3).neuron_bytes(512) == 0
+
+
+def test_steps_and_what_they_share() -> None:
+    by_sgd = workload(batch_size=4, strategy="sgd", sub_batches=3, workers=3, first_layer="direct")
+    assert (by_sgd.batches, by_sgd.steps, by_sgd.shared, by_sgd.workers) == (2, 2, 6, 3)
+    average = workload(batch_size=4, strategy="average", workers=3)
+    assert (average.batches, average.steps, average.shared, average.workers) == (2, 1, 2, 2)
+    assert workload(first_layer="direct").trained == WEIGHTS
+    assert workload(first_layer="span").trained == WEIGHTS - 3 * 10 + 3 * 6
+    # Gradients of 6 parts: 44 numbers each, written by one and read by two others.
+    assert by_sgd.cache_bytes == 8 * 6 * 44 * 3
+    neurons = workload(granularity="neuron", batch_size=3, strategy="sgd")
+    assert neurons.cache_bytes == 5_488 + 8 * 46  # the weights are published at both steps
+
+
+@pytest.mark.parametrize(("fields", "copies"), [
+    ({}, 4), ({"optimizer": "adam"}, 8), ({"optimizer": "rmsprop", "validation": 0.1}, 8),
+    ({"optimizer": {"name": "gradient_descent", "momentum": 0.5}}, 6),
+])  # fmt: skip
+def test_weights_are_held_as_often_as_the_optimizer_and_the_best_ones_ask(fields: dict[str, Any], copies: int) -> None:
+    assert workload(**fields).weight_copies == copies
 
 
 def test_seconds_of_batches() -> None:
-    # 3 layers × 60 µs, and 1,008 operations at 10 billion a second
-    assert training_seconds(workload(first_layer="direct"), Machine()) == pytest.approx(100 * (180e-6 + 1008 / 10e9))
+    # 3 layers × 60 µs, 1,008 operations at 10 billion a second, 8 ns for each of 44 weights
+    assert training_seconds(workload(first_layer="direct"), Machine()) == pytest.approx(
+        100 * (180e-6 + 1008 / 10e9 + WEIGHTS * 8e-9)
+    )
     # three batches, two workers: one of them has two of the three; 3 ms to meet; 1,008·2/3 operations
     work = workload(first_layer="direct", batch_size=2, workers=2, strategy="average")
-    epoch = 2 * 180e-6 + 672 / 10e9 + 0.003 + work.cache_bytes / MICRO[1]
+    epoch = 2 * 180e-6 + 672 / 10e9 + 0.003 + work.cache_bytes / MICRO[1] + WEIGHTS * 8e-9
     assert training_seconds(work, Machine()) == pytest.approx(100 * epoch)
 
 
@@ -113,7 +155,7 @@ def test_after_five_minutes_the_cache_no_longer_bursts() -> None:
 
 def test_a_batch_run_is_forecast_to_the_last_request() -> None:
     parameters = Parameters.load({**NETWORK, "first_layer": "direct"})
-    run = forecast(parameters, 10, 6, Machine())
+    run = forecast(parameters, SIZE, Machine())
     # 0.018 s of epochs and 4 s around them, of 1.2 µs reading; three flushes of 3 units, a unit for 800 bytes of costs,
     # and the item twice at 2
     assert run.usage == {
@@ -121,22 +163,22 @@ def test_a_batch_run_is_forecast_to_the_last_request() -> None:
         "trainer": Usage(1, 4_018, 1769, s3_puts=4, s3_gets=2, write_units=9 + 1 + 4, read_units=1, publishes=3),
         "neuron": Usage(),
     }
-    cost = estimate(parameters, 10, 6, has_cache=False, architecture="arm64")
+    cost = estimate(parameters, SIZE, has_cache=False, architecture="arm64")
     millionths = (
         2 * 0.2 + (3 + 1769 / 1024 * 4.018) * 13.3334 + 5 * 5 + 3 * 0.4 + 18 * 0.625 + 3 * 0.125 + 3 * 0.5 + 0.5
     )  # fmt: skip
     assert cost["usd"] * 1e6 == pytest.approx(millionths)
     assert sum(line["usd"] for line in cost["lines"]) == pytest.approx(cost["usd"])
-    assert (cost["epochs"], cost["granularity"], cost["seconds"]) == (100, "batch", pytest.approx(4.01802, abs=1e-5))
+    assert (cost["epochs"], cost["granularity"], cost["seconds"]) == (100, "batch", pytest.approx(4.018046, abs=1e-6))
 
 
 def test_a_long_run_pays_for_every_continuation() -> None:
-    # 10 million epochs of 180.1 µs are 1,801 s: three trainers of 860 s; one write a second and a checkpoint every 20
-    run = forecast(Parameters.load({**NETWORK, "epochs": 10_000_000, "first_layer": "direct"}), 10, 6, Machine())
+    # 10 million epochs of 180.45 µs are 1,804.5 s: three trainers of 860 s; a write a second and a checkpoint every 20
+    run = forecast(Parameters.load({**NETWORK, "epochs": 10_000_000, "first_layer": "direct"}), SIZE, Machine())
     trainer = run.usage["trainer"]
-    assert (trainer.invocations, run.continuations, trainer.milliseconds) == (3, 2, 1_801_008 + 3 * 4_000)
+    assert (trainer.invocations, run.continuations, trainer.milliseconds) == (3, 2, 1_804_528 + 3 * 4_000)
     assert (trainer.s3_puts, trainer.s3_gets) == (4 + 90 + 2, 6)
-    assert trainer.write_units == 3 * (1_802 + 2) + 78_125 + 2 * (6 + 92)
+    assert trainer.write_units == 3 * (1_805 + 2) + 78_125 + 2 * (6 + 92)
 
 
 def test_the_sizes_taken_are_those_of_the_template() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from snn.parameters import Parameters
 from snn_cloud import logs
 from snn_cloud.logs import RunLogs, last_lines
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.stack import StackOutputs
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from snn.errors import InvalidInput
-from snn.parameters import Parameters
 from snn_cloud.memory import MIB, check_fits
 from snn_cloud.neuron_task import EMPTY_BYTES
+from snn_cloud.parameters import Parameters
 from snn_cloud.settings import Settings
-from snn_cloud.workload import Workload
+from snn_cloud.workload import Size, Workload
 
 NETWORK = {
     "epochs": 100,
@@ -24,12 +24,12 @@ NETWORK = {
 
 def fits(samples: int, features: int, sizes: dict[str, int], test_samples: int = 0, **fields: Any) -> None:
     settings = Settings("bucket", "table", "", "trainer", **sizes)
-    check_fits(Parameters.load({**NETWORK, **fields}), features, samples, test_samples, settings, "d.h5")
+    check_fits(Parameters.load({**NETWORK, **fields}), Size(features, samples, others=test_samples), settings, "d.h5")
 
 
 def test_weights_are_counted() -> None:
     # 3·(10 + 1) + 2·(3 + 1) + 1·(2 + 1)
-    assert Workload(Parameters.load(NETWORK), 10, 6).weight_bytes == 8 * 44
+    assert Workload(Parameters.load(NETWORK), Size(10, 6)).weight_bytes == 8 * 44
 
 
 @pytest.mark.parametrize("size", ["trainer_mb", "memory_mb", "neuron_mb"])
@@ -39,13 +39,15 @@ def test_a_size_that_is_not_known_refuses_nothing(size: str) -> None:
 
 def test_a_trainer_is_filled_to_the_last_byte_and_no_further() -> None:
     features = 3_000
-    # directly: a byte and a float64 a number; the test photos as bytes; four times the weights
+    # directly: a byte and a float64 a number, what 6 neurons give three times; the test photos as bytes; four times the
+    # weights
     weights = 4 * 8 * (3 * (features + 1) + 8 + 3)
     test = 100
-    samples = (500 * MIB - EMPTY_BYTES - weights - features * test) // (9 * features)
+    samples = (500 * MIB - EMPTY_BYTES - weights - features * test) // (9 * features + 3 * 8 * 6)
     fits(samples, features, {"trainer_mb": 500}, test, first_layer="direct")
     with pytest.raises(
-        InvalidInput, match=r"need 500 MB where TrainerLambda has 500 \(use fewer or smaller photos, or"
+        InvalidInput,
+        match=r"need 500 MB where TrainerLambda has 500 \(choose dtype float32, use fewer or smaller samples, or",
     ):
         fits(samples + 1, features, {"trainer_mb": 500}, test, first_layer="direct")
     with pytest.raises(InvalidInput, match="TrainerLambda has 500"):
@@ -55,13 +57,16 @@ def test_a_trainer_is_filled_to_the_last_byte_and_no_further() -> None:
 def test_the_refusal_names_the_numbers_and_the_mend() -> None:
     with pytest.raises(InvalidInput) as refused:
         fits(40_000, 12_288, {"trainer_mb": 1769}, first_layer="span")
-    needed = (EMPTY_BYTES + 40_000 * 12_288 * 9 + 8 * 40_000**2 + 4 * 8 * (3 * 12_289 + 11)) / MIB
+    as_numbers = 40_000**2 + (2 * 512 + 512) * 40_000 + 3 * 6 * 40_000 + 4 * (3 * 12_289 + 11)
+    needed = (EMPTY_BYTES + 40_000 * 12_288 + 8 * as_numbers) / MIB
     assert str(refused.value) == (
-        f"d.h5: 40,000 photos of 12,288 numbers and 36,878 weights need {needed:,.0f} MB where TrainerLambda has 1,769 "
-        "(choose first_layer direct, use fewer or smaller photos, or enlarge TrainerLambda in "
-        "cloudformation/training.yaml)"
+        f"d.h5: 40,000 samples of 12,288 numbers and 36,878 weights need {needed:,.0f} MB where TrainerLambda has "
+        "1,769 (choose dtype float32, choose first_layer direct, use fewer or smaller samples, or enlarge "
+        "TrainerLambda in cloudformation/training.yaml)"
     )
     with pytest.raises(InvalidInput, match=r"NeuronLambda has 512 \(choose a smaller batch_size, use fewer"):
         fits(6_000, 12_288, {"neuron_mb": 512}, granularity="layer", batch_size=5_000)
-    with pytest.raises(InvalidInput, match=r"LaunchLambda has 1,024 \(use fewer neurons or smaller photos, or enlarge"):
+    with pytest.raises(
+        InvalidInput, match=r"LaunchLambda has 1,024 \(use fewer neurons or smaller samples, or enlarge"
+    ):
         fits(6, 12_288, {"memory_mb": 1024}, neurons={"layer1": 3_000, "layer2": 2, "layer3": 1})

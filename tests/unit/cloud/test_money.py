@@ -2,9 +2,9 @@
 
 import pytest
 
-from snn.parameters import Parameters
 from snn_cloud import prices
 from snn_cloud.money import cost_of
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, Usage
 
 NEURONS = Parameters.load(

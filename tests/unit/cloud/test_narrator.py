@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from snn.parameters import Parameters
-from snn.training import StoppedBy
+from snn_cloud.ledger import EpochRow
+from snn_cloud.parameters import Parameters
 from snn_cloud.progress import Narrator, duration, estimate_line, summary
-from snn_cloud.record import Run, State, Usage
+from snn_cloud.record import Run, State, StoppedBy, Usage
 
 PARAMETERS = Parameters.load(
     {
@@ -34,9 +34,9 @@ def follow(epochs_per_look: int, looks: int, every: float, seconds_per_look: flo
     clock = Clock()
     narrator, said, done = Narrator(every, clock=clock), [], 0
     for _ in range(looks):
-        costs = [(epoch, 1 / (epoch + 1)) for epoch in range(done, done + epochs_per_look)]
+        rows = [EpochRow(epoch, 1 / (epoch + 1)) for epoch in range(done, done + epochs_per_look)]
         done += epochs_per_look
-        said += narrator.lines(replace(RUNNING, epoch=done, cost=costs[-1][1] if costs else None), costs)
+        said += narrator.lines(replace(RUNNING, epoch=done, cost=rows[-1].cost if rows else None), rows)
         clock.now += seconds_per_look
     ended = replace(RUNNING, state=State.COMPLETED, epoch=done, ended_at=1000.0 + looks * seconds_per_look)
     return said + narrator.lines(ended, [])
@@ -62,16 +62,43 @@ def test_the_last_epoch_is_said_once_when_it_came_with_a_line_before_the_end() -
 
 def test_a_run_over_at_the_first_look_is_two_lines_at_the_speed_of_the_whole_run() -> None:
     ended = replace(RUNNING, state=State.COMPLETED, epoch=1000, ended_at=1004.0)
-    assert Narrator().lines(ended, [(epoch, 0.5) for epoch in range(1000)]) == [
+    assert Narrator().lines(ended, [EpochRow(epoch, 0.5) for epoch in range(1000)]) == [
         "epoch 1 of 1000, cost 0.500000, 250 epochs/s",
         "epoch 1000 of 1000, cost 0.500000, 250 epochs/s",
     ]
 
 
 def test_a_line_says_what_the_run_has_cost_so_far() -> None:
-    said = Narrator(price=lambda run: run.epoch / 3e5).lines(replace(RUNNING, epoch=2), [(0, 0.5), (1, 0.4)])
+    said = Narrator(price=lambda run: run.epoch / 3e5).lines(
+        replace(RUNNING, epoch=2), [EpochRow(0, 0.5), EpochRow(1, 0.4)]
+    )
     assert said == [f"epoch {n} of 1000, cost 0.{6 - n}00000, 0.0000067 USD so far" for n in (1, 2)]
-    assert Narrator(price=lambda run: 0.0).lines(RUNNING, [(0, 0.5)])[0].endswith("0.00 USD so far")
+    assert Narrator(price=lambda run: 0.0).lines(RUNNING, [EpochRow(0, 0.5)])[0].endswith("0.00 USD so far")
+
+
+def test_a_line_says_what_validation_found() -> None:
+    run = replace(RUNNING, epoch=1)
+    assert Narrator().lines(run, [EpochRow(0, 0.5, 0.7, 0.8125)]) == [
+        "epoch 1 of 1000, cost 0.500000, validation cost 0.700000, accuracy 0.8125"
+    ]
+    numbers = PARAMETERS.model_copy(update={"activations": {"layer1": "identity"}})
+    (line,) = Narrator().lines(replace(run, parameters=numbers), [EpochRow(0, 0.5, 0.7, -0.25)])
+    assert line.endswith("validation cost 0.700000, r2 -0.2500")
+
+
+def test_a_long_epoch_is_told_by_its_steps_and_they_make_the_speed() -> None:
+    clock = Clock()
+    narrator, said = Narrator(5.0, clock=clock), []
+    for second in range(21):
+        run = replace(RUNNING, step=10 * second, steps=400)
+        said += narrator.lines(run, [])
+        clock.now += 1.0
+    assert said == [
+        "epoch 1 of 1000, step 10 of 400", "epoch 1 of 1000, step 60 of 400", "epoch 1 of 1000, step 110 of 400",
+        "epoch 1 of 1000, step 160 of 400",
+    ]  # fmt: skip
+    assert narrator.epochs_per_second(run) == pytest.approx(10 / 400)
+    assert narrator.record(run)["seconds_left"] == pytest.approx((1000 - 0.5) * 40, rel=0.01)
 
 
 def test_nothing_new_is_nothing_to_say() -> None:
@@ -86,7 +113,7 @@ def test_the_speed_is_that_of_the_last_half_minute() -> None:
     for second in range(120):
         step = 100 if second < 60 else 2
         done += step
-        narrator.lines(replace(RUNNING, epoch=done), [(done - 1, 0.5)])
+        narrator.lines(replace(RUNNING, epoch=done), [EpochRow(done - 1, 0.5)])
         clock.now += 1.0
     assert narrator.epochs_per_second(replace(RUNNING, epoch=done)) == pytest.approx(2.0, rel=0.01)
 
@@ -94,16 +121,20 @@ def test_the_speed_is_that_of_the_last_half_minute() -> None:
 def test_progress_is_a_handful_of_numbers_whatever_the_run() -> None:
     clock = Clock()
     narrator = Narrator(1.0, lambda run: run.epoch / 1e5, clock)
-    narrator.lines(replace(RUNNING, epoch=1), [(0, 0.7)])
+    narrator.lines(replace(RUNNING, epoch=1), [EpochRow(0, 0.7)])
     clock.now = 2.0
     run = replace(RUNNING, epoch=101, cost=0.25)
-    narrator.lines(run, [(epoch, 0.25) for epoch in range(1, 101)])
+    narrator.lines(run, [EpochRow(epoch, 0.25) for epoch in range(1, 101)])
     assert narrator.record(run) == {
         "run_id": "run-1",
         "state": "RUNNING",
         "epoch": 101,
         "epochs": 1000,
+        "step": 0,
+        "steps": 0,
         "cost": 0.25,
+        "validation_cost": None,
+        "validation_metric": None,
         "epochs_per_second": 50.0,
         "seconds_left": 18.0,
         "usd": 0.00101,
@@ -131,6 +162,9 @@ def test_summary_tells_how_a_run_ended() -> None:
         "seconds": 12.5,
         "granularity": "batch",
         "strategy": "full-batch",
+        "validation_cost": None,
+        "validation_metric": None,
+        "best_epoch": None,
         "dataset_key": "runs/run-1/input/d.h5",
         "invocations": {"trainer": 2},
     }

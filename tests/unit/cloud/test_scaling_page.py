@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from snn.parameters import Parameters
 from snn_cloud import prices
 from snn_cloud.estimate import CACHE_BANDWIDTH, CORE_MB, OPERATIONS_PER_SECOND, Machine, estimate, training_seconds
 from snn_cloud.ledger import CHUNK_EPOCHS
-from snn_cloud.memory import WEIGHT_COPIES
 from snn_cloud.money import cost_of
 from snn_cloud.neuron_task import EMPTY_BYTES
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, Usage
-from snn_cloud.workload import Workload
+from snn_cloud.workload import Size, Workload
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text()
 FEATURES = 64 * 64 * 3
@@ -78,7 +77,7 @@ def estimate_rows() -> list[str]:
     for name, run in MEASURED.items():
         assert run.parameters is not None
         has_cache = name.startswith("neuron")
-        most = estimate(run.parameters, FEATURES, 209, has_cache, "arm64")
+        most = estimate(run.parameters, Size(FEATURES, 209), has_cache, "arm64")
         usd = cost_of(run, has_cache, "arm64")["usd"]
         assert most["usd"] > usd
         rows.append(f"| {name} | {usd:.6f} | {most['usd']:.6f} | {run.seconds:.1f} | {most['seconds']:.1f} |")
@@ -87,11 +86,12 @@ def estimate_rows() -> list[str]:
 
 def scenario(title: str, chosen: Parameters, samples: int, **machine: Any) -> str:
     """One row: a function is as large as it must be, up to Lambda's largest, if nothing else is said."""
-    work = Workload(chosen, FEATURES, samples)
-    trainer, neuron = work.trainer_bytes / MIB, work.neuron_bytes / MIB
+    size = Size(FEATURES, samples)
+    work = Workload(chosen, size)
+    trainer, neuron = work.trainer_bytes / MIB, work.neuron_bytes(512) / MIB
     sizes = {"trainer_mb": max(1769, min(10_240, round(trainer * 1.1))), "neuron_mb": max(512, round(neuron * 1.1))}
     given = Machine(**{**sizes, **machine})
-    cost = estimate(chosen, FEATURES, samples, bool(chosen.needs_cache), "arm64", given)
+    cost = estimate(chosen, size, bool(chosen.needs_cache), "arm64", given)
     epoch, usd = training_seconds(work, given) / chosen.epochs, cost["usd"]
     return (
         f"| {title} | {epoch:.3g} | {work.invocations:,} | {work.cache_bytes / 1e9:.3g} | {trainer:,.0f} "
@@ -143,12 +143,12 @@ def limit_rows() -> list[str]:
     largest = 10_240 * MIB - EMPTY_BYTES
     direct = trainer / (9 * FEATURES)
     return [
-        f"| weights | LaunchLambda's 1,024 MB hold the first ones four times | {launch / 8 / WEIGHT_COPIES:,.0f} |",
+        f"| weights | LaunchLambda's 1,024 MB hold the first ones four times | {launch / 8 / 4:,.0f} |",
         f"| photos in a data set | the trainer's 1,769 MB, full batch, directly | {direct:,.0f} |",
         f"| photos in a data set | a trainer of 10,240 MB, full batch, directly | {largest / (9 * FEATURES):,.0f} |",
         f"| photos in a data set | `MAX_BYTES` of a file's array, 2 GiB | {2 * 1024 * MIB / FEATURES:,.0f} |",
         f"| photos in a mini-batch | a neuron's 512 MB hold it, bytes and numbers | {neuron / (9 * FEATURES):,.0f} |",
-        f"| photos that a neuron keeps | a third of what 512 MB leave free | {neuron / 3 / (8 * FEATURES):,.0f} |",
+        f"| photos in a set that neurons keep | a sixth of what 512 MB leave free | {neuron / 6 / FEATURES:,.0f} |",
         f"| photos in a mini-batch | Valkey's longest value, 512 MB | {512 * MIB / FEATURES:,.0f} |",
         f"| seconds an epoch may take, 3,000 epochs | 500 continuations of 860 s | {501 * 860 / 3_000:,.0f} |",
     ]
@@ -156,7 +156,8 @@ def limit_rows() -> list[str]:
 
 def runs_rows() -> list[str]:
     """How many simultaneous runs a resource carries."""
-    job, neurons = Workload(itsacat(), FEATURES, 209), Workload(itsacat(**FOUR, granularity="neuron"), FEATURES, 209)
+    size = Size(FEATURES, 209)
+    job, neurons = Workload(itsacat(), size), Workload(itsacat(**FOUR, granularity="neuron"), size)
     epochs = 3_000 / training_seconds(job, Machine())
     written = 2 + 1 + 8 * epochs / 1024
     looked = (1 + (8 * (CHUNK_EPOCHS + 2 * epochs)) / 4096) / 2
@@ -195,6 +196,6 @@ def test_the_goal_of_a_cent() -> None:
 
 
 def test_the_constants_are_the_ones_in_use() -> None:
-    assert f"{OPERATIONS_PER_SECOND / 1e9:.0f} billion operations a second" in PAGE
+    assert f"{OPERATIONS_PER_SECOND['float64'] / 1e9:.0f} billion operations a second" in PAGE
     assert f"{CORE_MB:,} MB" in PAGE
     assert prices.DATE in PAGE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracle import small_network
 
 from snn.errors import InvalidInput, InvalidParameters
-from snn.parameters import Parameters
+from snn_cloud.parameters import Parameters
 from snn_cloud.places import check_run_id, new_run_id
 from snn_cloud.sweep import MOST_RUNS, expand, trainings
 
@@ -75,9 +75,9 @@ def test_of_equal_ones_the_first_is_kept_and_the_others_keep_their_numbers() -> 
     ("combinations", "line"),
     [
         ({"learning_rate": [0.1, 0]}, 'combination 2 {"learning_rate": 0}: learning_rate: Input should be greater'),
-        ([{"seed": 1}, {"sed": 2}], 'combination 2 {"sed": 2}: sed: is not a parameter (known are seed, epochs, '),
+        ([{"seed": 1}, {"sed": 2}], 'combination 2 {"sed": 2}: sed: is not a parameter (did you mean seed? known are '),
         ({"learning_rate": [None]}, 'combination 1 {"learning_rate": null}: learning_rate: is missing'),
-        ({"layer_sizes": [[4, 2]]}, 'combination 1 {"layer_sizes": [4, 2]}: neurons.layer2: the last layer tells two'),
+        ({"optimizer": ["adam", "adm"]}, 'combination 2 {"optimizer": "adm"}: optimizer: \'adm\' is no optimizer (did'),
         ({"layer_sizes": [[0, 1]]}, 'combination 1 {"layer_sizes": [0, 1]}: neurons.layer1: Input should be greater'),
         ({"layer_sizes": [20, 1]}, 'combination 1 {"layer_sizes": 20}: layer_sizes: 20 is no list of sizes (write [['),
         ({"layer_sizes": [[4, 1]], "layers": 2}, ": layers: contradicts layer_sizes (leave out layers or layer_sizes)"),
@@ -144,3 +144,21 @@ def test_run_ids_of_the_longest_sweep_leave_room_for_a_suffix() -> None:
     found = expand({"seed": list(range(MOST_RUNS))}, BASE, 0.2)
     assert {len(check_run_id(one["run_id"] + "-t99")) for one in trainings(sweep_id, found, ["k"])} <= set(range(64))
     assert sweep_id != new_run_id("a sweep of a DAG with a name " * 8, longest=30)
+
+
+def test_layer_sizes_end_as_the_base_does_or_in_softmax() -> None:
+    sizes = {"layer_sizes": [[4, 1], [4, 3]]}
+    assert [one.parameters.activation_per_layer for one in expand(sizes, BASE, 0.2)] == [
+        ("relu", "sigmoid"), ("relu", "softmax")
+    ]  # fmt: skip
+    last = f"layer{BASE['layers']}"
+    numbers = {**BASE, "activations": {**BASE["activations"], last: "identity"}}
+    assert [one.parameters.activation_per_layer[-1] for one in expand(sizes, numbers, 0.2)] == ["identity", "softmax"]
+
+
+def test_the_sweeps_own_validation_takes_the_place_of_the_recipes() -> None:
+    (one, other) = expand([{"validation": 0.3, "patience": 2}, {"seed": 2}], BASE, 0.2)
+    assert (one.parameters.validation, one.parameters.patience) == ("file", 2)
+    assert other.parameters.validation is None
+    (kept,) = expand({"seed": [1]}, {**BASE, "validation": 0.1}, 5)
+    assert kept.parameters.validation == "file"

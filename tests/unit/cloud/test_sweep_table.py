@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import small_network
 
-from snn.parameters import Parameters
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.report import LIMIT, to_json
 from snn_cloud.sweep import MOST_RUNS, expand, trainings

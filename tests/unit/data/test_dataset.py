@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from snn.dataset import batches, load_dataset, load_header, save_dataset
 from snn.errors import InvalidDataset
+from snn_data.dataset import load_dataset, load_header, save_dataset
 
 
 @pytest.fixture
@@ -33,21 +33,24 @@ def change(path, name, **replacement):
 
 def test_columns_are_photos_in_0_to_1(file):
     dataset = load_dataset(file)
-    assert dataset.train_x.shape == (60, 10)
-    assert dataset.test_x.shape == (60, 4)
-    assert dataset.image_shape == (4, 5, 3)
-    assert dataset.features == 60
+    X = dataset.train.inputs()
+    assert (X.shape, X.dtype) == ((60, 10), np.float64)
+    assert dataset.test.inputs().shape == (60, 4)
+    assert dataset.shape == (4, 5, 3)
+    assert (dataset.features, dataset.itemsize, len(dataset.train), len(dataset.test)) == (60, 1, 10, 4)
     assert dataset.classes == ("non-cat", "cat")
-    photo = dataset.train_pixels[3]
-    assert dataset.train_x[(2 * 5 + 1) * 3 + 2, 3] == photo[2, 1, 2] / 255
-    assert dataset.test_y.tolist() == [[1, 0, 0, 1]]
+    photo = dataset.train.stored[3]
+    assert X[(2 * 5 + 1) * 3 + 2, 3] == photo[2, 1, 2] / 255
+    assert dataset.train.inputs(slice(3, 4), np.float32).tolist() == (X[:, 3:4].astype(np.float32)).tolist()
+    assert dataset.test.y.tolist() == [1, 0, 0, 1]
+    assert dataset.validation is None
 
 
 def test_it_reads_an_open_file_too(file):
     assert load_dataset(io.BytesIO(file.read_bytes())).features == 60
 
 
-@pytest.mark.parametrize("name", ["train_set_x", "train_set_y", "test_set_x", "test_set_y", "list_classes"])
+@pytest.mark.parametrize("name", ["train_set_x", "train_set_y", "test_set_x", "test_set_y"])
 def test_a_missing_part_is_named(file, name):
     with pytest.raises(InvalidDataset) as refused:
         load_dataset(change(file, name))
@@ -59,15 +62,22 @@ def test_a_missing_part_is_named(file, name):
     ("name", "data", "says"),
     [
         ("train_set_x", np.zeros((10, 4, 5, 3)), "float64"),
-        ("train_set_x", np.zeros((10, 4, 5), np.uint8), r"\(10, 4, 5\)"),
+        ("train_set_x", np.zeros((10, 4, 5), np.float32), r"\(10, 4, 5\) float32"),
+        ("train_set_x", np.zeros(10), r"\(10,\) float64"),
+        ("train_set_x", np.zeros((10, 4), complex), "complex"),
+        ("train_set_x", np.zeros((10, 4), "S3"), r"\|S3"),
+        ("test_set_x", np.zeros((4, 60), np.float64), "the training set's are"),
         ("train_set_x", np.zeros((10, 4, 5, 4), np.uint8), r"\(10, 4, 5, 4\)"),
         ("train_set_x", np.zeros((0, 4, 5, 3), np.uint8), "at least one sample"),
-        ("test_set_x", np.zeros((4, 8, 8, 3), np.uint8), "same size"),
-        ("train_set_y", np.zeros(9, np.int64), "10 photos"),
+        ("test_set_x", np.zeros((4, 8, 8, 3), np.uint8), "make both the same"),
+        ("train_set_y", np.zeros(9, np.int64), "10 samples"),
         ("train_set_y", np.arange(10), "0 and 1"),
         ("test_set_y", np.array([b"a"] * 4), "label"),
-        ("list_classes", np.array([b"cat"]), "two classes"),
-        ("list_classes", np.array([0, 1]), "two classes"),
+        ("train_set_y", np.full(10, 0.5), "holds other values than 0 and 1: 0.5 in row 0"),
+        ("train_set_y", np.zeros((10, 2), np.int64), r"\(10, 2\)"),
+        ("list_classes", np.array([b"cat"]), "two or more"),
+        ("list_classes", np.array([0, 1]), "two or more"),
+        ("list_classes", np.array([[b"cat", b"dog"]]), "two or more"),
     ],
 )
 def test_a_wrong_shape_or_type_is_named(file, name, data, says):
@@ -122,10 +132,10 @@ def test_a_shape_bomb_is_refused_before_it_is_read(file):
 
 def test_a_header_says_all_but_the_photos_and_refuses_what_loading_refuses(file):
     dataset, header = load_dataset(file), load_header(file)
-    assert (header.image_shape, header.features, header.samples) == (dataset.image_shape, dataset.features, 10)
+    assert (header.shape, header.features, header.itemsize, len(header.train)) == (dataset.shape, 60, 1, 10)
     assert header.classes == dataset.classes
-    assert np.array_equal(header.train_y, dataset.train_y)
-    assert np.array_equal(header.test_y, dataset.test_y)
+    assert np.array_equal(header.train.y, dataset.train.y)
+    assert np.array_equal(header.test.y, dataset.test.y)
     with pytest.raises(InvalidDataset, match=r"train_set_y: holds other values than 0 and 1"):
         load_header(change(file, "train_set_y", data=np.arange(10)))
 
@@ -139,32 +149,71 @@ def test_a_header_is_read_of_a_file_that_could_not_be_held(file):
         del h5["test_set_x"]
         h5.create_dataset("test_set_x", (4, 80, 80, 3), np.uint8)
     header = load_header(file)
-    assert (header.features, header.samples) == (19_200, 100_000)
+    assert (header.features, len(header.train)) == (19_200, 100_000)
     with h5py.File(file, "a") as h5:
         del h5["train_set_x"]
         h5.create_dataset("train_set_x", (10_000_001, 1, 1, 3), np.uint8, chunks=(1000, 1, 1, 3))
-    with pytest.raises(InvalidDataset, match=r"train_set_x: claims 10,000,001 photos \(at most 10,000,000\)"):
+    with pytest.raises(InvalidDataset, match=r"train_set_x: claims 10,000,001 samples \(at most 10,000,000\)"):
         load_header(file)
 
 
-def test_batches_share_out_every_photo_once(file):
-    dataset = load_dataset(file)
-    cut = batches(dataset, 4, seed=3)
-    assert [batch.size for batch in cut] == [4, 4, 2]
-    assert [batch.index for batch in cut] == [0, 1, 2]
-    together = np.hstack([np.vstack([batch.X, batch.Y]) for batch in cut])
-    everything = np.vstack([dataset.train_x, dataset.train_y])
-    order = [np.flatnonzero((everything == column[:, None]).all(axis=0)).item() for column in together.T]
-    assert sorted(order) == list(range(10))
-    assert order != list(range(10))
-    again = batches(dataset, 4, seed=3)
-    assert all(np.array_equal(one.X, two.X) for one, two in zip(cut, again, strict=True))
-    assert not np.array_equal(cut[0].X, batches(dataset, 4, seed=4)[0].X)
+def written(tmp_path, *arrays, **options):
+    save_dataset(tmp_path / "any.h5", *arrays, **options)
+    return load_dataset(tmp_path / "any.h5")
 
 
-def test_without_a_batch_size_one_batch_holds_the_data_as_it_lies(file):
-    dataset = load_dataset(file)
-    for size in (None, 10, 64):
-        (batch,) = batches(dataset, size, seed=3)
-        assert np.array_equal(batch.X, dataset.train_x)
-        assert np.array_equal(batch.Y, dataset.train_y)
+def test_many_classes_are_numbered_in_the_order_of_their_names(tmp_path):
+    x, y = np.zeros((5, 2, 2, 3), np.uint8), np.array([0, 1, 2, 2, 1])
+    for labels in (y, y[None, :], y[:, None], y.astype(float), y.astype(np.uint8)):
+        dataset = written(tmp_path, x, labels, x, labels, classes=("b", "a", "ü"))
+        assert dataset.classes == ("b", "a", "ü")
+        assert (dataset.train.y.tolist(), dataset.train.y.dtype) == (y.tolist(), np.int64)
+    with pytest.raises(InvalidDataset, match=r"train_set_y: holds other values than 0 to 2: 3 in row 4 .number the"):
+        written(tmp_path, x, np.array([0, 1, 2, 2, 3]), x, y, classes=("b", "a", "c"))
+
+
+def test_without_names_of_classes_labels_are_numbers(tmp_path):
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    dataset = written(tmp_path, x, np.array([0.5, -2, 1e6, 3]), x, np.arange(4))
+    assert dataset.classes == ()
+    assert dataset.train.y.tolist() == [0.5, -2, 1e6, 3]
+    with pytest.raises(InvalidDataset, match=r"test_set_y: holds nan in row 1 \(give a number\)"):
+        written(tmp_path, x, np.arange(4), x, np.array([0, np.nan, 0, 0]))
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("f4", "f4"), ("f8", "f8"), ("i4", "f8"), ("u1", "f8"), ("f2", "f8")])
+def test_features_are_taken_as_they_are(tmp_path, kind, kept):
+    x = np.arange(12).reshape(4, 3).astype(kind)
+    dataset = written(tmp_path, x, np.arange(4) % 2, x, np.arange(4) % 2, classes=("no", "yes"))
+    assert (dataset.train.stored.dtype, dataset.shape, dataset.features) == (np.dtype(kept), (3,), 3)
+    assert dataset.train.inputs().tolist() == x.astype(float).T.tolist()  # numbers, though they be bytes: not divided
+    assert load_header(tmp_path / "any.h5").itemsize == np.dtype(kept).itemsize
+
+
+def test_a_feature_that_is_missing_is_named_by_its_place(tmp_path):
+    x = np.arange(12.0).reshape(4, 3)
+    bad = x.copy()
+    bad[2, 1] = np.inf
+    with pytest.raises(InvalidDataset, match=r"test_set_x: holds inf in row 2, column 1 \(fill in or leave out"):
+        written(tmp_path, x, np.arange(4), bad, np.arange(4))
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (4, 6, 1)])
+def test_grey_photos_are_photos(tmp_path, shape):
+    x = np.random.default_rng(0).integers(0, 256, (5, *shape), dtype=np.uint8)
+    dataset = written(tmp_path, x, np.arange(5) % 2, x, np.arange(5) % 2, classes=("no", "yes"))
+    assert (dataset.shape, dataset.features) == (shape, 24)
+    assert np.array_equal(dataset.train.inputs(), x.reshape(5, -1).T / 255)
+
+
+def test_a_file_may_have_a_validation_set_of_its_own(tmp_path):
+    x, y = np.zeros((4, 3), np.float32), np.array([0, 1, 0, 1])
+    validation = {"validation_x": x[:2] + 1, "validation_y": y[:2]}
+    dataset = written(tmp_path, x, y, x, y, classes=("no", "yes"), **validation)
+    assert dataset.validation.stored.tolist() == [[1, 1, 1]] * 2
+    assert dataset.validation.y.tolist() == [0, 1]
+    assert len(load_header(tmp_path / "any.h5").validation) == 2
+    with h5py.File(tmp_path / "any.h5", "a") as h5:
+        del h5["validation_set_y"]
+    with pytest.raises(InvalidDataset, match="validation_set_y: is missing"):
+        load_dataset(tmp_path / "any.h5")

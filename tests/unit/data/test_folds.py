@@ -7,17 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn.dataset import Dataset
+from snn.batches import Samples
 from snn.errors import InvalidInput
-from snn.validation import held_out, hold_out, number_of_parts
+from snn_data.dataset import Dataset
+from snn_data.folds import held_out, hold_out, number_of_parts
 
 SEEDS = st.integers(0, 2**63 - 1)
 
 
 def labels(zeros: int, ones: int) -> np.ndarray:
-    """Labels of a file in which the classes are mixed, (1, m) as a data set has them."""
-    truth = np.repeat([0.0, 1.0], [zeros, ones])
-    return np.random.default_rng(zeros + ones).permutation(truth).reshape(1, -1)
+    """Labels of a file in which the classes are mixed, (m,) as a data set has them."""
+    return np.random.default_rng(zeros + ones).permutation(np.repeat([0, 1], [zeros, ones]))
+
+
+def samples(y: np.ndarray) -> Samples:
+    return Samples(np.zeros((len(y), 1)), y)
 
 
 @settings(max_examples=60, deadline=None)
@@ -26,33 +30,36 @@ def test_every_photo_is_in_exactly_one_fold_and_every_fold_has_the_classes_share
     zeros: int, ones: int, folds: int, seed: int
 ) -> None:
     truth = labels(zeros, ones)
-    parts = held_out(truth, folds, seed)
+    parts = held_out(samples(truth), folds, seed, 2)
     assert len(parts) == folds
     assert sorted(np.concatenate(parts).tolist()) == list(range(zeros + ones))
     for label, count in ((0, zeros), (1, ones)):
-        in_folds = [int((truth[0, part] == label).sum()) for part in parts]
+        in_folds = [int((truth[part] == label).sum()) for part in parts]
         assert set(in_folds) <= {count // folds, -(-count // folds)}
-    assert all(np.array_equal(one, other) for one, other in zip(parts, held_out(truth, folds, seed)))
+    assert all(np.array_equal(one, other) for one, other in zip(parts, held_out(samples(truth), folds, seed, 2)))
 
 
 @settings(max_examples=60, deadline=None)
 @given(zeros=st.integers(20, 90), ones=st.integers(20, 90), share=st.floats(0.1, 0.9), seed=SEEDS)
 def test_a_share_has_the_classes_shares(zeros: int, ones: int, share: float, seed: int) -> None:
     truth = labels(zeros, ones)
-    (part,) = held_out(truth, share, seed)
+    (part,) = held_out(samples(truth), share, seed, 2)
     assert len(set(part.tolist())) == part.size
     assert abs(part.size - share * (zeros + ones)) < 1
     for label, count in ((0, zeros), (1, ones)):
-        held = int((truth[0, part] == label).sum())
+        held = int((truth[part] == label).sum())
         assert 0 < held < count
         assert abs(held - count * part.size / (zeros + ones)) < 1
-    assert np.array_equal(part, held_out(truth, share, seed)[0])
+    assert np.array_equal(part, held_out(samples(truth), share, seed, 2)[0])
 
 
 def test_the_seed_decides() -> None:
     truth = labels(40, 40)
     for validation in (0.25, 4):
-        drawn = {tuple(sorted(held_out(truth, validation, seed)[0].tolist())) for seed in (1, 2, 2**32 + 1, 2**63 - 1)}
+        drawn = {
+            tuple(sorted(held_out(samples(truth), validation, seed, 2)[0].tolist()))
+            for seed in (1, 2, 2**32 + 1, 2**63 - 1)
+        }
         assert len(drawn) == 4
 
 
@@ -65,15 +72,15 @@ def test_anything_else_is_no_way_to_validate(validation: object) -> None:
 @pytest.mark.parametrize(("validation", "parts"), [(0.2, 1), (2, 2), (5.0, 5)])
 def test_the_number_of_parts(validation: float, parts: int) -> None:
     assert number_of_parts(validation) == parts
-    assert len(held_out(labels(9, 8), validation, 1)) == parts
+    assert len(held_out(samples(labels(9, 8)), validation, 1, 2)) == parts
 
 
 @pytest.mark.parametrize(
     ("zeros", "ones", "validation"), [(50, 3, 4), (50, 1, 2), (50, 2, 0.1), (50, 2, 0.9), (3, 3, 0.001), (0, 9, 3)]
 )
 def test_both_classes_must_be_on_both_sides(zeros: int, ones: int, validation: float) -> None:
-    with pytest.raises(InvalidInput, match=f"cannot be held out of {zeros} and {ones} photos"):
-        held_out(labels(zeros, ones), validation, 1)
+    with pytest.raises(InvalidInput, match=f"cannot be held out of {zeros}, {ones} samples of the 2 classes"):
+        held_out(samples(labels(zeros, ones)), validation, 1, 2)
 
 
 def test_a_fold_is_a_data_set_of_training_photos_alone() -> None:
@@ -86,11 +93,24 @@ def test_a_fold_is_a_data_set_of_training_photos_alone() -> None:
         return pixels[:, 0, 0, 0].tolist()
 
     train_y = labels(15, 15)
-    dataset = Dataset(photos(range(30)), train_y, photos(range(100, 110)), labels(5, 5), ("no", "yes"))
-    for part in held_out(train_y, 3, 7):
-        fold = hold_out(dataset, part)
-        assert numbers(fold.test_pixels) == sorted(part.tolist())
-        assert numbers(fold.train_pixels) == sorted(set(range(30)) - set(part.tolist()))
-        assert fold.train_y.tolist() == [train_y[0, numbers(fold.train_pixels)].tolist()]
-        assert fold.test_y.tolist() == [train_y[0, numbers(fold.test_pixels)].tolist()]
+    train, test = Samples(photos(range(30)), train_y), Samples(photos(range(100, 110)), labels(5, 5))
+    for part in held_out(train, 3, 7, 2):
+        fold = hold_out(Dataset(train, test, ("no", "yes")), part)
+        assert numbers(fold.test.stored) == sorted(part.tolist())
+        assert numbers(fold.train.stored) == sorted(set(range(30)) - set(part.tolist()))
+        assert fold.train.y.tolist() == train_y[numbers(fold.train.stored)].tolist()
+        assert fold.test.y.tolist() == train_y[numbers(fold.test.stored)].tolist()
         assert fold.classes == ("no", "yes")
+        assert fold.validation is fold.test
+
+
+def test_many_classes_and_numbers_can_be_held_out_too() -> None:
+    y = np.arange(90) % 3
+    for validation in (5, 0.2):
+        for part in held_out(samples(y), validation, 1, 3):
+            assert np.bincount(y[part]).tolist() == [6, 6, 6]
+    numbers = held_out(samples(np.linspace(0, 1, 20)), 4, 1, 0)
+    assert sorted(np.concatenate(numbers).tolist()) == list(range(20))
+    assert [len(part) for part in numbers] == [5] * 4
+    with pytest.raises(InvalidInput, match=r"5 cannot be held out of 3 samples \(every class"):
+        held_out(samples(np.linspace(0, 1, 3)), 5, 1, 0)

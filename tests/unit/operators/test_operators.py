@@ -139,7 +139,7 @@ def test_overrides_are_numbers_again_after_templating() -> None:
     )
     parameters = task._parameters()
     assert (parameters.epochs, parameters.learning_rate, parameters.batch_size) == (7, 0.0025, 64)
-    assert (parameters.threshold, parameters.seed, parameters.strategy.value) == (None, 4, "average")
+    assert (parameters.threshold, parameters.seed, parameters.strategy) == (None, 4, "average")
     assert parameters.granularity.value == "batch"
 
 
