@@ -66,6 +66,11 @@ class Competitors:
         """Train `job` with a peer; return what it printed."""
         return _run([self.venv / "bin/python", HERE / "peers.py", job, str(epochs), name], threads)
 
+    def classify(self, kind: str, job: Path, threads: int, seed: int, own_draws: bool) -> dict[str, Any]:
+        """Train a job with mini-batches by a peer; return what it printed."""
+        command = [self.venv / "bin/python", HERE / "classify.py", job, kind, "--seed", str(seed)]
+        return _run([*command, *(["--own-draws"] if own_draws else [])], threads)
+
 
 def numpy_loop(
     job: Path, epochs: int, *, threads: int | None = 1, seconds: float | None = None, thrifty: bool = False

@@ -35,8 +35,7 @@ def torch_training(job: Job, epochs: int, precision: str) -> dict[str, Any]:
             linear.bias.copy_(torch.from_numpy(b[:, 0]))
         modules += [linear] if number == len(job.W) else [linear, nn.ReLU()]
     network = nn.Sequential(*modules)
-    X = torch.from_numpy(job.X[0]).T.contiguous().to(kind)
-    Y = torch.from_numpy(job.Y[0]).T.contiguous().to(kind)
+    X, Y = torch.from_numpy(job.X).to(kind), torch.from_numpy(job.Y[:, None]).to(kind)
     loss_of = nn.BCEWithLogitsLoss()
     optimizer = torch.optim.SGD(network.parameters(), lr=job.rate)
     costs = []
@@ -55,7 +54,7 @@ def sklearn_training(job: Job, epochs: int) -> dict[str, Any]:
     import sklearn
     from sklearn.neural_network import MLPClassifier
 
-    X, y = job.X[0].T.copy(), job.Y[0][0].astype(int)
+    X, y = job.X, job.Y.astype(int)
     network = MLPClassifier(
         hidden_layer_sizes=[W.shape[0] for W in job.W[:-1]],
         activation="relu",

@@ -59,6 +59,26 @@ def growth(section: dict[str, Any], file: Path) -> None:
     _save(figure, file)
 
 
+def strategies(section: dict[str, Any], file: Path) -> None:
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    names = list(section["rows"])
+    for place, name in enumerate(names):
+        for key, colour, offset in (("train", OTHERS, -0.12), ("test", OURS, 0.12)):
+            values = sorted(run[key] for run in section["rows"][name])
+            spread = [0.05 * (i - (len(values) - 1) / 2) / max(1, len(values) / 2) for i in range(len(values))]
+            axes.plot([place + offset + s for s in spread], values, "o", color=colour, markersize=4, alpha=0.8)
+            mean = sum(values) / len(values)
+            axes.plot([place + offset - 0.09, place + offset + 0.09], [mean, mean], color=GREY, linewidth=1.5)
+    axes.plot([], [], "o", color=OTHERS, label="training photos")
+    axes.plot([], [], "o", color=OURS, label="test photos")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_title(f"accuracy of {section['seeds']} seeds each, and their mean", loc="left", size=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(frameon=False, loc="lower right")
+    _save(figure, file)
+
+
 def _save(figure: Any, file: Path) -> None:
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -69,7 +89,9 @@ def main() -> None:
     results, folder = json.loads(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
     kind = sys.argv[3] if len(sys.argv) > 3 else "svg"
     plt.rcParams["svg.hashsalt"] = "snn"  # the same results, the same bytes
-    for key, name, draw in (("full_batch", "side-by-side", side_by_side), ("growth", "growth", growth)):
+    plots = {"full_batch": ("side-by-side", side_by_side), "growth": ("growth", growth)}
+    plots["strategies"] = ("strategies", strategies)
+    for key, (name, draw) in plots.items():
         if key in results and "error" not in results[key]:
             draw(results[key], folder / f"{name}.{kind}")
             print(f"{name}.{kind}")

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from snn.dataset import batches, columns, load_dataset, save_dataset
-from snn.network import initial_weights
-from snn.parameters import Parameters
 from snn_cli.datasets import build_faces
+from snn_cloud.parameters import Parameters
+from snn_data.dataset import load_dataset, save_dataset
 
 ROOT = Path(__file__).parents[1]
 ITSACAT = ROOT.parent / "shared" / "datasets" / "datasets.h5"
@@ -33,7 +32,7 @@ def photos(folder: Path) -> tuple[Path, str]:
 def describe(dataset: Path, name: str) -> dict[str, Any]:
     """Return what the data set is, in numbers."""
     loaded = load_dataset(dataset)
-    return {"name": name, "samples": int(loaded.train_y.size), "features": loaded.features}
+    return {"name": name, "samples": len(loaded.train), "features": loaded.features}
 
 
 def parameters(neurons: tuple[int, ...] = LAYERS, **fields: Any) -> Parameters:
@@ -66,40 +65,39 @@ def grown(dataset: Path, factor: int, folder: Path, every: int = 1) -> Path:
     file = folder / f"{dataset.stem}-x{factor}-every{every}.h5"
     if not file.exists():
         loaded = load_dataset(dataset)
-        small, test_small = loaded.train_pixels[:, ::every, ::every], loaded.test_pixels[:, ::every, ::every]
+        small, test_small = loaded.train.stored[:, ::every, ::every], loaded.test.stored[:, ::every, ::every]
         width = small.shape[2]
         copies = []
         for number in range(factor):
             copy = np.roll(small, (number // (2 * width), number // 2 % width), axis=(1, 2))
             copies.append(copy[:, :, ::-1] if number % 2 else copy)
-        labels = np.tile(loaded.train_y[0].astype(np.int64), factor)
+        labels = np.tile(loaded.train.y, factor)
         unfinished = file.with_suffix(".part")
-        test = test_small, loaded.test_y[0].astype(np.int64)
+        test = test_small, loaded.test.y
         save_dataset(unfinished, np.concatenate(copies), labels, *test, loaded.classes)
         unfinished.replace(file)
     return file
 
 
 def save_job(file: Path, dataset: Path, chosen: Parameters) -> Path:
-    """Write what `reference.Job` reads: the very mini-batches and first weights that the project trains with."""
+    """Write what `reference.Job` and `classify.Job` read: the samples as they are stored, first weights, and how."""
     loaded = load_dataset(dataset)
-    if chosen.batch_size is None:
-        pieces = [(columns(loaded.train_pixels), loaded.train_y)]
-    else:
-        pieces = [(batch.pixels, batch.Y) for batch in batches(loaded, chosen.batch_size, chosen.seed)]
-    weights = initial_weights(chosen, loaded.features)
+    params = chosen.network(loaded.features).first_params(chosen.seed, chosen.dtype)
     about = {
-        "batches": len(pieces),
-        "layers": len(weights),
-        "functions": [str(function) for function in chosen.activation_per_layer],
+        "layers": chosen.layers,
+        "functions": list(chosen.activation_per_layer),
         "rate": chosen.learning_rate,
-        "strategy": str(chosen.strategy),
+        "strategy": chosen.strategy,
         "threshold": chosen.threshold,
+        "batch_size": chosen.batch_size,
+        "seed": chosen.seed,
+        "epochs": chosen.epochs,
+        "recipe": json.loads(chosen.to_json()),
     }
     arrays: dict[str, Any] = {"about": json.dumps(about)}
-    for index, (pixels, labels) in enumerate(pieces):
-        arrays |= {f"pixels{index}": pixels, f"Y{index}": labels}
-    for index, (W, b) in enumerate(weights):
-        arrays |= {f"W{index}": W, f"b{index}": b}
+    for part, samples in (("train", loaded.train), ("test", loaded.test)):
+        arrays |= {f"{part}_stored": samples.stored, f"{part}_y": samples.y}
+    for number in range(chosen.layers):
+        arrays |= {f"W{number}": params[f"W{number + 1}"], f"b{number}": params[f"b{number + 1}"]}
     np.savez(file, **arrays)
     return file

@@ -14,22 +14,25 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 
 @dataclass
 class Job:
-    """What there is to train: mini-batches X (features, m) in 0..1 and Y (1, m), first weights, and how."""
+    """What there is to train: samples X (m, features) in 0..1, labels Y (m,), first weights, and how."""
 
-    X: list[np.ndarray]
-    Y: list[np.ndarray]
+    X: np.ndarray
+    Y: np.ndarray
     W: list[np.ndarray]
     b: list[np.ndarray]
     functions: list[str]
     rate: float
     strategy: str
     threshold: float | None = None
+    batch_size: int | None = None
+    seed: int = 1
 
     @classmethod
     def load(cls, file: Path | str) -> Job:
@@ -37,15 +40,28 @@ class Job:
         with np.load(file) as stored:
             about = json.loads(str(stored["about"]))
             return cls(
-                X=[stored[f"pixels{i}"] / 255.0 for i in range(about["batches"])],
-                Y=[stored[f"Y{i}"] for i in range(about["batches"])],
+                X=stored["train_stored"].reshape(len(stored["train_y"]), -1) / 255.0,
+                Y=stored["train_y"].astype(np.float64),
                 W=[stored[f"W{i}"] for i in range(about["layers"])],
                 b=[stored[f"b{i}"] for i in range(about["layers"])],
                 functions=about["functions"],
                 rate=about["rate"],
                 strategy=about["strategy"],
                 threshold=about["threshold"],
+                batch_size=about["batch_size"],
+                seed=about["seed"],
             )
+
+    def batches(self, epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return an epoch's mini-batches, X (features, k) and Y (1, k): drawn anew, or in the order of the samples."""
+        m = len(self.Y)
+        size = m if self.strategy == "full-batch" else min(self.batch_size or m, m)
+        if self.strategy in ("full-batch", "average"):
+            parts: list[Any] = [slice(start, start + size) for start in range(0, m, size)]
+        else:
+            order = np.random.default_rng([self.seed, 1, epoch]).permutation(m)
+            parts = [order[start : start + size] for start in range(0, m, size)]
+        return [(self.X[part].T, self.Y[None, part]) for part in parts]
 
 
 @dataclass
@@ -91,17 +107,28 @@ def step(job: Job, dW: list[np.ndarray], db: list[np.ndarray]) -> None:
         job.b[i] -= job.rate * db[i]
 
 
-def full_batch(job: Job) -> float:
+def full_batch(job: Job, epoch: int) -> float:
     """One step on all data."""
-    A = forward(job, job.X[0])
-    step(job, *backward(job, A, job.Y[0]))
-    return cost(A[-1], job.Y[0])
+    ((X, Y),) = job.batches(epoch)
+    A = forward(job, X)
+    step(job, *backward(job, A, Y))
+    return cost(A[-1], Y)
 
 
-def best_batch(job: Job) -> float:
+def sgd(job: Job, epoch: int) -> float:
+    """A step a mini-batch; the cost is the mean as stepped."""
+    spent = 0.0
+    for X, Y in job.batches(epoch):
+        A = forward(job, X)
+        spent += cost(A[-1], Y) * Y.shape[1]
+        step(job, *backward(job, A, Y))
+    return spent / len(job.Y)
+
+
+def best_batch(job: Job, epoch: int) -> float:
     """Every batch's gradients from the same weights; the batch with the lowest cost moves them."""
     results = []
-    for X, Y in zip(job.X, job.Y, strict=True):
+    for X, Y in job.batches(epoch):
         A = forward(job, X)
         results.append((cost(A[-1], Y), backward(job, A, Y)))
     best = min(results, key=lambda result: result[0])
@@ -109,20 +136,21 @@ def best_batch(job: Job) -> float:
     return best[0]
 
 
-def best_batch_thrifty(job: Job) -> float:
+def best_batch_thrifty(job: Job, epoch: int) -> float:
     """The same, but the way back is gone for the winner only: less than half the work."""
-    seen = [forward(job, X) for X in job.X]
-    costs = [cost(A[-1], Y) for A, Y in zip(seen, job.Y, strict=True)]
+    batches = job.batches(epoch)
+    seen = [forward(job, X) for X, _ in batches]
+    costs = [cost(A[-1], Y) for A, (_, Y) in zip(seen, batches, strict=True)]
     best = int(np.argmin(costs))
-    step(job, *backward(job, seen[best], job.Y[best]))
+    step(job, *backward(job, seen[best], batches[best][1]))
     return costs[best]
 
 
-def average(job: Job) -> float:
+def average(job: Job, epoch: int) -> float:
     """The batches' gradients, weighted by size, make one step."""
-    total = sum(Y.shape[1] for Y in job.Y)
+    total = len(job.Y)
     epoch_cost, dW, db = 0.0, [np.zeros_like(W) for W in job.W], [np.zeros_like(b) for b in job.b]
-    for X, Y in zip(job.X, job.Y, strict=True):
+    for X, Y in job.batches(epoch):
         A, share = forward(job, X), Y.shape[1] / total
         epoch_cost += share * cost(A[-1], Y)
         for i, (dWi, dbi) in enumerate(zip(*backward(job, A, Y), strict=True)):
@@ -132,8 +160,9 @@ def average(job: Job) -> float:
     return epoch_cost
 
 
-EPOCH: dict[str, Callable[[Job], float]] = {
+EPOCH: dict[str, Callable[[Job, int], float]] = {
     "full-batch": full_batch,
+    "sgd": sgd,
     "best-batch": best_batch,
     "average": average,
     "thrifty": best_batch_thrifty,
@@ -145,7 +174,7 @@ def train(job: Job, epochs: int, seconds: float = float("inf")) -> Timed:
     timed, epoch = Timed(), EPOCH[job.strategy]
     began = time.perf_counter()
     while len(timed.costs) < epochs:
-        timed.costs.append(epoch(job))
+        timed.costs.append(epoch(job, len(timed.costs)))
         timed.clock.append(time.perf_counter() - began)
         if job.threshold is not None and timed.costs[-1] <= job.threshold:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import compare, growth, host, problem, report, session
+from benchmarks import compare, growth, host, learning, problem, report, session
 from benchmarks.competitors import Competitors
 from benchmarks.dag import dag
 from benchmarks.serverless import Serverless, machine
@@ -35,6 +36,12 @@ MEASURES: dict[str, Measure] = {
     "granularity": compare.granularities,
     "workers": compare.workers,
     "growth": growth.growth,
+    "mnist": learning.mnist,
+    "cifar10": learning.cifar10,
+    "cats": learning.cats,
+    "strategies": learning.strategies,
+    "digits": learning.digits,
+    "sharing": learning.sharing,
     "dag": dag,
 }
 
@@ -102,7 +109,14 @@ def _measure(
     plain, seconds = serverless.deploy("snn-bench", with_cache=False)
     cached, _ = serverless.deploy("snn-bench-cache", with_cache=True)
     results["deploy_seconds"] = seconds
-    steps = {"growth": 3 if quick else 6, "dag": repetitions + 1}
+    steps = {
+        "growth": 3 if quick else 6,
+        "dag": repetitions + 1,
+        "mnist": repetitions + 1,
+        "cifar10": 1,
+        "strategies": 4,
+    }
+    steps |= {"cats": 2 if quick else 10, "digits": 1, "sharing": 2 if quick else 5}
     task = progress.add_task("", total=sum(steps.get(part, repetitions) for part in chosen))
     with_everything = session.Session(
         folder=work,
@@ -115,6 +129,7 @@ def _measure(
         step=lambda: progress.advance(task),
         repetitions=repetitions,
         quick=quick,
+        cores=os.cpu_count() or 1,
         results=results,
     )
     for part in chosen:

@@ -11,22 +11,22 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from snn.parameters import Parameters
 from snn_cli.local import airflow, emulator
 from snn_cloud import places, runs
 from snn_cloud.clients import Clients
 from snn_cloud.ledger import Ledger
+from snn_cloud.parameters import Parameters
 from snn_cloud.record import Run, State
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
 
 # Looking costs the machine something too; a long run is looked at less often.
 POLL_SECONDS, POLL_SHARE = 0.02, 0.02
-HARD_LIMIT_SECONDS = 300.0
+HARD_LIMIT_SECONDS = 1_800.0
 
 
 class BenchmarkRunFailed(Exception):
@@ -65,11 +65,12 @@ class Serverless:
         return stack, time.monotonic() - began
 
     def train(
-        self, stack: StackOutputs, dataset: Path, parameters: Parameters, *, limit_seconds: float | None = None
-    ) -> Outcome:
+        self, stack: StackOutputs, dataset: Path, parameters: Parameters, *, limit_seconds: float | None = None,
+        before_it_goes: Callable[[str], object] = lambda run_id: None,
+    ) -> Outcome:  # fmt: skip
         """Run a training to its end; with a limit, cancel it that long after its first progress and keep what was seen.
 
-        Raises BenchmarkRunFailed.
+        `before_it_goes` is called with the run's name while its files are still there. Raises BenchmarkRunFailed.
         """
         run_id = places.new_run_id(f"bench {next(self._number)}")
         key = self._stage(stack, run_id, dataset)
@@ -91,7 +92,8 @@ class Serverless:
             time.sleep(max(POLL_SECONDS, POLL_SHARE * now))
         if run.state is State.FAILED:
             raise BenchmarkRunFailed(run.reason)
-        costs = [cost for _, cost in ledger.progress(run_id)[1]]
+        costs = [row.cost for row in ledger.progress(run_id)[1]]
+        before_it_goes(run_id)
         self._forget(stack, run_id)
         return Outcome(run, now, seen, costs, self._path_chosen(stack, run_id))
 

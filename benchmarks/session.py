@@ -39,6 +39,7 @@ class Session:
     step: Callable[[], None]
     repetitions: int = 3
     quick: bool = False
+    cores: int = 2
     results: dict[str, Any] = field(default_factory=dict)
 
     def job(self, name: str, dataset: Path, chosen: Any) -> Path:
