@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-load test-services soak test-long test-unit lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-load test-services soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -89,12 +89,15 @@ test-faults-full: install ## run all trials of every fault, about 15 minutes, an
 	@PYTHONPATH=tests $(BIN)/python -m faults.page
 
 test-iam: install ## run the integration tests with every role held to its policies, and without each permission: 20 minutes
-	@SNN_IAM=enforced $(BIN)/pytest tests/integration
+	@SNN_IAM=enforced $(BIN)/pytest tests/integration -m "not slow"
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
 		{ echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; }
 	@$(BIN)/pytest tests/browser
+
+test-witness: install ## hold the network, and the oracle of the other tests, to PyTorch, which it installs
+	@$(BIN)/pytest tests/witness
 
 test-load: install ## 50 runs at once and 5,000 neurons in a burst, some minutes; their tables go into docs/reliability.md
 	@rm -f .local/load/results.json
@@ -104,9 +107,9 @@ test-load: install ## 50 runs at once and 5,000 neurons in a burst, some minutes
 soak: install ## back-to-back runs of all kinds for half an hour, and whether anything grows: [SOAK_MINUTES=30]
 	@PYTHONPATH=tests SOAK_MINUTES=$(SOAK_MINUTES) $(BIN)/python -m load.soak
 
-test-long: install ## run the tests that take minutes: 100 neuron epochs, kills of every part of Airflow
+test-long: install ## run the tests that take minutes: 100 neuron epochs, every optimizer by every granularity, kills of every part of Airflow
 	@$(BIN)/pytest tests/long --durations=0
-	@$(BIN)/pytest tests/e2e -m slow
+	@$(BIN)/pytest tests/integration tests/e2e -m slow
 
 bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, about 12 minutes: [BENCH='--quick' or '--only PARTS']
 	@$(BIN)/python -m benchmarks.run $(BENCH)
@@ -120,7 +123,8 @@ lint: install ## check style, types and templates
 	@$(BIN)/mypy
 	@$(BIN)/cfn-lint cloudformation/*.yaml
 
-docs: $(DOCS)/installed ## build the documentation into dist/docs; a warning is an error
+docs: install $(DOCS)/installed ## build the documentation into dist/docs; a warning is an error
+	@$(BIN)/python -m snn_cli.parameters_page > docs/parameters.md
 	@$(DOCS)/bin/sphinx-build --quiet -W --jobs auto --doctree-dir .local/docs-doctrees --conf-dir docs . dist/docs
 
 # Without the two plugins that stumble over every picture in a notebook and every hash in a lock.

@@ -85,24 +85,36 @@ def granularities(sizes: list[int]) -> None:
 
 
 def strategies() -> None:
-    """Draw which steps three mini-batches make in one epoch, on a hill seen from above."""
-    _, grid = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
-    x, y = np.meshgrid(np.linspace(-3, 3, 80), np.linspace(-2.2, 2.2, 80))
-    hill = x**2 / 2.2 + y**2 + 0.3 * x * y
-    start = np.array([-2.2, 1.4])
-    steps = np.array([[1.9, -0.2], [1.5, -1.2], [0.5, -1.3]])
-    mean = steps.mean(axis=0)
-    for axes, name in zip(grid, ("full-batch", "best-batch", "average"), strict=True):
-        axes.contour(x, y, hill, levels=8, colors=[PALE, GREY], linewidths=0.8, alpha=0.6)
+    """Draw which steps three mini-batches make in one epoch, on a hill seen from above.
+
+    Each mini-batch pulls to a lowest place of its own; that of all samples lies between them.
+    """
+    _, grid = plt.subplots(1, 4, figsize=(10.4, 2.6), layout="constrained")
+    x, y = np.meshgrid(np.linspace(-3, 2.2, 80), np.linspace(-1.9, 2.1, 80))
+    start, rate = np.array([-2.4, 1.5]), 0.55
+    lowest = np.array([[1.2, 1.1], [0.6, -1.3], [-1.2, -0.7]])
+    middle = lowest.mean(axis=0)
+    steps = rate * (lowest - start)
+    nearest = int(np.argmin(((lowest - start) ** 2).sum(axis=1)))
+    for axes, name in zip(grid, ("full-batch", "sgd", "average", "best-batch"), strict=True):
+        hill = (x - middle[0]) ** 2 + (y - middle[1]) ** 2
+        axes.contour(x, y, hill, levels=[0.15, 0.8, 2, 4, 7], colors=[GREY], linewidths=0.7, alpha=0.6)
         axes.set_title(name)
+        axes.set_aspect("equal")
         axes.set_axis_off()
-        if name != "full-batch":
-            for number, step in enumerate(steps, start=1):
-                taken = name == "best-batch" and number == 2
+        at = start
+        for number, (place, step) in enumerate(zip(lowest, steps, strict=True)):
+            if name == "sgd":
+                _arrow(axes, tuple(at), tuple(at + rate * (place - at)), colour=ORANGE)
+                at = at + rate * (place - at)
+            elif name != "full-batch":
+                taken = name == "best-batch" and number == nearest
                 _arrow(axes, tuple(start), tuple(start + step), colour=ORANGE if taken else GREY)
-                axes.text(*(start + 1.13 * step), str(number), fontsize=8, ha="center", va="center")
-        if name != "best-batch":
-            _arrow(axes, tuple(start), tuple(start + mean), colour=ORANGE)
+            if name != "full-batch":
+                end = at + ((0.25, 0.1), (0.25, 0.1), (-0.1, -0.3))[number] if name == "sgd" else start + 1.14 * step
+                axes.text(*end, str(number + 1), fontsize=8, ha="center", va="center")
+        if name in ("full-batch", "average"):
+            _arrow(axes, tuple(start), tuple(start + rate * (middle - start)), colour=ORANGE)
         axes.scatter(start[0], start[1], color=INK, s=25, zorder=5)
 
 
@@ -120,14 +132,14 @@ def lease() -> None:
         axes.text(51, y - 0.6, f"beat {beat}", fontsize=8)
     _arrow(axes, (86, 29), (58, 29), "beat moves: B waits", (0, 1))
     axes.text(12.5, 16, "A hangs", ha="right", color=GREY, style="italic")
-    axes.plot([14, 14], [10, 22], color="white", linewidth=3)
-    axes.plot([14, 14], [10, 22], color=GREY, linewidth=1, linestyle=":")
+    axes.plot([14, 14], [11, 22], color="white", linewidth=3)
+    axes.plot([14, 14], [11, 22], color=GREY, linewidth=1, linestyle=":")
     _arrow(axes, (86, 20), (58, 20), "beat 3 …", (0, 1))
     _arrow(axes, (86, 12), (58, 12), "still beat 3 after 20 s of B's clock: take", (0, 1))
     axes.text(51, 11.4, "fence 2", fontsize=8)
-    _arrow(axes, (14, 5), (50, 5), "A wakes up: costs, if fence = 1", (0, 1), colour=GREY)
-    axes.text(51, 4.4, "refused: A leaves", fontsize=8)
-    _arrow(axes, (86, 5), (70, 5), "costs, if fence = 2", (0, 1))
+    _arrow(axes, (14, 7.5), (50, 7.5), "A wakes up: costs, if fence = 1", (0, 1), colour=GREY)
+    axes.text(51, 6.9, "refused: A leaves", fontsize=8)
+    _arrow(axes, (86, 2.5), (58, 2.5), "costs, if fence = 2", (0, 1))
 
 
 def _paper(width: float, height: float, right: float, top: float) -> Axes:

@@ -15,13 +15,12 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
-from snn.parameters import Parameters
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local import emulator
 from snn_cloud import runs
 from snn_cloud.clients import Clients
-from snn_cloud.money import cost_of
-from snn_cloud.report import build_report, evaluate_run, predict_images, write_report
+from snn_cloud.parameters import Parameters
+from snn_cloud.report import evaluate_run, make_report, predict_images
 from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
 from snn_cloud.staging import stage
 
@@ -56,6 +55,7 @@ def execute(name: str, environment: Mapping[str, str]) -> Any:
             km=kernel,
             timeout=CELL_SECONDS,
             record_timing=False,
+            coalesce_streams=True,  # or how text is cut would depend on when it came
             resources={"metadata": {"path": str(FOLDER)}},
         )
         client.execute(env={**os.environ, **environment, **own}, cleanup_kc=True)
@@ -87,15 +87,13 @@ def figures(book: Any) -> dict[str, Any]:
 def finished_run(
     clients: Clients, stack: StackOutputs, run_id: str, dataset: Path, parameters: Parameters, photos: list[Path]
 ) -> dict[str, Any]:
-    """Train a network in Lambda, judge it, classify photos, and return the report: what `Analysis` reads."""
+    """Train a network in Lambda, judge it and ask it about photos, and return the report: what `Analysis` reads."""
     staged = stage(clients, stack.bucket, run_id, dataset, parameters, photos)
     runs.launch(clients, stack, run_id, staged.dataset_key, parameters)
     run = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.2, limit_seconds=600)
     judged = evaluate_run(clients, stack.bucket, run_id, staged.dataset_key)
     answers = predict_images(clients, stack.bucket, run_id, staged.images)
-    cost = cost_of(run, stack.has_cache, stack.architecture, stack.cache_node_type)
-    report = build_report(run, judged, answers, cost)
-    return write_report(clients, stack.bucket, run, report, staged.images)
+    return make_report(clients, stack, run, judged, answers, staged.images)
 
 
 def main() -> None:

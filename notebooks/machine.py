@@ -1,4 +1,4 @@
-"""What the notebooks work with: the stack that `snn` commands would take, a data set, and the files of a run."""
+"""What the notebooks work with: a stack as the `snn` commands find it, a data set, a training here, a run's files."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from snn.errors import InvalidInput
+from snn.network import Params
+from snn.training import Training, train
 from snn_cli.aws import Aws
 from snn_cli.aws import connect as connect_as_commands_do
 from snn_cli.datasets import build_faces
 from snn_cloud import places
+from snn_cloud.job import Data, make_job
 from snn_cloud.objects import read_object
+from snn_cloud.parameters import Parameters
+from snn_data.dataset import Dataset
 
 
 def local_home() -> Path:
@@ -36,6 +41,19 @@ def dataset_file() -> Path:
     if not faces.exists():
         build_faces(faces)
     return faces
+
+
+def trained(parameters: Parameters, data: Dataset) -> tuple[Training, Params, str]:
+    """Train in this process, as a TrainerLambda does.
+
+    Return the training, the network's parameters, and what the log says of the first layer.
+    """
+    network = parameters.network(data.features)
+    training = Training(network.first_params(parameters.seed, parameters.dtype))
+    job, why = make_job(parameters, training, Data(data))
+    for _ in train(training, parameters, len(job.samples), job.targets, job.here().gradients_of, job.validation):
+        pass
+    return training, job.first.network(training.result(parameters)), why
 
 
 def chosen_run(aws: Aws) -> str:
