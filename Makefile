@@ -111,7 +111,7 @@ test-long: install ## run the tests that take minutes: 100 neuron epochs, every 
 	@$(BIN)/pytest tests/long --durations=0
 	@$(BIN)/pytest tests/integration tests/e2e -m slow
 
-bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, about 12 minutes: [BENCH='--quick' or '--only PARTS']
+bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, 90 minutes: [BENCH='--quick' or '--only PARTS --keep']
 	@$(BIN)/python -m benchmarks.run $(BENCH)
 
 notebooks: install ## execute the notebooks on the emulator (started for it if none runs) and keep what they show

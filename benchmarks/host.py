@@ -11,7 +11,7 @@ import numpy as np
 
 
 def describe() -> dict[str, Any]:
-    """Return processor, memory, versions, and how busy the machine was before."""
+    """Return processor, memory, and versions."""
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     return {
         "cpu": _field("/proc/cpuinfo", "model name") or platform.processor(),
@@ -21,8 +21,12 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
-        "load_before": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def load() -> float:
+    """Return how many processes wanted a core in the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _field(file: str, name: str) -> str:

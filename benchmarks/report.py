@@ -72,10 +72,10 @@ def render(results: dict[str, Any], plots: Iterable[str] = ()) -> str:
     plots = set(plots)
     parts = [
         "# Benchmarks\n\n"
-        "One command, `make bench`, measures everything below in one run and writes this page, the plots beside it and "
-        "`.local/bench/results.json`, in about an hour and a half on two "
-        "cores. `make bench BENCH='--quick'` takes a few minutes and writes nothing here; "
-        "`BENCH='--only full_batch'` measures a part.",
+        "One command, `make bench`, measures everything below and writes this page, the plots beside it and "
+        "`.local/bench/results.json`, in about an hour and a half on two cores. `make bench BENCH='--quick'` takes a "
+        "few minutes and writes nothing here; `BENCH='--only mnist,cats'` measures parts, and `--keep` puts them on "
+        "this page among those measured before. Whatever is compared was measured in one part, in turn.",
         *([_QUICK] if results.get("quick") else []),
         _machine(results),
         "## Against the goals\n\n" + _goals(results),
@@ -141,7 +141,6 @@ _HOW = """\
 
 def _machine(results: dict[str, Any]) -> str:
     machine, data = results["machine"], results["data"]
-    load = " ".join(f"{value:g}" for value in machine["load_before"])
     versions = results.get("versions", {})
     others = "".join(f", {name} {version}" for name, version in versions.items())
     which = (
@@ -151,12 +150,21 @@ def _machine(results: dict[str, Any]) -> str:
         f"{data['features']:,} numbers (the goals were set for itsacat's)"
     )
     return (
-        f"Measured {results['generated']} on: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:g} "
+        f"Measured on: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:g} "
         f"GiB, {machine['system']}; Python {machine['python']}, NumPy {machine['numpy']} with "
-        f"{machine['blas']}{others}. Load before: {load}. Repetitions: "
-        f"{results['repetitions']}. It took {results['minutes']:.0f} minutes.\n\n"
-        f"Data: {which}. Network 20-7-5-1, learning rate 0.0075."
+        f"{machine['blas']}{others}.\n\n"
+        f"Data: {which}. Network 20-7-5-1, learning rate 0.0075.\n\n" + _parts(results)
     )
+
+
+def _parts(results: dict[str, Any]) -> str:
+    """Return when each part was measured, and how busy the machine was in the minute before."""
+    rows = [
+        (part.replace("_", " "), about["measured"], str(about["repetitions"]), f"{about['load_before']:g}",
+         f"{about['minutes']:.1f}")
+        for part, about in results["parts"].items()
+    ]  # fmt: skip
+    return _table(("part", "measured", "repetitions", "load before", "minutes"), rows)
 
 
 def _goals(results: dict[str, Any]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,24 +51,26 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="small sizes, one repetition: does it work?")] = False,
     only: Annotated[str, typer.Option(help=f"parts, with commas: {', '.join(MEASURES)}")] = "",
     repetitions: Annotated[int, typer.Option(min=1, help="of every contestant, in turn")] = 3,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="with --only: put the parts among those measured before")
+    ] = False,
 ) -> None:
     """Measure, and write .local/bench/results.json, benchmarks/README.md and the plots beside it.
 
-    A quick or partial run writes to .local/bench/partial instead.
+    A quick or partial run writes to .local/bench/partial instead, unless its parts are to be kept. What is measured is
+    written after every part.
     """
     chosen = [part.strip() for part in only.split(",") if part.strip()] or list(MEASURES)
     if unknown := set(chosen) - set(MEASURES):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: known are {', '.join(MEASURES)}")
-    whole = not quick and set(chosen) == set(MEASURES)
+    whole = not quick and (keep or set(chosen) == set(MEASURES))
     folder = LOCAL / "bench" if whole else LOCAL / "bench" / "partial"
+    place = HERE if whole else folder
     folder.mkdir(parents=True, exist_ok=True)
-    began, repetitions = time.monotonic(), 1 if quick else repetitions
-    results = {
-        "generated": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "quick": quick,
-        "repetitions": repetitions,
-        "machine": host.describe(),
-    }
+    repetitions = 1 if quick else repetitions
+    results: dict[str, Any] = {"quick": quick, "machine": host.describe(), "parts": {}}
+    if keep and (folder / "results.json").exists():
+        results = json.loads((folder / "results.json").read_text()) | {"machine": host.describe()}
     competitors = Competitors(LOCAL / "bench-venv")
     with console.status("installing the competitors …"):
         competitors.install()
@@ -76,15 +79,10 @@ def main(
     work = Path(tempfile.mkdtemp(prefix="work-", dir=folder))
     try:
         with machine(folder / "machine", LOCAL / "emulator-venv") as serverless, _progress() as progress:
-            _measure(chosen, results, work, serverless, competitors, progress, repetitions, quick)
+            for _ in _measure(chosen, results, work, serverless, competitors, progress, repetitions, quick):
+                _write(results, folder, place, competitors)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    results["minutes"] = (time.monotonic() - began) / 60
-    results["goals"] = report.goals(results)
-    session.save(results, folder / "results.json")
-    place = HERE if whole else folder
-    plots = _plot(competitors, folder / "results.json", place)
-    (place / "README.md").write_text(report.render(results, plots))
     _show(results)
     console.print(f"results  {folder / 'results.json'}", f"report   {place / 'README.md'}", sep="\n", soft_wrap=True)
     if failed := [part for part in chosen if "error" in results.get(part, {})]:
@@ -101,7 +99,8 @@ def _measure(
     progress: Progress,
     repetitions: int,
     quick: bool,
-) -> None:
+) -> Iterator[str]:
+    """Measure the chosen parts, and yield each as soon as it is in the results."""
     dataset, name = problem.photos(work)
     results["data"] = problem.describe(dataset, name)
     if name != "itsacat":
@@ -134,6 +133,7 @@ def _measure(
     )
     for part in chosen:
         progress.update(task, description=part.replace("_", " "))
+        began, about = time.monotonic(), {"load_before": host.load(), "repetitions": repetitions}
         try:
             found = MEASURES[part](with_everything)
             if part == "granularity":
@@ -145,9 +145,23 @@ def _measure(
         except Exception as error:  # one part that cannot be measured does not spoil the others
             results[part] = {"error": f"{type(error).__name__}: {error}"}
             progress.console.print(f"[red]{part}: {type(error).__name__}: {error}[/]")
+        about["measured"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        results["parts"][part] = {**about, "minutes": (time.monotonic() - began) / 60}
+        _note_versions(results)
+        yield part
+
+
+def _note_versions(results: dict[str, Any]) -> None:
     columns = results.get("full_batch", {}).get("columns", {})
     wanted = {"PyTorch": "torch-float32", "scikit-learn": "scikit-learn"}
     results["versions"] = {name: columns[key]["version"] for name, key in wanted.items() if key in columns}
+
+
+def _write(results: dict[str, Any], folder: Path, place: Path, competitors: Competitors) -> None:
+    results["goals"] = report.goals(results)
+    session.save(results, folder / "results.json")
+    plots = _plot(competitors, folder / "results.json", place)
+    (place / "README.md").write_text(report.render(results, plots))
 
 
 def _progress() -> Progress:
