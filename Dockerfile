@@ -7,6 +7,7 @@ COPY --chown=airflow:0 lambda_functions /opt/snn/lambda_functions
 COPY --chown=airflow:0 notebooks /opt/snn/notebooks
 COPY --chown=airflow:0 plugins /opt/snn/plugins
 COPY --chown=airflow:0 snn_cli /opt/snn/snn_cli
+COPY --chown=airflow:0 snn_client /opt/snn/snn_client
 # By the constraints that the image was built with: nothing in it is replaced. They do not name the last two.
 RUN pip install --no-cache-dir \
     --constraint "https://raw.githubusercontent.com/apache/airflow/constraints-${AIRFLOW_VERSION}/constraints-3.12.txt" \

@@ -8,8 +8,8 @@ from typing import Any
 from benchmarks import problem
 from benchmarks.competitors import CompetitorFailed, numpy_loop
 from benchmarks.session import SAME_EPOCH, TOLERANCE_FLOAT32, Disagreement, Session, agree, column
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import Parameters
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.parameters import Parameters
 
 
 def full_batch(session: Session) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from benchmarks import problem
 from benchmarks.competitors import CompetitorFailed
 from benchmarks.serverless import Outcome
 from benchmarks.session import Session, agree, column
-from snn_cloud import places
-from snn_cloud.parameters import Parameters
+from snn_cloud.aws import places
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset, save_dataset
 from snn_data.model import Model, load_model
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from snn_cli.datasets import build_faces
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset, save_dataset
 
 ROOT = Path(__file__).parents[1]

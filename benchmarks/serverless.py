@@ -17,12 +17,15 @@ from itertools import count
 from pathlib import Path
 
 from snn_cli.local import airflow, emulator
-from snn_cloud import places, runs
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
+from snn_client.runs import runs
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 
 # Looking costs the machine something too; a long run is looked at less often.
 POLL_SECONDS, POLL_SHARE = 0.02, 0.02

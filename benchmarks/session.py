@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import problem
 from benchmarks.competitors import Competitors
 from benchmarks.serverless import Serverless
-from snn_cloud.stack import StackOutputs
+from snn_client.stack.outputs import StackOutputs
 
 TOLERANCE = 1e-6  # of any epoch's cost among the first 300, in float64
 TOLERANCE_FLOAT32 = 1e-4

@@ -35,7 +35,11 @@ nb_execution_mode = "off"  # notebooks are committed with their outputs; the tes
 suppress_warnings = ["myst-nb.lexer", "ref.python", "autoapi.python_import_resolution"]
 
 # Read, not imported: neither Airflow nor AWS is installed to build the site.
-autoapi_dirs = [f"lambda_functions/{name}" for name in ("snn", "snn_data", "snn_cloud")] + ["plugins/snn_operators"]
+autoapi_dirs = [
+    *(f"lambda_functions/{name}" for name in ("snn", "snn_data", "snn_cloud")),
+    "snn_client",
+    "plugins/snn_operators",
+]
 autoapi_root = "docs/reference"
 autoapi_add_toctree_entry = False
 autoapi_options = ["members", "undoc-members", "show-inheritance", "show-module-summary"]
@@ -43,7 +47,7 @@ autoapi_member_order = "bysource"
 autoapi_own_page_level = "module"
 autoapi_python_use_implicit_namespaces = True  # or names would begin with "lambda_functions."
 nitpicky = True  # a docstring that refers to what is not there is a warning; other projects' names are not looked up
-nitpick_ignore_regex = [("py:.*", r"(?!snn(_data|_cloud|_operators)?\b).*")]
+nitpick_ignore_regex = [("py:.*", r"(?!snn(_data|_cloud|_client|_operators)?\b).*")]
 default_role = "literal"  # docstrings set names in single backticks
 
 html_theme = "furo"

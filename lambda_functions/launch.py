@@ -7,13 +7,15 @@ import time
 from typing import Any
 
 from snn.errors import InvalidInput
-from snn_cloud import init_phase
-from snn_cloud.clients import Clients
-from snn_cloud.launching import launch, launch_upload, trainer_gone
-from snn_cloud.ledger import Ledger
-from snn_cloud.record import LAST_WRITE, Run, Usage
-from snn_cloud.saying import refusal
-from snn_cloud.settings import Settings
+from snn_cloud.aws import init_phase
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.saying import refusal
+from snn_cloud.aws.settings import Settings
+from snn_cloud.launch.ending import trainer_gone
+from snn_cloud.launch.launching import launch
+from snn_cloud.launch.uploading import launch_upload
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import LAST_WRITE, Run, Usage
 
 clients = Clients.from_environment()
 init_phase.done()

@@ -8,11 +8,11 @@ from typing import Any
 import redis
 
 from snn.errors import InvalidInput
-from snn_cloud import init_phase
-from snn_cloud.cache import Cache
-from snn_cloud.errors import CacheLost
-from snn_cloud.neuron_task import work
-from snn_cloud.saying import say_traceback
+from snn_cloud.aws import init_phase
+from snn_cloud.aws.errors import CacheLost
+from snn_cloud.aws.saying import say_traceback
+from snn_cloud.neurons.cache import Cache
+from snn_cloud.neurons.task import work
 
 cache = Cache.from_environment()
 MEMORY_MB = int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))

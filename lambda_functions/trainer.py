@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from snn.errors import InvalidInput
-from snn_cloud import init_phase
-from snn_cloud.clients import Clients
-from snn_cloud.following import Follower, check_follower, follow
-from snn_cloud.places import check_run_id
-from snn_cloud.saying import refusal
-from snn_cloud.settings import Settings
-from snn_cloud.training import advance
+from snn_cloud.aws import init_phase
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.places import check_run_id
+from snn_cloud.aws.saying import refusal
+from snn_cloud.aws.settings import Settings
+from snn_cloud.train.following import Follower, check_follower, follow
+from snn_cloud.train.training import advance
 
 clients = Clients.from_environment()
 init_phase.done()

@@ -17,12 +17,14 @@ from nbclient import NotebookClient
 
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local import emulator
-from snn_cloud import runs
-from snn_cloud.clients import Clients
-from snn_cloud.parameters import Parameters
-from snn_cloud.report import evaluate_run, make_report, predict_images
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
-from snn_cloud.staging import stage
+from snn_client.data.staging import stage
+from snn_client.reports.report import evaluate_run, make_report, predict_images
+from snn_client.runs import runs
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.parameters import Parameters
 
 FOLDER = Path(__file__).parent
 NAMES = ("Introduction", "Codebook", "Analysis")

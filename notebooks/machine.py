@@ -13,10 +13,10 @@ from snn.training import Training, train
 from snn_cli.aws import Aws
 from snn_cli.aws import connect as connect_as_commands_do
 from snn_cli.datasets import build_faces
-from snn_cloud import places
-from snn_cloud.job import Data, make_job
-from snn_cloud.objects import read_object
-from snn_cloud.parameters import Parameters
+from snn_cloud.aws import places
+from snn_cloud.aws.objects import read_object
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.train.job import Data, make_job
 from snn_data.dataset import Dataset
 
 

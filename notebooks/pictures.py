@@ -42,10 +42,12 @@ def source(*names: str) -> None:
 
 def source_of(name: str) -> str:
     """Return the name and the source, as Markdown, of something in a module, such as "snn.layers.Dense.forward"."""
-    package, module, *path = name.split(".")
-    text = inspect.getsource(import_module(f"{package}.{module}"))
+    module, *rest = name.split(".")
+    while rest and hasattr(import_module(module), "__path__"):  # a package: what follows is a package or a module
+        module, rest = f"{module}.{rest[0]}", rest[1:]
+    text = inspect.getsource(import_module(module))
     found: ast.AST = ast.parse(text)
-    for step in path:
+    for step in rest:
         found = next(node for node in ast.iter_child_nodes(found) if step in _names(node))
     assert isinstance(found, ast.stmt)
     above = [decorator.lineno for decorator in getattr(found, "decorator_list", ())]

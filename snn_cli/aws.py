@@ -22,9 +22,9 @@ from snn.errors import InvalidInput
 from snn_cli.console import say
 from snn_cli.local import emulator
 from snn_cli.local.emulator import Emulator
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.stack import StackOutputs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
 
 PANEL = "Where"
 

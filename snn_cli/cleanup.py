@@ -13,7 +13,7 @@ from snn.errors import InvalidInput, SnnError
 from snn_cli.aws import Aws, on_aws
 from snn_cli.console import Exit, Json, answer, ask, can_ask, interruptible, progress, results, say, table
 from snn_cli.watching import watch
-from snn_cloud.cleanup import Plan, Report, finish_cleanup, next_deletion, plan, start_cleanup
+from snn_client.stack.cleanup import Plan, Report, finish_cleanup, next_deletion, plan, start_cleanup
 
 
 @on_aws

@@ -17,8 +17,8 @@ from PIL import Image
 
 from snn.batches import Samples
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput
+from snn_client.data.images import load_pixels
 from snn_data.dataset import Dataset, load_dataset, save_dataset
-from snn_data.images import load_pixels
 
 ITSACAT_SHA256 = "24eff5d858a0f6c929f531ff721bcee60646ede1a99bce9de7d05c18128e057f"
 """The `datasets.h5` of itsacat: 209 training and 50 test photos, cats and others, 64×64."""

@@ -13,12 +13,15 @@ from snn.errors import InvalidInput
 from snn_cli.aws import Aws, before_aws, check_region
 from snn_cli.console import Exit, Json, answer, ask, can_ask, interruptible, progress, results, say, table, yes_or_no
 from snn_cli.watching import watch
-from snn_cloud.change_set import ChangeSet, apply, discard, propose
-from snn_cloud.cleanup import forget_artifacts
-from snn_cloud.cleanup_plan import Names
-from snn_cloud.stack import StackOutputs, StackStatus, describe_stack, finish_deploy, stack_status
-from snn_cloud.stack_options import ARCHITECTURES, RUNTIMES, StackOptions, check_stack_name
-from snn_cloud.stack_request import check_bucket
+from snn_client.stack.change_set import ChangeSet, apply, discard, propose
+from snn_client.stack.cleanup import forget_artifacts
+from snn_client.stack.cleanup_plan import Names
+from snn_client.stack.deploy import finish_deploy
+from snn_client.stack.options import ARCHITECTURES, RUNTIMES, StackOptions, check_stack_name
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.ownership import live_stack
+from snn_client.stack.request import check_bucket
+from snn_client.stack.status import StackStatus, describe_stack, stack_status
 
 NOTHING = "Nothing was changed."
 COLOURS = {"Add": "green", "Modify": "yellow", "Remove": "red"}
@@ -118,7 +121,7 @@ def deploy(
             f"CloudFormation goes on: {aws.command('deploy')} follows it to its end; when it has ended, "
             f"{aws.command('cleanup')} takes the stack away."
         )
-        found = describe_stack(aws.clients, aws.stack)
+        found = live_stack(aws.clients, aws.stack)
         if found and not StackStatus(found["StackStatus"]).done:
             left = goes_on
             say(f"the stack {aws.stack} is {found['StackStatus']}: following that to its end first")

@@ -16,9 +16,9 @@ from rich.text import Text
 from snn_cli.aws import Aws
 from snn_cli.console import interruptible, progress, say
 from snn_cli.curve import Curve
-from snn_cloud.progress import dollars, duration
-from snn_cloud.record import Run
-from snn_cloud.watching import Watch
+from snn_client.runs.watching import Watch
+from snn_cloud.cost.formats import dollars, duration
+from snn_cloud.ledger.record import Run
 
 LOOK_SECONDS = 0.5
 LINE_SECONDS = 5.0  # between two lines where nobody looks on

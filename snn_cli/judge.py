@@ -15,13 +15,13 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, say
 from snn_cli.tables import about, classified, judged, run_details, show
-from snn_cloud import places
-from snn_cloud.champion import find_champion
-from snn_cloud.errors import CloudError
-from snn_cloud.listing import newest_runs
-from snn_cloud.record import Run, State
-from snn_cloud.report import evaluate_run, make_report, predict_images
-from snn_cloud.staging import read_source
+from snn_client.data.staging import read_source
+from snn_client.models.champion import find_champion
+from snn_client.reports.report import evaluate_run, make_report, predict_images
+from snn_client.runs.listing import newest_runs
+from snn_cloud.aws import places
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.ledger.record import Run, State
 
 Promoted = Annotated[bool, typer.Option("--promoted", help="take the run whose model is the promoted one")]
 DatasetKey = Annotated[

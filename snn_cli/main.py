@@ -13,7 +13,7 @@ from snn_cli import cleanup, datasets, deploy, judge, parameters_page, runs, tra
 from snn_cli.aws import on_aws
 from snn_cli.console import Exit, say
 from snn_cli.local import commands
-from snn_cloud.errors import RunCancelled, RunFailed
+from snn_cloud.aws.errors import RunCancelled, RunFailed
 
 ENDS: dict[type[SnnError], Exit] = {RunFailed: Exit.RUN_FAILED, RunCancelled: Exit.RUN_CANCELLED}
 

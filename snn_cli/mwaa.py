@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from snn.errors import InvalidInput
-from snn_cloud.wheel import wheel
+from snn_client.stack.wheel import wheel
 
 AIRFLOW, PYTHON = "3.3.1", "3.12"  # the newest that MWAA has an image for
 PLUGINS = "/usr/local/airflow/plugins"

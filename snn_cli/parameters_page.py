@@ -18,7 +18,7 @@ from snn.optimizers import OPTIMIZERS
 from snn.recipe import Recipe
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
-from snn_cloud.parameters import Execution, Parameters
+from snn_cloud.ledger.parameters import Execution, Parameters
 
 HEAD = """# parameters.json
 

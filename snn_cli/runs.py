@@ -15,12 +15,12 @@ from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, results, say
 from snn_cli.follow import follow
 from snn_cli.tables import about, run_details, run_table, show
-from snn_cloud import runs
-from snn_cloud.errors import CloudError
-from snn_cloud.listing import newest_runs
-from snn_cloud.logs import Line, RunLogs, last_lines
-from snn_cloud.progress import duration
-from snn_cloud.record import Run, State
+from snn_client.runs import runs
+from snn_client.runs.listing import newest_runs
+from snn_client.runs.logs import Line, RunLogs, last_lines
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.cost.formats import duration
+from snn_cloud.ledger.record import Run, State
 
 LOG_SECONDS = 1.0  # between two readings; CloudWatch answers an account five times a second
 LAST_WORD_SECONDS = 10.0  # until what a function printed last can be read

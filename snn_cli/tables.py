@@ -12,11 +12,12 @@ from rich.text import Text
 
 from snn_cli.aws import Aws
 from snn_cli.console import results, table
-from snn_cloud import places
-from snn_cloud.money import cost_on
-from snn_cloud.progress import dollars, duration, summary
-from snn_cloud.record import Run, State
-from snn_cloud.report_sections import Kind, confusions, confusions_are_complete, how_wrong, kind_of, worst_first
+from snn_client.reports.sections import Kind, confusions, confusions_are_complete, how_wrong, kind_of, worst_first
+from snn_client.runs.estimate import cost_on
+from snn_client.runs.progress import summary
+from snn_cloud.aws import places
+from snn_cloud.cost.formats import dollars, duration
+from snn_cloud.ledger.record import Run, State
 
 RATES = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
 AVERAGES = ("macro", "weighted")

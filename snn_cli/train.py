@@ -22,16 +22,16 @@ from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
 from snn_cli.tables import about, run_details, show
-from snn_cloud import runs
-from snn_cloud.budget import warning
-from snn_cloud.errors import LaunchRejected
-from snn_cloud.estimate import estimate_on
-from snn_cloud.parameters import MAX_TEXT, Granularity, Parameters
-from snn_cloud.places import check_run_id
-from snn_cloud.progress import estimate_line
-from snn_cloud.record import Run
-from snn_cloud.staging import Staged, read_source, stage, withdraw
-from snn_cloud.workload import Size
+from snn_client.data.staging import Staged, read_source, stage, withdraw
+from snn_client.runs import runs
+from snn_client.runs.estimate import estimate_on
+from snn_client.runs.progress import estimate_line
+from snn_cloud.aws.errors import LaunchRejected
+from snn_cloud.aws.places import check_run_id
+from snn_cloud.cost.budget import warning
+from snn_cloud.cost.workload import Size
+from snn_cloud.ledger.parameters import MAX_TEXT, Granularity, Parameters
+from snn_cloud.ledger.record import Run
 
 # The network of itsacat, for as many epochs as the faces need: dags/parameters.json.
 DEFAULT_PARAMETERS: dict[str, Any] = {
@@ -175,10 +175,10 @@ def resume(
 ) -> None:
     """Go on with a failed or cancelled run from its last checkpoint, as a new run, and follow it.
 
-    It ends with the weights of a run that never stopped, to the last bit in the
-    same granularity. Its budget is its own, the older run's unless another is given. A run that is
-    not over is called on itself, in case AWS has lost it; if not, that changes
-    nothing.
+    It ends with the weights of a run that never stopped, bit for bit in the same
+    granularity and within rounding in another. Its budget is its own, the older
+    run's unless another is given. If the run is not over, its trainer is started
+    once more, in case AWS has lost it; if AWS has not, that changes nothing.
 
     \b
     Examples:

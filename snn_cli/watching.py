@@ -6,9 +6,9 @@ from rich.markup import escape
 
 from snn.errors import one_line
 from snn_cli.console import progress, say
-from snn_cloud.clients import Clients
-from snn_cloud.stack import wait_for_stack
-from snn_cloud.stack_events import StackEvent
+from snn_client.stack.events import StackEvent
+from snn_client.stack.status import wait_for_stack
+from snn_cloud.aws.clients import Clients
 
 
 def watch(clients: Clients, stack: str) -> None:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 from small import wait_until
 
-from snn_cloud.clients import Clients
-from snn_cloud.package import templates
-from snn_cloud.stack import StackOutputs
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.package import templates
+from snn_cloud.aws.clients import Clients
 
 
 @contextmanager
@@ -36,7 +36,7 @@ Resources:
     texts = templates()
     with pytest.MonkeyPatch.context() as patch:
         root = texts["root"].replace("\nResources:\n", waits)
-        patch.setattr("snn_cloud.artifacts.templates", lambda: {**texts, "root": root})
+        patch.setattr("snn_client.stack.artifacts.templates", lambda: {**texts, "root": root})
         yield
     made: dict[str, str] = {}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from snn_cloud.clients import Clients
+from snn_cloud.aws.clients import Clients
 
 Inventory = dict[str, set[str]]
 

@@ -26,19 +26,27 @@ from snn.batches import Samples
 from snn.errors import SnnError
 from snn_cli import aws
 from snn_cli.local import commands
-from snn_cloud import champion, cleanup, launching, memory, places, runs, training
-from snn_cloud.cache import Cache
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.neuron_pool import NeuronPool
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.settings import Settings
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, start_deploy
-from snn_cloud.staging import read_source
-from snn_cloud.workload import Size
+from snn_client.data.images import load_image
+from snn_client.data.staging import read_source
+from snn_client.models import champion
+from snn_client.runs import runs
+from snn_client.stack import cleanup
+from snn_client.stack.deploy import deploy_stack, start_deploy
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.settings import Settings
+from snn_cloud.cost import memory
+from snn_cloud.cost.workload import Size
+from snn_cloud.launch import ending, launching, uploading
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
+from snn_cloud.neurons.cache import Cache
+from snn_cloud.train import training
+from snn_cloud.train.neuron_pool import NeuronPool
 from snn_data.dataset import load_dataset, save_dataset
-from snn_data.images import load_image
 from snn_data.model import load_model, save_model
 
 
@@ -149,7 +157,7 @@ def old_runtime(folder: Path, patch: pytest.MonkeyPatch) -> str:
     patch.delenv("AWS_ENDPOINT_URL", raising=False)
     clients = Clients(partial(boto3.client, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"))
     # Nothing is asked of AWS: the stack is said to be missing.
-    patch.setattr("snn_cloud.stack.stack_status", lambda *_: SimpleNamespace(done=True, status="MISSING"))
+    patch.setattr("snn_client.stack.ownership.describe_stack", lambda *_: None)
     return told(lambda: start_deploy(clients, StackOptions(runtime="python3.11")))
 
 
@@ -283,11 +291,11 @@ def name_taken(stack: Stack) -> str:
 
 
 def nothing_beside(stack: Stack) -> str:
-    stack.patch.setattr(launching, "PARAMETERS_GRACE_SECONDS", 0.0)
+    stack.patch.setattr(uploading, "PARAMETERS_GRACE_SECONDS", 0.0)
     key = "training_input/alone/datasets.h5"
     version = stack.clients.s3.put_object(Bucket=stack.outputs.bucket, Key="runs/alone.h5", Body=b"x")["VersionId"]
     record = {"s3": {"bucket": {"name": stack.outputs.bucket}, "object": {"key": key, "versionId": version}}}
-    return launching.launch_upload(record, stack.settings, stack.clients).reason
+    return uploading.launch_upload(record, stack.settings, stack.clients).reason
 
 
 def killed_by_lambda(stack: Stack) -> str:
@@ -298,7 +306,7 @@ def killed_by_lambda(stack: Stack) -> str:
         "requestPayload": {"run_id": run_id},
         "responsePayload": {"errorMessage": "RequestId: 1f3c Error: Runtime exited with error: signal: killed"},
     }
-    (run,) = launching.trainer_gone(record, stack.settings, stack.clients)
+    (run,) = ending.trainer_gone(record, stack.settings, stack.clients)
     return run.reason
 
 

@@ -11,8 +11,8 @@ from permissions import Permission
 from role_work import Work, asked
 from strict import STACK
 
-from snn_cloud.belongings import NOTEBOOK_LOGS
-from snn_cloud.clients import Clients
+from snn_client.stack.belongings import NOTEBOOK_LOGS
+from snn_cloud.aws.clients import Clients
 
 DENIED = r"AccessDenied|not authorized|UnauthorizedOperation|Forbidden"
 UNREADABLE = "does not exist, or may not be read"  # who may not list a bucket is not told what is in it

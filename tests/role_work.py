@@ -16,19 +16,23 @@ from small import photos, upload
 from strict import DEPLOYED, Strict, denial
 
 from snn.errors import SnnError
-from snn_cloud import places, runs
-from snn_cloud.artifacts import NOTEBOOK_PREFIX
-from snn_cloud.belongings import NOTEBOOK_LOGS
-from snn_cloud.champion import promote
-from snn_cloud.change_set import apply, discard, propose
-from snn_cloud.cleanup import clean_up
-from snn_cloud.clients import Clients
-from snn_cloud.listing import newest_runs
-from snn_cloud.logs import RunLogs
-from snn_cloud.parameters import Parameters
-from snn_cloud.report import evaluate_run
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, wait_for_stack
-from snn_cloud.staging import stage, withdraw
+from snn_client.data.staging import stage, withdraw
+from snn_client.models.champion import promote
+from snn_client.reports.report import evaluate_run
+from snn_client.runs import runs
+from snn_client.runs.listing import newest_runs
+from snn_client.runs.logs import RunLogs
+from snn_client.stack.artifacts import NOTEBOOK_PREFIX
+from snn_client.stack.belongings import NOTEBOOK_LOGS
+from snn_client.stack.change_set import apply, discard, propose
+from snn_client.stack.cleanup import clean_up
+from snn_client.stack.deploy import deploy_stack, finish_deploy
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.status import wait_for_stack
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.parameters import Parameters
 
 PARAMETERS = oracle.small_network((3, 1), ("relu", "sigmoid"))
 EPOCHS_WITHOUT_END = 10_000_000

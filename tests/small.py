@@ -9,13 +9,13 @@ from collections.abc import Callable
 import oracle
 
 from snn.training import Training
-from snn_cloud import places
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.logs import RunLogs
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run
-from snn_cloud.stack import StackOutputs
+from snn_client.runs.logs import RunLogs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run
 from snn_data.checkpoint import dump_checkpoint
 from snn_data.dataset import save_dataset
 

@@ -15,8 +15,10 @@ from permissions import Document, Permission, roles, without
 from template_logic import TEMPLATES
 
 from snn_cli.local.emulator import Emulator
-from snn_cloud.clients import Clients
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
 
 STACK = "snn-strict"
 DEPLOYED = "snn-strict-dep"  # the deployer's own, so that nobody else's is changed

@@ -7,7 +7,7 @@ from typing import Any
 
 from cfnlint.decode import decode_str
 
-from snn_cloud.package import templates
+from snn_client.stack.package import templates
 
 TEXTS = templates()
 

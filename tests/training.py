@@ -14,8 +14,8 @@ from snn.here import Here
 from snn.network import Params
 from snn.strategies import Epoch
 from snn.training import Training, train
-from snn_cloud.job import Data, make_job
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.train.job import Data, make_job
 from snn_data.dataset import Dataset, load_dataset, save_dataset
 
 

@@ -1,5 +1,5 @@
 """What decides a model: the part of `parameters.json` that is the recipe. The rest, the execution, decides time and
-money (`snn_cloud.parameters`). Together with the data set a recipe decides every weight.
+money (`snn_cloud.ledger.parameters`). Together with the data set a recipe decides every weight.
 """
 
 from __future__ import annotations

@@ -16,14 +16,14 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidInput, SnnError
-from snn_cloud.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
-    from snn_cloud.stack import StackOutputs
+    from snn_client.stack.outputs import StackOutputs
 
 log = logging.getLogger(__name__)
 

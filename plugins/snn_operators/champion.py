@@ -15,7 +15,7 @@ from snn_operators.base import SnnOperator, native, plain_failure
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_cloud.uploads import Upload
+    from snn_client.data.uploads import Upload
 
 
 class SnnChooseOperator(SnnOperator):
@@ -68,7 +68,7 @@ class SnnChooseOperator(SnnOperator):
 
     def _uploaded(self, context: Context, bucket: str) -> str | None:
         """Return the address of the newest upload that the DAG run was started for, None if none did."""
-        from snn_cloud.uploads import newest_first
+        from snn_client.data.uploads import newest_first
 
         uploads = newest_first(upload for upload in _uploads(context) if upload.bucket == bucket)
         for upload in uploads[1:]:
@@ -76,7 +76,7 @@ class SnnChooseOperator(SnnOperator):
         return uploads[0].address if uploads else None
 
     def _of_champion(self, bucket: str) -> dict[str, Any] | None:
-        from snn_cloud.champion import find_champion
+        from snn_client.models.champion import find_champion
 
         champion = find_champion(self.hook.clients, bucket)
         if champion is None or champion.parameters is None:
@@ -110,7 +110,7 @@ class SnnCompareOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare; return both reports and the decision."""
-        from snn_cloud.challenge import compare
+        from snn_client.models.challenge import compare
 
         found = compare(self.hook.clients, self.outputs, self.run_id, metric=self.metric, margin=float(self.margin))
         decision = found["decision"]
@@ -145,8 +145,8 @@ class SnnPromoteOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, str]:
         """Promote; return who is champion and who was."""
-        from snn_cloud.champion import promote
-        from snn_cloud.places import PROMOTED_PARAMS, params
+        from snn_client.models.champion import promote
+        from snn_cloud.aws.places import PROMOTED_PARAMS, params
 
         if self.decision is not None and not self.decision["promote"]:
             raise AirflowSkipException(self.decision["reason"])
@@ -173,8 +173,8 @@ class SnnRollbackOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, str]:
         """Roll back; return who is champion and who was."""
-        from snn_cloud.champion import roll_back
-        from snn_cloud.places import PREVIOUS_PARAMS, PROMOTED_PARAMS
+        from snn_client.models.champion import roll_back
+        from snn_cloud.aws.places import PREVIOUS_PARAMS, PROMOTED_PARAMS
 
         bucket = self.outputs.bucket
         change = roll_back(self.hook.clients, bucket)
@@ -187,7 +187,7 @@ class SnnRollbackOperator(SnnOperator):
 
 def _uploads(context: Context) -> list[Upload]:
     """Return the uploads that `NewDataTrigger` told of in the events that started the DAG run."""
-    from snn_cloud.uploads import Upload
+    from snn_client.data.uploads import Upload
 
     events = [event for some in (context.get("triggering_asset_events") or {}).values() for event in some]
     payloads = [event.extra.get("payload") for event in events]

@@ -11,15 +11,15 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 
 from snn.errors import InvalidInput
-from snn_cloud.errors import StackFailed
-from snn_cloud.progress import duration
+from snn_cloud.aws.errors import StackFailed
+from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.trigger import StackTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_cloud.cleanup import Plan
+    from snn_client.stack.cleanup import Plan
 
 
 class SnnCleanupOperator(SnnOperator):
@@ -64,7 +64,7 @@ class SnnCleanupOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """List, or delete."""
-        from snn_cloud.cleanup import plan, start_cleanup
+        from snn_client.stack.cleanup import plan, start_cleanup
 
         clients, name = self.hook.clients, self._name
         only_list = native(self.only_list) is not False
@@ -81,7 +81,7 @@ class SnnCleanupOperator(SnnOperator):
     @plain_failure()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the deletion that the trigger waited for."""
-        from snn_cloud.cleanup import Plan, next_deletion
+        from snn_client.stack.cleanup import Plan, next_deletion
 
         if event["status"] == "error":
             raise StackFailed(f"the stack {self._name}: {event['message']}")
@@ -96,8 +96,8 @@ class SnnCleanupOperator(SnnOperator):
 
     def _go_on(self, wanted: Plan, deletion: str) -> dict[str, Any]:
         """Wait for a deletion, and for those after it; finish when there is none left to wait for."""
-        from snn_cloud.cleanup import finish_cleanup, next_deletion
-        from snn_cloud.stack import wait_for_stack
+        from snn_client.stack.cleanup import finish_cleanup, next_deletion
+        from snn_client.stack.status import wait_for_stack
 
         clients = self.hook.clients
         limit = float("inf") if self.timeout is None else self.timeout

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 
-from snn_cloud.errors import StackFailed
-from snn_cloud.progress import duration
+from snn_cloud.aws.errors import StackFailed
+from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.trigger import StackTrigger
 
@@ -32,7 +32,7 @@ class SnnDeployOperator(SnnOperator):
 
     :param stack: the stack's name (templated)
     :param deploy: False only reads the outputs of a stack that is there (templated)
-    :param options: fields of :class:`snn_cloud.stack_options.StackOptions`, such as ``with_cache``; None says nothing
+    :param options: fields of :class:`snn_client.stack.options.StackOptions`, such as ``with_cache``; None says nothing
         (templated)
     :param timeout: how long to wait for CloudFormation; None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
@@ -60,7 +60,9 @@ class SnnDeployOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Deploy, or read, the stack."""
-        from snn_cloud.stack import StackOptions, deploy_stack, finish_deploy, stack_status, start_deploy
+        from snn_client.stack.deploy import deploy_stack, finish_deploy, start_deploy
+        from snn_client.stack.options import StackOptions
+        from snn_client.stack.status import stack_status
 
         clients, name = self.hook.clients, str(self.stack)
         if not native(self.deploy):
@@ -85,7 +87,7 @@ class SnnDeployOperator(SnnOperator):
     @plain_failure()
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return the outputs of the stack that the trigger waited for."""
-        from snn_cloud.stack import finish_deploy
+        from snn_client.stack.deploy import finish_deploy
 
         if event["status"] == "error":
             raise StackFailed(f"the stack {self.stack}: {event['message']}")

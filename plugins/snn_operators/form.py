@@ -15,9 +15,9 @@ from airflow.sdk import Param
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
-from snn_cloud.metrics import METRICS
-from snn_cloud.parameters import MAX_SECONDS
-from snn_cloud.stack_options import MAX_NAME, NAME_PATTERN
+from snn_client.reports.metrics import METRICS
+from snn_client.stack.options import MAX_NAME, NAME_PATTERN
+from snn_cloud.ledger.parameters import MAX_SECONDS
 
 # Fields without a section stand in the one that is open from the start.
 HOW, WHERE = "How to train", "Where"

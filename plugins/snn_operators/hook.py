@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 
-from snn_cloud.clients import Clients
+from snn_cloud.aws.clients import Clients
 
 if TYPE_CHECKING:
-    from snn_cloud.ledger import Ledger
-    from snn_cloud.stack import StackOutputs
+    from snn_client.stack.outputs import StackOutputs
+    from snn_cloud.ledger.ledger import Ledger
 
 
 class SnnHook(AwsBaseHook):
@@ -32,13 +32,13 @@ class SnnHook(AwsBaseHook):
 
         Raises StackFailed when no stack of that name exists.
         """
-        from snn_cloud.stack import StackOutputs
+        from snn_client.stack.outputs import StackOutputs
 
         return StackOutputs.of(self.clients, stack)
 
     def ledger(self, outputs: StackOutputs) -> Ledger:
         """Return the ledger of a stack's runs."""
-        from snn_cloud.ledger import Ledger
+        from snn_cloud.ledger.ledger import Ledger
 
         return Ledger(self.clients.dynamodb, outputs.table)
 

@@ -22,10 +22,10 @@ from openlineage.client.facet_v2 import (
     input_statistics_input_dataset,
 )
 
-from snn_cloud import places
+from snn_cloud.aws import places
 
 if TYPE_CHECKING:
-    from snn_cloud.record import Run
+    from snn_cloud.ledger.record import Run
 
 
 @define

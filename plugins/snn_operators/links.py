@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-    from snn_cloud.clients import Clients
-    from snn_cloud.stack import StackOutputs
+    from snn_client.stack.outputs import StackOutputs
+    from snn_cloud.aws.clients import Clients
 
 CONSOLES = {"aws": "aws.amazon.com", "aws-cn": "amazonaws.cn", "aws-us-gov": "amazonaws-us-gov.com"}
 

@@ -35,8 +35,8 @@ class SnnEvaluateOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Judge the model; return the report's ``test_set``."""
-        from snn_cloud.places import params
-        from snn_cloud.report import evaluate_run
+        from snn_client.reports.report import evaluate_run
+        from snn_cloud.aws.places import params
 
         outputs = self.outputs
         dataset_key = self.dataset_key or self.hook.ledger(outputs).get(self.run_id).dataset
@@ -68,8 +68,8 @@ class SnnPredictOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Classify the photos; return the report's ``new_images``."""
-        from snn_cloud.places import params
-        from snn_cloud.report import predict_images
+        from snn_client.reports.report import predict_images
+        from snn_cloud.aws.places import params
 
         bucket, images = self.outputs.bucket, listed(self.images)
         answers = predict_images(self.hook.clients, bucket, self.run_id, images)
@@ -114,8 +114,8 @@ class SnnReportOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report; return it."""
-        from snn_cloud.places import params, report_html, results
-        from snn_cloud.report import make_report
+        from snn_client.reports.report import make_report
+        from snn_cloud.aws.places import params, report_html, results
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)

@@ -13,9 +13,9 @@ from airflow.sdk import PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from snn.errors import InvalidInput
-from snn_cloud.errors import CloudError
-from snn_cloud.progress import summary
-from snn_cloud.watching import Watch
+from snn_client.runs.progress import Summary, summary
+from snn_client.runs.watching import Watch
+from snn_cloud.aws.errors import CloudError
 from snn_operators.base import plain_failure
 from snn_operators.hook import SnnHook
 from snn_operators.trigger import RunTrigger
@@ -101,7 +101,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
         return PokeReturnValue(True, summary(self._watching.outcome(look.run)))
 
     @plain_failure()
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(f"the run has not ended within {self.timeout:g} s")

@@ -13,7 +13,7 @@ from snn_operators.base import SnnOperator, listed, native, plain_failure
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_cloud.parameters import Parameters
+    from snn_cloud.ledger.parameters import Parameters
 
 # One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
@@ -61,9 +61,9 @@ class SnnStageOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
-        from snn_cloud.places import new_run_id
-        from snn_cloud.runs import check_cache
-        from snn_cloud.staging import stage
+        from snn_client.data.staging import stage
+        from snn_client.runs.runs import check_cache
+        from snn_cloud.aws.places import new_run_id
 
         outputs, parameters = self.outputs, self._parameters()
         check_cache(parameters, outputs)
@@ -77,8 +77,8 @@ class SnnStageOperator(SnnOperator):
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""
-        from snn_cloud.parameters import MAX_TEXT, Parameters
-        from snn_cloud.staging import read_source
+        from snn_client.data.staging import read_source
+        from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
         given = self.parameters
         overrides = {name: native(value) for name, value in (self.overrides or {}).items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 
-from snn_cloud.errors import RunFailed
+from snn_cloud.aws.errors import RunFailed
 from snn_operators.base import SnnOperator, native, plain_failure
 from snn_operators.links import TableLink, object_url
 
@@ -67,12 +67,12 @@ class SnnSweepPlanOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Plan the sweep; return its trainings."""
-        from snn_cloud.budget import warning
-        from snn_cloud.estimate import estimate_on
-        from snn_cloud.places import new_run_id
-        from snn_cloud.runs import check_cache
-        from snn_cloud.staging import stage_folds
-        from snn_cloud.sweep import expand, trainings
+        from snn_client.data.staging import stage_folds
+        from snn_client.runs.estimate import estimate_on
+        from snn_client.runs.runs import check_cache
+        from snn_client.sweeps.sweep import expand, trainings
+        from snn_cloud.aws.places import new_run_id
+        from snn_cloud.cost.budget import warning
 
         outputs, validation = self.outputs, native(self.validation)
         base, seed = self._base()
@@ -100,8 +100,8 @@ class SnnSweepPlanOperator(SnnOperator):
 
     def _base(self) -> tuple[dict[str, Any], int]:
         """Return what the combinations have in common, as parameters.json has it, and its seed."""
-        from snn_cloud.parameters import MAX_TEXT, Parameters
-        from snn_cloud.staging import read_source
+        from snn_client.data.staging import read_source
+        from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
         given: Any = self.parameters
         named = {"source": given} if isinstance(given, str) and not given.lstrip().startswith("{") else {}
@@ -146,8 +146,8 @@ class SnnSweepTableOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare the networks; return the table."""
-        from snn_cloud.places import sweep_json
-        from snn_cloud.sweep_table import lines, make_table, outcomes, write_table
+        from snn_client.sweeps.table import lines, make_table, outcomes, write_table
+        from snn_cloud.aws.places import sweep_json
 
         outputs, clients, ti = self.outputs, self.hook.clients, context["ti"]
         # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.

@@ -11,9 +11,10 @@ from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from snn_cloud.errors import CloudError, RunFailed, RunNotFound
-from snn_cloud.progress import duration, estimate_line, summary
-from snn_cloud.watching import Watch
+from snn_client.runs.progress import Summary, estimate_line, summary
+from snn_client.runs.watching import Watch
+from snn_cloud.aws.errors import CloudError, RunFailed, RunNotFound
+from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
-    from snn_cloud.record import Run
+    from snn_cloud.ledger.record import Run
 
 LAUNCHING_SECONDS = 30.0  # until a run that was being launched when its task was killed must be in the ledger
 
@@ -89,13 +90,13 @@ class SnnTrainOperator(SnnOperator):
         self._trained: tuple[str, Run] | None = None
 
     @plain_failure()
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Summary:
         """Start the run, or find it started, and wait for its end."""
-        from snn_cloud.budget import warning
-        from snn_cloud.estimate import estimate_on
-        from snn_cloud.parameters import Parameters
-        from snn_cloud.runs import launch
-        from snn_cloud.workload import Size
+        from snn_client.runs.estimate import estimate_on
+        from snn_client.runs.runs import launch
+        from snn_cloud.cost.budget import warning
+        from snn_cloud.cost.workload import Size
+        from snn_cloud.ledger.parameters import Parameters
 
         began = time.time()
         deadline = None if self.timeout is None else began + self.timeout
@@ -132,7 +133,7 @@ class SnnTrainOperator(SnnOperator):
         return self._conclude(context, self._watch, self._wait(context, self._watch, deadline))
 
     @plain_failure()
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "error":
             raise CloudError(f"run {event['run_id']}: {event['message']}")
@@ -164,7 +165,7 @@ class SnnTrainOperator(SnnOperator):
                 time.sleep(0.2)
 
     def _choose_run(self, context: Context) -> Choice:
-        from snn_cloud.runs import stop
+        from snn_client.runs.runs import stop
 
         ti, clients, outputs = context["ti"], self.hook.clients, self.outputs
         return choose_run(
@@ -215,9 +216,9 @@ class SnnTrainOperator(SnnOperator):
             f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it has been told to stop"
         )
 
-    def _conclude(self, context: Context, watch: Watch, run: Run) -> dict[str, Any]:
+    def _conclude(self, context: Context, watch: Watch, run: Run) -> Summary:
         """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""
-        from snn_cloud.places import params
+        from snn_cloud.aws.places import params
 
         self._tell(context, progress=watch.narrator.record(run))
         watch.outcome(run)

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from snn_cloud.places import run_of_try
+from snn_cloud.aws.places import run_of_try
 
 if TYPE_CHECKING:
-    from snn_cloud.record import Run
+    from snn_cloud.ledger.record import Run
 
 
 class Choice(NamedTuple):
@@ -44,7 +44,7 @@ def choose_run(
     `first_try` is the first since the task was last cleared. `find` looks a run up in the ledger, `stop` stops one
     and waits for its end.
     """
-    from snn_cloud.record import State
+    from snn_cloud.ledger.record import State
 
     numbered = ((number, find(run_of_try(run_id, number))) for number in range(try_number, 0, -1))
     number, last = next(((number, run) for number, run in numbered if run), (0, None))

@@ -18,11 +18,13 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import SnnError
-from snn_cloud.watching import Watch, passes
+from snn_client.runs.watching import Watch
+from snn_cloud.aws.passing import passes
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
-    from snn_cloud.stack import StackStatus
+    from snn_client.runs.progress import Progress
+    from snn_client.stack.status import StackStatus
 
 # Seconds. A triggerer is busy for some five with its first write to XCom, and hears of no event meanwhile: a short run
 # is over before it would be written about.
@@ -69,9 +71,11 @@ class RunTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event and return: a second one would make Airflow believe that the task was killed."""
+        import redis  # here, as no DAG needs it while it is parsed
+
         try:
             event = await self._ended()
-        except (SnnError, ClientError, BotoCoreError) as error:
+        except (SnnError, ClientError, BotoCoreError, redis.RedisError) as error:
             event = {"status": "error", "message": str(error)}
         yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
 
@@ -90,7 +94,7 @@ class RunTrigger(BaseTrigger):
             except Exception as error:
                 if not passes(error):
                     raise
-                self.log.info("cannot cancel the run just now, trying on: %s", error)
+                self.log.info("cannot cancel the run now, retrying: %s", error)
                 await asyncio.sleep(1.0)
             else:
                 self._cancelled = True
@@ -124,7 +128,7 @@ class RunTrigger(BaseTrigger):
                 telling = asyncio.create_task(self._tell(self._watch.narrator.record(run)))
             await asyncio.sleep(self.poll_interval)
 
-    async def _tell(self, progress: dict[str, Any]) -> None:
+    async def _tell(self, progress: Progress) -> None:
         """Write progress to XCom, or stop the run if its task does not wait for it any more."""
         ti = self.task_instance
         if ti is None:  # an event for an asset, or `airflow dags test`: no task to tell it to
@@ -166,7 +170,7 @@ class StackTrigger(BaseTrigger):
     leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
 
     :param aws: the hook's parameters
-    :param operation: the stack's id, as ``snn_cloud.stack.start_deploy`` returned it
+    :param operation: the stack's id, as ``snn_client.stack.deploy.start_deploy`` returned it
     :param poll_interval: seconds between two looks
     :param deadline: seconds since 1970 after which to wait no longer
     :param carried: what the task wants to find in the event, under ``carried``
@@ -204,7 +208,7 @@ class StackTrigger(BaseTrigger):
             except (ClientError, BotoCoreError) as error:
                 if not passes(error):
                     raise
-                self.log.info("cannot see the stack just now, trying on: %s", error)
+                self.log.info("cannot reach AWS, retrying: %s", error)
             else:
                 if status.status != said:
                     said = status.status
@@ -220,6 +224,6 @@ class StackTrigger(BaseTrigger):
         return SnnHook(**self.aws)
 
     def _look(self) -> StackStatus:
-        from snn_cloud.stack import stack_status
+        from snn_client.stack.status import stack_status
 
         return stack_status(self._hook.clients, self.operation)

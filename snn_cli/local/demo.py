@@ -18,9 +18,9 @@ from snn_cli import datasets
 from snn_cli.local import airflow, emulator
 from snn_cli.local.airflow_api import ENDED, AirflowApi
 from snn_cli.local.demo_summary import show_results
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Granularity
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Granularity
 
 DAG = "snn_training"
 console = Console()

@@ -37,6 +37,13 @@ from ministack.services.cloudformation import _ACTION_HANDLERS, _change_sets, _s
 from ministack.services.cloudformation.engine import _evaluate_conditions, _resolve_refs
 
 
+def replace(owner: Any, name: str, new: Any) -> None:
+    """Set an attribute that is there: under a name that has moved, a repair would mend nothing and say nothing."""
+    if not hasattr(owner, name):
+        raise RuntimeError(f"the emulator has no {owner.__name__}.{name} any more")
+    setattr(owner, name, new)
+
+
 def keep_attributes_of_nested_stacks() -> None:
     """Let a nested stack be updated: without its old attributes the update fails with 'Arn does not exist'."""
     original = provisioners._update_resource
@@ -55,7 +62,7 @@ def keep_attributes_of_nested_stacks() -> None:
             attributes = (resources.get(logical_id) or {}).get("Attributes")
         return original(kind, physical_id, old, new, stack, logical_id, attributes)
 
-    provisioners._update_resource = update
+    replace(provisioners, "_update_resource", update)
 
 
 def queue_throttled_events() -> None:
@@ -77,7 +84,7 @@ def queue_throttled_events() -> None:
             result = original({**function, "concurrency": limit}, event)
         return result
 
-    lambdas._execute_function = execute
+    replace(lambdas, "_execute_function", execute)
 
 
 def keep_what_cannot_be_deleted() -> None:
@@ -119,7 +126,7 @@ def keep_what_cannot_be_deleted() -> None:
             tell(name, kept[name]["ResourceType"], "DELETE_FAILED", reason, kept[name]["PhysicalResourceId"])
         raise ValueError(f"Embedded stack {physical_id} was not successfully deleted: {', '.join(kept)}")
 
-    provisioners._delete_resource = delete_resource
+    replace(provisioners, "_delete_resource", delete_resource)
     handlers["AWS::S3::Bucket"]["delete"], nested["delete"] = delete_bucket, delete_stack
 
 
@@ -209,7 +216,7 @@ def look_into_nested_stacks() -> None:
             _change_sets.pop(key)
         return answer
 
-    changesets._resolve_props_for_diff = resolved
+    replace(changesets, "_resolve_props_for_diff", resolved)
     _ACTION_HANDLERS.update(CreateChangeSet=create_all, DescribeChangeSet=describe_all, DeleteChangeSet=delete_all)
 
 
@@ -250,7 +257,7 @@ def forget_the_logs_of_deleted_functions() -> None:
         if name in lambdas._functions or f"/aws/lambda/{name}" in logs._log_groups:
             original(function, *arguments, **named)
 
-    lambdas._emit_lambda_logs = emit
+    replace(lambdas, "_emit_lambda_logs", emit)
 
 
 def honour_limits_in_templates() -> None:
@@ -280,7 +287,7 @@ def name_log_events() -> None:
             event.setdefault("eventId", uuid.uuid4().hex)
         original(stream, events)
 
-    logs._append_log_events = append
+    replace(logs, "_append_log_events", append)
 
 
 def ask_about_log_streams() -> None:
@@ -295,7 +302,7 @@ def ask_about_log_streams() -> None:
         stream = iam_actions._safe_json_field(body, "logStreamName") if service == "logs" else ""
         return f"{resource}:log-stream:{stream}" if stream else resource
 
-    iam_actions.extract_resource_arn = extract
+    replace(iam_actions, "extract_resource_arn", extract)
 
 
 def give_way() -> None:
@@ -306,7 +313,7 @@ def give_way() -> None:
         original(worker)
         os.setpriority(os.PRIO_PROCESS, worker._proc.pid, 10)
 
-    runtime.Worker._spawn = spawn
+    replace(runtime.Worker, "_spawn", spawn)
 
 
 def wait_for_what_was_printed() -> None:
@@ -316,7 +323,10 @@ def wait_for_what_was_printed() -> None:
     """
     done, answers = f"done {uuid.uuid4()}", "        _real_stdout.flush()\n\nrun()\n"
     says_so = f"        print({done!r}, flush=True)\n{answers}"
-    runtime._PYTHON_WORKER_SCRIPT = runtime._PYTHON_WORKER_SCRIPT.replace(answers, says_so)
+    script = runtime._PYTHON_WORKER_SCRIPT
+    if script.count(answers) != 1:
+        raise RuntimeError("the emulator's worker ends otherwise than this repair knows")
+    runtime._PYTHON_WORKER_SCRIPT = script.replace(answers, says_so)
 
     def drain(worker: Any, **_: float) -> str:
         lines, deadline = [], time.monotonic() + 10
@@ -336,7 +346,7 @@ def wait_for_what_was_printed() -> None:
             lines.append(line)
         return "\n".join(lines)
 
-    runtime.Worker._drain_stderr_bounded = drain
+    replace(runtime.Worker, "_drain_stderr_bounded", drain)
 
 
 def spare_the_others() -> None:
@@ -354,7 +364,7 @@ def spare_the_others() -> None:
                 pool[:] = [each for each in pool if each is not worker]
         runtime.kill_workers([worker])
 
-    lambdas.invalidate_worker = invalidate
+    replace(lambdas, "invalidate_worker", invalidate)
 
 
 def extract_layers_once(folder: Path) -> None:
@@ -388,8 +398,8 @@ def extract_layers_once(folder: Path) -> None:
             known[id(content)] = (content, buffer.getvalue())
         return known[id(content)][1]
 
-    lambdas._resolve_layer_zip = thin
-    lambdas._layer_unzipped_size = lambda layer: lambdas._unzipped_size(original(layer))
+    replace(lambdas, "_resolve_layer_zip", thin)
+    replace(lambdas, "_layer_unzipped_size", lambda layer: lambdas._unzipped_size(original(layer)))
 
 
 def _extracted(content: bytes, folder: Path) -> Path:

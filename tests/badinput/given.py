@@ -10,7 +10,7 @@ from typing import Any
 import oracle
 from hypothesis import strategies as st
 
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 
 ODD_NUMBERS = st.sampled_from(
     [0, -1, 1, 2**31, 2**63, 2**64, 10**30, -(10**400), 10**4000, 1e308, -1e308, 5e-324, float("nan"), float("inf")]

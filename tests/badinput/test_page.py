@@ -11,8 +11,8 @@ from badinput.tally import generated, judge
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snn_cloud.parameters import Parameters
-from snn_cloud.report_page import DataFacts, render_page
+from snn_client.reports.page import DataFacts, render_page
+from snn_cloud.ledger.parameters import Parameters
 
 DOOR = "report page"
 PARAMETERS = Parameters.load(network())

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn.errors import InvalidInput, InvalidParameters
-from snn_cloud.launch_request import LaunchRequest
-from snn_cloud.parameters import Parameters
+from snn_cloud.launch.request import LaunchRequest
+from snn_cloud.ledger.parameters import Parameters
 
 FILE, REQUEST, FORM = "parameters.json", "LaunchLambda, direct", "form"
 TEXT = json.dumps(network())

@@ -24,14 +24,14 @@ from playwright.sync_api import Browser, Page
 from training import saved, trained
 
 from snn_cli.datasets import build_faces, sample_images
-from snn_cloud.metrics import evaluate
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy, Usage
-from snn_cloud.report import build_report
-from snn_cloud.report_page import DataFacts, render_page
+from snn_client.data.images import load_image
+from snn_client.reports.metrics import evaluate
+from snn_client.reports.page import DataFacts, render_page
+from snn_client.reports.report import build_report
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
 from snn_data.dataset import Dataset, load_dataset
-from snn_data.images import load_image
 from snn_data.model import Model
 
 SHARED = Path(__file__).parents[3] / "shared"

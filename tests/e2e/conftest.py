@@ -19,10 +19,12 @@ from snn_cli.datasets import build_faces
 from snn_cli.local import airflow, emulator, processes
 from snn_cli.local.airflow_api import AirflowApi
 from snn_cli.local.emulator import Emulator
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.record import Run
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import Run
 
 # Airflow makes a home for itself as soon as it is imported; the servers have their own.
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")

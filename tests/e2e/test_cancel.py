@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from snn_cli.local.airflow_api import ENDED, AirflowApi, AirflowError
-from snn_cloud import places
-from snn_cloud.ledger import Ledger
-from snn_cloud.record import Run, State, StoppedBy
-from snn_cloud.stack import StackOutputs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import Run, State, StoppedBy
 
 LIMIT = 10.0  # seconds from the click to CANCELLED
 EPOCHS = 2_000  # ten seconds and more

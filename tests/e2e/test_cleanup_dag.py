@@ -15,10 +15,13 @@ from inventory import Inventory, contents, inventory
 from small import photos, wait_for_last_word
 
 from snn_cli.local.airflow_api import AirflowError
-from snn_cloud import places, runs
-from snn_cloud.cleanup import clean_up, plan
-from snn_cloud.parameters import Parameters
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack
+from snn_client.runs import runs
+from snn_client.stack.cleanup import clean_up, plan
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.ledger.parameters import Parameters
 
 DAG = "snn_cleanup"
 STACK, OTHER = "snn-e2e-old", "snn-e2e"

@@ -18,8 +18,9 @@ from holding import held_trainers
 from snn_cli.datasets import build_faces
 from snn_cli.local import airflow, emulator
 from snn_cli.local.airflow_api import ENDED, AirflowApi
-from snn_cloud.clients import Clients
-from snn_cloud.stack import StackOptions, deploy_stack
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_cloud.aws.clients import Clients
 
 DAG, LISTENER = "snn_training", "new_model"
 EPOCHS = 60

@@ -12,9 +12,9 @@ from holding import held_trainers
 from small import first_checkpoint
 
 from snn_cli.local.airflow_api import ENDED
-from snn_cloud import places
-from snn_cloud.launching import start_trainer
-from snn_cloud.stack import StackOutputs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.launch.starting import start_trainer
 
 DAG = "snn_training"
 
@@ -92,7 +92,7 @@ def test_a_training_that_fails_in_lambda_shows_the_traceback(
     assert first == f"task train failed: run {name} failed after {run.epoch} epochs: {run.reason}"
     assert heading == "The last lines of its Lambda functions:"
     start = lines.index("  [TrainerLambda] Traceback (most recent call last):")
-    assert re.search(r'File ".*/snn_cloud/training\.py", line \d+, in advance', lines[start + 1])
+    assert re.search(r'File ".*/snn_cloud/train/training\.py", line \d+, in advance', lines[start + 1])
     end = lines.index(f"  [TrainerLambda] {run.reason}")
     assert start < end
     assert any(re.search(r'File ".*/snn/\w+\.py", line \d+, in \w+', line) for line in lines[start:end])

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from snn_cli.local.airflow_api import ENDED
-from snn_cloud import places, runs
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy
-from snn_cloud.stack import StackOutputs
-from snn_cloud.staging import stage
+from snn_client.data.staging import stage
+from snn_client.runs import runs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy
 
 pytestmark = pytest.mark.slow
 

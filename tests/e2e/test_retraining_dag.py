@@ -15,7 +15,8 @@ import pytest
 from snn_cli.datasets import build_faces
 from snn_cli.local.airflow_api import ENDED, AirflowError
 from snn_cli.local.emulator import Emulator
-from snn_cloud.stack import StackOptions, deploy_stack
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
 
 DAG = "snn_retraining"
 STACK = "snn"  # what the form says when nobody fills it in, as in a run that an upload starts

@@ -16,8 +16,8 @@ from dag_run import DagRun, runner
 
 from snn_cli.datasets import build_faces
 from snn_cli.local.airflow_api import ENDED, AirflowError
-from snn_cloud.ledger import Ledger
-from snn_cloud.record import Run, State
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import Run, State
 
 DAG = "snn_sweep"
 STACK = "snn-e2e-sweep"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from snn_cloud.record import Run, State
+from snn_cloud.ledger.record import Run, State
 
 SECONDS = 70.0
 

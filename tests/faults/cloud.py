@@ -21,12 +21,14 @@ from botocore.config import Config
 
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local import processes
-from snn_cloud import places, runs
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import EpochRow, Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOptions, deploy_stack
+from snn_client.runs import runs
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import EpochRow, Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 from snn_data.dataset import load_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -14,8 +14,8 @@ from faults import tally
 from faults.cloud import DRAWN, Cloud, network
 from small import photos
 
-from snn_cloud.errors import CloudError
-from snn_cloud.parameters import Parameters
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.ledger.parameters import Parameters
 
 THROTTLE = {"dynamodb": "ProvisionedThroughputExceededException", "s3": "SlowDown",
             "lambda": "TooManyRequestsException", "sns": "Throttled"}  # fmt: skip

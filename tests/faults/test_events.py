@@ -22,10 +22,12 @@ from hypothesis import strategies as st
 from small import photos
 from snn_handlers import launch, trainer
 
-from snn_cloud import launching, messages, peers, places, reporter, training
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.launch import uploading
+from snn_cloud.ledger.ledger import Ledger, messages
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.train import peers, reporter, training
 
 BUCKET = "snn-faults-events"
 DATA = photos()
@@ -34,7 +36,7 @@ SHORTER: list[tuple[Any, str, Any]] = [
     (Ledger.acquire, "__defaults__", (PATIENCE,)), (Ledger.abandon, "__defaults__", (PATIENCE,)),
     (reporter, "FLUSH_SECONDS", 0.05), (training, "CHECKPOINT_SECONDS", 0.03), (messages, "PAUSE_SECONDS", 0.0),
     (peers, "BREATH_SECONDS", 0.1), (peers, "DEAD_SECONDS", 1), (peers, "START_SECONDS", 2.0),
-    (peers, "LEAVE_SECONDS", 0.5), (launching, "PARAMETERS_GRACE_SECONDS", 0.2),
+    (peers, "LEAVE_SECONDS", 0.5), (uploading, "PARAMETERS_GRACE_SECONDS", 0.2),
 ]  # fmt: skip
 LIMIT = 60.0
 

@@ -9,8 +9,8 @@ import numpy as np
 from faults.cloud import Cloud, network
 from small import photos
 
-from snn_cloud.places import new_run_id
-from snn_cloud.record import Run, State
+from snn_cloud.aws.places import new_run_id
+from snn_cloud.ledger.record import Run, State
 
 
 def test_a_judgement_can_be_every_one(cloud: Cloud) -> None:

@@ -12,7 +12,7 @@ from faults import tally
 from faults.cloud import DRAWN, Cloud, network, workers
 from small import photos
 
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 
 DATA = photos(samples=120, height=16, width=16)
 TRAINERS = [

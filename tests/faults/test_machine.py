@@ -19,14 +19,16 @@ from small import photos
 from snn.training import History
 from snn_cli.local import emulator as local_emulator
 from snn_cli.local import processes
-from snn_cloud import runs, training
-from snn_cloud.clients import Clients
-from snn_cloud.errors import CloudError
-from snn_cloud.launching import launch, start_trainer
-from snn_cloud.ledger import Ledger
-from snn_cloud.places import input_dataset
-from snn_cloud.record import State
-from snn_cloud.settings import Settings
+from snn_client.runs import runs
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.aws.places import input_dataset
+from snn_cloud.aws.settings import Settings
+from snn_cloud.launch.launching import launch
+from snn_cloud.launch.starting import start_trainer
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import State
+from snn_cloud.train import training
 
 DATA = photos()
 

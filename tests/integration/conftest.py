@@ -15,8 +15,8 @@ from snn_cli.local import emulator as local_emulator
 from snn_cli.local.emulator import Emulator
 
 if TYPE_CHECKING:
-    from snn_cloud.clients import Clients
-    from snn_cloud.stack import StackOutputs
+    from snn_client.stack.outputs import StackOutputs
+    from snn_cloud.aws.clients import Clients
 
 ROOT = Path(__file__).parents[2]
 # `make test-iam`: the session's emulator, too, denies every role what its policies do not allow.
@@ -51,7 +51,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, emulator_venv: Path) -> I
 @pytest.fixture(scope="session")
 def clients(emulator: Emulator) -> Clients:
     """AWS clients of the product, made from the environment."""
-    from snn_cloud.clients import Clients
+    from snn_cloud.aws.clients import Clients
 
     return Clients.from_environment()
 
@@ -59,7 +59,8 @@ def clients(emulator: Emulator) -> Clients:
 @pytest.fixture(scope="session")
 def stack(clients: Clients) -> StackOutputs:
     """The deployed stack, with its cache, once for the session; runs do not touch each other, so tests share it."""
-    from snn_cloud.stack import StackOptions, deploy_stack
+    from snn_client.stack.deploy import deploy_stack
+    from snn_client.stack.options import StackOptions
 
     return deploy_stack(clients, StackOptions.from_environment(stack_name="snn-test", with_cache=True))
 

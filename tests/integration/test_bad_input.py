@@ -28,17 +28,22 @@ from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
 from snn_cli.local.emulator import Emulator
-from snn_cloud import launching, neuron_task, places, runs
-from snn_cloud.cache import Cache
-from snn_cloud.clients import Clients
-from snn_cloud.errors import CacheLost, RunNotFound
-from snn_cloud.following import check_follower
-from snn_cloud.launching import launch, launch_upload, trainer_gone
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import State
-from snn_cloud.settings import Settings
-from snn_cloud.stack import StackOutputs
+from snn_client.runs import runs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CacheLost, RunNotFound
+from snn_cloud.aws.settings import Settings
+from snn_cloud.launch import uploading
+from snn_cloud.launch.ending import trainer_gone
+from snn_cloud.launch.launching import launch
+from snn_cloud.launch.uploading import launch_upload
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import State
+from snn_cloud.neurons import task as neuron_task
+from snn_cloud.neurons.cache import Cache
+from snn_cloud.train.following import check_follower
 
 DIRECT, UPLOAD, NEURON, TRAINER, GONE = (
     "LaunchLambda, direct", "S3 event", "NeuronLambda", "TrainerLambda", "failure destination",
@@ -56,7 +61,7 @@ def settings(clients: Clients, stack: StackOutputs) -> Settings:
 def no_waiting() -> Iterator[None]:
     """Nobody uploads parameters later, here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launching, "PARAMETERS_GRACE_SECONDS", 0.0)
+        patch.setattr(uploading, "PARAMETERS_GRACE_SECONDS", 0.0)
         yield
 
 

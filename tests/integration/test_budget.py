@@ -19,18 +19,20 @@ from small import photos, wait_until, wait_until_counted
 from training import Lesson
 
 from snn_cli.local.emulator import Emulator
-from snn_cloud import places, prices, runs
-from snn_cloud.cache import Cache
-from snn_cloud.clients import Clients
-from snn_cloud.errors import RunFailed
-from snn_cloud.ledger import Ledger
-from snn_cloud.metering import Requests
-from snn_cloud.money import cost_on
-from snn_cloud.parameters import Granularity, Parameters
-from snn_cloud.peers import Peers
-from snn_cloud.record import Run, State, StoppedBy, Usage
-from snn_cloud.reporter import Meter
-from snn_cloud.stack import StackOutputs
+from snn_client.runs import runs
+from snn_client.runs.estimate import cost_on
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import RunFailed
+from snn_cloud.aws.metering import Requests
+from snn_cloud.cost import prices
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Granularity, Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
+from snn_cloud.neurons.cache import Cache
+from snn_cloud.train.peers import Peers
+from snn_cloud.train.reporter import Meter
 from snn_data.dataset import load_dataset
 
 ENDLESS = 10_000_000
@@ -103,9 +105,7 @@ class Runs:
         # something takes long, three while neurons or other trainers are waited for.
         assert run.beat - self.over[0].beat <= (7 if chosen.needs_cache else 5)
         assert (run.state, run.stopped_by, run.owner) == (State.FAILED, StoppedBy.BUDGET, "")
-        said = (
-            rf"{field}: \S+ of \S+ (?:USD|s) are spent after {run.epoch:,} epochs \(raise {field} and resume the run\)"
-        )
+        said = rf"{field}: \S+ of \S+ (?:USD|s) spent after {run.epoch:,} epochs \(raise {field} and resume the run\)"
         assert re.fullmatch(said, run.reason), run.reason
         assert str(failed.value) == f"run {run.run_id} failed after {run.epoch} epochs: {run.reason}"
         with h5py.File(io.BytesIO(self.stored(places.checkpoint(run.run_id), run.checkpoint_version))) as checkpoint:

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from snn.errors import InvalidInput
-from snn_cloud import neuron_task
-from snn_cloud.cache import Cache, Ref, read_progress
-from snn_cloud.errors import CacheLost
-from snn_cloud.neuron_task import work
-from snn_cloud.record import Run, State
+from snn_cloud.aws.errors import CacheLost
+from snn_cloud.ledger.record import Run, State
+from snn_cloud.neurons import task as neuron_task
+from snn_cloud.neurons.cache import Cache, Ref, read_progress
+from snn_cloud.neurons.task import work
 
 
 @pytest.fixture

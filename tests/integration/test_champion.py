@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from snn.errors import InvalidInput
-from snn_cloud import places
-from snn_cloud.champion import Change, find_champion, promote, roll_back
-from snn_cloud.clients import Clients
-from snn_cloud.errors import ChampionChanged
+from snn_client.models.champion import Change, find_champion, promote, roll_back
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import ChampionChanged
 from snn_data.model import save_model
 
 PLACES = {

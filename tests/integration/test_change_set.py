@@ -12,14 +12,17 @@ from cfnlint.decode import decode_str
 from inventory import inventory
 
 from snn.errors import InvalidInput
-from snn_cloud.belongings import plan
-from snn_cloud.change_set import Change, apply, discard, propose
-from snn_cloud.cleanup import clean_up, forget_artifacts
-from snn_cloud.clients import Clients
-from snn_cloud.errors import StackFailed
-from snn_cloud.package import templates
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, stack_status, wait_for_stack
-from snn_cloud.stack_events import StackEvent, follow
+from snn_client.stack.belongings import plan
+from snn_client.stack.change_set import Change, apply, discard, propose
+from snn_client.stack.cleanup import clean_up, forget_artifacts
+from snn_client.stack.deploy import deploy_stack, finish_deploy
+from snn_client.stack.events import StackEvent, follow
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.package import templates
+from snn_client.stack.status import stack_status, wait_for_stack
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import StackFailed
 
 NAME = "snn-changes"
 ARTIFACTS = f"{NAME}-artifacts-000000000000-us-east-1"
@@ -186,7 +189,7 @@ def test_what_nested_stacks_cannot_tell_before_does_not_stop_a_deployment(
     training = decode_str(texts["training"])[0]
     training["Parameters"]["TopicArn"]["AllowedPattern"] = "arn:.*"  # which a new topic has not got yet
     strict = {**texts, "training": json.dumps(training)}
-    monkeypatch.setattr("snn_cloud.artifacts.templates", lambda: dict(strict))
+    monkeypatch.setattr("snn_client.stack.artifacts.templates", lambda: dict(strict))
     changes = propose(clients, options(), silent)
     assert changes is not None
     assert not changes.whole

@@ -21,14 +21,18 @@ from inventory import contents, inventory, versions
 from small import wait_for_last_word, wait_until
 
 from snn.errors import InvalidInput
-from snn_cloud import places, runs
-from snn_cloud.cleanup import clean_up, finish_cleanup, next_deletion, plan, start_cleanup
-from snn_cloud.clients import Clients
-from snn_cloud.errors import CloudError, StackFailed
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import State
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, stack_status, wait_for_stack
+from snn_client.runs import runs
+from snn_client.stack.cleanup import clean_up, finish_cleanup, next_deletion, plan, start_cleanup
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.status import stack_status, wait_for_stack
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError, StackFailed
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import State
 from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.trigger import StackTrigger
 

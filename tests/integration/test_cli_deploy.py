@@ -22,13 +22,17 @@ from gate import Gate
 from inventory import inventory
 
 from snn_cli.local.emulator import Emulator
-from snn_cloud import places, runs
-from snn_cloud.cleanup import clean_up, plan
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import State
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, stack_status
+from snn_client.runs import runs
+from snn_client.stack.cleanup import clean_up, plan
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.status import stack_status
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import State
 
 SNN = str(Path(sys.executable).with_name("snn"))
 NAME = "snn-cli"

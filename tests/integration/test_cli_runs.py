@@ -36,16 +36,17 @@ from typer.testing import CliRunner
 from snn_cli import datasets, train
 from snn_cli.main import app
 from snn_cli.train import DEFAULT_PARAMETERS
-from snn_cloud import listing, places, runs
-from snn_cloud.clients import Clients
-from snn_cloud.errors import CloudError
-from snn_cloud.ledger import Ledger
-from snn_cloud.listing import newest_runs
-from snn_cloud.money import cost_on
-from snn_cloud.parameters import Parameters
-from snn_cloud.progress import summary
-from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOutputs
+from snn_client.runs import listing, runs
+from snn_client.runs.estimate import cost_on
+from snn_client.runs.listing import newest_runs
+from snn_client.runs.progress import summary
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
 

@@ -21,11 +21,12 @@ from documentation import ROOT, Fence, fences
 from provoked import ON_A_STACK, Stack, as_quoted, quotes, small
 
 from snn_cli.local.emulator import Emulator
-from snn_cloud import places, runs
-from snn_cloud.cache import Cache
-from snn_cloud.clients import Clients
-from snn_cloud.parameters import Parameters
-from snn_cloud.stack import StackOutputs
+from snn_client.runs import runs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.neurons.cache import Cache
 from snn_operators.train import SnnTrainOperator
 
 

@@ -17,9 +17,9 @@ import oracle
 import pytest
 
 from snn_cli.local.emulator import Emulator
-from snn_cloud import places
-from snn_cloud.clients import Clients
-from snn_cloud.parameters import Parameters
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset
 
 ROOT = Path(__file__).parents[2]

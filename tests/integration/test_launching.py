@@ -18,16 +18,17 @@ from small import photos
 
 from snn.errors import InvalidInput
 from snn.schedules import Cosine
-from snn_cloud import places, runs
-from snn_cloud.clients import Clients
-from snn_cloud.errors import CloudError, LaunchRejected, RunCancelled
-from snn_cloud.launching import launch
-from snn_cloud.ledger import Ledger
-from snn_cloud.objects import ObjectFile
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.settings import Settings
-from snn_cloud.stack import StackOutputs
+from snn_client.runs import runs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError, LaunchRejected, RunCancelled
+from snn_cloud.aws.objects import ObjectFile
+from snn_cloud.aws.settings import Settings
+from snn_cloud.launch.launching import launch
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 from snn_data.checkpoint import load_checkpoint
 from snn_data.dataset import save_dataset
 

@@ -16,13 +16,14 @@ from training import photos, saved, table
 
 from snn.optimizers import OPTIMIZERS
 from snn.strategies import STRATEGIES
-from snn_cloud import places, runs
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run
-from snn_cloud.report import evaluate_run
-from snn_cloud.stack import StackOutputs
+from snn_client.reports.report import evaluate_run
+from snn_client.runs import runs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset
 
 ITSACAT = Path(__file__).parents[3] / "shared" / "datasets" / "datasets.h5"

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from snn.training import History
-from snn_cloud import ledger as ledger_module
-from snn_cloud.errors import LeaseLost, RunNotFound
-from snn_cloud.ledger import LEASE_SECONDS, EpochRow, Ledger
-from snn_cloud.places import new_run_id
-from snn_cloud.record import Run, State, Usage
+from snn_cloud.aws.errors import LeaseLost, RunNotFound
+from snn_cloud.aws.places import new_run_id
+from snn_cloud.ledger.ledger import LEASE_SECONDS, EpochRow, Ledger
+from snn_cloud.ledger.ledger import ledger as ledger_module
+from snn_cloud.ledger.record import Run, State, Usage
 
 
 @pytest.fixture

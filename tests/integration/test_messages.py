@@ -9,13 +9,14 @@ import pytest
 from inbox import receive, subscribe
 
 from snn.training import Training
-from snn_cloud import places, runs
-from snn_cloud.errors import RunCancelled, RunFailed
-from snn_cloud.launching import start_trainer
-from snn_cloud.ledger import Ledger
-from snn_cloud.messages import Messages
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.aws.errors import RunCancelled, RunFailed
+from snn_cloud.launch.starting import start_trainer
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.messages import Messages
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run
 from snn_data.checkpoint import dump_checkpoint
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from snn_cli import mwaa
-from snn_cloud.package import function_zip, templates
-from snn_cloud.wheel import PROJECT, wheel
+from snn_client.stack.package import function_zip, templates
+from snn_client.stack.wheel import PROJECT, wheel
 
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".venv" / "bin" / "uv"
@@ -38,7 +38,7 @@ from airflow import plugins_manager
 bag = DagBag()
 plugins, failures = plugins_manager._get_plugins()
 import snn, snn_cli, snn_cloud, snn_handlers, snn_notebooks, snn_operators, snn_templates
-from snn_cloud.package import function_zip, templates
+from snn_client.stack.package import function_zip, templates
 ours = (snn, snn_cli, snn_cloud, snn_handlers, snn_notebooks, snn_operators, snn_templates)
 print(json.dumps({
     "dags": sorted(bag.dags), "dag failures": bag.import_errors,

@@ -23,13 +23,14 @@ from inbox import role
 from snn_handlers import neuron
 from training import Lesson, table
 
-from snn_cloud import neuron_pool, neuron_task
-from snn_cloud.cache import Cache
-from snn_cloud.clients import Clients
-from snn_cloud.errors import CacheLost, NeuronFailed, Stopped
-from snn_cloud.neuron_pool import NeuronPool
-from snn_cloud.parameters import Parameters
-from snn_cloud.settings import Settings
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CacheLost, NeuronFailed, Stopped
+from snn_cloud.aws.settings import Settings
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.neurons import task as neuron_task
+from snn_cloud.neurons.cache import Cache
+from snn_cloud.train import neuron_pool
+from snn_cloud.train.neuron_pool import NeuronPool
 from snn_data.dataset import load_dataset
 
 DYING = """

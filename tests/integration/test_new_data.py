@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.places import run_id_for_upload
-from snn_cloud.stack import StackOutputs
-from snn_cloud.staging import read_source
+from snn_client.data.staging import read_source
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.places import run_id_for_upload
+from snn_cloud.ledger.ledger import Ledger
 from snn_data.dataset import save_dataset
 from snn_operators.new_data import NewData, NewDataTrigger
 

@@ -13,13 +13,14 @@ import pytest
 from botocore.exceptions import ClientError
 from template_logic import TEMPLATES
 
-from snn_cloud import artifacts
-from snn_cloud.belongings import NOTEBOOK_LOGS
-from snn_cloud.cleanup import clean_up, plan
-from snn_cloud.cleanup_plan import Belonging
-from snn_cloud.clients import Clients
-from snn_cloud.stack import StackOptions, deploy_stack
-from snn_cloud.wheel import wheel
+from snn_client.stack import artifacts
+from snn_client.stack.belongings import NOTEBOOK_LOGS
+from snn_client.stack.cleanup import clean_up, plan
+from snn_client.stack.cleanup_plan import Belonging
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.wheel import wheel
+from snn_cloud.aws.clients import Clients
 
 ROOT = Path(__file__).parents[2]
 NAME = "snn-book"

@@ -20,9 +20,9 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 
 from snn_cli.datasets import build_faces, sample_images
-from snn_cloud import places
-from snn_cloud.errors import StackFailed
-from snn_cloud.parameters import Parameters
+from snn_cloud.aws import places
+from snn_cloud.aws.errors import StackFailed
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset, load_dataset, save_dataset
 
 ROOT = Path(__file__).parents[2]

@@ -36,14 +36,16 @@ from airflow.sdk.execution_time.comms import (
 from holding import held_creation
 from PIL import Image
 
-from snn_cloud import places, runs
-from snn_cloud.cleanup import clean_up
-from snn_cloud.clients import Clients
-from snn_cloud.errors import RunCancelled
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOutputs, wait_for_stack
+from snn_client.runs import runs
+from snn_client.stack.cleanup import clean_up
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.status import wait_for_stack
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import RunCancelled
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 from snn_data.dataset import save_dataset
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator

@@ -18,16 +18,17 @@ from small import first_checkpoint
 from training import Lesson, table
 
 from snn.training import Diverged
-from snn_cloud import peers as meeting
-from snn_cloud import places, runs
-from snn_cloud.cache import Cache, run_of
-from snn_cloud.errors import CacheLost, PeerLost
-from snn_cloud.following import follow
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.peers import Peers
-from snn_cloud.record import Run
-from snn_cloud.settings import Settings
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.aws.errors import CacheLost, PeerLost
+from snn_cloud.aws.settings import Settings
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run
+from snn_cloud.neurons.cache import Cache, run_of
+from snn_cloud.train import peers as meeting
+from snn_cloud.train.following import follow
+from snn_cloud.train.peers import Peers
 from snn_data.dataset import load_dataset
 
 NOWHERE = redis.Redis("127.0.0.1", 1, retry=None)

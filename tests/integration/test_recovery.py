@@ -24,14 +24,16 @@ from small import first_checkpoint, wait_until
 from snn.optimizers import Adam
 from snn.training import History
 from snn.validation import Validation
-from snn_cloud import places, reporter, runs, training
-from snn_cloud.clients import Clients
-from snn_cloud.launching import launch
-from snn_cloud.ledger import Ledger
-from snn_cloud.logs import RunLogs
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy
-from snn_cloud.settings import Settings
+from snn_client.runs import runs
+from snn_client.runs.logs import RunLogs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.settings import Settings
+from snn_cloud.launch.launching import launch
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy
+from snn_cloud.train import reporter, training
 from snn_data.dataset import load_dataset
 
 PARAMETERS = Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), epochs=6))
@@ -217,7 +219,7 @@ def test_a_run_may_not_take_longer_than_a_week(settings, clients, recorded):
     failed = training.advance(run_id, "here", lambda: PLENTY, settings, clients)
     assert (failed.state, failed.epoch, failed.stopped_by) == (State.FAILED, 1, StoppedBy.BUDGET)
     assert re.fullmatch(
-        r"max_seconds: 691,2\d\d\.\d of 604,800 s are spent after 1 epochs \(resume the run\)", failed.reason
+        r"max_seconds: 691,2\d\d\.\d of 604,800 s spent after 1 epochs \(resume the run\)", failed.reason
     )
 
 

@@ -21,14 +21,15 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from small import first_checkpoint, wait_until
 
-from snn_cloud import places, remote_logs, runs
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.logs import PATIENCE_SECONDS, RunLogs, last_lines
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOutputs
-from snn_cloud.watching import Watch
+from snn_client.runs import remote_logs, runs
+from snn_client.runs.logs import PATIENCE_SECONDS, RunLogs, last_lines
+from snn_client.runs.watching import Watch
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 from snn_data.dataset import load_dataset
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.train import SnnTrainOperator
@@ -206,7 +207,7 @@ def test_a_failed_run_brings_its_traceback_into_the_exception_and_the_log(
     first = lines.index("  [TrainerLambda] Traceback (most recent call last):")
     trace = lines[first:-2]
     # Whole: from the function that called to the one that raised, and the exception itself last.
-    assert re.fullmatch(r'  \[TrainerLambda\]   File ".*/snn_cloud/training\.py", line \d+, in advance', trace[1])
+    assert re.fullmatch(r'  \[TrainerLambda\]   File ".*/snn_cloud/train/training\.py", line \d+, in advance', trace[1])
     assert any(re.search(r'File ".*/snn/here\.py", line \d+, in forward', line) for line in trace)
     assert re.fullmatch(r'.* File ".*/snn/span\.py", line \d+, in sums', trace[-3])
     assert trace[-2].endswith('Z = np.matmul(W, self._X, out=self._work("Z", (len(W), batch.size), W.dtype))')
@@ -223,7 +224,7 @@ def test_a_neuron_that_failed_brings_its_own_traceback(
         training(stack, run_id, key, chosen).execute({"ti": TaskInstance()})
     neuron = [line for line in str(caught.value).splitlines() if "[NeuronLambda] " in line]
     assert neuron[0] == "  [NeuronLambda] Traceback (most recent call last):"
-    assert any(re.search(r'File ".*/snn_cloud/neuron_task\.py", line \d+, in work', line) for line in neuron)
+    assert any(re.search(r'File ".*/snn_cloud/neurons/task\.py", line \d+, in work', line) for line in neuron)
     assert neuron[-1].startswith("  [NeuronLambda] ValueError: ")
     run = Ledger(clients.dynamodb, stack.table).get(run_id)
     assert run.reason.startswith("layer 1, neurons (")

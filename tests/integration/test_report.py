@@ -18,15 +18,15 @@ from snn.errors import InvalidImage, InvalidInput
 from snn.network import Params
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.emulator import Emulator
-from snn_cloud import places
-from snn_cloud.clients import Clients
-from snn_cloud.metrics import evaluate
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy, Usage
-from snn_cloud.report import build_report, evaluate_run, predict_images, to_json, write_report
-from snn_cloud.report_page import MAX_PHOTOS
-from snn_cloud.staging import Staged, StagedImage, stage
+from snn_client.data.staging import Staged, StagedImage, stage
+from snn_client.reports.metrics import evaluate
+from snn_client.reports.page import MAX_PHOTOS
+from snn_client.reports.report import build_report, evaluate_run, predict_images, to_json, write_report
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
 from snn_data.dataset import Dataset, load_dataset
 from snn_data.model import save_model
 

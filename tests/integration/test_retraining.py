@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from snn_cloud import places
-from snn_cloud.clients import Clients
-from snn_cloud.stack import StackOutputs
-from snn_cloud.uploads import Upload
+from snn_client.data.uploads import Upload
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
 from snn_data.dataset import save_dataset
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.stage import SnnStageOperator

@@ -15,9 +15,9 @@ from role_needs import BY_OTHER_MEANS, NEEDED, is_about
 from role_work import Work, asked
 from strict import STACK, Strict
 
-from snn_cloud import places
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.usefixtures("at_strict")
 

@@ -16,21 +16,18 @@ from inventory import inventory
 from small import wait_until
 
 from snn_cli.local.emulator import Emulator
-from snn_cloud import places, runs
-from snn_cloud.cleanup import clean_up
-from snn_cloud.clients import Clients
-from snn_cloud.errors import StackFailed
-from snn_cloud.ledger import Ledger
-from snn_cloud.package import templates
-from snn_cloud.parameters import Parameters
-from snn_cloud.stack import (
-    StackOptions,
-    StackOutputs,
-    deploy_stack,
-    finish_deploy,
-    stack_status,
-    start_deploy,
-)
+from snn_client.runs import runs
+from snn_client.stack.cleanup import clean_up
+from snn_client.stack.deploy import deploy_stack, finish_deploy, start_deploy
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.package import templates
+from snn_client.stack.status import stack_status
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import StackFailed
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
 
 NAME = "snn-life"
 MISSING_LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:missing:3"
@@ -130,7 +127,7 @@ def test_a_stack_of_an_earlier_version_is_told_of_new_data_after_a_deployment(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("snn_cloud.artifacts.templates", _templates_without_the_queue)
+        patch.setattr("snn_client.stack.artifacts.templates", _templates_without_the_queue)
         before = deploy_stack(clients, options())
     assert before.new_data_queue == ""
     clients.s3.put_object(Bucket=before.bucket, Key="runs/kept", Body=b"kept")
@@ -297,10 +294,15 @@ def test_an_update_that_fails_leaves_the_stack_as_it_was(clients: Clients) -> No
 
 
 def test_what_a_failed_attempt_left_is_removed_first(clients: Clients) -> None:
-    broken = {"Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": {
+    ours = f"{NAME}-artifacts-000000000000-us-east-1"  # as all of ours have it
+    function = {
         "Code": {"ZipFile": "x"}, "Role": "arn:aws:iam::000000000000:role/x", "Handler": "x.y", "Runtime": "python3.13",
         "Layers": [MISSING_LAYER],
-    }}}}  # fmt: skip
+    }  # fmt: skip
+    broken = {
+        "Parameters": {"ArtifactBucket": {"Type": "String", "Default": ours}},
+        "Resources": {"F": {"Type": "AWS::Lambda::Function", "Properties": function}},
+    }
     clients.cloudformation.create_stack(StackName=NAME, TemplateBody=json.dumps(broken))
     deadline = time.monotonic() + 60
     while not stack_status(clients, NAME).done:

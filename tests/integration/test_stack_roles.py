@@ -14,16 +14,20 @@ from role_work import PARAMETERS, Work
 from small import upload
 from strict import DEPLOYED, Strict
 
-from snn_cloud import places, runs
-from snn_cloud.change_set import apply, propose
-from snn_cloud.cleanup import clean_up
-from snn_cloud.clients import Clients
-from snn_cloud.listing import newest_runs
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import State
-from snn_cloud.report import evaluate_run, predict_images
-from snn_cloud.stack import StackOptions, StackOutputs, deploy_stack, finish_deploy, stack_status, wait_for_stack
-from snn_cloud.staging import stage, withdraw
+from snn_client.data.staging import stage, withdraw
+from snn_client.reports.report import evaluate_run, predict_images
+from snn_client.runs import runs
+from snn_client.runs.listing import newest_runs
+from snn_client.stack.change_set import apply, propose
+from snn_client.stack.cleanup import clean_up
+from snn_client.stack.deploy import deploy_stack, finish_deploy
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.status import stack_status, wait_for_stack
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import State
 
 
 @pytest.fixture(scope="module")

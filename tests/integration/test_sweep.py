@@ -18,13 +18,13 @@ from oracle import small_network
 
 from snn.errors import InvalidInput
 from snn_cli.datasets import build_faces
-from snn_cloud import places
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.record import State
-from snn_cloud.stack import StackOutputs
-from snn_cloud.staging import stage_folds
-from snn_cloud.workload import Size
+from snn_client.data.staging import stage_folds
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.cost.workload import Size
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import State
 from snn_data.dataset import load_dataset
 from snn_operators.results import SnnEvaluateOperator
 from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator

@@ -16,15 +16,16 @@ import pytest
 from inbox import receive, subscribe
 
 from snn_cli.local.emulator import Emulator
-from snn_cloud import places, runs
-from snn_cloud.clients import Clients
-from snn_cloud.launching import trainer_gone
-from snn_cloud.ledger import Ledger
-from snn_cloud.logs import last_lines
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.settings import Settings
-from snn_cloud.stack import StackOutputs
+from snn_client.runs import runs
+from snn_client.runs.logs import last_lines
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.settings import Settings
+from snn_cloud.launch.ending import trainer_gone
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 
 
 def parameters(**fields: Any) -> Parameters:

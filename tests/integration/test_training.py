@@ -18,12 +18,13 @@ from training import saved, table
 
 from snn.losses import LOSSES
 from snn.strategies import STRATEGIES
-from snn_cloud import places, runs
-from snn_cloud.errors import LaunchRejected, RunCancelled, RunFailed
-from snn_cloud.launching import start_trainer
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.aws.errors import LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.launch.starting import start_trainer
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy
 from snn_data.dataset import load_dataset
 
 SIZES = (5, 4, 1)

@@ -15,17 +15,18 @@ import numpy as np
 import oracle
 import pytest
 
-from snn_cloud import places, runs
-from snn_cloud.champion import find_champion
-from snn_cloud.clients import Clients
-from snn_cloud.errors import CloudError, LaunchRejected, RunFailed
-from snn_cloud.launching import start_trainer
-from snn_cloud.ledger import Ledger
-from snn_cloud.listing import newest_runs
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import State, StoppedBy
-from snn_cloud.report import evaluate_run, make_report
-from snn_cloud.stack import StackOutputs
+from snn_client.models.champion import find_champion
+from snn_client.reports.report import evaluate_run, make_report
+from snn_client.runs import runs
+from snn_client.runs.listing import newest_runs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError, LaunchRejected, RunFailed
+from snn_cloud.launch.starting import start_trainer
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import State, StoppedBy
 from snn_data.dataset import load_dataset
 
 OLDER = Path(__file__).parents[1] / "upgrade" / "0.1"

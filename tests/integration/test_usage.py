@@ -11,12 +11,13 @@ from inbox import receive, subscribe
 from small import wait_until_counted
 
 from snn.training import History
-from snn_cloud import places, runs
-from snn_cloud.clients import Clients
-from snn_cloud.ledger import Ledger
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, Usage
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, Usage
 
 
 @pytest.fixture

@@ -14,12 +14,13 @@ from load.kinds import DATA, Kind, check_usage, kinds, objects
 from PIL import Image
 from small import first_checkpoint, upload
 
-from snn_cloud import places, runs
-from snn_cloud.errors import LaunchRejected
-from snn_cloud.launching import start_trainer
-from snn_cloud.objects import read_object
-from snn_cloud.record import Run, State
-from snn_cloud.report import evaluate_run, make_report, predict_images
+from snn_client.reports.report import evaluate_run, make_report, predict_images
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.aws.errors import LaunchRejected
+from snn_cloud.aws.objects import read_object
+from snn_cloud.launch.starting import start_trainer
+from snn_cloud.ledger.record import Run, State
 from snn_data.checkpoint import load_checkpoint
 from snn_data.dataset import load_dataset
 

@@ -12,9 +12,9 @@ import numpy as np
 from faults.cloud import DRAWN, Cloud, network
 from small import photos, upload
 
-from snn_cloud import places
-from snn_cloud.parameters import Granularity, Parameters
-from snn_cloud.record import Run
+from snn_cloud.aws import places
+from snn_cloud.ledger.parameters import Granularity, Parameters
+from snn_cloud.ledger.record import Run
 
 DATA = photos()
 SAMPLES = 24

@@ -17,7 +17,7 @@ from faults.cloud import Cloud, workers
 from load.kinds import DATA, Kind, check_usage, dead_letters, leftovers, printed
 from load.tally import AT_ONCE, LOAD, keep
 
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 
 BATCHES, SIZES = 5, (16, 8, 1)  # 50 invocations for a mini-batch, 250 for an epoch
 

@@ -13,8 +13,8 @@ from faults.cloud import Cloud, same
 from load.kinds import DATA, Kind, check_usage, dead_letters, kinds, leftovers, model, printed
 from load.tally import LOAD, keep
 
-from snn_cloud import places
-from snn_cloud.listing import newest_runs
+from snn_client.runs.listing import newest_runs
+from snn_cloud.aws import places
 
 SEEDS = 5
 LIMIT = 400.0  # seconds, for all of them

@@ -14,9 +14,10 @@ import oracle
 import pytest
 
 from snn_cli.datasets import build_faces
-from snn_cloud import places, runs
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset
 
 SHARED = Path(__file__).parents[3] / "shared" / "datasets" / "datasets.h5"

@@ -12,9 +12,10 @@ import numpy as np
 import oracle
 import pytest
 
-from snn_cloud import places, runs
-from snn_cloud.ledger import Ledger
-from snn_cloud.parameters import Parameters
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import save_dataset
 
 

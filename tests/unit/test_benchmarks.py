@@ -12,8 +12,8 @@ import numpy as np
 import oracle
 import pytest
 
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 from snn_data.dataset import load_dataset, save_dataset
 
 ROOT = Path(__file__).parents[2]

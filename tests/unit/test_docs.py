@@ -29,12 +29,12 @@ from role_needs import NEEDED, is_about
 
 from snn_cli import datasets, parameters_page
 from snn_cli.main import app
-from snn_cloud import prices
-from snn_cloud.cleanup_plan import Names
-from snn_cloud.estimate import estimate
-from snn_cloud.parameters import Parameters
-from snn_cloud.stack_options import StackOptions
-from snn_cloud.workload import Size
+from snn_client.runs.estimate import estimate
+from snn_client.stack.cleanup_plan import Names
+from snn_client.stack.options import StackOptions
+from snn_cloud.cost import prices
+from snn_cloud.cost.workload import Size
+from snn_cloud.ledger.parameters import Parameters
 
 DOCS = ROOT / "docs"
 RUN_BY = {

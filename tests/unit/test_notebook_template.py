@@ -6,8 +6,8 @@ from typing import Any
 
 from template_logic import BUCKET, TEMPLATES, as_list, holds, resolved, resources
 
-from snn_cloud.artifacts import NOTEBOOK_PREFIX
-from snn_cloud.belongings import NOTEBOOK_LOGS
+from snn_client.stack.artifacts import NOTEBOOK_PREFIX
+from snn_client.stack.belongings import NOTEBOOK_LOGS
 
 NOTEBOOK = TEMPLATES["notebook"]
 PLACE = "arn:${AWS::Partition}:{}:${AWS::Region}:${AWS::AccountId}:"

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from snn_cloud import layer as layers
-from snn_cloud import package, stack_options
-from snn_cloud.errors import CloudError
-from snn_cloud.wheel import wheel
+import snn_cloud
+from snn_client.stack import layer as layers
+from snn_client.stack import options as stack_options
+from snn_client.stack import package
+from snn_client.stack.wheel import wheel
+from snn_cloud.aws.errors import CloudError
 
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 MACHINE = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
@@ -67,24 +69,19 @@ def test_the_function_zip_is_the_same_twice(code: bytes) -> None:
 
 
 def test_the_function_zip_has_handlers_and_shared_packages_and_nothing_client_side(code: bytes) -> None:
-    root = Path(package.__file__).parents[1]
+    root = Path(snn_cloud.__file__).parents[1]
     shared = {
         path.relative_to(root).as_posix()
         for name in ("snn", "snn_data", "snn_cloud")
         for path in (root / name).rglob("*.py")
     }
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py"} | shared - package.CLIENT_SIDE
+        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py"} | shared
         assert archive.read("neuron.py") == (root / "neuron.py").read_bytes()
 
 
-def test_what_is_left_out_is_there_to_leave_out() -> None:
-    root = Path(package.__file__).parents[1]
-    assert {name for name in package.CLIENT_SIDE if not (root / name).is_file()} == set()
-
-
 def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
-    """A module that does belongs in CLIENT_SIDE."""
+    """A module that does belongs in snn_client."""
     there = {
         "snn",
         "snn_data",
@@ -129,7 +126,7 @@ def test_the_layer_serves_the_handlers_by_itself(tmp_path: Path, code: bytes, la
 import sys
 sys.path[:0] = {path!r}
 import launch, trainer, neuron
-from snn_cloud.clients import Clients
+from snn_cloud.aws.clients import Clients
 clients = Clients.from_environment()
 for client in (clients.s3, clients.dynamodb, clients.lambda_, clients.sns, clients.sts):
     print(client.meta.endpoint_url)
@@ -207,7 +204,7 @@ def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path
     root = Path(package.__file__).parents[2]
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(root / name, tmp_path / name)
-    for name in ("lambda_functions", "plugins", "cloudformation", "snn_cli", "notebooks"):
+    for name in ("lambda_functions", "plugins", "cloudformation", "snn_client", "snn_cli", "notebooks"):
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     backend = "import setuptools.build_meta as backend; backend.build_wheel('dist')"
     done = subprocess.run([sys.executable, "-c", backend], cwd=tmp_path, capture_output=True, text=True, check=False)

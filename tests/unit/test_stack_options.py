@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from snn.errors import InvalidInput
-from snn_cloud import stack_options
-from snn_cloud.stack import StackOptions, StackOutputs, StackStatus
+from snn_client.stack import options as stack_options
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_client.stack.status import StackStatus
 
 
 @pytest.fixture(autouse=True)

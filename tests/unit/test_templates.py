@@ -6,7 +6,8 @@ import pytest
 from cfnlint.api import lint
 from template_logic import BUCKET, TEMPLATES, TEXTS, as_list, holds, resolved, resources
 
-from snn_cloud import places, stack_options
+from snn_client.stack import options as stack_options
+from snn_cloud.aws import places
 
 CACHE_VARIABLES = {"CACHE_HOST", "CACHE_PORT", "CACHE_TLS", "CACHE_USER", "CACHE_NAME"}
 
@@ -87,7 +88,7 @@ def test_each_function_gets_exactly_its_variables() -> None:
         if resource["Type"] == "AWS::Lambda::Function"
     }
     assert {name: set(variables) for name, variables in functions.items()} == {
-        "LaunchLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "TRAINER_FUNCTION", "HAS_CACHE"}
+        "LaunchLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "TRAINER_FUNCTION", "HAS_CACHE", "CACHE_NODE_TYPE"}
         | {"TRAINER_MEMORY_MB", "NEURON_MEMORY_MB", "TRAINER_CONCURRENCY"},
         "TrainerLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "NEURON_FUNCTION", "TRAINER_FUNCTION", "NEURON_CONCURRENCY"}
         | CACHE_VARIABLES

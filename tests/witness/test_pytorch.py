@@ -27,7 +27,7 @@ from snn.losses import LOSSES
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset
 
 ROOT = Path(__file__).parents[2]

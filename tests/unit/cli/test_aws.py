@@ -14,7 +14,7 @@ from snn_cli import aws
 from snn_cli.aws import check_region, connect
 from snn_cli.local import emulator
 from snn_cli.local.emulator import Emulator
-from snn_cloud.stack_options import StackOptions
+from snn_client.stack.options import StackOptions
 
 RUNNING = Emulator("http://127.0.0.1:1", "127.0.0.1", 2)
 CONFIGURED = """

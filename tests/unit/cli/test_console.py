@@ -16,7 +16,7 @@ from snn.errors import InvalidInput
 from snn_cli.console import Exit, ask, interruptible, yes_or_no
 from snn_cli.entry import main
 from snn_cli.main import OneLineErrors, app
-from snn_cloud.errors import CloudError, RunCancelled, RunFailed
+from snn_cloud.aws.errors import CloudError, RunCancelled, RunFailed
 
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "not you\nnot now"}}, "CreateStack")
 

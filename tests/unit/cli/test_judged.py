@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from snn_cli.tables import classified, judged
-from snn_cloud.metrics import evaluate
+from snn_client.reports.metrics import evaluate
 
 
 def shown(*parts: RenderableType) -> list[list[str]]:

@@ -16,7 +16,7 @@ from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
 from snn_cli.main import app
 from snn_cli.parameters_page import EXAMPLE, page
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 
 PAGE = Path(__file__).parents[3] / "docs" / "parameters.md"
 

@@ -7,13 +7,15 @@ from typing import Any
 import oracle
 import pytest
 
-from snn_cloud.budget import spent, warning
-from snn_cloud.estimate import estimate
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import MAX_SECONDS, Parameters
-from snn_cloud.record import Run, Usage
-from snn_cloud.settings import Settings
-from snn_cloud.workload import Size
+from snn.errors import InvalidParameters
+from snn_client.runs.estimate import estimate
+from snn_cloud.aws.settings import Settings
+from snn_cloud.cost import budget
+from snn_cloud.cost.budget import spent, warning
+from snn_cloud.cost.money import cost_of
+from snn_cloud.cost.workload import Size
+from snn_cloud.ledger.parameters import MAX_SECONDS, Parameters
+from snn_cloud.ledger.record import Run, Usage
 
 ALONE = Settings("", "", "", "")
 CACHED = Settings("", "", "", "", has_cache=True, cache_node_type="cache.m7g.large")
@@ -39,8 +41,8 @@ TRAINERS_USD = 0.0133334 + 3 * 500 * 0.50 / 1e9 + 3 * 0.20 / 1e6
     ("max_usd", "reason"),
     [
         (TRAINERS_USD * 1.000001, ""),
-        (0.0133, "max_usd: 0.014 of 0.0133 USD are spent after 1,234 epochs (raise max_usd and resume the run)"),
-        (1e-05, "max_usd: 0.014 of 0.00001 USD are spent after 1,234 epochs (raise max_usd and resume the run)"),
+        (0.0133, "max_usd: 0.014 of 0.0133 USD spent after 1,234 epochs (raise max_usd and resume the run)"),
+        (1e-05, "max_usd: 0.014 of 0.00001 USD spent after 1,234 epochs (raise max_usd and resume the run)"),
     ],
 )
 def test_money_is_spent_when_the_whole_run_has_cost_as_much(max_usd: float, reason: str) -> None:
@@ -68,10 +70,10 @@ def test_x86_is_dearer() -> None:
     ("seconds", "max_seconds", "reason"),
     [
         (2.4, 2.5, ""),
-        (2.5, 2.5, "max_seconds: 2.5 of 2.5 s are spent after 1,234 epochs (raise max_seconds and resume the run)"),
-        (9e4, 60, "max_seconds: 90,000.0 of 60 s are spent after 1,234 epochs (raise max_seconds and resume the run)"),
+        (2.5, 2.5, "max_seconds: 2.5 of 2.5 s spent after 1,234 epochs (raise max_seconds and resume the run)"),
+        (9e4, 60, "max_seconds: 90,000.0 of 60 s spent after 1,234 epochs (raise max_seconds and resume the run)"),
         (MAX_SECONDS - 1, None, ""),
-        (MAX_SECONDS, None, "max_seconds: 604,800.0 of 604,800 s are spent after 1,234 epochs (resume the run)"),
+        (MAX_SECONDS, None, "max_seconds: 604,800.0 of 604,800 s spent after 1,234 epochs (resume the run)"),
     ],
 )  # fmt: skip
 def test_time_is_spent_after_max_seconds_or_a_week(seconds: float, max_seconds: float | None, reason: str) -> None:
@@ -104,3 +106,21 @@ def test_an_estimate_of_more_than_a_week_is_told_without_being_asked_for() -> No
     most = estimate(Parameters.load(network), Size(12_288, 209), True, "arm64")
     assert "max_seconds, 604,800 s" in warning(most, Parameters.load(network))
     assert warning(most, Parameters.load({**network, "max_usd": 1e9})).count("max_usd") == 0
+
+
+@pytest.mark.parametrize(("node", "max_usd", "has_cache", "refused"), [
+    ("cache.r6g.16xlarge", 0.1, True, True),
+    ("cache.r6g.16xlarge", None, True, False),
+    ("cache.r6g.16xlarge", 0.1, False, False),
+    ("cache.r7g.16xlarge", 0.1, True, False),
+])  # fmt: skip
+def test_no_budget_in_usd_where_a_price_is_not_known(
+    node: str, max_usd: float | None, has_cache: bool, refused: bool
+) -> None:
+    """Ten hours on such a node counted as 0.20 USD, so nothing ever ended the run."""
+    chosen = Parameters.load(oracle.small_network(max_usd=max_usd))
+    if not refused:
+        budget.check_budget(chosen, has_cache, node)
+        return
+    with pytest.raises(InvalidParameters, match=f"max_usd: the price of the stack's cache node {node} is not known"):
+        budget.check_budget(chosen, has_cache, node)

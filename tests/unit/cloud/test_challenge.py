@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
-from snn_cloud.challenge import METRICS, judge
+from snn_client.models.challenge import METRICS, judge
 
 
 def rates(**given: Any) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
-from snn_cloud.belongings import KINDS
-from snn_cloud.cleanup_plan import NESTED_STACKS, Belonging, Names, Plan
-from snn_cloud.package import templates
-from snn_cloud.stack_options import MAX_NAME, NAME_PATTERN, StackOptions, check_stack_name
+from snn_client.stack.belongings import KINDS
+from snn_client.stack.cleanup_plan import NESTED_STACKS, Belonging, Names, Plan
+from snn_client.stack.options import MAX_NAME, NAME_PATTERN, StackOptions, check_stack_name
+from snn_client.stack.package import templates
 
 ACCOUNT, REGION = "123456789012", "eu-west-3"
 TEMPLATES: dict[str, Any] = {name: decode_str(text)[0] for name, text in templates().items()}

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from snn_cloud.clients import Clients
-from snn_cloud.messages import Messages
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.messages import Messages
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from snn_cloud.estimate import CACHE_BANDWIDTH, Machine, estimate, forecast, neuron_seconds, training_seconds
-from snn_cloud.parameters import Parameters
-from snn_cloud.prices import CACHE_NODE_HOUR
-from snn_cloud.record import Usage
-from snn_cloud.stack_options import StackOptions
-from snn_cloud.workload import Size, Workload
+from snn_client.runs.estimate import CACHE_BANDWIDTH, Machine, estimate, forecast, neuron_seconds, training_seconds
+from snn_client.stack.options import StackOptions
+from snn_cloud.cost.prices import CACHE_NODE_HOUR
+from snn_cloud.cost.workload import Size, Workload
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Usage
 
 NETWORK = {
     "epochs": 100,

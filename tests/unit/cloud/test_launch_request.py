@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from snn.errors import InvalidInput
-from snn_cloud.launch_request import LaunchRequest
+from snn_cloud.launch.request import LaunchRequest
 
 GOOD = {"run_id": "r", "dataset": "runs/r/input/d.h5", "parameters": {"epochs": 1}}
 

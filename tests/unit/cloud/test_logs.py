@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from snn_cloud import logs
-from snn_cloud.logs import RunLogs, last_lines
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.stack import StackOutputs
+from snn_client.runs import logs
+from snn_client.runs.logs import RunLogs, last_lines
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 
 OUTPUTS = StackOutputs(
     "snn", "bucket", "table", "snn-LaunchLambda", "snn-TrainerLambda", "snn-NeuronLambda", "topic", True, "arm64",

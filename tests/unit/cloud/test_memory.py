@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from snn.errors import InvalidInput
-from snn_cloud.memory import MIB, check_fits
-from snn_cloud.neuron_task import EMPTY_BYTES
-from snn_cloud.parameters import Parameters
-from snn_cloud.settings import Settings
-from snn_cloud.workload import Size, Workload
+from snn_cloud.aws.settings import Settings
+from snn_cloud.cost.memory import MIB, check_fits
+from snn_cloud.cost.workload import Size, Workload
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.neurons.task import EMPTY_BYTES
 
 NETWORK = {
     "epochs": 100,

@@ -19,7 +19,7 @@ from sklearn.metrics import (
 )
 
 from snn.errors import InvalidInput, InvalidModel
-from snn_cloud.metrics import evaluate, predicted_classes
+from snn_client.reports.metrics import evaluate, predicted_classes
 
 
 def from_counts(tn: int, fp: int, fn: int, tp: int) -> tuple[list[int], list[float]]:

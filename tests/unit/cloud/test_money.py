@@ -2,10 +2,10 @@
 
 import pytest
 
-from snn_cloud import prices
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, Usage
+from snn_cloud.cost import prices
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, Usage
 
 NEURONS = Parameters.load(
     {
@@ -45,7 +45,9 @@ def test_a_batch_run_pays_for_two_invocations_their_time_and_what_they_ask():
     assert cost["invocations"] == {"launch": 1, "trainer": 1, "neuron": 0}
     assert cost["requests"] == {"s3_puts": 3, "s3_gets": 3, "write_units": 100, "read_units": 3, "publishes": 4}
     assert cost["cache_hours"] == 0
-    assert cost["prices"] == {"region": "us-east-1", "date": "2026-11-01", "architecture": "arm64"}
+    assert cost["prices"] == {
+        "region": "us-east-1", "requests_region": "us-east-1", "date": "2026-11-01", "architecture": "arm64",
+    }  # fmt: skip
     assert "stored" in cost["left_out"]
 
 
@@ -86,6 +88,8 @@ def test_a_node_that_the_table_does_not_know_is_said_not_guessed():
     run = Run("r", started_at=1.0, ended_at=3601.0)
     lines = cost_of(run, True, "arm64", "cache.x9.huge")["lines"]
     assert (lines[0]["what"], lines[0]["usd"]) == ("cache node cache.x9.huge, price not known", 0)
+    assert cost_of(run, True, "arm64", "cache.x9.huge")["unpriced"] == ["cache node cache.x9.huge"]
+    assert cost_of(run, True, "arm64", "cache.r7g.large")["unpriced"] == []
     assert cost_of(run, True, "arm64", "cache.r7g.large")["lines"][0]["usd"] == pytest.approx(0.1752)
 
 
@@ -102,3 +106,19 @@ def test_every_price_says_where_it_stands():
     for price in named:
         assert price.usd > 0
         assert "pricing" in price.source
+
+
+def test_each_region_has_its_own_prices_where_they_are_known() -> None:
+    usage = {"trainer": Usage(1, 1000, 1024, s3_puts=1000, s3_gets=1000, write_units=10**6, read_units=10**6)}
+    run = Run("r", started_at=1.0, ended_at=2.0, usage=usage)
+    bills = {region: cost_of(run, False, "arm64", region=region) for region in (*prices._BY_REGION, "mars-north-1")}
+    lines = {region: {line["what"]: line["usd"] for line in bill["lines"]} for region, bill in bills.items()}
+    assert lines["us-east-1"]["S3 put-class"] == pytest.approx(0.005)
+    assert lines["eu-central-1"]["S3 put-class"] == pytest.approx(0.0054)
+    assert lines["eu-central-1"]["DynamoDB writes"] == pytest.approx(0.7625)
+    assert lines["ap-northeast-1"]["S3 get-class"] == pytest.approx(0.00037)
+    assert len({lines[region]["TrainerLambda at 1024 MB"] for region in bills}) == 1
+    assert bills["eu-west-1"]["prices"]["requests_region"] == "eu-west-1"
+    unknown = bills["mars-north-1"]
+    assert (unknown["usd"], unknown["prices"]["requests_region"]) == (bills["us-east-1"]["usd"], "us-east-1")
+    assert len(prices._BY_REGION) == 10

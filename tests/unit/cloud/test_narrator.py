@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from snn_cloud.ledger import EpochRow
-from snn_cloud.parameters import Parameters
-from snn_cloud.progress import Narrator, duration, estimate_line, summary
-from snn_cloud.record import Run, State, StoppedBy, Usage
+from snn_client.runs.progress import Narrator, estimate_line, summary
+from snn_cloud.cost.formats import duration
+from snn_cloud.ledger.ledger import EpochRow
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
 
 PARAMETERS = Parameters.load(
     {
@@ -194,12 +196,20 @@ def test_duration(seconds: float, text: str) -> None:
     ],
 )
 def test_the_estimate_is_one_line_that_rounds_up(usd: float, neurons: int, said: str) -> None:
-    line = estimate_line(
-        {
-            "usd": usd, "epochs": 3_000, "granularity": "batch", "seconds": 5.5,
-            "invocations": {"launch": 1, "trainer": 1, "neuron": neurons},
-            "prices": {"date": "2026-11-01", "region": "us-east-1"},
-        }
-    )  # fmt: skip
+    line = estimate_line(estimate_of(usd, neurons))
     assert line.startswith(f"estimate: {said}")
     assert line.endswith("(list prices of 2026-11-01, us-east-1)")
+
+
+def estimate_of(usd: float, neurons: int, region: str = "us-east-1", unpriced: tuple[str, ...] = ()) -> Any:
+    return {
+        "usd": usd, "epochs": 3_000, "granularity": "batch", "seconds": 5.5, "unpriced": list(unpriced),
+        "invocations": {"launch": 1, "trainer": 1, "neuron": neurons},
+        "prices": {"date": "2026-11-01", "region": "us-east-1", "requests_region": region},
+    }  # fmt: skip
+
+
+def test_the_estimate_says_whose_prices_it_takes_and_what_has_none() -> None:
+    line = estimate_line(estimate_of(0.2, 0, "eu-west-1", ("cache node cache.x9.huge",)))
+    assert "≤ 0.20 USD (without cache node cache.x9.huge: its price is not known) for 3,000 epochs" in line
+    assert line.endswith("(list prices of 2026-11-01, eu-west-1 and us-east-1)")

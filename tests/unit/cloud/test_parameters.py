@@ -13,7 +13,7 @@ from snn.optimizers import OPTIMIZERS, Adam, GradientDescent
 from snn.recipe import Recipe
 from snn.schedules import SCHEDULES, Cosine, Schedule
 from snn.strategies import STRATEGIES
-from snn_cloud.parameters import Execution, Granularity, Parameters
+from snn_cloud.ledger.parameters import Execution, Granularity, Parameters
 
 # itsacat's own file, to the letter.
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
-from snn_cloud import places
+from snn_cloud.aws import places
 
 
 @given(st.text())

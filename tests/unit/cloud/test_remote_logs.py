@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from snn_cloud import remote_logs
-from snn_cloud.logs import Line
-from snn_cloud.record import Run, State
-from snn_cloud.remote_logs import RemoteLogs, shortened
+from snn_client.runs import remote_logs
+from snn_client.runs.logs import Line
+from snn_client.runs.remote_logs import RemoteLogs, shortened
+from snn_cloud.ledger.record import Run, State
 
 
 class Logs:

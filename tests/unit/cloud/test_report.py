@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn_cloud.errors import CloudError
-from snn_cloud.metrics import evaluate
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy, Usage
-from snn_cloud.report import LIMIT, build_report, fit_test_set, to_json
+from snn_client.reports.metrics import evaluate
+from snn_client.reports.report import LIMIT, build_report, fit_test_set, to_json
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
 
 PARAMETERS = Parameters.load(
     {

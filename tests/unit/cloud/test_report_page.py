@@ -16,13 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from training import saved
 
-from snn_cloud.metrics import evaluate
-from snn_cloud.money import cost_of
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy, Usage
-from snn_cloud.report import build_report
-from snn_cloud.report_chart import MAX_POINTS, Chart, cost_chart, downsample, log_ticks, nice_ticks
-from snn_cloud.report_formats import (
+from snn_client.reports.chart import MAX_POINTS, Chart, cost_chart, downsample, log_ticks, nice_ticks
+from snn_client.reports.formats import (
     figure,
     number,
     percent,
@@ -33,9 +28,14 @@ from snn_cloud.report_formats import (
     usd,
     utc,
 )
-from snn_cloud.report_page import DataFacts, render_page
-from snn_cloud.report_recipe import guessing_cost, training_facts
-from snn_cloud.report_sections import confusions, confusions_are_complete, sample_count, worst_first
+from snn_client.reports.metrics import evaluate
+from snn_client.reports.page import DataFacts, render_page
+from snn_client.reports.recipe import guessing_cost, training_facts
+from snn_client.reports.report import build_report
+from snn_client.reports.sections import confusions, confusions_are_complete, sample_count, worst_first
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
 from snn_data.dataset import load_dataset
 
 PARAMETERS = Parameters.load(

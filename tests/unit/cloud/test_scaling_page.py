@@ -7,14 +7,21 @@ from typing import Any
 
 import pytest
 
-from snn_cloud import prices
-from snn_cloud.estimate import CACHE_BANDWIDTH, CORE_MB, OPERATIONS_PER_SECOND, Machine, estimate, training_seconds
-from snn_cloud.ledger import CHUNK_EPOCHS
-from snn_cloud.money import cost_of
-from snn_cloud.neuron_task import EMPTY_BYTES
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, Usage
-from snn_cloud.workload import Size, Workload
+from snn_client.runs.estimate import (
+    CACHE_BANDWIDTH,
+    CORE_MB,
+    OPERATIONS_PER_SECOND,
+    Machine,
+    estimate,
+    training_seconds,
+)
+from snn_cloud.cost import prices
+from snn_cloud.cost.money import cost_of
+from snn_cloud.cost.workload import Size, Workload
+from snn_cloud.ledger.ledger import CHUNK_EPOCHS
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, Usage
+from snn_cloud.neurons.task import EMPTY_BYTES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "scaling.md").read_text()
 FEATURES = 64 * 64 * 3

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from oracle import small_network
 
 from snn.errors import InvalidInput, InvalidParameters
-from snn_cloud.parameters import Parameters
-from snn_cloud.places import check_run_id, new_run_id
-from snn_cloud.sweep import MOST_RUNS, expand, trainings
+from snn_client.sweeps.sweep import MOST_RUNS, expand, trainings
+from snn_cloud.aws.places import check_run_id, new_run_id
+from snn_cloud.ledger.parameters import Parameters
 
 BASE = small_network(batch_size=8, threshold=0.01, seed=9)
 

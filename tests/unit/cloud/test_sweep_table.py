@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import small_network
 
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State
-from snn_cloud.report import LIMIT, to_json
-from snn_cloud.sweep import MOST_RUNS, expand, trainings
-from snn_cloud.sweep_table import Outcome, fit, lines, make_table, rank
+from snn_client.reports.report import LIMIT, to_json
+from snn_client.sweeps.sweep import MOST_RUNS, expand, trainings
+from snn_client.sweeps.table import Outcome, fit, lines, make_table, rank
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State
 
 SWEEP = {"sweep_id": "s", "validation": 0.2}
 
@@ -99,8 +99,8 @@ def test_a_row_has_means_over_the_folds_and_sums() -> None:
             "run s-2-f2 failed after 10 epochs: the cost of epoch 3 is nan",
         ),
         (
-            ended(2, 2, None, state=State.FAILED, reason="max_usd: 0.11 of 0.1 USD are spent after 10 epochs (…)"),
-            "run s-2-f2 failed after 10 epochs: max_usd: 0.11 of 0.1 USD are spent after 10 epochs (…)",
+            ended(2, 2, None, state=State.FAILED, reason="max_usd: 0.11 of 0.1 USD spent after 10 epochs (…)"),
+            "run s-2-f2 failed after 10 epochs: max_usd: 0.11 of 0.1 USD spent after 10 epochs (…)",
         ),
         (ended(2, 2, None, state=State.CANCELLED), "run s-2-f2 was cancelled after 10 epochs"),
         (ended(2, 2, 0.9, state=State.RUNNING), "run s-2-f2 is still RUNNING"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
 
-from snn_cloud.watching import passes
+from snn_cloud.aws.passing import passes
 
 
 def client_error(code: str, status: int) -> ClientError:
@@ -23,6 +24,14 @@ def client_error(code: str, status: int) -> ClientError:
         (client_error("ProvisionedThroughputExceededException", 400), True),
         (EndpointConnectionError(endpoint_url="http://x"), True),
         (ConnectTimeoutError(endpoint_url="http://x"), True),
+        (client_error("TooManyRequestsException", 429), True),
+        (redis.ConnectionError("refused"), True),
+        (redis.TimeoutError("slow"), True),
+        (redis.BusyLoadingError("LOADING"), True),
+        (redis.exceptions.MaxConnectionsError("Too many connections"), True),
+        (redis.ReadOnlyError("failing over"), True),
+        (redis.AuthenticationError("WRONGPASS"), False),
+        (redis.ResponseError("unknown command"), False),
         (client_error("AccessDeniedException", 400), False),
         (client_error("ResourceNotFoundException", 400), False),
         (ParamValidationError(report=""), False),

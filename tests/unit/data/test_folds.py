@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from snn.batches import Samples
 from snn.errors import InvalidInput
+from snn_client.data.folds import held_out, hold_out, number_of_parts
 from snn_data.dataset import Dataset
-from snn_data.folds import held_out, hold_out, number_of_parts
 
 SEEDS = st.integers(0, 2**63 - 1)
 

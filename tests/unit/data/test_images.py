@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snn.errors import InvalidImage
-from snn_data.images import load_image, load_pixels, preview_jpeg, thumbnail_png
+from snn_client.data.images import load_image, load_pixels, preview_jpeg, thumbnail_png
 
 SHAPE = (4, 6, 3)
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
-from snn_cloud.parameters import Granularity, Parameters
+from snn_cloud.ledger.parameters import Granularity, Parameters
 
 ROOT = Path(__file__).parents[3]
 
@@ -286,7 +286,7 @@ def test_the_steps_of_the_retraining(bag: DagBag) -> None:
 
 
 def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compared_by(bag: DagBag) -> None:
-    from snn_cloud.challenge import METRICS
+    from snn_client.models.challenge import METRICS
 
     retraining = bag.dags["snn_retraining"]
     assert fill_in(retraining) == {

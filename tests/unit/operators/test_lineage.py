@@ -14,8 +14,8 @@ import oracle
 import pytest
 from openlineage.client.serde import Serde
 
-from snn_cloud.parameters import Parameters
-from snn_cloud.record import Run, State, StoppedBy
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run, State, StoppedBy
 from snn_operators.lineage import of_files, of_training
 from snn_operators.results import folders
 from snn_operators.stage import SnnStageOperator

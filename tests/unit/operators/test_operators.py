@@ -17,9 +17,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidDataset
-from snn_cloud.clients import Clients
-from snn_cloud.errors import ChampionChanged, RunCancelled, RunFailed, StackFailed
-from snn_cloud.stack import StackOutputs
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import ChampionChanged, RunCancelled, RunFailed, StackFailed
 from snn_operators.base import SnnOperator, listed, native, plain_failure, seconds
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
@@ -229,7 +229,7 @@ def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkey
         asked.append(stack_name)
         raise Listed
 
-    monkeypatch.setattr("snn_cloud.cleanup.plan", plan)
+    monkeypatch.setattr("snn_client.stack.cleanup.plan", plan)
     monkeypatch.setattr(SnnCleanupOperator, "hook", SimpleNamespace(clients=None))
     with pytest.raises(Listed):  # no name asked for: it is a listing
         SnnCleanupOperator(task_id="c", stack="snn", dry_run=dry_run).execute({})

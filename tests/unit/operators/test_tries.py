@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from snn_cloud.places import run_of_try
-from snn_cloud.record import Run, State
+from snn_cloud.aws.places import run_of_try
+from snn_cloud.ledger.record import Run, State
 from snn_operators import tries
 from snn_operators.tries import choose_run
 

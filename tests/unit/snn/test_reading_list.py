@@ -53,7 +53,7 @@ def test_there_is_one_way_back() -> None:
     reversed_loops = [
         file.relative_to(PACKAGE.parent).as_posix()
         for package in ("snn", "snn_cloud", "snn_data")
-        for file in (PACKAGE.parent / package).glob("*.py")
+        for file in (PACKAGE.parent / package).rglob("*.py")
         if re.search(r"range\(layers, 0, -1\)|reversed\(.*layers", file.read_text())
     ]
     assert reversed_loops == ["snn/network.py"]

@@ -10,7 +10,7 @@ from training import trained
 from snn.batches import Samples
 from snn.span import BLOCK, Gram
 from snn_cli.datasets import build_faces
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset
 
 SHARED = Path(__file__).parents[4] / "shared" / "datasets" / "datasets.h5"

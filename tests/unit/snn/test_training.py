@@ -19,7 +19,7 @@ from snn.schedules import SCHEDULES, rate_at
 from snn.span import choose_path
 from snn.strategies import STRATEGIES
 from snn.training import Diverged, Stop
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.checkpoint import dump_checkpoint, load_checkpoint
 
 IN_BATCHES = {"batch_size": 7}

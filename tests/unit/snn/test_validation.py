@@ -18,7 +18,7 @@ from snn.errors import InvalidInput
 from snn.losses import LOSSES
 from snn.training import Stop
 from snn.validation import METRIC_NAMES, held_per_class, hold_out, metric
-from snn_cloud.parameters import Parameters
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.model import Model
 
 

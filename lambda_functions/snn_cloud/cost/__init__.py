@@ -1,0 +1,1 @@
+"""What a run takes, costs and may cost."""

@@ -1,0 +1,1 @@
+"""How a run begins: what may be asked for, and what is refused."""

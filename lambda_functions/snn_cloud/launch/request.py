@@ -1,0 +1,69 @@
+"""What LaunchLambda can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from snn.errors import InvalidInput
+from snn_cloud.aws import places
+
+SOURCE = "launch request"
+
+
+class LaunchRequest(BaseModel):
+    """A run to start: its name, what to train on, and how. `load` checks it."""
+
+    # strict: "false" is not false, and would promote a model.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    run_id: str
+    dataset: str = Field(description="key in the stack's bucket")
+    dataset_version: str = Field(default="", description="the object's version; empty: the latest")
+    parameters: dict[str, Any] = Field(description="an object as in parameters.json")
+    promote: bool = Field(default=False, description="put the model into predict_input/ when done")
+    trainer_seconds: float = Field(default=0.0, ge=0, description="a trainer works only this long; 0: as it can")
+    resume_from: str = Field(default="", description="the failed or cancelled run whose last checkpoint to begin at")
+
+    @field_validator("run_id")
+    @classmethod
+    def _is_a_run_id(cls, run_id: str) -> str:
+        return places.check_run_id(run_id)
+
+    @field_validator("dataset")
+    @classmethod
+    def _is_where_data_sets_are(cls, key: str) -> str:
+        if not places.may_be_dataset(key):
+            raise InvalidInput(
+                f"{key!r} is no place for a data set",
+                field="dataset",
+                source=SOURCE,
+                mend=f"put it under runs/<a run>/input/ or {places.UPLOAD_PREFIX}",
+            )
+        return key
+
+    @classmethod
+    def load(cls, given: Any) -> Self:
+        """Return the request that an event holds. Raises InvalidInput, which names every bad field in one line."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            _refuse(error)
+
+
+def _refuse(error: ValidationError) -> NoReturn:
+    known = ", ".join(LaunchRequest.model_fields)
+    found: list[tuple[str, str, str]] = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            found.append((field, "is not part of it", f"known are {known}"))
+        elif item["type"] == "missing":
+            found.append((field, "is missing", "add it"))
+        else:
+            mend = "" if field else f"send an object with {known}"
+            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], mend))
+    field, problem, mend = found[0]
+    others = "".join(f"; {field}: {problem}" for field, problem, _ in found[1:])
+    raise InvalidInput(problem + others, field=field, source=SOURCE, mend=mend) from None

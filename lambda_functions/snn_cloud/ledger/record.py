@@ -1,0 +1,173 @@
+"""What the ledger holds of a run, and how that lies in DynamoDB."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from snn_cloud.ledger.parameters import Parameters
+
+
+class State(StrEnum):
+    """Where a run stands. The last three are final."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Return whether nothing more will happen to the run."""
+        return self in TERMINAL
+
+
+class StoppedBy(StrEnum):
+    """Why a training ended: by itself (`snn.training.Stop`), or because somebody wanted it, or it had used enough."""
+
+    EPOCHS = "epochs"
+    THRESHOLD = "threshold"
+    PATIENCE = "patience"
+    CANCEL = "cancel"
+    BUDGET = "budget"
+
+
+TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+
+FUNCTIONS = ("launch", "trainer", "neuron")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What was used of one function: invocations, their milliseconds together, and the size they ran in.
+
+    And what these invocations asked of AWS: S3's two classes of requests, DynamoDB's units, messages to SNS.
+    """
+
+    invocations: int = 0
+    milliseconds: int = 0
+    memory_mb: int = 0
+    s3_puts: int = 0
+    s3_gets: int = 0
+    write_units: int = 0
+    read_units: int = 0
+    publishes: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Return both together, in the larger size (one of the two is usually not known, 0)."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in COUNTERS}
+        return Usage(**sums, memory_mb=max(self.memory_mb, other.memory_mb))
+
+
+LAST_WRITE = Usage(write_units=2)
+"""What the write that carries a function's last count costs itself: a run's item has 1 to 2 KB."""
+
+REQUESTS = ("s3_puts", "s3_gets", "write_units", "read_units", "publishes")
+COUNTERS = ("invocations", "milliseconds", *REQUESTS)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the ledger knows of a run. Times are seconds since 1970, 0.0 if not reached.
+
+    `epoch` counts those completed, `step` the steps of the present one, of `steps`. `cost` and the two figures of the
+    validation are those of the last epoch; `best_epoch` is the one that validated best.
+    """
+
+    run_id: str
+    state: State = State.PENDING
+    parameters: Parameters | None = None
+    dataset: str = ""
+    dataset_version: str = ""
+    promote: bool = False
+    trainer_seconds: float = 0.0
+    checkpoint_version: str = ""
+    created_at: float = 0.0
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    epoch: int = 0
+    cost: float | None = None
+    step: int = 0
+    steps: int = 0
+    validation_cost: float | None = None
+    validation_metric: float | None = None
+    best_epoch: int | None = None
+    stopped_by: StoppedBy | None = None
+    reason: str = ""
+    cancel_requested: bool = False
+    continuations: int = 0
+    attempts: int = 0
+    owner: str = ""
+    fence: int = 0
+    beat: int = 0
+    usage: Mapping[str, Usage] = field(default_factory=dict)
+    features: int = 0
+    samples: int = 0  # that are trained on
+    stored_bytes: int = 1  # of one feature of a sample
+    resumed_from: str = ""
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Return what all functions together asked of S3, DynamoDB and SNS, under the names of `Usage`'s fields."""
+        return {name: sum(getattr(used, name) for used in self.usage.values()) for name in REQUESTS}
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the training has taken, from its first trainer to its end or to now."""
+        return (self.ended_at or time.time()) - self.started_at if self.started_at else 0.0
+
+
+# What DynamoDB has as text or as numbers of its own kind.
+FLOATS = {"trainer_seconds", "created_at", "started_at", "ended_at", "cost", "validation_cost", "validation_metric"}
+INTEGERS = {
+    "epoch", "step", "steps", "best_epoch", "continuations", "attempts", "fence", "beat", "features", "samples",
+    "stored_bytes",
+}  # fmt: skip
+
+
+def to_item(run: Run) -> dict[str, Any]:
+    """Return a new run as a DynamoDB item. Empty fields are left out; they read back as their defaults."""
+    fields = {name: value for name, value in vars(run).items() if value and name not in ("parameters", "usage")}
+    parameters = {"parameters": run.parameters.to_json()} if run.parameters else {}
+    return pack({**fields, **parameters, "run_id": run.run_id, "item": "run", "fence": 0, "beat": 0})
+
+
+def from_item(packed: Mapping[str, Any]) -> Run:
+    """Return the run that a DynamoDB item holds."""
+    item = unpack(packed)
+    usage = {
+        function: Usage(**{count.name: int(item.get(f"{function}_{count.name}", 0)) for count in fields(Usage)})
+        for function in FUNCTIONS
+    }
+    known: dict[str, Any] = {name: item[name] for name in vars(Run(run_id="")) if name in item}
+    for name in FLOATS & known.keys():
+        known[name] = float(known[name])
+    for name in INTEGERS & known.keys():
+        known[name] = int(known[name])
+    if known.get("parameters"):
+        known["parameters"] = Parameters.load(known["parameters"], source=f"ledger entry of {item['run_id']}")
+    known["state"] = State(known["state"])
+    known["stopped_by"] = StoppedBy(known["stopped_by"]) if known.get("stopped_by") else None
+    return Run(**{**known, "usage": usage})
+
+
+def pack(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values as DynamoDB's typed ones; a float goes as its shortest text, which reads back exactly."""
+    serialize = TypeSerializer().serialize
+
+    def plain(value: Any) -> Any:
+        return repr(value) if isinstance(value, float) else str(value) if isinstance(value, StrEnum) else value
+
+    return {name: serialize(plain(value)) for name, value in values.items()}
+
+
+def unpack(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return DynamoDB's typed values as plain ones."""
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in item.items()}

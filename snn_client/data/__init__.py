@@ -1,0 +1,1 @@
+"""Data on their way to the bucket: files of strangers, photos, folds, uploads."""

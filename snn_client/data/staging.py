@@ -1,0 +1,254 @@
+"""Staging: from files on a disk or in S3 to a run's own input folder.
+
+Everything is judged before anything is uploaded, so a mistake costs seconds and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+
+from snn.errors import InvalidInput
+from snn_client.data.folds import Places, held_out, hold_out
+from snn_client.data.images import MAX_BYTES as MAX_IMAGE
+from snn_client.data.images import load_image
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.cost.workload import Size
+from snn_cloud.ledger.parameters import Parameters
+from snn_data.dataset import Dataset, load_dataset, save_dataset
+from snn_data.files import check_size, read_file
+from snn_data.fitting import check_recipe
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 3_000_000_000
+"""Of any file that is read whole: a data set has at most 2 GB of photos to train on, and a test set."""
+
+_NOT_THERE = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404", "NotFound"}
+_NOT_ALLOWED = {"AccessDenied", "403", "Forbidden"}
+
+
+@dataclass(frozen=True)
+class StagedImage:
+    """A photo to classify: `uri` is where the run reads it, `name` is what the user called it."""
+
+    uri: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Where a run's input lies. `sha256` is the data set's, `size` says how much there is to train on."""
+
+    run_id: str
+    dataset_key: str
+    parameters_key: str
+    images: list[StagedImage]
+    sha256: str
+    size: Size
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON values, as XCom wants them."""
+        values = asdict(self)
+        size = values.pop("size")
+        return {**values, "features": size["features"], "samples": size["samples"]}
+
+
+@dataclass(frozen=True)
+class StagedFolds:
+    """Where the data sets of a validation lie, and how large each is."""
+
+    dataset_keys: list[str]
+    sizes: list[Size]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An object to be. Its bytes are read a second time when they are uploaded, so that photos need not be kept."""
+
+    key: str
+    content_type: str
+    sha256: str
+    read: Callable[[], bytes]
+    source: str
+
+
+def stage(
+    clients: Clients,
+    bucket: str,
+    run_id: str,
+    dataset_path: str | Path,
+    parameters: Parameters,
+    images: Sequence[str | Path] = (),
+) -> Staged:
+    """Check a data set and the photos to classify, then put them and the parameters into the run's input folder.
+
+    Paths are local or s3://bucket/key. What is there already with the same contents is not uploaded again. When an
+    upload fails, what this call uploaded is removed and the error goes on to the caller.
+    Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, when anything cannot be used.
+    """
+    places.check_run_id(run_id)
+    s3 = clients.s3
+    dataset_bytes = read_source(s3, dataset_path)
+    dataset = load_dataset(BytesIO(dataset_bytes), source=str(dataset_path))
+    check_recipe(parameters, dataset)
+    sha256 = _sha256(dataset_bytes)
+    dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
+    text = parameters.to_json().encode()
+    items = [
+        _Item(dataset_key, "application/x-hdf5", sha256, lambda: dataset_bytes, str(dataset_path)),
+        _Item(parameters_key, "application/json", _sha256(text), lambda: text, "parameters.json"),
+    ]
+    staged_images, shape = [], photo_shape(dataset)
+    for index, path in enumerate(images):
+        content = read_source(s3, path, MAX_IMAGE)
+        if shape is None:
+            mend = "leave the photos out"
+            raise InvalidInput("is a photo, the data set has features", source=str(path), mend=mend)
+        load_image(BytesIO(content), shape, source=str(path))
+        key = places.input_image(run_id, index, PurePosixPath(path).name)
+        reread = partial(read_source, s3, path)
+        items.append(_Item(key, "application/octet-stream", _sha256(content), reread, str(path)))
+        staged_images.append(StagedImage(uri=f"s3://{bucket}/{key}", name=str(path)))
+    _upload(s3, bucket, items)
+    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, Size.of(dataset, parameters))
+
+
+def photo_shape(dataset: Dataset) -> tuple[int, ...] | None:
+    """Return the (height, width, channels) of a data set's photos, None if it has features."""
+    shape = dataset.shape
+    return None if len(shape) == 1 else shape if len(shape) == 3 else (*shape, 1)
+
+
+def withdraw(clients: Clients, bucket: str, run_id: str) -> None:
+    """Remove the input of a run that was staged and then not launched, with all versions."""
+    prefix = f"{places.run_prefix(places.check_run_id(run_id))}input/"
+    pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+    for item in [item for page in pages for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]:
+        clients.s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+
+
+def stage_folds(
+    clients: Clients, bucket: str, run_id: str, dataset_path: str | Path, validation: float, seed: int
+) -> StagedFolds:
+    """Put data sets for choosing between networks into a run's input folder: one, or one a fold.
+
+    Each is the training set without a part of it, with that part for its test set (see `snn.validation`); the test set
+    of the data set is in none of them. What is there already is not uploaded again, and a failed upload leaves nothing.
+    Raises InvalidInput (InvalidDataset), naming file or field, when anything cannot be used.
+    """
+    places.check_run_id(run_id)
+    dataset = load_dataset(BytesIO(read_source(clients.s3, dataset_path)), source=str(dataset_path))
+    parts = held_out(dataset.train, validation, seed, len(dataset.classes))
+    items = []
+    for part in parts:
+        read = partial(_fold, dataset, part)
+        sha256 = _sha256(read())
+        key = places.input_dataset(run_id, sha256)
+        items.append(_Item(key, "application/x-hdf5", sha256, read, str(dataset_path)))
+    _upload(clients.s3, bucket, items)
+    itemsize = dataset.train.stored.itemsize
+    sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
+    return StagedFolds([item.key for item in items], sizes)
+
+
+def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
+    """Return the contents of a local file, of s3://bucket/key, or of one version: s3://bucket/key?versionId=version.
+
+    Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
+    which a retry may mend, go on.
+    """
+    source = str(path)
+    if not source.startswith("s3://"):
+        return read_file(source, most)
+    bucket, _, key = source.removeprefix("s3://").partition("/")
+    key, _, version = key.partition("?versionId=")
+    if not bucket or not key:
+        raise InvalidInput("not an address in S3", source=source, mend="write s3://bucket/key")
+    try:
+        named: Any = {"VersionId": version} if version else {}
+        answer = s3.get_object(Bucket=bucket, Key=key, **named)
+        check_size(answer["ContentLength"], most, InvalidInput, source)
+        return answer["Body"].read()
+    except ParamValidationError as problem:  # by boto3, of a name that no bucket can have
+        raise InvalidInput(f"not an address in S3: {problem}", source=source, mend="write s3://bucket/key") from None
+    except ClientError as problem:
+        code = problem.response.get("Error", {}).get("Code", "")
+        if code in _NOT_THERE:
+            raise InvalidInput("no such object in S3", source=source) from None
+        if code in _NOT_ALLOWED:
+            raise InvalidInput("S3 denies access", source=source, mend="allow s3:GetObject on it") from None
+        raise
+
+
+def _fold(dataset: Dataset, part: Places) -> bytes:
+    """Return a fold as the bytes of a `datasets.h5`, the same whenever it is made."""
+    fold, file = hold_out(dataset, part), BytesIO()
+    held = fold.test.stored, fold.test.y
+    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held)
+    return file.getvalue()
+
+
+def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
+    begun: list[_Item] = []
+    try:
+        for item in items:
+            if _version_holding(s3, bucket, item) is not None:
+                continue
+            content = item.read()
+            if _sha256(content) != item.sha256:
+                raise InvalidInput("changed while it was being staged", source=item.source, mend="try again")
+            begun.append(item)
+            s3.put_object(
+                Bucket=bucket,
+                Key=item.key,
+                Body=content,
+                ContentType=item.content_type,
+                Metadata={"sha256": item.sha256},
+            )
+    except BaseException:  # a task killed by its scheduler tidies up as well
+        _remove(s3, bucket, begun)
+        raise
+
+
+def _remove(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
+    """Take back uploads, each by its version, so that neither they nor delete markers are left.
+
+    S3 is asked what it holds: an upload whose answer got lost may have arrived.
+    """
+    for item in items:
+        try:
+            version = _version_holding(s3, bucket, item)
+            if version:
+                s3.delete_object(Bucket=bucket, Key=item.key, VersionId=version)
+            elif version == "":
+                s3.delete_object(Bucket=bucket, Key=item.key)
+        except (BotoCoreError, ClientError) as problem:
+            log.warning("could not remove s3://%s/%s after a failed upload: %s", bucket, item.key, problem)
+
+
+def _version_holding(s3: S3Client, bucket: str, item: _Item) -> str | None:
+    """Return the version of the object if it holds the item's bytes ("" in a bucket without versions), else None."""
+    try:
+        head = s3.head_object(Bucket=bucket, Key=item.key)
+    except ClientError as problem:
+        if problem.response.get("Error", {}).get("Code", "") in _NOT_THERE:
+            return None
+        raise
+    return head.get("VersionId", "") if head["Metadata"].get("sha256") == item.sha256 else None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,52 @@
+"""Data sets that someone uploaded to retrain on, as S3's notifications tell of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_plus
+
+from snn.errors import InvalidInput
+from snn_cloud.aws import places
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One version of an uploaded data set; `time` is S3's, as ISO 8601 in UTC."""
+
+    bucket: str
+    key: str
+    version: str
+    time: str
+
+    @property
+    def address(self) -> str:
+        """Return the address of this very version, whatever is put there meanwhile."""
+        return f"s3://{self.bucket}/{self.key}" + (f"?versionId={self.version}" if self.version else "")
+
+
+def uploads_in(message: str) -> list[Upload]:
+    """Return the data sets to retrain on that a message of S3 tells of: none for its test message and other files.
+
+    Raises InvalidInput when the message is not S3's.
+    """
+    try:
+        body = json.loads(message)
+        if body.get("Event") == "s3:TestEvent":  # sent whenever the bucket is told of the queue
+            return []
+        uploads = [_upload(record) for record in body["Records"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"is no notification of S3: {error!r}", source="message") from None
+    return [one for one in uploads if one.key.startswith(places.RETRAINING_PREFIX) and one.key.endswith(".h5")]
+
+
+def newest_first(uploads: Iterable[Upload]) -> list[Upload]:
+    """Return the uploads, each once, the newest first: S3 tells of one at least once, and in any order."""
+    return sorted(dict.fromkeys(uploads), key=lambda one: one.time, reverse=True)
+
+
+def _upload(record: Any) -> Upload:
+    bucket, item = record["s3"]["bucket"]["name"], record["s3"]["object"]
+    return Upload(bucket, unquote_plus(item["key"]), item.get("versionId", ""), record["eventTime"])

@@ -1,0 +1,283 @@
+"""What a run is worth: its test set judged, new photos classified, and the report of it all for XCom, S3 and people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from snn.errors import InvalidModel
+from snn_client.data.images import MAX_BYTES, load_image
+from snn_client.data.staging import StagedImage, read_source
+from snn_client.reports.metrics import evaluate, predicted_classes
+from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
+from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
+from snn_client.runs.estimate import cost_on
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run
+from snn_data.dataset import Dataset, load_dataset
+from snn_data.model import Model, load_model
+
+if TYPE_CHECKING:
+    from snn_client.stack.outputs import StackOutputs
+
+LIMIT = 48_000
+"""Bytes of the report as JSON text, at most: some XCom stores take no more."""
+
+MAX_MISLABELLED = 300
+"""So many mislabelled samples are told of, at most; of more, those the model was surest about."""
+
+MAX_MATRIX = 900
+"""Cells of a confusion matrix of many classes, at most; a larger one is left out."""
+
+Image = StagedImage | Mapping[str, Any] | str
+
+
+def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> dict[str, Any]:
+    """Judge a run's model by the test set and return the report's `test_set`.
+
+    Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
+    """
+    dataset, _ = _dataset(clients, bucket, dataset_key)
+    return fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+
+
+def judge_model(model: Model, dataset: Dataset) -> dict[str, Any]:
+    """Judge any model by a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
+    check_answers(model, dataset)
+    judged = evaluate(dataset.test.y, model.judge(dataset.test), dataset.classes)
+    return _keep_mislabelled(dict(judged), MAX_MISLABELLED)
+
+
+def check_answers(model: Model, dataset: Dataset) -> None:
+    """Raise InvalidModel if a model answers another question than the data set's labels do."""
+    wanted, answers = len(dataset.classes), model.network.layers[-1].size
+    if model.of_classes != bool(wanted) or (wanted and max(2, answers) != wanted):
+        says = f"tells {max(2, answers)} classes apart" if model.of_classes else "gives numbers"
+        has = f"{wanted} classes" if wanted else "numbers for labels"
+        raise InvalidModel(f"{says}, the data set has {has}", source=model.source, mend="use data of the same kind")
+
+
+def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[dict[str, Any]]:
+    """Classify photos with a run's model and return the report's `new_images`, in the same order.
+
+    Raises InvalidImage, naming the photo as the user did, for the first one that is no picture.
+    """
+    model = _model(clients, bucket, run_id)
+    answers = []
+    for image in map(_staged, images):
+        content = read_source(clients.s3, image.uri, MAX_BYTES)
+        if len(model.shape) == 1:
+            mend = f"a photo cannot take the place of {model.features} features"
+            raise InvalidModel("reads features, no photos", source=model.source, mend=mend)
+        said = model.answers(load_image(BytesIO(content), model.shape, source=image.name))[:, 0]
+        if not model.of_classes:
+            answers.append({"uri": image.name, "value": float(said[0])})
+            continue
+        predicted = int(predicted_classes(said[:, None])[0])
+        answers.append(
+            {
+                "uri": image.name,
+                "predicted": predicted,
+                "class_name": model.classes[predicted],
+                # Of two classes that of class 1, as ever; of more that of the class that was predicted.
+                "probability": float(said[-1] if len(model.classes) == 2 else said[predicted]),
+            }
+        )
+    return answers
+
+
+def build_report(
+    run: Run,
+    test_set: Mapping[str, Any],
+    new_images: Sequence[Mapping[str, Any]],
+    costs_usd: Mapping[str, Any],
+    artifacts: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Put together the report that goes to XCom and to `report.json`: at most `LIMIT` bytes, whatever the data.
+
+    Where the lists of mislabelled and new photos are too long for that, `mislabelled_left_out` (in `test_set`) and
+    `new_images_left_out` count what is missing.
+    """
+    if run.parameters is None:
+        raise CloudError(f"the ledger holds no parameters of run {run.run_id}")
+    report = {
+        "run_id": run.run_id,
+        "training": {
+            "epochs_configured": run.parameters.epochs,
+            "epochs_run": run.epoch,
+            "stopped_by": str(run.stopped_by) if run.stopped_by else None,
+            "final_cost": run.cost if run.cost is not None and math.isfinite(run.cost) else None,
+            "seconds": round(run.seconds, 3),
+            "granularity": run.parameters.granularity.value,
+            "strategy": run.parameters.strategy,
+            "optimizer": _name_of(run.parameters),
+            "validation_cost": run.validation_cost,
+            "best_epoch": run.best_epoch,
+        },
+        "test_set": {"mislabelled_left_out": 0, **test_set},
+        "new_images": [dict(image) for image in new_images],
+        "new_images_left_out": 0,
+        "cost": dict(costs_usd),
+        "artifacts": dict(artifacts or {}),
+    }
+    return fit(report)
+
+
+def write_report(
+    clients: Clients,
+    bucket: str,
+    run: Run,
+    report: Mapping[str, Any],
+    images: Sequence[Image] = (),
+    dataset_key: str = "",
+) -> dict[str, Any]:
+    """Put `report.json` and the page `report.html` into the run's folder and return the report that names them.
+
+    `images` are the staged photos that `new_images` tells of, in the same order; without them the page shows names
+    only. `dataset_key` names the data set it was judged by, when that is not the run's own.
+    """
+    if run.parameters is None:
+        raise CloudError(f"the ledger holds no parameters of run {run.run_id}")
+    keys = {
+        "report_html": places.report_html(run.run_id),
+        "report_json": places.report_json(run.run_id),
+        "params": places.params(run.run_id),
+        "results": places.results(run.run_id),
+    }
+    finished = fit({**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}})
+    dataset_key = dataset_key or run.dataset
+    dataset, sha256 = _dataset(clients, bucket, dataset_key)
+    judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)
+    wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
+    curves = _curves(clients, bucket, run.run_id)
+    shown = min(len(finished["new_images"]), MAX_PHOTOS)
+    page = render_page(
+        finished,
+        run.parameters,
+        curves,
+        DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}"),
+        mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if len(dataset.shape) > 1 else [],
+        new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])],
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+    )
+    for key, content_type, body in [
+        (keys["report_html"], "text/html; charset=utf-8", page),
+        (keys["report_json"], "application/json", to_json(finished)),
+    ]:
+        clients.s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType=content_type)
+    return finished
+
+
+def make_report(
+    clients: Clients,
+    outputs: StackOutputs,
+    run: Run,
+    test_set: Mapping[str, Any],
+    new_images: Sequence[Mapping[str, Any]] = (),
+    images: Sequence[Image] = (),
+    dataset_key: str = "",
+) -> dict[str, Any]:
+    """Build a run's report with its cost, write it as `write_report` does, and return it."""
+    report = build_report(run, test_set, new_images, cost_on(outputs, run))
+    return write_report(clients, outputs.bucket, run, report, images, dataset_key)
+
+
+def to_json(report: Mapping[str, Any]) -> str:
+    """Return the report as the text of `report.json`."""
+    return json.dumps(report, indent=2, allow_nan=False)
+
+
+def fit_test_set(test_set: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+    """Return a test set that XCom takes: of many classes a large matrix and the rates of most classes are left out.
+
+    `per_class` keeps those that were told apart worst; `classes_left_out` counts the others. The mislabelled samples
+    are no part of this: `fit` cuts them.
+    """
+    if "per_class" not in test_set:
+        return test_set
+    matrix, rates = test_set["confusion_matrix"], test_set["per_class"]
+    small = {**test_set, "confusion_matrix": matrix if matrix and len(matrix) ** 2 <= MAX_MATRIX else None}
+    worst = worst_first(rates)
+
+    def cut(length: int) -> dict[str, Any]:
+        kept = rates if length == len(rates) else worst[:length]
+        left_out = test_set.get("classes_left_out", 0) + len(rates) - length
+        return {**small, "per_class": kept, "classes_left_out": left_out}
+
+    return cut(_longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
+
+
+def fit(report: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+    """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
+    report = {**report, "test_set": fit_test_set(report["test_set"], limit)}
+    longest = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
+    return _cut(report, _longest(longest, lambda length: _size(_cut(report, length)) <= limit))
+
+
+def _longest(length: int, fits: Callable[[int], bool]) -> int:
+    """Return the greatest length, at most this one, that fits; 0 if none does."""
+    return max(bisect_left(range(length + 1), True, key=lambda tried: not fits(tried)) - 1, 0)
+
+
+def _size(report: Mapping[str, Any]) -> int:
+    return len(to_json(report).encode())
+
+
+def _cut(report: dict[str, Any], length: int) -> dict[str, Any]:
+    kept = report["new_images"][:length]
+    return {
+        **report,
+        "test_set": _keep_mislabelled(report["test_set"], length),
+        "new_images": kept,
+        "new_images_left_out": report["new_images_left_out"] + len(report["new_images"]) - len(kept),
+    }
+
+
+def _keep_mislabelled(test_set: Mapping[str, Any], length: int) -> dict[str, Any]:
+    """Return the test set with at most `length` mislabelled samples: the worst mistakes, in the order of the file."""
+    wrong, kind = test_set["mislabelled"], kind_of(test_set)
+    surest = sorted(wrong, key=lambda one: how_wrong(one, kind), reverse=True)[:length]
+    return {
+        **test_set,
+        "mislabelled": sorted(surest, key=lambda one: one["index"]),
+        "mislabelled_left_out": test_set.get("mislabelled_left_out", 0) + len(wrong) - len(surest),
+    }
+
+
+def _staged(image: Image) -> StagedImage:
+    if isinstance(image, StagedImage):
+        return image
+    if isinstance(image, str):
+        return StagedImage(uri=image, name=image)
+    return StagedImage(uri=image["uri"], name=image.get("name", image["uri"]))
+
+
+def _model(clients: Clients, bucket: str, run_id: str) -> Model:
+    uri = f"s3://{bucket}/{places.params(run_id)}"
+    return load_model(BytesIO(read_source(clients.s3, uri)), source=uri)
+
+
+def _dataset(clients: Clients, bucket: str, key: str) -> tuple[Dataset, str]:
+    uri = f"s3://{bucket}/{key}"
+    content = read_source(clients.s3, uri)
+    return load_dataset(BytesIO(content), source=uri), hashlib.sha256(content).hexdigest()
+
+
+def _curves(clients: Clients, bucket: str, run_id: str) -> dict[str, list[float]]:
+    """Return the curves in `results.json` by their names: "cost" and, if there was a validation, its two."""
+    results = json.loads(read_source(clients.s3, f"s3://{bucket}/{places.results(run_id)}"))
+    epochs = [value for name, value in results.items() if name.startswith("epoch")]
+    return {name: [epoch[name] for epoch in epochs] for name in (epochs[0] if epochs else {})}
+
+
+def _name_of(parameters: Parameters) -> str:
+    return str(parameters.model_dump(include={"optimizer"})["optimizer"]["name"])

@@ -1,0 +1,105 @@
+"""What a test set shows of a model, put in order for people: the page and the commands tell the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from snn_client.reports.formats import is_number
+
+
+class Kind(StrEnum):
+    """What a model was asked, and so what its `test_set` holds (see `snn_client.reports.metrics`)."""
+
+    TWO_CLASSES = "two"
+    MANY_CLASSES = "many"
+    NUMBERS = "numbers"
+
+
+def kind_of(test_set: Mapping[str, Any]) -> Kind:
+    """Return what kind of test set it is."""
+    if "r2" in test_set:
+        return Kind.NUMBERS
+    return Kind.MANY_CLASSES if "per_class" in test_set else Kind.TWO_CLASSES
+
+
+def sample_count(test_set: Mapping[str, Any]) -> int:
+    """Return how many samples were judged."""
+    two = kind_of(test_set) is Kind.TWO_CLASSES
+    return sum(test_set["confusion_matrix"].values()) if two else int(test_set["samples"])
+
+
+def wrong_count(test_set: Mapping[str, Any]) -> int:
+    """Return how many samples were mislabelled, of classes."""
+    return len(test_set["mislabelled"]) + int(test_set.get("mislabelled_left_out", 0))
+
+
+def how_wrong(wrong: Mapping[str, Any], kind: Kind) -> float:
+    """Return how sure the model was of a sample that it got wrong, or how far off it was."""
+    if kind is Kind.NUMBERS:
+        return abs(float(wrong["predicted"]) - float(wrong["label"]))
+    # Of two classes it is the probability of class 1, of more that of the class that was predicted.
+    return abs(float(wrong["probability"]) - 0.5) if kind is Kind.TWO_CLASSES else float(wrong["probability"])
+
+
+def worst_first(per_class: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rates of classes by their F1, the lowest first; last those of which nothing is known."""
+
+    def order(rates: Mapping[str, Any]) -> tuple[bool, float, int]:
+        known = is_number(rates["f1"])
+        return not known, rates["f1"] if known else 0.0, -rates["support"]
+
+    return sorted(per_class, key=order)
+
+
+def confusions(test_set: Mapping[str, Any]) -> list[tuple[int, int, int]]:
+    """Return (label, predicted, samples) of each confusion of two of many classes, the most frequent first.
+
+    Where the report had no room for the matrix they are counted in the mislabelled samples that it tells of: in all of
+    them unless `confusions_are_complete` says otherwise.
+    """
+    matrix = test_set["confusion_matrix"]
+    counts: Counter[tuple[int, int]] = Counter()
+    if matrix is None:
+        counts.update((wrong["label"], wrong["predicted"]) for wrong in test_set["mislabelled"])
+    else:
+        for label, row in enumerate(matrix):
+            counts.update({(label, k): count for k, count in enumerate(row) if count and k != label})
+    return [(label, predicted, count) for (label, predicted), count in counts.most_common()]
+
+
+def confusions_are_complete(test_set: Mapping[str, Any]) -> bool:
+    """Return whether `confusions` has counted all of them."""
+    return test_set["confusion_matrix"] is not None or not test_set.get("mislabelled_left_out")
+
+
+def two_class_rates(test_set: Mapping[str, Any], classes: Sequence[str], things: str) -> list[dict[str, Any]]:
+    """Return the seven rates with the fraction each one is and a sentence on what it means for photos, or samples."""
+    no, yes = classes
+    m = test_set["confusion_matrix"]
+    tn, fp, fn, tp = m["tn"], m["fp"], m["fn"], m["tp"]
+    everything = tn + fp + fn + tp
+    rows = [
+        ("accuracy", tn + tp, everything, f"Of all test {things}, this share was classified correctly."),
+        ("error", fp + fn, everything, "The rest: this share was classified wrongly."),
+        ("sensitivity", tp, tp + fn, f"Of the {things} that are “{yes}”, this share was found."),
+        ("specificity", tn, tn + fp, f"Of the {things} that are “{no}”, this share was recognised as that."),
+        ("false_positive_rate", fp, tn + fp, f"Of the {things} that are “{no}”, this share was taken for “{yes}”."),
+        ("precision", tp, tp + fp, f"Of the {things} called “{yes}”, this share really is."),
+        ("f1", 2 * tp, 2 * tp + fp + fn, "Precision and sensitivity in one: high only when both are."),
+    ]
+    names = {"f1": "F1 score"}
+    return [
+        {
+            "key": key,
+            "name": names.get(key, key.replace("_", " ").capitalize()),
+            "value": test_set[key],
+            "part": part,
+            "whole": whole,
+            "meaning": meaning,
+            "bad": key in ("error", "false_positive_rate"),
+        }
+        for key, part, whole, meaning in rows
+    ]

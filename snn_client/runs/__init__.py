@@ -1,0 +1,1 @@
+"""Runs from outside: launching, watching, listing, their logs and what they will cost."""

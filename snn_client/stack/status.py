@@ -1,0 +1,84 @@
+"""How a stack stands, and waiting for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from snn_client.stack.events import StackEvent, follow
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import StackFailed
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+LIMIT_SECONDS = 7_200.0  # for CloudFormation; a cache takes up to half an hour, a VPC's interfaces as long to go
+
+
+@dataclass(frozen=True)
+class StackStatus:
+    """How a stack stands: CloudFormation's word for it, or MISSING."""
+
+    status: str
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is under way."""
+        return not self.status.endswith("_IN_PROGRESS") or self.status == "REVIEW_IN_PROGRESS"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the last operation did what it was asked."""
+        return self.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+
+
+def stack_status(clients: Clients, stack: str) -> StackStatus:
+    """Return how a stack (its name, or its id: what `start_deploy` returned) stands."""
+    found = describe_stack(clients, stack)
+    return StackStatus(found["StackStatus"] if found else "MISSING")
+
+
+def wait_for_stack(
+    clients: Clients,
+    stack: str,
+    on_progress: Callable[[str], None],
+    deadline: float | None = None,
+    on_event: Callable[[StackEvent], None] | None = None,
+) -> StackStatus:
+    """Wait until CloudFormation is done with a stack. Raises StackFailed at the deadline (`time.monotonic`).
+
+    `on_event` hears of every resource as CloudFormation goes on with it, nested stacks' too.
+    """
+    pause, last = 0.1, ""
+    began = time.monotonic()
+    deadline = began + LIMIT_SECONDS if deadline is None else deadline
+    news = follow(clients, stack) if on_event else None
+    while True:
+        status = stack_status(clients, stack)
+        if status.status != last:
+            on_progress(status.status)
+            last = status.status
+        if on_event and news:
+            for event in news():
+                on_event(event)
+        if status.done:
+            return status
+        if time.monotonic() >= deadline:
+            waited = time.monotonic() - began
+            raise StackFailed(f"the stack {stack} is still {status.status} after {waited:.0f} s; that goes on")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 5.0)  # seconds; AWS takes minutes
+
+
+def describe_stack(clients: Clients, stack: str) -> StackTypeDef | None:
+    """Return what CloudFormation says of a stack, by its name or its id; None if there is none of this name."""
+    try:
+        return clients.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise

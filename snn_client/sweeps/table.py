@@ -1,0 +1,162 @@
+"""What a sweep found: how its runs ended, who did best on the photos that were held out, and what it cost."""
+
+from __future__ import annotations
+
+import json
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import fmean, pstdev
+from typing import TYPE_CHECKING, Any
+
+from snn_client.reports.report import LIMIT, to_json
+from snn_client.runs import runs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import RunCancelled, RunFailed
+from snn_cloud.cost.money import cost_of
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import Run
+
+if TYPE_CHECKING:
+    from snn_client.stack.outputs import StackOutputs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one training of a sweep ended.
+
+    `training` is its entry in the plan, `run` what the ledger has of it (None: it was not started), `score` what
+    `score_of` says of the samples held out (None: it was not judged).
+    """
+
+    training: Mapping[str, Any]
+    run: Run | None
+    score: float | None
+    usd: float
+
+    @property
+    def failure(self) -> str:
+        """Return in one line why there is nothing to compare, or nothing."""
+        if self.run is None:
+            return f"run {self.training['run_id']} was not started: its task's log says why"
+        if not self.run.state.is_terminal:
+            return f"run {self.run.run_id} is still {self.run.state}"
+        try:
+            runs.outcome(self.run)
+        except (RunFailed, RunCancelled) as error:
+            return str(error)
+        return f"run {self.run.run_id} was not judged: its task's log says why" if self.score is None else ""
+
+
+def outcomes(
+    clients: Clients,
+    outputs: StackOutputs,
+    plan: Iterable[Mapping[str, Any]],
+    run_ids: Iterable[str | None],
+    judged: Iterable[Mapping[str, Any] | None],
+) -> list[Outcome]:
+    """Return how the trainings of a plan ended, asking the ledger.
+
+    For each of them `run_ids` has the run that was started for it and `judged` what its evaluation found, the report's
+    `test_set`; either is None where it did not come to that.
+    """
+    ledger, found = Ledger(clients.dynamodb, outputs.table), []
+    for training, run_id, test_set in zip(plan, run_ids, judged, strict=True):
+        run = ledger.find(run_id) if run_id else None
+        cost = cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)["usd"] if run else 0.0
+        found.append(Outcome(training, run, score_of(test_set) if test_set else None, cost))
+    return found
+
+
+def score_of(test_set: Mapping[str, Any]) -> float:
+    """Return the figure that networks are compared by: the accuracy, or R² of those that give a number."""
+    return float(test_set["accuracy"] if "accuracy" in test_set else test_set["r2"])
+
+
+def rank(ended: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Return a row for each combination: the best first, those that failed last, with the reason.
+
+    `score` is the mean over the parts held out and `std` their (population) standard deviation, None of a single one.
+    Of equal scores the steadier is better, and then the one named first. `final_cost` and `epochs` are means over the
+    folds, `seconds` (of training) and `usd` sums. One failed fold fails its combination: the mean of the others could
+    not be compared.
+    """
+    rows = [_row(list(folds)) for _, folds in groupby(ended, key=lambda one: one.training["combination"])]
+    return sorted(rows, key=lambda row: (bool(row["failure"]), -(row["score"] or 0.0), row["std"] or 0))
+
+
+def make_table(sweep: Mapping[str, Any], ended: Sequence[Outcome]) -> dict[str, Any]:
+    """Return what a sweep found: `rows` as `rank` sorts them, the `winner` (None if all failed), and the sums.
+
+    `sweep` is what there is to say of it beforehand, `sweep_id` at least.
+    """
+    rows = rank(ended)
+    parameters = {one.training["combination"]: one.training["parameters"] for one in ended}
+    winner = None
+    if not rows[0]["failure"]:
+        winner = {name: rows[0][name] for name in ("combination", "overrides", "score", "std")}
+        winner["parameters"] = parameters[winner["combination"]]
+    return {
+        **sweep,
+        "failed": sum(bool(row["failure"]) for row in rows),
+        "seconds": round(sum(row["seconds"] for row in rows), 3),
+        "usd": sum(row["usd"] for row in rows),
+        "winner": winner,
+        "rows": rows,
+        "rows_left_out": 0,
+    }
+
+
+def write_table(clients: Clients, bucket: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Put the table into `sweep.json` in the sweep's folder; return it, in at most `LIMIT` bytes, for XCom."""
+    key = places.sweep_json(table["sweep_id"])
+    whole = {**table, "sweep_json": f"s3://{bucket}/{key}"}
+    clients.s3.put_object(Bucket=bucket, Key=key, Body=to_json(whole).encode(), ContentType="application/json")
+    return fit(whole)
+
+
+def fit(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the table with as many of its first rows as `LIMIT` bytes allow; `rows_left_out` counts the others."""
+
+    def cut(length: int) -> dict[str, Any]:
+        return {**table, "rows": table["rows"][:length], "rows_left_out": len(table["rows"]) - length}
+
+    lengths = range(len(table["rows"]) + 1)
+    too_long = bisect_left(lengths, True, key=lambda length: len(to_json(cut(length)).encode()) > LIMIT)
+    return cut(max(too_long - 1, 0))
+
+
+def lines(table: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the table for people to read, a line a combination."""
+    for place, row in enumerate(table["rows"], start=1):
+        asked = f"combination {row['combination']} {json.dumps(row['overrides'])}"
+        if row["failure"]:
+            yield f"failed: {asked}: {row['failure']}"
+            continue
+        spread = "" if row["std"] is None else f" ± {row['std']:.4f}"
+        yield (
+            f"{place}. score {row['score']:.4f}{spread}, cost {row['final_cost']:.6f}, {row['epochs']:g} epochs, "
+            f"{row['seconds']:.1f} s, {row['usd']:.6f} USD: {asked}"
+        )
+
+
+def _row(folds: Sequence[Outcome]) -> dict[str, Any]:
+    started = [fold.run for fold in folds if fold.run is not None]
+    failure = next((fold.failure for fold in folds if fold.failure), "")
+    scores = [fold.score for fold in folds if fold.score is not None]
+    costs = [run.cost for run in started if run.cost is not None and math.isfinite(run.cost)]
+    return {
+        "combination": folds[0].training["combination"],
+        "overrides": folds[0].training["overrides"],
+        "score": None if failure else fmean(scores),
+        "std": None if failure or len(folds) == 1 else pstdev(scores),
+        "final_cost": fmean(costs) if costs else None,
+        "epochs": fmean(run.epoch for run in started) if started else 0.0,
+        "seconds": round(sum(run.seconds for run in started), 3),
+        "usd": sum(fold.usd for fold in folds),
+        "run_ids": [run.run_id for run in started],
+        "failure": failure,
+    }
