@@ -11,8 +11,8 @@ import pytest
 from snn.training import History
 from snn_cloud.aws.errors import LeaseLost, RunNotFound
 from snn_cloud.aws.places import new_run_id
+from snn_cloud.ledger import ledger as ledger_module
 from snn_cloud.ledger.ledger import LEASE_SECONDS, EpochRow, Ledger
-from snn_cloud.ledger.ledger import ledger as ledger_module
 from snn_cloud.ledger.record import Run, State, Usage
 
 
