@@ -25,7 +25,8 @@ from snn_handlers import launch, trainer
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.launch import uploading
-from snn_cloud.ledger.ledger import Ledger, messages
+from snn_cloud.ledger import messages
+from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.train import peers, reporter, training
 
