@@ -98,10 +98,9 @@ def render(results: dict[str, Any], plots: Iterable[str] = ()) -> str:
         ("money", "Money", _money),
     ]
     for key, title, write in sections:
-        section = results.get(key)
-        if section is None:
-            continue
-        text = f"Not measured: {section['error']}" if "error" in section else write(section, results)
+        # A part that was not measured keeps its heading: the documentation links to it.
+        section = results.get(key, {"error": "this part has not run on this page's code yet"})
+        text = f"Not measured: {section['error']}." if "error" in section else write(section, results)
         picture = {"full_batch": "side-by-side.svg", "growth": "growth.svg", "strategies": "strategies.svg"}.get(key)
         image = f"\n\n![{title}]({picture})" if picture in plots else ""
         parts.append(f"## {title}\n\n{text}{image}")
