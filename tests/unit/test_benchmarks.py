@@ -305,9 +305,7 @@ def test_a_part_that_failed_or_was_left_out_says_so_and_the_rest_is_there(result
     text = report.render({**results, "quick": True})
     assert "## What Airflow adds\n\nNot measured: TimeoutError: Airflow" in text
     assert "Not measured: one trainer a run." in text
-    assert "## Average of the mini-batches
-
-Not measured: this part has not run" in text
+    assert "## Average of the mini-batches\n\nNot measured: this part has not run" in text
     assert "the faces, as itsacat's data are not on this machine" in text
     assert "A quick run" in text
     met = {goal["key"]: goal["met"] for goal in report.goals(results)}
