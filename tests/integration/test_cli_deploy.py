@@ -282,7 +282,7 @@ def test_ctrl_c_while_it_works_says_how_to_go_on_and_that_does(
 def test_what_is_under_way_already_is_followed_first(
     clients: Clients, environment: dict[str, str], terminal: Terminal
 ) -> None:
-    waits = {"Resources": {
+    waits = {"Parameters": {"ArtifactBucket": {"Type": "String", "Default": ARTIFACTS}}, "Resources": {
         "Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
         "Waits": {"Type": "AWS::CloudFormation::WaitCondition", "Properties": {"Handle": {"Ref": "Handle"},
                   "Timeout": "600", "Count": 1}},

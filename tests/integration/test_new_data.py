@@ -171,7 +171,12 @@ def test_a_stack_of_an_earlier_version_says_how_to_mend_it(clients: Clients, cap
         for name in ("Bucket", "Table", "LaunchFunction", "TrainerFunction", "NeuronFunction", "TopicArn", "HasCache")
     }
     more = {name: {"Value": name} for name in ("Architecture", "Region", "ArtifactBucket")}
-    template = {"Resources": {"T": {"Type": "AWS::SNS::Topic"}}, "Outputs": {**outputs, **more}}
+    bucket = {"Type": "String", "Default": "old-artifacts-000000000000-us-east-1"}  # as all of ours have it
+    template = {
+        "Parameters": {"ArtifactBucket": bucket},
+        "Resources": {"T": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {**outputs, **more},
+    }
     clients.cloudformation.create_stack(StackName="old", TemplateBody=json.dumps(template))
     clients.cloudformation.get_waiter("stack_create_complete").wait(
         StackName="old", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
