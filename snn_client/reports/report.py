@@ -213,17 +213,17 @@ def fit_test_set(test_set: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]
         left_out = test_set.get("classes_left_out", 0) + len(rates) - length
         return {**small, "per_class": kept, "classes_left_out": left_out}
 
-    return cut(_longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
+    return cut(longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
 
 
 def fit(report: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
     """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
     report = {**report, "test_set": fit_test_set(report["test_set"], limit)}
-    longest = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
-    return _cut(report, _longest(longest, lambda length: _size(_cut(report, length)) <= limit))
+    most = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
+    return _cut(report, longest(most, lambda length: _size(_cut(report, length)) <= limit))
 
 
-def _longest(length: int, fits: Callable[[int], bool]) -> int:
+def longest(length: int, fits: Callable[[int], bool]) -> int:
     """Return the greatest length, at most this one, that fits; 0 if none does."""
     return max(bisect_left(range(length + 1), True, key=lambda tried: not fits(tried)) - 1, 0)
 

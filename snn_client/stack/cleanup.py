@@ -25,7 +25,7 @@ from snn.errors import InvalidInput, one_line
 from snn_client.stack.belongings import NOTEBOOK_LOGS, census, is_missing, our_stacks, plan
 from snn_client.stack.cleanup_plan import Belonging, Plan
 from snn_client.stack.events import first_failure
-from snn_client.stack.status import StackStatus, describe_stack, wait_for_stack
+from snn_client.stack.status import StackStatus, describe_stack, silent, wait_for_stack
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError, StackFailed
 from snn_cloud.ledger.ledger import Ledger
@@ -49,10 +49,6 @@ STAYS = {
 }
 
 
-def _silent(line: str) -> None:
-    """Report progress to nobody."""
-
-
 @dataclass(frozen=True)
 class Report:
     """What a cleanup did: what is gone, and in a line each what AWS keeps for a while and then deletes by itself."""
@@ -68,7 +64,7 @@ class Report:
 
 
 def clean_up(
-    clients: Clients, stack_name: str, *, cancel_runs: bool = False, on_progress: Callable[[str], None] = _silent
+    clients: Clients, stack_name: str, *, cancel_runs: bool = False, on_progress: Callable[[str], None] = silent
 ) -> Report:
     """Take a stack away and wait until it is gone; nothing happens if there is none.
 
@@ -84,7 +80,7 @@ def clean_up(
 
 
 def start_cleanup(
-    clients: Clients, wanted: Plan, *, cancel_runs: bool = False, on_progress: Callable[[str], None] = _silent
+    clients: Clients, wanted: Plan, *, cancel_runs: bool = False, on_progress: Callable[[str], None] = silent
 ) -> str:
     """Stop the runs, empty the data bucket, start to delete; return the stack to wait for, "" if there is none.
 
@@ -105,7 +101,7 @@ def start_cleanup(
     return next_deletion(clients, wanted, "", on_progress)
 
 
-def next_deletion(clients: Clients, wanted: Plan, ended: str, on_progress: Callable[[str], None] = _silent) -> str:
+def next_deletion(clients: Clients, wanted: Plan, ended: str, on_progress: Callable[[str], None] = silent) -> str:
     """Return the stack to wait for now that the deletion of `ended` has ended; "" if none is left.
 
     One that failed is tried again if something was written into the bucket after it had been emptied. Raises
@@ -126,7 +122,7 @@ def next_deletion(clients: Clients, wanted: Plan, ended: str, on_progress: Calla
     return stack["StackId"]
 
 
-def finish_cleanup(clients: Clients, wanted: Plan, on_progress: Callable[[str], None] = _silent) -> Report:
+def finish_cleanup(clients: Clients, wanted: Plan, on_progress: Callable[[str], None] = silent) -> Report:
     """Delete what the stack left behind, and last the artifact bucket; return what is gone.
 
     Raises StackFailed with what cannot be deleted.
@@ -144,7 +140,7 @@ def finish_cleanup(clients: Clients, wanted: Plan, on_progress: Callable[[str], 
     return Report(names.stack, wanted.items, stays)
 
 
-def forget_artifacts(clients: Clients, stack_name: str, on_progress: Callable[[str], None] = _silent) -> None:
+def forget_artifacts(clients: Clients, stack_name: str, on_progress: Callable[[str], None] = silent) -> None:
     """Delete the artifact bucket of a stack that is not there, unless there is anything else of it."""
     wanted = plan(clients, stack_name)
     if not wanted.stack_ids and [item.name for item in wanted.items] == [wanted.names.artifact_bucket]:

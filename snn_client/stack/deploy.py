@@ -16,8 +16,8 @@ from snn_client.stack import change_set
 from snn_client.stack.events import first_failure
 from snn_client.stack.options import StackOptions
 from snn_client.stack.outputs import StackOutputs
-from snn_client.stack.status import LIMIT_SECONDS, stack_status, wait_for_stack
-from snn_client.stack.submitting import silent, submit
+from snn_client.stack.status import LIMIT_SECONDS, silent, stack_status, wait_for_stack
+from snn_client.stack.submitting import submit
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import StackFailed
 

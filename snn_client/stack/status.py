@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 LIMIT_SECONDS = 7_200.0  # for CloudFormation; a cache takes up to half an hour, a VPC's interfaces as long to go
 
 
+def silent(line: str) -> None:
+    """Report progress to nobody."""
+
+
 @dataclass(frozen=True)
 class StackStatus:
     """How a stack stands: CloudFormation's word for it, or MISSING."""

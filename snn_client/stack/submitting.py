@@ -12,7 +12,7 @@ from snn_client.stack.events import first_failure
 from snn_client.stack.options import StackOptions
 from snn_client.stack.ownership import live_stack
 from snn_client.stack.request import stack_request
-from snn_client.stack.status import LIMIT_SECONDS, StackStatus, wait_for_stack
+from snn_client.stack.status import LIMIT_SECONDS, StackStatus, silent, wait_for_stack
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import StackFailed
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 T = TypeVar("T")
-
-
-def silent(line: str) -> None:
-    """Report progress to nobody."""
 
 
 Send = Callable[[Clients, dict[str, Any], "StackTypeDef | None", Callable[[str], None]], T]

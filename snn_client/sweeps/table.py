@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
-from snn_client.reports.report import LIMIT, to_json
+from snn_client.reports.report import LIMIT, longest, to_json
 from snn_client.runs import runs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
@@ -124,9 +123,7 @@ def fit(table: dict[str, Any]) -> dict[str, Any]:
     def cut(length: int) -> dict[str, Any]:
         return {**table, "rows": table["rows"][:length], "rows_left_out": len(table["rows"]) - length}
 
-    lengths = range(len(table["rows"]) + 1)
-    too_long = bisect_left(lengths, True, key=lambda length: len(to_json(cut(length)).encode()) > LIMIT)
-    return cut(max(too_long - 1, 0))
+    return cut(longest(len(table["rows"]), lambda length: len(to_json(cut(length)).encode()) <= LIMIT))
 
 
 def lines(table: Mapping[str, Any]) -> Iterator[str]:

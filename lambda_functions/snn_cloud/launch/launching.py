@@ -19,7 +19,7 @@ from snn_cloud.cost.workload import Size
 from snn_cloud.launch.request import SOURCE, LaunchRequest
 from snn_cloud.launch.resuming import check_resumable, load_done
 from snn_cloud.launch.starting import start_trainer
-from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.ledger import Ledger, figures
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State
 from snn_data.checkpoint import dump_checkpoint, load_checkpoint
@@ -117,22 +117,10 @@ def _record(
             samples=size.samples,
             stored_bytes=size.itemsize,
             checkpoint_version=stored.get("VersionId", ""),
-            **_figures(training),
+            **figures(training.history, training.epoch, training.best_epoch),
         )
     )
     return ledger.get(run.run_id)
-
-
-def _figures(training: Training) -> dict[str, Any]:
-    """Return what a run's item says of a training."""
-    history = training.history
-    found: dict[str, Any] = {"epoch": training.epoch}
-    if history.costs:
-        found["cost"] = history.costs[-1]
-    if history.validation_costs:
-        found |= {"validation_cost": history.validation_costs[-1], "validation_metric": history.validation_metrics[-1]}
-        found["best_epoch"] = training.best_epoch
-    return found
 
 
 def _copy_costs(run: Run, settings: Settings, clients: Clients, ledger: Ledger) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from snn.errors import InvalidInput
 from snn_cloud.aws import places
+from snn_cloud.ledger.parameters import refuse
 
 SOURCE = "launch request"
 
@@ -49,21 +50,8 @@ class LaunchRequest(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as error:
-            _refuse(error)
-
-
-def _refuse(error: ValidationError) -> NoReturn:
-    known = ", ".join(LaunchRequest.model_fields)
-    found: list[tuple[str, str, str]] = []
-    for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            found.append((field, "is not part of it", f"known are {known}"))
-        elif item["type"] == "missing":
-            found.append((field, "is missing", "add it"))
-        else:
-            mend = "" if field else f"send an object with {known}"
-            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], mend))
-    field, problem, mend = found[0]
-    others = "".join(f"; {field}: {problem}" for field, problem, _ in found[1:])
-    raise InvalidInput(problem + others, field=field, source=SOURCE, mend=mend) from None
+            known = ", ".join(cls.model_fields)
+            refuse(
+                error, InvalidInput, SOURCE, lambda field: ("is not part of it", f"known are {known}"),
+                f"send an object with {known}",
+            )  # fmt: skip

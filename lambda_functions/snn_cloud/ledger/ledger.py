@@ -267,13 +267,7 @@ class Lease:
         if epochs <= known:
             return self._write(put, add)
         self._ledger.put_history(self.run.run_id, history, known)
-        put |= {"epoch": epochs, "cost": history.costs[epochs - 1]}
-        if history.validation_costs:
-            validation = {
-                "cost": history.validation_costs[epochs - 1], "metric": history.validation_metrics[epochs - 1],
-            }  # fmt: skip
-            put |= {f"validation_{name}": figure for name, figure in validation.items()} | {"best_epoch": best_epoch}
-        return self._write(put, add)
+        return self._write(put | figures(history, epochs, best_epoch), add)
 
     def checkpointed(self, version: str) -> Run:
         """Record which version of the checkpoint counts: what a superseded trainer still uploads is never read."""
@@ -316,6 +310,18 @@ class Lease:
                 raise LeaseLost(f"run {before.run_id} has another trainer (this one's fence was {before.fence})")
         self.run = run
         return run
+
+
+def figures(history: History, epochs: int, best_epoch: int) -> dict[str, Any]:
+    """Return what a run's item says of a training after so many epochs: the figures of the last one."""
+    said: dict[str, Any] = {"epoch": epochs}
+    if epochs:
+        said["cost"] = history.costs[epochs - 1]
+    if epochs and history.validation_costs:
+        said["validation_cost"] = history.validation_costs[epochs - 1]
+        said["validation_metric"] = history.validation_metrics[epochs - 1]
+        said["best_epoch"] = best_epoch
+    return said
 
 
 def _counters(usage: Mapping[str, Usage]) -> tuple[dict[str, Any], dict[str, int]]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import json
 import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NoReturn
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from snn.errors import InvalidParameters
+from snn.errors import InvalidInput, InvalidParameters
 from snn.recipe import STRICT, Mismatch, Recipe, nearest
 from snn.span import choose_path
 from snn_data.files import check_size, read_file
@@ -124,7 +124,10 @@ class Parameters(Execution, Recipe):
         try:
             return cls.model_validate_json(json.dumps(data, ensure_ascii=False).encode())
         except ValidationError as error:
-            _refuse(error, source)
+            refuse(
+                error, InvalidParameters, source,
+                lambda field: ("is not a parameter", nearest(field, Parameters.model_fields)),
+            )  # fmt: skip
         except UnicodeEncodeError:
             raise InvalidParameters("holds half a character", source=source, mend="write text as UTF-8") from None
         except (TypeError, ValueError, RecursionError) as error:
@@ -169,8 +172,14 @@ def _parse(text: str | bytes, source: str) -> dict[str, Any]:
     return data
 
 
-def _refuse(error: ValidationError, source: str) -> NoReturn:
-    """Turn pydantic's report into one line that names every bad field."""
+def refuse(
+    error: ValidationError, kind: type[InvalidInput], source: str, unknown: Callable[[str], tuple[str, str]],
+    mend: str = "",
+) -> NoReturn:  # fmt: skip
+    """Turn pydantic's report into one line that names every bad field.
+
+    `unknown` gives what is wrong with a field that is not known, and the mend; `mend` is that of what is no object.
+    """
     found: list[tuple[str, str, str]] = []
     for item in error.errors():
         cause = item.get("ctx", {}).get("error")
@@ -180,11 +189,11 @@ def _refuse(error: ValidationError, source: str) -> NoReturn:
             where = field if cause.field and field.startswith(f"{cause.field}.") else cause.field
             found.append((where, cause.problem, cause.mend))
         elif item["type"] == "extra_forbidden":
-            found.append((field, "is not a parameter", nearest(field, Parameters.model_fields)))
+            found.append((field, *unknown(field)))
         elif item["type"] == "missing":
             found.append((field, "is missing", "add it"))
         else:
-            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], ""))
-    field, problem, mend = found[0]
+            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], "" if field else mend))
+    field, problem, first_mend = found[0]
     others = "".join(f"; {field}: {problem}" for field, problem, _ in found[1:])
-    raise InvalidParameters(problem + others, field=field, source=source, mend=mend) from None
+    raise kind(problem + others, field=field, source=source, mend=first_mend) from None

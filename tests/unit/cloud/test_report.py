@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from judged import two_classes
 
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.report import LIMIT, build_report, fit_test_set, to_json
@@ -43,35 +44,13 @@ RUN = Run(
 )
 
 
-def judged(wrong: int = 2) -> dict[str, Any]:
-    return {
-        "accuracy": 0.78,
-        "error": 0.22,
-        "sensitivity": 27 / 33,
-        "specificity": 12 / 17,
-        "false_positive_rate": 5 / 17,
-        "precision": 27 / 32,
-        "f1": 54 / 65,
-        "confusion_matrix": {"tn": 12, "fp": 5, "fn": 6, "tp": 27},
-        "mislabelled": [
-            {
-                "index": i,
-                "label": i % 2,
-                "predicted": 1 - i % 2,
-                "probability": 0.5 + (0.5 - i % 2) * (i + 1) / (wrong + 1),
-            }
-            for i in range(wrong)
-        ],
-    }
-
-
 def photo(i: int = 0, uri: str = "photos/{}.png") -> dict[str, Any]:
     return {"uri": uri.format(i), "predicted": 1, "class_name": "cat", "probability": 0.9}
 
 
 def test_the_report_is_the_object_of_the_contract() -> None:
     cost = cost_of(RUN, has_cache=True, architecture="arm64")
-    report = build_report(RUN, judged(), [photo()], cost, {"params": "s3://b/runs/demo-1/params.h5"})
+    report = build_report(RUN, two_classes(), [photo()], cost, {"params": "s3://b/runs/demo-1/params.h5"})
 
     assert list(report) == [
         "run_id",
@@ -95,7 +74,7 @@ def test_the_report_is_the_object_of_the_contract() -> None:
         "validation_cost": None,
         "best_epoch": None,
     }
-    assert report["test_set"] == {**judged(), "mislabelled_left_out": 0}
+    assert report["test_set"] == {**two_classes(), "mislabelled_left_out": 0}
     assert report["new_images"] == [photo()]
     assert report["cost"] == cost
     assert report["cost"]["invocations"] == {"launch": 1, "trainer": 1, "neuron": 13_482}
@@ -104,7 +83,7 @@ def test_the_report_is_the_object_of_the_contract() -> None:
 
 
 def test_ten_thousand_mislabelled_and_a_thousand_new_photos_stay_under_48_kb() -> None:
-    report = build_report(RUN, judged(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, True, "arm64"), {})
+    report = build_report(RUN, two_classes(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, True, "arm64"), {})
 
     size = len(to_json(report).encode())
     assert 47_000 < size <= LIMIT < 48 * 1024  # no room is wasted either
@@ -118,12 +97,12 @@ def test_ten_thousand_mislabelled_and_a_thousand_new_photos_stay_under_48_kb() -
 
 
 def test_what_was_left_out_before_is_counted_on() -> None:
-    before = {**judged(2), "mislabelled_left_out": 40}
+    before = {**two_classes(2), "mislabelled_left_out": 40}
     assert build_report(RUN, before, [], {})["test_set"]["mislabelled_left_out"] == 40
 
 
 def test_a_photo_with_an_endless_name_is_left_out_not_the_limit_broken() -> None:
-    report = build_report(RUN, judged(3), [photo(uri="x" * 60_000)], {})
+    report = build_report(RUN, two_classes(3), [photo(uri="x" * 60_000)], {})
     assert report["new_images_left_out"] == 1
     assert len(to_json(report)) < LIMIT
 
@@ -131,7 +110,9 @@ def test_a_photo_with_an_endless_name_is_left_out_not_the_limit_broken() -> None
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 900), st.lists(st.text(max_size=300), max_size=80))
 def test_the_limit_holds_for_any_names(wrong: int, names: list[str]) -> None:
-    report = build_report(RUN, judged(wrong), [{**photo(), "uri": name} for name in names], cost_of(RUN, True, "arm64"))
+    report = build_report(
+        RUN, two_classes(wrong), [{**photo(), "uri": name} for name in names], cost_of(RUN, True, "arm64")
+    )
     assert len(to_json(report).encode()) <= LIMIT
     assert len(report["new_images"]) + report["new_images_left_out"] == len(names)
     assert len(report["test_set"]["mislabelled"]) + report["test_set"]["mislabelled_left_out"] == wrong
@@ -139,11 +120,11 @@ def test_the_limit_holds_for_any_names(wrong: int, names: list[str]) -> None:
 
 def test_a_run_that_never_began_has_no_report() -> None:
     with pytest.raises(CloudError, match="no parameters of run r"):
-        build_report(Run("r"), judged(), [], {})
+        build_report(Run("r"), two_classes(), [], {})
 
 
 def test_a_cost_that_is_no_number_is_null_in_json() -> None:
-    report = build_report(Run("r", parameters=PARAMETERS, cost=math.inf), judged(), [], {})
+    report = build_report(Run("r", parameters=PARAMETERS, cost=math.inf), two_classes(), [], {})
     assert report["training"]["final_cost"] is None
 
 

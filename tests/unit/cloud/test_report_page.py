@@ -13,6 +13,7 @@ import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from judged import two_classes
 from PIL import Image
 from training import saved
 
@@ -61,29 +62,6 @@ FACTS = DataFacts(("non-cat", "cat"), (64, 64, 3), (137, 72), (17, 33), "24ef" *
 def recipe(last: str, neurons: int, **fields: Any) -> Parameters:
     """Parameters of a network with one hidden layer."""
     return Parameters.load(oracle.small_network((4, neurons), ("relu", last), **fields))
-
-
-def two_classes(wrong: int = 2) -> dict[str, Any]:
-    """What is said of 50 photos, of which some are told of as wrong, the last the surest."""
-    return {
-        "accuracy": 0.78,
-        "error": 0.22,
-        "sensitivity": 27 / 33,
-        "specificity": 12 / 17,
-        "false_positive_rate": 5 / 17,
-        "precision": 27 / 32,
-        "f1": 54 / 65,
-        "confusion_matrix": {"tn": 12, "fp": 5, "fn": 6, "tp": 27},
-        "mislabelled": [
-            {
-                "index": i,
-                "label": i % 2,
-                "predicted": 1 - i % 2,
-                "probability": 0.5 + (0.5 - i % 2) * (i + 1) / (wrong + 1),
-            }
-            for i in range(wrong)
-        ],
-    }
 
 
 def many_classes(matrix: list[list[int]], names: tuple[str, ...]) -> tuple[dict[str, Any], DataFacts]:
