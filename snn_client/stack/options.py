@@ -158,6 +158,8 @@ def check_stack_name(name: str) -> str:
 
 
 def _converted(name: str, kind: str, value: Any) -> Any:
+    if kind == "str" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a bucket's name may be all digits
     if not isinstance(value, str) or kind == "str":
         return value
     text = value.strip()
