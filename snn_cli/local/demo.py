@@ -18,6 +18,7 @@ from snn_cli import datasets
 from snn_cli.local import airflow, emulator
 from snn_cli.local.airflow_api import ENDED, AirflowApi
 from snn_cli.local.demo_summary import show_results
+from snn_client.data.staging import read_source
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Granularity
@@ -96,8 +97,8 @@ def command(
     folder = home / "demo"
     folder.mkdir(exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    bucket, _, key = report["artifacts"]["report_html"].removeprefix("s3://").partition("/")
-    _clients(running).s3.download_file(bucket, key, str(folder / "report.html"))
+    page = read_source(_clients(running).s3, report["artifacts"]["report_html"])
+    (folder / "report.html").write_bytes(page)
     show_results(console, report, seconds)
     console.print(f"report   {folder / 'report.html'}  (and report.json beside it)", markup=False, soft_wrap=True)
     console.print(

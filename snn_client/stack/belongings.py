@@ -183,12 +183,12 @@ def _parameter(stack: StackTypeDef, name: str) -> str | None:
 def _tags_of_table(clients: Clients, table: str) -> dict[str, str]:
     try:
         arn = clients.dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
-        tags = clients.dynamodb.list_tags_of_resource(ResourceArn=arn)["Tags"]
+        pages = clients.dynamodb.get_paginator("list_tags_of_resource").paginate(ResourceArn=arn)
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
     except ClientError as error:
         if is_missing(error):
             return {}
         raise
-    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def _measured(clients: Clients, names: Names, bucket: Belonging) -> Belonging:
