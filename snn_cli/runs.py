@@ -105,9 +105,9 @@ def cancel(
     seconds = time.monotonic() - began
     if stopped.state is not State.CANCELLED:
         raise CloudError(f"run {run} is {stopped.state}: there is nothing to cancel")
-    word = "was already CANCELLED" if before.state.is_terminal else f"is CANCELLED, after {duration(seconds)}"
+    word = "was already CANCELLED after" if before.state.is_terminal else f"is CANCELLED, after {duration(seconds)} and"
     told = {**about(aws, stopped), "seconds_to_cancel": 0.0 if before.state.is_terminal else round(seconds, 3)}
-    answer(told, as_json, lambda: results.print(f"run {run} {word} and {stopped.epoch:,} epochs", markup=False))
+    answer(told, as_json, lambda: results.print(f"run {run} {word} {stopped.epoch:,} epochs", markup=False))
 
 
 def the_run(aws: Aws, run: str) -> Run:

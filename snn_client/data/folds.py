@@ -13,7 +13,7 @@ Places = NDArray[np.intp]
 
 
 def number_of_parts(validation: float) -> int:
-    """Return 1 for a share of the photos (0.2: a fifth), the number itself for a number of folds (5).
+    """Return 1 for a share of the samples (0.2: a fifth), the number itself for a number of folds (5).
 
     Raises InvalidInput, of the field `validation`, for anything else.
     """
