@@ -256,7 +256,7 @@ def test_what_other_trainers_use_is_foreseen_until_they_count_it(
     cache = Cache(redis.Redis(emulator.redis_host, emulator.redis_port))
     run = Run("r", usage={"trainer": Usage(1, 500, 1769), "launch": Usage(1, 9, 1024)})
     meter = Meter(time.monotonic(), 1769, Requests())
-    assert meter.so_far(run) is run
+    assert meter.so_far(run) == run
     began = time.monotonic()
     meter.helpers = peers = Peers(cache, f"snn:{request.node.name}:1", 0, 4, job)
     time.sleep(0.2)

@@ -75,12 +75,16 @@ class NeuronPool:
             threads.shutdown(cancel_futures=True)
         self.cache.forget([f"{self._prefix}:samples"] if self._whole_set else [])
 
-    def take_usage(self) -> Usage:
+    def take_usage(self) -> dict[str, Usage]:
         """Return what the neurons used since the last call."""
         with self._lock:
             usage = Usage(self._invocations, self._milliseconds, self._memory_mb)
             self._invocations = self._milliseconds = 0
-        return usage
+        return {"neuron": usage}
+
+    def uncounted(self) -> dict[str, Usage]:
+        """Return nothing: neurons leave all counting to their trainer."""
+        return {}
 
     def gradients_of(self, params: Params, batches: Sequence[Batch]) -> list[Result]:
         """Return every batch's cost and gradients. A step whose arrays the cache lost is done again, from the start.

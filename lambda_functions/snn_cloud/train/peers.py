@@ -94,13 +94,17 @@ class Peers:
     def _stays(self, rank: int) -> bool:
         return self._cache.exists(self._alive(rank)) and not self._cache.exists(self._left(rank))
 
-    def uncounted(self) -> Usage:
+    def take_usage(self) -> dict[str, Usage]:
+        """Return nothing: every trainer counts for itself what it used."""
+        return {}
+
+    def uncounted(self) -> dict[str, Usage]:
         """Return what the others have used, as nearly as rank 0 can know: they count it themselves when they leave.
 
         They began when it did, or a cold start later.
         """
         others = 0 if self._done.is_set() else self._workers - 1
-        return Usage(others, others * round((time.monotonic() - self._since) * 1000))
+        return {"trainer": Usage(others, others * round((time.monotonic() - self._since) * 1000))}
 
     def gradients_of(self, params: Params, batches: Sequence[Batch]) -> Sequence[Result]:
         """Return every batch's result, this trainer's own and the others'. Raises PeerLost, or Dismissed."""

@@ -32,8 +32,7 @@ from snn_cloud.neurons.cache import Cache
 from snn_cloud.train.following import lead
 from snn_cloud.train.job import Job, load_job
 from snn_cloud.train.neuron_pool import NeuronPool
-from snn_cloud.train.peers import Peers
-from snn_cloud.train.reporter import Meter, Reporter
+from snn_cloud.train.reporter import Helpers, Meter, Reporter
 from snn_data.checkpoint import dump_checkpoint
 from snn_data.model import save_model
 
@@ -142,7 +141,7 @@ class _Trainer:
             if helpers:
                 helpers.close()
 
-    def _helpers(self, job: Job, reporter: Reporter) -> NeuronPool | Peers | None:
+    def _helpers(self, job: Job, reporter: Reporter) -> Helpers | None:
         """Return what computes batches beside this invocation: neurons, other trainers, or nothing."""
         run, parameters = self._lease.run, job.parameters
         if not parameters.needs_cache:
