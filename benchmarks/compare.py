@@ -201,12 +201,12 @@ def workers(session: Session) -> dict[str, Any]:
 
 
 def _money(session: Session, run: Any) -> dict[str, Any]:
-    bill = cost_of(run, has_cache=False, architecture=session.plain.architecture)
+    bill = cost_of(run, session.plain)
     return {"usd": bill["usd"], "epochs": run.epoch, "lines": bill["lines"], "prices": bill["prices"]}
 
 
 def _neuron_money(session: Session, run: Any) -> dict[str, Any]:
-    bill = cost_of(run, has_cache=True, architecture=session.cached.architecture)
+    bill = cost_of(run, session.cached)
     return {"neuron_usd": bill["usd"], "neuron_epochs": run.epoch, "neuron_lines": bill["lines"]}
 
 

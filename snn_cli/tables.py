@@ -13,10 +13,10 @@ from rich.text import Text
 from snn_cli.aws import Aws
 from snn_cli.console import results, table
 from snn_client.reports.sections import Kind, confusions, confusions_are_complete, how_wrong, kind_of, worst_first
-from snn_client.runs.estimate import cost_on
 from snn_client.runs.progress import summary
 from snn_cloud.aws import places
 from snn_cloud.cost.formats import dollars, duration
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.record import Run, State
 
 RATES = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
@@ -40,7 +40,7 @@ def about(aws: Aws, run: Run) -> dict[str, Any]:
     return {
         **summary(run),
         "launched": _time(run.created_at),
-        "usd": cost_on(aws.outputs, run)["usd"],
+        "usd": cost_of(run, aws.outputs)["usd"],
         "reason": run.reason,
         "resumed_from": run.resumed_from,
         "artifacts": left,

@@ -12,9 +12,9 @@ from snn_client.data.staging import photo_shape, read_source
 from snn_client.models.champion import Candidate, find_champion
 from snn_client.reports.metrics import METRICS
 from snn_client.reports.report import LIMIT, build_report, fit, judge_model
-from snn_client.runs.estimate import cost_on
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
@@ -145,7 +145,7 @@ def _misfit(model: Model, dataset: Dataset) -> str:
 def _report(outputs: StackOutputs, run: Run | None, run_id: str, test_set: Mapping[str, Any]) -> dict[str, Any]:
     """Return a report of at most half of what XCom takes: of a run that the ledger does not know, its test set."""
     if run is not None and run.parameters is not None:
-        report = build_report(run, test_set, [], cost_on(outputs, run))
+        report = build_report(run, test_set, [], cost_of(run, outputs))
     else:
         report = {"run_id": run_id, "test_set": dict(test_set), "new_images": [], "new_images_left_out": 0}
     return fit(report, LIMIT // 2 - 1_000)

@@ -16,10 +16,10 @@ from snn_client.data.staging import StagedImage, read_source
 from snn_client.reports.metrics import evaluate, predicted_classes
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
-from snn_client.runs.estimate import cost_on
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
@@ -187,7 +187,7 @@ def make_report(
     dataset_key: str = "",
 ) -> dict[str, Any]:
     """Build a run's report with its cost, write it as `write_report` does, and return it."""
-    report = build_report(run, test_set, new_images, cost_on(outputs, run))
+    report = build_report(run, test_set, new_images, cost_of(run, outputs))
     return write_report(clients, outputs.bucket, run, report, images, dataset_key)
 
 

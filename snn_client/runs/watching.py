@@ -151,9 +151,9 @@ class Watch:
 
     def _price(self, run: Run) -> float:
         """Return what the run has cost so far, in USD."""
-        from snn_client.runs.estimate import cost_on
+        from snn_cloud.cost.money import cost_of
 
-        usd: float = cost_on(self.outputs, run)["usd"]
+        usd: float = cost_of(run, self.outputs)["usd"]
         return usd
 
     def _run_of_upload(self) -> str:

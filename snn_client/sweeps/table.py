@@ -65,7 +65,7 @@ def outcomes(
     ledger, found = Ledger(clients.dynamodb, outputs.table), []
     for training, run_id, test_set in zip(plan, run_ids, judged, strict=True):
         run = ledger.find(run_id) if run_id else None
-        cost = cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)["usd"] if run else 0.0
+        cost = cost_of(run, outputs)["usd"] if run else 0.0
         found.append(Outcome(training, run, score_of(test_set) if test_set else None, cost))
     return found
 

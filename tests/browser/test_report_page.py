@@ -28,6 +28,7 @@ from snn_client.data.images import load_image
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.page import DataFacts, render_page
 from snn_client.reports.report import build_report
+from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
@@ -89,7 +90,7 @@ def written(
     )
     prefix = f"s3://snn-data-000000000000/runs/{run.run_id}"
     artifacts = {"report_html": f"{prefix}/report/report.html", "params": f"{prefix}/params.h5"}
-    report = build_report(run, test_set, new_images, cost_of(run, True, "arm64"), artifacts)
+    report = build_report(run, test_set, new_images, cost_of(run, Machine(has_cache=True)), artifacts)
     if len(dataset.classes) <= 20:  # what a report leaves out is the matter of the hundred
         report["test_set"] = {"mislabelled_left_out": 0, "classes_left_out": 0, **test_set}
     wrong = report["test_set"]["mislabelled"]

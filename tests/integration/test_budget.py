@@ -20,7 +20,7 @@ from training import Lesson
 
 from snn_cli.local.emulator import Emulator
 from snn_client.runs import runs
-from snn_client.runs.estimate import cost_on
+from snn_cloud.cost.money import cost_of
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
@@ -92,7 +92,7 @@ class Runs:
     def is_over_budget(self, run: Run) -> bool:
         assert run.parameters is not None
         limits = run.parameters
-        usd = float(cost_on(self.stack, run)["usd"])
+        usd = float(cost_of(run, self.stack)["usd"])
         return usd >= (limits.max_usd or inf) or run.seconds >= (limits.max_seconds or inf)
 
     def ends(self, field: str, chosen: Parameters, **options: Any) -> Run:
@@ -137,7 +137,7 @@ class Runs:
         """Return what a run has cost: above its limit, by no more than OVERSHOOT_SECONDS at so many USD a second."""
         assert run.parameters is not None
         assert run.parameters.max_usd is not None
-        usd = float(cost_on(self.stack, run)["usd"])
+        usd = float(cost_of(run, self.stack)["usd"])
         assert run.parameters.max_usd <= usd < run.parameters.max_usd + OVERSHOOT_SECONDS * a_second
         return usd
 

@@ -37,7 +37,7 @@ from snn_cli import datasets, train
 from snn_cli.main import app
 from snn_cli.train import DEFAULT_PARAMETERS
 from snn_client.runs import listing, runs
-from snn_client.runs.estimate import cost_on
+from snn_cloud.cost.money import cost_of
 from snn_client.runs.listing import newest_runs
 from snn_client.runs.progress import summary
 from snn_client.stack.outputs import StackOutputs
@@ -189,7 +189,7 @@ def test_a_training_in_a_pipe_is_plain_lines_and_its_json_is_what_the_sensor_ret
     sensed = SnnRunSensor(task_id="sense", stack=stack.to_dict(), run_id="cli-trained", **AWS).execute({})
     assert {name: told[name] for name in sensed} == sensed
     assert (told["state"], told["epochs_run"], told["final_cost"]) == ("COMPLETED", 60, run.cost)
-    assert told["usd"] == cost_on(stack, run)["usd"] > 0
+    assert told["usd"] == cost_of(run, stack)["usd"] > 0
     assert told["artifacts"]["params"] == f"s3://{stack.bucket}/runs/cli-trained/params.h5"
     lines = trained.stderr.splitlines()
     assert "\x1b" not in trained.stdout + trained.stderr
@@ -296,7 +296,7 @@ def test_status_is_what_the_ledger_says_newest_first(
     run = ledger.get("cli-trained")
     assert ours == snn.json("status", "cli-trained")
     assert {name: ours[name] for name in summary(run)} == summary(run)
-    assert ours["usd"] == cost_on(stack, run)["usd"]
+    assert ours["usd"] == cost_of(run, stack)["usd"]
     table = snn("status", "--last", "1000").stdout
     line = next(line for line in table.splitlines() if line.split()[0] == "cli-trained")
     assert line.split()[1:6] == ["COMPLETED", "60", "of", "60", f"{run.cost:.6f}"]

@@ -24,6 +24,7 @@ from snn_client.reports.page import MAX_PHOTOS
 from snn_client.reports.report import build_report, evaluate_run, predict_images, to_json, write_report
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
@@ -142,7 +143,7 @@ def test_a_run_without_a_model_says_which_object_is_missing(trained: Trained) ->
 def test_the_report_and_its_page_are_left_in_the_runs_folder(trained: Trained) -> None:
     test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
     answers = predict_images(trained.clients, trained.bucket, "run-1", trained.staged.images)
-    report = build_report(trained.run, test_set, answers, cost_of(trained.run, has_cache=False, architecture="arm64"))
+    report = build_report(trained.run, test_set, answers, cost_of(trained.run, Machine()))
 
     written = write_report(trained.clients, trained.bucket, trained.run, report, trained.staged.to_dict()["images"])
 

@@ -14,6 +14,7 @@ from snn.training import History
 from snn_client.runs import runs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
@@ -80,7 +81,7 @@ def test_a_run_counts_what_its_functions_ask(clients, stack, data, heard):
     # A trainer that was slow has flushed more often: the run's beat counts a flush and the end.
     more = run.beat - 2
     assert trainer.write_units in range(1 + 1 + 1 + 2 + more, 2 + 1 + 2 + 2 + 3 * more + 1)
-    usd = cost_of(run, has_cache=False, architecture="arm64")["usd"]
+    usd = cost_of(run, Machine())["usd"]
     # At least its S3 writes ($0.005 a thousand): how long the functions took is the machine's affair.
     assert 3 * 0.005 / 1000 < usd < 0.0005
     assert trainer.milliseconds >= 1000 * run.seconds * 0.5

@@ -29,7 +29,7 @@ from role_needs import NEEDED, is_about
 
 from snn_cli import datasets, parameters_page
 from snn_cli.main import app
-from snn_client.runs.estimate import estimate
+from snn_client.runs.estimate import Machine, estimate
 from snn_client.stack.cleanup_plan import Names
 from snn_client.stack.options import StackOptions
 from snn_cloud.cost import prices
@@ -264,7 +264,7 @@ def cost_rows() -> list[str]:
         ("`layer`, four mini-batches", {"batch_size": 53, "granularity": "layer"}),
         ("`neuron`, four mini-batches", {"batch_size": 53, "granularity": "neuron"}),
     ):
-        most = estimate(Parameters.load({**network, **more}), Size(12_288, 209), "granularity" in more, "arm64")
+        most = estimate(Parameters.load({**network, **more}), Size(12_288, 209), Machine(has_cache="granularity" in more))
         usd = f"{most['usd']:.4f}" if most["usd"] < 0.01 else f"{most['usd']:.2f}"
         rows.append(f"| {what} | {sum(most['invocations'].values()):,} | {most['seconds'] / 3600:.3f} | {usd} |")
     return rows

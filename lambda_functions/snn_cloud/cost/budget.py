@@ -12,30 +12,30 @@ from math import inf
 from typing import Any
 
 from snn.errors import InvalidParameters
-from snn_cloud.aws.settings import Settings
 from snn_cloud.cost.formats import dollars
-from snn_cloud.cost.money import cost_of
+from snn_cloud.cost.money import Platform, cost_of
 from snn_cloud.cost.prices import CACHE_NODE_HOUR
 from snn_cloud.ledger.parameters import MAX_SECONDS, Parameters
 from snn_cloud.ledger.record import Run
 
 
-def check_budget(parameters: Parameters, has_cache: bool, cache_node_type: str) -> None:
+def check_budget(parameters: Parameters, platform: Platform) -> None:
     """Raise InvalidParameters for a budget in USD that cannot be checked, as the cache node's price is unknown."""
-    if parameters.max_usd is not None and has_cache and cache_node_type not in CACHE_NODE_HOUR:
+    node = platform.cache_node_type
+    if parameters.max_usd is not None and platform.has_cache and node not in CACHE_NODE_HOUR:
         raise InvalidParameters(
-            f"the price of the stack's cache node {cache_node_type} is not known, so no budget in USD can be kept",
+            f"the price of the stack's cache node {node} is not known, so no budget in USD can be kept",
             field="max_usd",
             mend=f"set max_seconds, or deploy with one of {', '.join(CACHE_NODE_HOUR)}",
         )
 
 
-def spent(run: Run, settings: Settings) -> str:
+def spent(run: Run, platform: Platform) -> str:
     """Return in one line which limit a run has reached, after how many epochs, and what to do; "" while it has not."""
     if run.parameters is None:
         return ""
     max_usd, max_seconds = _limits(run.parameters)
-    usd = _usd(run, settings) if max_usd < inf else 0.0
+    usd = cost_of(run, platform)["usd"] if max_usd < inf else 0.0
     seconds = run.seconds
     if usd >= max_usd:
         field, used = "max_usd", f"{dollars(usd)} of {_plain(max_usd)} USD"
@@ -59,11 +59,6 @@ def warning(estimate: Mapping[str, Any], parameters: Parameters) -> str:
 
 def _limits(parameters: Parameters) -> tuple[float, float]:
     return parameters.max_usd or inf, parameters.max_seconds or MAX_SECONDS
-
-
-def _usd(run: Run, settings: Settings) -> float:
-    cost = cost_of(run, settings.has_cache, settings.architecture, settings.cache_node_type, settings.region)
-    return cost["usd"]
 
 
 def _plain(usd: float) -> str:

@@ -43,7 +43,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
             field=field,
             mend="deploy the stack with a cache, or use granularity batch with one worker",
         )
-    check_budget(parameters, settings.has_cache, settings.cache_node_type)
+    check_budget(parameters, settings)
     if 0 < settings.trainer_concurrency < parameters.workers:
         raise InvalidParameters(
             f"{parameters.workers} trainers, but this stack allows only {settings.trainer_concurrency} at once",

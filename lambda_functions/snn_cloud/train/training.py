@@ -95,7 +95,7 @@ class _Trainer:
         self._cache = Cache.from_environment()
 
     def work(self, deadline: float) -> Run:
-        spent = partial(budget.spent, settings=self._settings)
+        spent = partial(budget.spent, platform=self._settings)
         with Reporter(self._lease, self._messages, self._meter, self._cache, spent) as reporter:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters

@@ -34,6 +34,7 @@ from snn_client.reports.page import DataFacts, render_page
 from snn_client.reports.recipe import guessing_cost, training_facts
 from snn_client.reports.report import build_report
 from snn_client.reports.sections import confusions, confusions_are_complete, sample_count, worst_first
+from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
@@ -82,7 +83,7 @@ def photo(i: int = 0, uri: str = "photos/{}.png") -> dict[str, Any]:
 def page(parameters: Parameters = PARAMETERS, **changes: Any) -> str:
     """The page of a report, with changes to it."""
     test_set, new_images = changes.pop("test_set", two_classes()), changes.pop("new_images", [photo()])
-    report = build_report(RUN, two_classes(), new_images, cost_of(RUN, True, "arm64"), {"params": "s3://b/p"})
+    report = build_report(RUN, two_classes(), new_images, cost_of(RUN, Machine(has_cache=True)), {"params": "s3://b/p"})
     report["test_set"] = {"mislabelled_left_out": 0, **test_set}
     report["training"] |= changes.pop("training", {})
     curves, data = changes.pop("curves", {"cost": [0.7, 0.4, 0.009876]}), changes.pop("data", FACTS)
@@ -743,7 +744,7 @@ def test_without_a_best_epoch_the_last_one_is_told() -> None:
 
 
 def test_a_report_from_before_validation_is_shown() -> None:
-    report = build_report(RUN, two_classes(), [], cost_of(RUN, True, "arm64"))
+    report = build_report(RUN, two_classes(), [], cost_of(RUN, Machine(has_cache=True)))
     for name in ("best_epoch", "validation_cost", "optimizer"):
         del report["training"][name]
     seen = Seen(render_page(report, PARAMETERS, {"cost": [0.7, 0.4]}, FACTS))
