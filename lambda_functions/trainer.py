@@ -9,7 +9,7 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.places import check_run_id
 from snn_cloud.aws.saying import refusal
 from snn_cloud.aws.settings import Settings
-from snn_cloud.train.following import Follower, check_follower, follow
+from snn_cloud.train.following import Follower, follow
 from snn_cloud.train.training import advance
 
 clients = Clients.from_environment()
@@ -38,7 +38,7 @@ def _parse(event: Any) -> tuple[str, Follower | None]:
     if not isinstance(event, dict):
         mend = 'send {"run_id": "…"}'
         raise InvalidInput(f"is a {type(event).__name__}, not an event", source="TrainerLambda", mend=mend)
-    return check_run_id(event.get("run_id", "")), check_follower(event["follower"]) if "follower" in event else None
+    return check_run_id(event.get("run_id", "")), Follower.load(event["follower"]) if "follower" in event else None
 
 
 def _seconds_left(context: Any) -> Callable[[], float]:

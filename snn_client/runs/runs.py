@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from snn.errors import InvalidParameters, one_line
+from snn.errors import one_line
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError, LaunchRejected, RunCancelled, RunFailed
 from snn_cloud.aws.places import new_run_id, run_id_for_upload, run_of_try
@@ -33,13 +33,7 @@ GONE_SECONDS = 5.0  # after which it may be that nobody hears
 
 def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "") -> None:
     """Raise InvalidParameters when parameters need a cache, but the stack has none."""
-    if (field := parameters.needs_cache) and not outputs.has_cache:
-        raise InvalidParameters(
-            f"{getattr(parameters, field)} needs a cache, but the stack {outputs.stack_name} has none",
-            field=field,
-            source=source,
-            mend="deploy it with the option with_cache, or use granularity batch with one worker",
-        )
+    parameters.check_cache(outputs.has_cache, f"the stack {outputs.stack_name}", source)
 
 
 def launch(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from snn.errors import InvalidInput
 
@@ -117,12 +117,12 @@ class StackOptions:
         "team=ml,env=dev").
         """
         values: dict[str, Any] = {}
-        for option in (option for option in fields(cls) if option.name != "given"):
-            value = overrides.pop(option.name, None)
+        for name in (option.name for option in fields(cls) if option.name != "given"):
+            value = overrides.pop(name, None)
             if value is None:
-                value = os.environ.get(f"SNN_{option.name.upper()}")
+                value = os.environ.get(f"SNN_{name.upper()}")
             if value is not None:
-                values[option.name] = _converted(option.name, str(option.type), value)
+                values[name] = _converted(name, value)
         if overrides:
             raise InvalidInput("no such option", field=", ".join(sorted(overrides)), source="stack options")
         return cls(**values, given=frozenset(values))
@@ -133,7 +133,7 @@ class StackOptions:
         for option in fields(self):
             name = PARAMETERS.get(option.name, "")
             if name in parameters and option.name not in self.given:
-                kept[option.name] = _converted(option.name, str(option.type), parameters[name])
+                kept[option.name] = _converted(option.name, parameters[name])
         return replace(self, **kept)
 
     @property
@@ -159,18 +159,29 @@ def check_stack_name(name: str) -> str:
     return name
 
 
-def _converted(name: str, kind: str, value: Any) -> Any:
-    if not isinstance(value, str) or kind == "str":
+def _truth(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}[text.lower()]
+
+
+def _tags(text: str) -> dict[str, str]:
+    return {key.strip(): tag.strip() for key, tag in (pair.split("=", 1) for pair in text.split(",") if pair)}
+
+
+# How an option of each type is written as text, and what to say of a text that is not.
+_CONVERSIONS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    bool: (_truth, "true or false"),
+    int: (int, "a whole number"),
+    Mapping[str, str]: (_tags, "key=value,key=value"),
+}
+
+
+def _converted(name: str, value: Any) -> Any:
+    """Return an option's value, converted if it is the text of one that is no text."""
+    kind = get_type_hints(StackOptions)[name]
+    if not isinstance(value, str) or kind is str:
         return value
-    text = value.strip()
+    convert, mend = _CONVERSIONS[kind]
     try:
-        if kind == "bool":
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}[
-                text.lower()
-            ]
-        if kind == "int":
-            return int(text)
-        return {key.strip(): tag.strip() for key, tag in (pair.split("=", 1) for pair in text.split(",") if pair)}
+        return convert(value.strip())
     except (KeyError, ValueError) as error:
-        mend = {"bool": "true or false", "int": "a whole number"}.get(kind, "key=value,key=value")
         raise InvalidInput(f"{value!r} is not possible", field=name, source="stack options", mend=mend) from error

@@ -27,7 +27,7 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_cloud.neurons.cache import Cache, run_of
 from snn_cloud.train import peers as meeting
-from snn_cloud.train.following import follow
+from snn_cloud.train.following import Follower, follow
 from snn_cloud.train.peers import Peers
 from snn_data.dataset import load_dataset
 
@@ -268,7 +268,7 @@ class Followed:
         self.lease = self.ledger.acquire(self.run_id, "this test")
         self.prefix = f"snn:{self.run_id}:{self.lease.run.fence}"
         self.settings = Settings(stack.bucket, stack.table, "", stack.trainer_function, has_cache=True, memory_mb=1769)
-        self.follower = {"fence": self.lease.run.fence, "rank": 1, "workers": 2, "checkpoint_version": version}
+        self.follower = Follower(fence=self.lease.run.fence, rank=1, workers=2, checkpoint_version=version)
 
     def follow(self):
         return follow(self.run_id, self.follower, self.settings, self.clients)

@@ -37,12 +37,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
     """
     asked = LaunchRequest.load(request)
     parameters = Parameters.load(asked.parameters)
-    if (field := parameters.needs_cache) and not settings.has_cache:
-        raise InvalidParameters(
-            f"{getattr(parameters, field)} needs a cache, but this stack has none",
-            field=field,
-            mend="deploy the stack with a cache, or use granularity batch with one worker",
-        )
+    parameters.check_cache(settings.has_cache)
     check_budget(parameters, settings)
     if 0 < settings.trainer_concurrency < parameters.workers:
         raise InvalidParameters(

@@ -136,6 +136,16 @@ class Parameters(Execution, Recipe):
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
 
+    def check_cache(self, has_cache: bool, stack: str = "this stack", source: str = "") -> None:
+        """Raise InvalidParameters if the run needs a cache, but the stack has none."""
+        if (field := self.needs_cache) and not has_cache:
+            raise InvalidParameters(
+                f"{getattr(self, field)} needs a cache, but {stack} has none",
+                field=field,
+                source=source,
+                mend="deploy it with the option with_cache, or use granularity batch with one worker",
+            )
+
     def to_json(self) -> str:
         """Return the parameters as `parameters.json` text, defaults written out."""
         return self.model_dump_json(exclude_none=True, indent=2)

@@ -144,10 +144,9 @@ class _Trainer:
     def _helpers(self, job: Job, reporter: Reporter) -> Helpers | None:
         """Return what computes batches beside this invocation: neurons, other trainers, or nothing."""
         run, parameters = self._lease.run, job.parameters
-        if not parameters.needs_cache:
+        parameters.check_cache(self._cache is not None)
+        if self._cache is None or not parameters.needs_cache:
             return None
-        if self._cache is None:
-            raise SnnError(f"{parameters.needs_cache} needs a cache, but this stack has none")
         prefix = f"snn:{run.run_id}:{run.fence}"
         if parameters.granularity is not Granularity.BATCH:
             return NeuronPool(self._clients, self._settings, self._cache, job, run.run_id, prefix, reporter.stop)
