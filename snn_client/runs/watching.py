@@ -175,9 +175,8 @@ class Watch:
         computes whole batches, of runs that are over, and of a trainer that died.
         """
         from snn_cloud.ledger.record import State
-        from snn_cloud.neurons.cache import read_progress
 
-        last, progress = self._last_run, read_progress(self._cache, self.run_id)
+        last, progress = self._last_run, self._cache.progress_of(self.run_id)
         if last is None or not progress or progress["epoch"] <= last.epoch or State(progress["state"]).is_terminal:
             return None
         return replace(last, state=State(progress["state"]), epoch=progress["epoch"], cost=progress["cost"])

@@ -19,6 +19,7 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
+from cable import NOWHERE, Cable
 from inbox import role
 from snn_handlers import neuron
 from training import Lesson, table
@@ -373,8 +374,7 @@ def test_what_a_neuron_cannot_get_from_the_cache_costs_a_step(clients, emulator,
 
 
 def test_a_neuron_answers_that_the_cache_is_gone(monkeypatch):
-    gone = redis.Redis("127.0.0.1", 1, retry=None)
-    monkeypatch.setattr(neuron, "cache", Cache(gone))
+    monkeypatch.setattr(neuron, "cache", Cache(NOWHERE))
     task = {"run_id": "a-run", "layer": 1, "neurons": [0, 1], "direction": "forward", "activation": "relu",
             "dtype": "float64", "output": "out",
             "inputs": {"W": ["W", 1, 1], "b": ["b", 1, 1], "A_prev": ["A", 1, 1]}}  # fmt: skip
@@ -385,10 +385,10 @@ def test_a_neuron_answers_that_the_cache_is_gone(monkeypatch):
 
 def test_a_pool_closes_without_a_cache_and_leaves_the_error_that_ended_it(clients, valkey, pool, job, capsys):
     step = job(granularity="layer")
-    cache = Cache(valkey)
-    neurons = pool(clients.lambda_, step, cache=cache)
+    cable = Cable(valkey)
+    neurons = pool(clients.lambda_, step, cache=Cache(cable))
     step.run(neurons)
-    cache._redis = redis.Redis("127.0.0.1", 1, retry=None)
+    cable.pulled = True
     with pytest.raises(NeuronFailed, match="what ended it"), closing(neurons):
         raise NeuronFailed("what ended it")
     assert ":1:samples and 0 more stay in the cache until they expire: Error 111" in capsys.readouterr().out

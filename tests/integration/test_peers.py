@@ -14,6 +14,7 @@ import numpy as np
 import oracle
 import pytest
 import redis
+from cable import Cable
 from small import first_checkpoint
 from training import Lesson, table
 
@@ -30,9 +31,6 @@ from snn_cloud.train import peers as meeting
 from snn_cloud.train.following import Follower, follow
 from snn_cloud.train.peers import Peers
 from snn_data.dataset import load_dataset
-
-NOWHERE = redis.Redis("127.0.0.1", 1, retry=None)
-
 
 @pytest.fixture
 def valkey(emulator):
@@ -166,7 +164,8 @@ def test_results_outlive_whoever_may_still_want_them(valkey, prefix, data):
     template = (Path(__file__).parents[2] / "cloudformation" / "training.yaml").read_text()
     longest = max(int(seconds) for seconds in re.findall(r"Timeout: (\d+)", template))
     assert longest == 900
-    work, cache = Work(data), Recording(valkey)
+    cable = Cable(valkey)
+    work, cache = Work(data), Recording(cable)
     peers = work.join(cache, prefix, 0)
     with ThreadPoolExecutor(1) as pool, closing(peers):
         waiting = pool.submit(work.first_step, peers)
@@ -174,7 +173,7 @@ def test_results_outlive_whoever_may_still_want_them(valkey, prefix, data):
         for key, (_, seconds) in cache.given.items():
             assert seconds >= longest + meeting.START_SECONDS
             assert seconds - 10 < valkey.ttl(key) <= seconds
-        peers._cache = Cache(NOWHERE)
+        cable.pulled = True
         with pytest.raises(redis.RedisError):
             waiting.result()
 
@@ -228,15 +227,16 @@ def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys
 
 def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypatch, capsys):
     monkeypatch.setattr(meeting, "BREATH_SECONDS", 0.02)
-    cache = Cache(valkey)
+    cable = Cable(valkey)
+    cache, tried = Cache(cable), []
     peers = Work(data).join(cache, prefix, 1)
     alive = f"{prefix}:peers:alive:1"
     until(lambda: valkey.exists(alive))
-    cache._redis, tried = NOWHERE, []
+    cable.pulled = True
     monkeypatch.setattr(cache, "sign", lambda *args: tried.append(args) or Cache.sign(cache, *args))
     until(lambda: len(tried) > 3)
     valkey.delete(alive)
-    cache._redis = valkey
+    cable.pulled = False
     until(lambda: valkey.exists(alive))
     assert capsys.readouterr().out.count(f"{run_of(prefix)}: cannot send the heartbeat of trainer 1:  Error 111") == 1
     peers.close()
@@ -245,9 +245,9 @@ def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypa
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_leaving_without_a_cache_leaves_the_error_that_ended_it(valkey, prefix, data, capsys, rank):
-    cache = Cache(valkey)
-    peers = Work(data).join(cache, prefix, rank)
-    cache._redis = NOWHERE
+    cable = Cable(valkey)
+    peers = Work(data).join(Cache(cable), prefix, rank)
+    cable.pulled = True
     with pytest.raises(Diverged, match="what ended it"), closing(peers):
         raise Diverged("what ended it")
     assert f"{run_of(prefix)}: trainer {rank} leaves without telling the others: Error 111" in capsys.readouterr().out
