@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
@@ -46,3 +47,16 @@ def test_watchers_of_the_same_queue_share_it_and_others_do_not() -> None:
     assert hash(one.shared_stream_key()) == hash(NewDataTrigger(stack="snn", aws=dict(AWS)).shared_stream_key())
     assert one.shared_stream_key() != NewDataTrigger(stack="snn-two", aws=AWS).shared_stream_key()
     assert one.shared_stream_key() != NewDataTrigger(stack="snn").shared_stream_key()
+
+
+def test_what_is_asked_of_airflow_beside_its_documented_names_is_there_and_takes_what_it_is_given() -> None:
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from airflow.sdk.execution_time.xcom import XCom
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
+
+    for ti in (RuntimeTaskInstance, RuntimeTaskInstanceProtocol):
+        inspect.signature(ti.get_task_states).bind("dag", -1, ["task"], run_ids=["run"])
+        inspect.signature(ti.get_dagrun_state).bind("dag", "run")
+    named = {"dag_id": "dag", "task_id": "task", "run_id": "run", "map_index": -1}
+    inspect.signature(XCom.aset).bind("progress", {}, **named)
+    assert inspect.iscoroutinefunction(XCom.aset)
