@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -16,6 +14,7 @@ from rich.text import Text
 from snn_cli.aws import Aws
 from snn_cli.console import interruptible, progress, say
 from snn_cli.curve import Curve
+from snn_client.runs.progress import Progress
 from snn_client.runs.watching import Watch
 from snn_cloud.cost.formats import dollars, duration
 from snn_cloud.ledger.record import Run
@@ -46,7 +45,7 @@ def how_to_go_on(aws: Aws, run_id: str) -> str:
     )
 
 
-def view(record: Mapping[str, Any], curve: Curve, width: int, height: int) -> RenderableType:
+def view(record: Progress, curve: Curve, width: int, height: int) -> RenderableType:
     """Return what a terminal of this size shows of a run; `record` is what a Narrator says of it."""
     bar = Table.grid(padding=(0, 1))
     bar.add_row(

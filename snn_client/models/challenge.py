@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from snn.errors import InvalidInput, InvalidModel
 from snn_client.data.staging import photo_shape, read_source
 from snn_client.models.champion import Candidate, find_champion
-from snn_client.reports.metrics import METRICS
+from snn_client.reports.contents import Judged, Report
+from snn_client.reports.metrics import METRICS, TestSet
 from snn_client.reports.report import LIMIT, build_report, fit, judge_model
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 ROUNDING = 1e-9  # 0.85 - 0.80 is a little less than 0.05
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(TypedDict):
     """Whether the challenger becomes champion, and why; the scores are None where there is none."""
 
     promote: bool
@@ -38,9 +36,18 @@ class Decision:
     challenger: float | None
 
 
+class Comparison(TypedDict):
+    """Both reports and the decision; `champion_etag` is what `champion.promote` takes as `over`."""
+
+    champion: Report | Judged | None
+    challenger: Report | Judged
+    decision: Decision
+    champion_etag: str
+
+
 def judge(
-    challenger: Mapping[str, Any],
-    champion: Mapping[str, Any] | None,
+    challenger: TestSet,
+    champion: TestSet | None,
     *,
     metric: str = "accuracy",
     margin: float = 0.0,
@@ -62,7 +69,9 @@ def judge(
     new, old = _figure(challenger, metric), _figure(champion, metric) if champion else None
 
     def decision(promote: bool, reason: str) -> Decision:
-        return Decision(promote, reason, metric, margin, old, new)
+        return {
+            "promote": promote, "reason": reason, "metric": metric, "margin": margin, "champion": old, "challenger": new,
+        }  # fmt: skip
 
     if obstacle:
         return decision(False, obstacle)
@@ -80,17 +89,19 @@ def judge(
     return decision(True, f"the challenger is better by {better:.3f}: {scores}")
 
 
-def _figure(test_set: Mapping[str, Any], metric: str) -> float | None:
+def _figure(test_set: TestSet, metric: str) -> float | None:
     """Return a figure of a test set, None if it has none of this name."""
-    averages = test_set.get("macro", {})
-    known = {**averages, "sensitivity": averages.get("recall"), **test_set}
+    known: dict[str, Any] = dict(test_set)
+    if "macro" in test_set:
+        averages = test_set["macro"]
+        known = {**averages, "sensitivity": averages["recall"], **test_set}
     figure: float | None = known.get(metric)
     return figure
 
 
 def compare(
     clients: Clients, outputs: StackOutputs, run_id: str, *, metric: str = "accuracy", margin: float = 0.0
-) -> dict[str, Any]:
+) -> Comparison:
     """Evaluate a completed run and the champion on the test set of the run's data, and decide.
 
     Returns `champion` (its report; None if there is none, or none that can be judged), `challenger` (its report),
@@ -109,14 +120,14 @@ def compare(
     return {
         "champion": _report(outputs, former, held.run_id, champion) if held and champion else None,
         "challenger": _report(outputs, run, run_id, challenger),
-        "decision": asdict(decision),
+        "decision": decision,
         "champion_etag": held.etag if held else "",
     }
 
 
 def _judge_champion(
     held: Candidate | None, challenger: str, dataset: Dataset, source: str
-) -> tuple[dict[str, Any] | None, str]:
+) -> tuple[TestSet | None, str]:
     """Return the champion's `test_set`, and why it cannot be compared with the challenger ("" if it can)."""
     if held is None:
         return None, ""
@@ -142,10 +153,10 @@ def _misfit(model: Model, dataset: Dataset) -> str:
     return ""
 
 
-def _report(outputs: StackOutputs, run: Run | None, run_id: str, test_set: Mapping[str, Any]) -> dict[str, Any]:
+def _report(outputs: StackOutputs, run: Run | None, run_id: str, test_set: TestSet) -> Report | Judged:
     """Return a report of at most half of what XCom takes: of a run that the ledger does not know, its test set."""
+    limit = LIMIT // 2 - 1_000
     if run is not None and run.parameters is not None:
-        report = build_report(run, test_set, [], cost_of(run, outputs))
-    else:
-        report = {"run_id": run_id, "test_set": dict(test_set), "new_images": [], "new_images_left_out": 0}
-    return fit(report, LIMIT // 2 - 1_000)
+        return fit(build_report(run, test_set, [], cost_of(run, outputs)), limit)
+    judged: Judged = {"run_id": run_id, "test_set": test_set, "new_images": [], "new_images_left_out": 0}
+    return fit(judged, limit)

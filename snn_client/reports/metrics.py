@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,7 @@ class Mislabelled(TypedDict):
     probability: float
 
 
+@final
 class TwoClasses(TypedDict):
     """What the report calls `test_set`, of two classes.
 
@@ -54,6 +55,7 @@ class TwoClasses(TypedDict):
     f1: float | None
     confusion_matrix: ConfusionMatrix
     mislabelled: list[Mislabelled]
+    mislabelled_left_out: NotRequired[int]
 
 
 class Averages(TypedDict):
@@ -74,8 +76,12 @@ class ClassRates(TypedDict):
     f1: float | None
 
 
+@final
 class ManyClasses(TypedDict):
-    """What the report calls `test_set`, of K classes. `confusion_matrix[label][predicted]` counts samples."""
+    """What the report calls `test_set`, of K classes. `confusion_matrix[label][predicted]` counts samples.
+
+    A report leaves out what it has no room for: a large matrix (None), and some of the classes.
+    """
 
     accuracy: float
     error: float
@@ -83,8 +89,10 @@ class ManyClasses(TypedDict):
     macro: Averages
     weighted: Averages
     per_class: list[ClassRates]
-    confusion_matrix: list[list[int]]
+    classes_left_out: NotRequired[int]
+    confusion_matrix: list[list[int]] | None
     mislabelled: list[Mislabelled]
+    mislabelled_left_out: NotRequired[int]
 
 
 class Off(TypedDict):
@@ -95,6 +103,7 @@ class Off(TypedDict):
     predicted: float
 
 
+@final
 class Numbers(TypedDict):
     """What the report calls `test_set`, of a model that gives numbers; `mislabelled` has those furthest off."""
 
@@ -103,6 +112,11 @@ class Numbers(TypedDict):
     r2: float
     samples: int
     mislabelled: list[Off]
+    mislabelled_left_out: NotRequired[int]
+
+
+Classes = TwoClasses | ManyClasses
+TestSet = Classes | Numbers
 
 
 def predicted_classes(answers: ArrayLike) -> NDArray[np.int64]:
@@ -112,9 +126,7 @@ def predicted_classes(answers: ArrayLike) -> NDArray[np.int64]:
     return classes
 
 
-def evaluate(
-    labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1")
-) -> TwoClasses | ManyClasses | Numbers:
+def evaluate(labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1")) -> TestSet:
     """Judge a model's answers against the true labels (m,), m ≥ 1.
 
     Answers are probabilities of class 1, (m,) or (1, m); or those of K classes, (K, m); or, without classes, numbers.

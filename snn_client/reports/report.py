@@ -8,18 +8,19 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from snn.errors import InvalidModel
 from snn_client.data.images import MAX_BYTES, load_image
 from snn_client.data.staging import StagedImage, read_source
-from snn_client.reports.metrics import evaluate, predicted_classes
+from snn_client.reports.contents import AnyReport, NewImage, Report
+from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, evaluate, predicted_classes
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
-from snn_cloud.cost.money import cost_of
+from snn_cloud.cost.money import Cost, cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
@@ -40,7 +41,7 @@ MAX_MATRIX = 900
 Image = StagedImage | Mapping[str, Any] | str
 
 
-def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> dict[str, Any]:
+def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> TestSet:
     """Evaluate a run's model on the test set and return the report's `test_set`.
 
     Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
@@ -49,11 +50,11 @@ def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -
     return fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
 
 
-def judge_model(model: Model, dataset: Dataset) -> dict[str, Any]:
+def judge_model(model: Model, dataset: Dataset) -> TestSet:
     """Evaluate any model on a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
     check_answers(model, dataset)
     judged = evaluate(dataset.test.y, model.judge(dataset.test), dataset.classes)
-    return _keep_mislabelled(dict(judged), MAX_MISLABELLED)
+    return _keep_mislabelled(judged, MAX_MISLABELLED)
 
 
 def check_answers(model: Model, dataset: Dataset) -> None:
@@ -65,13 +66,13 @@ def check_answers(model: Model, dataset: Dataset) -> None:
         raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, mend="use data of the same kind")
 
 
-def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[dict[str, Any]]:
+def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
     """Classify photos with a run's model and return the report's `new_images`, in the same order.
 
     Raises InvalidImage, naming the photo as the user did, for the first one that is not a picture.
     """
     model = _model(clients, bucket, run_id)
-    answers = []
+    answers: list[NewImage] = []
     for image in map(_staged, images):
         content = read_source(clients.s3, image.uri, MAX_BYTES)
         if len(model.shape) == 1:
@@ -96,11 +97,11 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
 
 def build_report(
     run: Run,
-    test_set: Mapping[str, Any],
-    new_images: Sequence[Mapping[str, Any]],
-    costs_usd: Mapping[str, Any],
+    test_set: TestSet,
+    new_images: Sequence[NewImage],
+    cost: Cost,
     artifacts: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Put together the report that goes to XCom and to `report.json`: at most `LIMIT` bytes, whatever the data.
 
     Where the lists of mislabelled and new photos are too long for that, `mislabelled_left_out` (in `test_set`) and
@@ -108,7 +109,7 @@ def build_report(
     """
     if run.parameters is None:
         raise CloudError(f"the ledger holds no parameters of run {run.run_id}")
-    report = {
+    report: Report = {
         "run_id": run.run_id,
         "training": {
             "epochs_configured": run.parameters.epochs,
@@ -122,10 +123,10 @@ def build_report(
             "validation_cost": run.validation_cost,
             "best_epoch": run.best_epoch,
         },
-        "test_set": {"mislabelled_left_out": 0, **test_set},
-        "new_images": [dict(image) for image in new_images],
+        "test_set": cast(TestSet, {"mislabelled_left_out": 0, **test_set}),
+        "new_images": list(new_images),
         "new_images_left_out": 0,
-        "cost": dict(costs_usd),
+        "cost": cost,
         "artifacts": dict(artifacts or {}),
     }
     return fit(report)
@@ -135,10 +136,10 @@ def write_report(
     clients: Clients,
     bucket: str,
     run: Run,
-    report: Mapping[str, Any],
+    report: Report,
     images: Sequence[Image] = (),
     dataset_key: str = "",
-) -> dict[str, Any]:
+) -> Report:
     """Put `report.json` and the page `report.html` into the run's folder and return the report that names them.
 
     `images` are the staged photos that `new_images` tells of, in the same order; without them the page shows names
@@ -181,11 +182,11 @@ def make_report(
     clients: Clients,
     outputs: StackOutputs,
     run: Run,
-    test_set: Mapping[str, Any],
-    new_images: Sequence[Mapping[str, Any]] = (),
+    test_set: TestSet,
+    new_images: Sequence[NewImage] = (),
     images: Sequence[Image] = (),
     dataset_key: str = "",
-) -> dict[str, Any]:
+) -> Report:
     """Build a run's report with its cost, write it as `write_report` does, and return it."""
     report = build_report(run, test_set, new_images, cost_of(run, outputs))
     return write_report(clients, outputs.bucket, run, report, images, dataset_key)
@@ -196,7 +197,7 @@ def to_json(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
 
 
-def fit_test_set(test_set: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+def fit_test_set(test_set: TestSet, limit: int = LIMIT) -> TestSet:
     """Return a test set that XCom takes: of many classes a large matrix and the rates of most classes are left out.
 
     `per_class` keeps those that were told apart worst; `classes_left_out` counts the others. The mislabelled samples
@@ -205,18 +206,19 @@ def fit_test_set(test_set: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]
     if "per_class" not in test_set:
         return test_set
     matrix, rates = test_set["confusion_matrix"], test_set["per_class"]
-    small = {**test_set, "confusion_matrix": matrix if matrix and len(matrix) ** 2 <= MAX_MATRIX else None}
-    worst = worst_first(rates)
+    small: ManyClasses = {
+        **test_set, "confusion_matrix": matrix if matrix and len(matrix) ** 2 <= MAX_MATRIX else None,
+    }  # fmt: skip
+    worst, already = worst_first(rates), test_set.get("classes_left_out", 0)
 
-    def cut(length: int) -> dict[str, Any]:
-        kept = rates if length == len(rates) else worst[:length]
-        left_out = test_set.get("classes_left_out", 0) + len(rates) - length
-        return {**small, "per_class": kept, "classes_left_out": left_out}
+    def cut(length: int) -> ManyClasses:
+        kept: list[ClassRates] = rates if length == len(rates) else worst[:length]
+        return {**small, "per_class": kept, "classes_left_out": already + len(rates) - length}
 
     return cut(longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
 
 
-def fit(report: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+def fit(report: AnyReport, limit: int = LIMIT) -> AnyReport:
     """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
     report = {**report, "test_set": fit_test_set(report["test_set"], limit)}
     most = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
@@ -232,7 +234,7 @@ def _size(report: Mapping[str, Any]) -> int:
     return len(to_json(report).encode())
 
 
-def _cut(report: dict[str, Any], length: int) -> dict[str, Any]:
+def _cut(report: AnyReport, length: int) -> AnyReport:
     kept = report["new_images"][:length]
     return {
         **report,
@@ -242,15 +244,14 @@ def _cut(report: dict[str, Any], length: int) -> dict[str, Any]:
     }
 
 
-def _keep_mislabelled(test_set: Mapping[str, Any], length: int) -> dict[str, Any]:
+def _keep_mislabelled(test_set: TestSet, length: int) -> TestSet:
     """Return the test set with at most `length` mislabelled samples: the worst mistakes, in the order of the file."""
-    wrong, kind = test_set["mislabelled"], kind_of(test_set)
+    wrong: list[Mislabelled] | list[Off] = test_set["mislabelled"]
+    kind = kind_of(test_set)
     surest = sorted(wrong, key=lambda one: how_wrong(one, kind), reverse=True)[:length]
-    return {
-        **test_set,
-        "mislabelled": sorted(surest, key=lambda one: one["index"]),
-        "mislabelled_left_out": test_set.get("mislabelled_left_out", 0) + len(wrong) - len(surest),
-    }
+    left_out = test_set.get("mislabelled_left_out", 0) + len(wrong) - len(surest)
+    kept = {"mislabelled": sorted(surest, key=lambda one: one["index"]), "mislabelled_left_out": left_out}
+    return cast(TestSet, {**test_set, **kept})
 
 
 def _staged(image: Image) -> StagedImage:

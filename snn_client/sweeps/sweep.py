@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, TypedDict
 
 from snn.errors import InvalidInput, InvalidParameters
 from snn_client.data.folds import number_of_parts
@@ -59,7 +59,17 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
     return found
 
 
-def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[dict[str, Any]]:
+class Training(TypedDict):
+    """One run of a sweep's plan, as a training task takes it; `parameters` are as in parameters.json."""
+
+    run_id: str
+    dataset_key: str
+    parameters: dict[str, Any]
+    combination: int
+    overrides: dict[str, Any]
+
+
+def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[Training]:
     """Return the plan of a sweep: for every combination and every staged fold one run, as a training task takes it.
 
     Run ids are `<sweep id>-<combination>-f<fold>`, both counted from 1.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from snn_client.reports.metrics import TestSet
 from snn_client.reports.report import LIMIT, longest, to_json
 from snn_client.runs import runs
+from snn_client.sweeps.sweep import Training
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import RunCancelled, RunFailed
@@ -23,6 +25,52 @@ if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
 
+class Sweep(TypedDict):
+    """What there is to say of a sweep before it trains; `validation` is a share, or a number of folds."""
+
+    sweep_id: str
+    validation: float
+    combinations: int
+    runs: int
+
+
+class Row(TypedDict):
+    """How one combination did: see `rank`."""
+
+    combination: int
+    overrides: dict[str, Any]
+    score: float | None
+    std: float | None
+    final_cost: float | None
+    epochs: float
+    seconds: float
+    usd: float
+    run_ids: list[str]
+    failure: str
+
+
+class Winner(TypedDict):
+    """The best combination, and the parameters that it makes."""
+
+    combination: int
+    overrides: dict[str, Any]
+    score: float | None
+    std: float | None
+    parameters: dict[str, Any]
+
+
+class Table(Sweep):
+    """What a sweep found; `sweep_json` is where it lies in full, once it is written."""
+
+    failed: int
+    seconds: float
+    usd: float
+    winner: Winner | None
+    rows: list[Row]
+    rows_left_out: int
+    sweep_json: NotRequired[str]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one training of a sweep ended.
@@ -31,7 +79,7 @@ class Outcome:
     `score_of` says of the samples held out (None: it was not judged).
     """
 
-    training: Mapping[str, Any]
+    training: Training
     run: Run | None
     score: float | None
     usd: float
@@ -53,9 +101,9 @@ class Outcome:
 def outcomes(
     clients: Clients,
     outputs: StackOutputs,
-    plan: Iterable[Mapping[str, Any]],
+    plan: Iterable[Training],
     run_ids: Iterable[str | None],
-    judged: Iterable[Mapping[str, Any] | None],
+    judged: Iterable[TestSet | None],
 ) -> list[Outcome]:
     """Return how the trainings of a plan ended, asking the ledger.
 
@@ -70,12 +118,12 @@ def outcomes(
     return found
 
 
-def score_of(test_set: Mapping[str, Any]) -> float:
+def score_of(test_set: TestSet) -> float:
     """Return the figure that networks are compared by: the accuracy, or R² of those that give a number."""
-    return float(test_set["accuracy"] if "accuracy" in test_set else test_set["r2"])
+    return float(test_set["r2"] if "r2" in test_set else test_set["accuracy"])
 
 
-def rank(ended: Iterable[Outcome]) -> list[dict[str, Any]]:
+def rank(ended: Iterable[Outcome]) -> list[Row]:
     """Return a row for each combination: the best first, those that failed last, with the reason.
 
     `score` is the mean over the parts held out and `std` their (population) standard deviation, None of a single one.
@@ -87,17 +135,22 @@ def rank(ended: Iterable[Outcome]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (bool(row["failure"]), -(row["score"] or 0.0), row["std"] or 0))
 
 
-def make_table(sweep: Mapping[str, Any], ended: Sequence[Outcome]) -> dict[str, Any]:
+def make_table(sweep: Sweep, ended: Sequence[Outcome]) -> Table:
     """Return what a sweep found: `rows` as `rank` sorts them, the `winner` (None if all failed), and the sums.
 
-    `sweep` is what there is to say of it beforehand, `sweep_id` at least.
+    `sweep` is what there is to say of it beforehand.
     """
     rows = rank(ended)
     parameters = {one.training["combination"]: one.training["parameters"] for one in ended}
-    winner = None
-    if not rows[0]["failure"]:
-        winner = {name: rows[0][name] for name in ("combination", "overrides", "score", "std")}
-        winner["parameters"] = parameters[winner["combination"]]
+    winner: Winner | None = None
+    if not (best := rows[0])["failure"]:
+        winner = {
+            "combination": best["combination"],
+            "overrides": best["overrides"],
+            "score": best["score"],
+            "std": best["std"],
+            "parameters": parameters[best["combination"]],
+        }
     return {
         **sweep,
         "failed": sum(bool(row["failure"]) for row in rows),
@@ -109,24 +162,24 @@ def make_table(sweep: Mapping[str, Any], ended: Sequence[Outcome]) -> dict[str, 
     }
 
 
-def write_table(clients: Clients, bucket: str, table: Mapping[str, Any]) -> dict[str, Any]:
+def write_table(clients: Clients, bucket: str, table: Table) -> Table:
     """Put the table into `sweep.json` in the sweep's folder; return it, in at most `LIMIT` bytes, for XCom."""
     key = places.sweep_json(table["sweep_id"])
-    whole = {**table, "sweep_json": f"s3://{bucket}/{key}"}
+    whole: Table = {**table, "sweep_json": f"s3://{bucket}/{key}"}
     clients.s3.put_object(Bucket=bucket, Key=key, Body=to_json(whole).encode(), ContentType="application/json")
     return fit(whole)
 
 
-def fit(table: dict[str, Any]) -> dict[str, Any]:
+def fit(table: Table) -> Table:
     """Return the table with as many of its first rows as `LIMIT` bytes allow; `rows_left_out` counts the others."""
 
-    def cut(length: int) -> dict[str, Any]:
+    def cut(length: int) -> Table:
         return {**table, "rows": table["rows"][:length], "rows_left_out": len(table["rows"]) - length}
 
     return cut(longest(len(table["rows"]), lambda length: len(to_json(cut(length)).encode()) <= LIMIT))
 
 
-def lines(table: Mapping[str, Any]) -> Iterator[str]:
+def lines(table: Table) -> Iterator[str]:
     """Yield the table for people to read, a line a combination."""
     for place, row in enumerate(table["rows"], start=1):
         asked = f"combination {row['combination']} {json.dumps(row['overrides'])}"
@@ -140,7 +193,7 @@ def lines(table: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _row(folds: Sequence[Outcome]) -> dict[str, Any]:
+def _row(folds: Sequence[Outcome]) -> Row:
     started = [fold.run for fold in folds if fold.run is not None]
     failure = next((fold.failure for fold in folds if fold.failure), "")
     scores = [fold.score for fold in folds if fold.score is not None]

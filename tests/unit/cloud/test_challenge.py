@@ -19,8 +19,8 @@ def rates(**given: Any) -> dict[str, Any]:
 
 def test_the_first_one_is_promoted_however_bad() -> None:
     decision = judge(rates(accuracy=0.1), None, margin=0.5)
-    assert (decision.promote, decision.champion, decision.challenger) == (True, None, 0.1)
-    assert decision.reason == "there is no champion yet; the challenger's accuracy is 0.100"
+    assert (decision["promote"], decision["champion"], decision["challenger"]) == (True, None, 0.1)
+    assert decision["reason"] == "there is no champion yet; the challenger's accuracy is 0.100"
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_the_first_one_is_promoted_however_bad() -> None:
 )
 def test_better_by_the_margin(challenger: float, champion: float, margin: float, promoted: bool, reason: str) -> None:
     decision = judge(rates(accuracy=challenger), rates(accuracy=champion), margin=margin)
-    assert (decision.promote, decision.reason) == (promoted, reason)
-    assert (decision.metric, decision.margin, decision.champion, decision.challenger) == (
+    assert (decision["promote"], decision["reason"]) == (promoted, reason)
+    assert (decision["metric"], decision["margin"], decision["champion"], decision["challenger"]) == (
         "accuracy",
         margin,
         champion,
@@ -55,26 +55,26 @@ def test_better_by_the_margin(challenger: float, champion: float, margin: float,
 def test_rounding_decides_nothing(right: int, before: int, wanted: int) -> None:
     """Rates are counts of photos: what the counts say is what is decided, though 0.85 - 0.80 < 0.05 in a computer."""
     decision = judge(rates(accuracy=right / 200), rates(accuracy=before / 200), margin=wanted / 200)
-    assert decision.promote == (right > before and right - before >= wanted)
+    assert decision["promote"] == (right > before and right - before >= wanted)
 
 
 def test_another_metric_is_what_counts() -> None:
     challenger, champion = rates(accuracy=0.9, f1=0.2), rates(accuracy=0.5, f1=0.3)
-    assert judge(challenger, champion).promote
+    assert judge(challenger, champion)["promote"]
     decision = judge(challenger, champion, metric="f1")
-    assert (decision.promote, decision.metric, decision.champion, decision.challenger) == (False, "f1", 0.3, 0.2)
+    assert (decision["promote"], decision["metric"], decision["champion"], decision["challenger"]) == (False, "f1", 0.3, 0.2)
 
 
 def test_an_obstacle_keeps_the_champion() -> None:
     decision = judge(rates(accuracy=1.0), None, obstacle="the champion was trained for other photos: it stays")
-    assert (decision.promote, decision.reason) == (False, "the champion was trained for other photos: it stays")
+    assert (decision["promote"], decision["reason"]) == (False, "the champion was trained for other photos: it stays")
 
 
 def test_a_rate_that_there_is_not_wins_nothing() -> None:
-    assert judge(rates(f1=None), rates(), metric="f1").reason == "the challenger has no f1 on this test set"
-    assert not judge(rates(f1=None), None, metric="f1").promote
+    assert judge(rates(f1=None), rates(), metric="f1")["reason"] == "the challenger has no f1 on this test set"
+    assert not judge(rates(f1=None), None, metric="f1")["promote"]
     decision = judge(rates(), rates(f1=None), metric="f1")
-    assert (decision.promote, decision.reason) == (
+    assert (decision["promote"], decision["reason"]) == (
         False,
         "the champion has no f1 on this test set: compare by another metric",
     )
