@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -13,7 +13,7 @@ from rich.text import Text
 from snn_cli.aws import Aws
 from snn_cli.console import results, table
 from snn_client.reports.contents import NewImage
-from snn_client.reports.metrics import ManyClasses, Numbers, TestSet, TwoClasses
+from snn_client.reports.metrics import ManyClasses, Numbers, RateName, TestSet, TwoClasses
 from snn_client.reports.sections import Kind, confusions, confusions_are_complete, how_wrong, worst_first
 from snn_client.runs.progress import Summary, summary
 from snn_cloud.aws import places
@@ -21,9 +21,7 @@ from snn_cloud.cost.formats import dollars, duration
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.record import Run, State
 
-RATES: tuple[
-    Literal["accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1"], ...
-] = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
+RATES: tuple[RateName, ...] = get_args(RateName)
 OVERALL: tuple[Literal["accuracy", "error"], ...] = ("accuracy", "error")
 AVERAGES: tuple[Literal["macro", "weighted"], ...] = ("macro", "weighted")
 OF_A_CLASS: tuple[Literal["precision", "recall", "f1"], ...] = ("precision", "recall", "f1")
@@ -86,7 +84,7 @@ def run_details(run: About) -> Table:
     stopped = f", stopped by {run['stopped_by']}" if run["stopped_by"] else ""
     invocations = ", ".join(f"{function} {count:,}" for function, count in run["invocations"].items())
     how = f"{run['strategy']}, an invocation per {run['granularity']}" if run["strategy"] else ""
-    rows = [
+    rows: list[tuple[str, str | Text]] = [
         ("run", run["run_id"]),
         ("state", _state(run)),
         ("reason", run["reason"]),
@@ -135,7 +133,7 @@ def _judged_two(test_set: TwoClasses) -> list[RenderableType]:
     wrong = table("mislabelled sample", "is", "called", "p of class 1")
     for one in test_set["mislabelled"]:
         wrong.add_row(f"{one['index']}", f"{one['label']}", f"{one['predicted']}", f"{one['probability']:.4f}")
-    rates = _pairs([(name.replace("_", " "), _rate(test_set[name])) for name in RATES])
+    rates = _pairs([(rate.replace("_", " "), _rate(test_set[rate])) for rate in RATES])
     return [rates, "", matrix, "", wrong, *_more(test_set.get("mislabelled_left_out", 0))]
 
 
@@ -155,8 +153,9 @@ def _judged_many(test_set: ManyClasses) -> list[RenderableType]:
         figures = [_rate(one[rate]) for rate in OF_A_CLASS]
         per_class.add_row(Text(one["class_name"]), *figures, f"{one['support']:,}")
     wrong = table("mislabelled sample", "is", "called", "probability")
-    for one in test_set["mislabelled"]:
-        wrong.add_row(f"{one['index']}", name(one["label"]), name(one["predicted"]), f"{one['probability']:.4f}")
+    for missed in test_set["mislabelled"]:
+        called = name(missed["label"]), name(missed["predicted"])
+        wrong.add_row(f"{missed['index']}", *called, f"{missed['probability']:.4f}")
     return [
         _pairs([(rate, _rate(value)) for rate, value in (*rates, *averages)]),
         "",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn_client.data.uploads import Upload
+    from snn_client.models.challenge import Comparison, Decision
 
 
 class SnnChooseOperator(SnnOperator):
@@ -108,7 +109,7 @@ class SnnCompareOperator(SnnOperator):
         self.run_id, self.metric, self.margin = run_id, metric, margin
 
     @plain_failure()
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Comparison:
         """Compare; return both reports and the decision."""
         from snn_client.models.challenge import compare
 
@@ -137,7 +138,7 @@ class SnnPromoteOperator(SnnOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"decision": "json"}
 
     def __init__(
-        self, *, run_id: str, decision: Mapping[str, Any] | None = None, over: str | None = None, **kwargs: Any
+        self, *, run_id: str, decision: Decision | None = None, over: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.run_id, self.decision, self.over = run_id, decision, over

@@ -13,6 +13,9 @@ from snn_operators.links import ReportLink, object_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from snn_client.reports.contents import NewImage, Report
+    from snn_client.reports.metrics import TestSet
+
 
 class SnnEvaluateOperator(SnnOperator):
     """Evaluate a run's model on the test set of the data it was trained on.
@@ -33,16 +36,17 @@ class SnnEvaluateOperator(SnnOperator):
         self.run_id, self.dataset_key = run_id, dataset_key
 
     @plain_failure()
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> TestSet:
         """Judge the model; return the report's ``test_set``."""
         from snn_client.reports.report import evaluate_run
+        from snn_client.reports.sections import in_a_line
         from snn_cloud.aws.places import params
 
         outputs = self.outputs
         dataset_key = self.dataset_key or self.hook.ledger(outputs).get(self.run_id).dataset
         test_set = evaluate_run(self.hook.clients, outputs.bucket, self.run_id, dataset_key)
         self.files = [f"s3://{outputs.bucket}/{key}" for key in (params(self.run_id), dataset_key)], []
-        self.log.info("accuracy %.3f on the test set, %s", test_set["accuracy"], test_set["confusion_matrix"])
+        self.log.info("on the test set: %s", in_a_line(test_set))
         return test_set
 
 
@@ -66,16 +70,17 @@ class SnnPredictOperator(SnnOperator):
         self.run_id, self.images = run_id, images
 
     @plain_failure()
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> list[NewImage]:
         """Classify the photos; return the report's ``new_images``."""
         from snn_client.reports.report import predict_images
+        from snn_client.reports.sections import answer_in_a_line
         from snn_cloud.aws.places import params
 
         bucket, images = self.outputs.bucket, listed(self.images)
         answers = predict_images(self.hook.clients, bucket, self.run_id, images)
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers:
-            self.log.info("%s: %s (%.3f)", answer["uri"], answer["class_name"], answer["probability"])
+            self.log.info("%s", answer_in_a_line(answer))
         return answers
 
 
@@ -102,8 +107,8 @@ class SnnReportOperator(SnnOperator):
         self,
         *,
         run_id: str,
-        test_set: Mapping[str, Any],
-        new_images: Sequence[Mapping[str, Any]] = (),
+        test_set: TestSet,
+        new_images: Sequence[NewImage] = (),
         images: Sequence[Any] | str = (),
         **kwargs: Any,
     ) -> None:
@@ -112,7 +117,7 @@ class SnnReportOperator(SnnOperator):
         self.report_url = ""
 
     @plain_failure()
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Report:
         """Write the report; return it."""
         from snn_client.reports.report import make_report
         from snn_cloud.aws.places import params, report_html, results

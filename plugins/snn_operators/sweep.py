@@ -15,6 +15,9 @@ from snn_operators.links import TableLink, object_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from snn_client.sweeps.sweep import Training
+    from snn_client.sweeps.table import Sweep, WrittenTable
+
 # Without the number of the try: planned again, a sweep finds its data sets staged.
 SWEEP_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }}"
 
@@ -65,7 +68,7 @@ class SnnSweepPlanOperator(SnnOperator):
         self.combinations, self.validation, self.sweep_id = combinations, validation, sweep_id
 
     @plain_failure()
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> list[Training]:
         """Plan the sweep; return its trainings."""
         from snn_client.data.staging import stage_folds
         from snn_client.runs.estimate import estimate_on
@@ -136,15 +139,13 @@ class SnnSweepTableOperator(SnnOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json", "sweep": "json"}
     operator_extra_links = (TableLink(),)
 
-    def __init__(
-        self, *, plan: Sequence[Mapping[str, Any]], sweep: Mapping[str, Any], train: str, evaluate: str, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, plan: Sequence[Training], sweep: Sweep, train: str, evaluate: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.plan, self.sweep, self.train, self.evaluate = plan, sweep, train, evaluate
         self.report_url = ""
 
     @plain_failure()
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> WrittenTable:
         """Compare the networks; return the table."""
         from snn_client.sweeps.table import lines, make_table, outcomes, write_table
         from snn_cloud.aws.places import sweep_json

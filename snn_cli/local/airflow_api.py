@@ -78,7 +78,9 @@ class AirflowApi:
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the run's task instances (task_id, state, start_date, duration, try_number, map_index, …)."""
-        tasks: list[dict[str, Any]] = self.ask("GET", f"{run_path(dag_id, run_id)}/taskInstances").json()["task_instances"]
+        tasks: list[dict[str, Any]] = self.ask("GET", f"{run_path(dag_id, run_id)}/taskInstances").json()[
+            "task_instances"
+        ]
         return tasks
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:

@@ -70,7 +70,8 @@ def judge(
 
     def decision(promote: bool, reason: str) -> Decision:
         return {
-            "promote": promote, "reason": reason, "metric": metric, "margin": margin, "champion": old, "challenger": new,
+            "promote": promote, "reason": reason, "metric": metric, "margin": margin,
+            "champion": old, "challenger": new,
         }  # fmt: skip
 
     if obstacle:

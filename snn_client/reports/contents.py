@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, TypeVar
+from typing import TypedDict, TypeVar, final
 
 from snn_client.reports.metrics import TestSet
 from snn_cloud.cost.money import Cost
 
 
+@final
 class Classified(TypedDict):
     """A new photo: what the user called it, and its class.
 
@@ -20,6 +21,7 @@ class Classified(TypedDict):
     probability: float
 
 
+@final
 class Measured(TypedDict):
     """A new photo, and the number that the model gives for it."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict, final
+from typing import Literal, NotRequired, TypedDict, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,9 @@ from snn.errors import InvalidInput, InvalidModel
 
 METRICS = ("accuracy", "f1", "precision", "sensitivity", "specificity", "r2")
 """Figures of a test set of which more is better: rates, of many classes their macro averages; R² of numbers."""
+
+RateName = Literal["accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1"]
+"""The seven rates of two classes."""
 
 BOUNDARY = 0.5
 """A probability above it is class 1; one exactly on it is class 0."""
@@ -26,6 +29,7 @@ class ConfusionMatrix(TypedDict):
     tp: int
 
 
+@final
 class Mislabelled(TypedDict):
     """One sample that the model got wrong: its place in the test set, its label, and what the model said.
 
@@ -95,6 +99,7 @@ class ManyClasses(TypedDict):
     mislabelled_left_out: NotRequired[int]
 
 
+@final
 class Off(TypedDict):
     """One sample whose number the model missed: its place in the test set, its number, and what the model said."""
 
@@ -116,7 +121,7 @@ class Numbers(TypedDict):
 
 
 Classes = TwoClasses | ManyClasses
-TestSet = Classes | Numbers
+TestSet = TwoClasses | ManyClasses | Numbers
 
 
 def predicted_classes(answers: ArrayLike) -> NDArray[np.int64]:

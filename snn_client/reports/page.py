@@ -161,7 +161,7 @@ def render_page(
             for answer, file in zip(fresh, [*new_images, *[b""] * len(fresh)], strict=False)
         ],
         more_new_images=len(report["new_images"]) - len(fresh) + report["new_images_left_out"],
-        stopped_by=STOPPED_BY.get(training["stopped_by"], ""),
+        stopped_by=STOPPED_BY.get(training["stopped_by"] or "", ""),
         started_at=started_at,
         ended_at=ended_at,
     )
@@ -196,7 +196,7 @@ def _judged(test_set: Classes, data: DataFacts, things: str) -> dict[str, Any]:
 
 def _missed(test_set: TestSet, kind: Kind, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
     """Return what the model got wrong, the surest mistakes or those furthest off first, with pictures if there are."""
-    wrong: list[Mislabelled] | list[Off] = test_set["mislabelled"]
+    wrong: Sequence[Mislabelled | Off] = test_set["mislabelled"]
     pairs = zip(wrong, [*pictures, *[None] * len(wrong)], strict=False)
     first = sorted(pairs, key=lambda pair: how_wrong(pair[0], kind), reverse=True)[:MAX_PHOTOS]
     return [{**one, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 128))} for one, pixels in first]

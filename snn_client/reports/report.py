@@ -153,7 +153,8 @@ def write_report(
         "params": places.params(run.run_id),
         "results": places.results(run.run_id),
     }
-    finished = fit({**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}})
+    told: Report = {**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}}
+    finished = fit(told)
     dataset_key = dataset_key or run.dataset
     dataset, sha256 = _dataset(clients, bucket, dataset_key)
     judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypedDict
 
+from snn_client.reports.contents import NewImage
 from snn_client.reports.formats import is_number
-from snn_client.reports.metrics import Classes, ClassRates, ManyClasses, Mislabelled, Off, TestSet, TwoClasses
+from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, RateName, TestSet, TwoClasses
 
 
 class Kind(StrEnum):
@@ -90,13 +91,29 @@ def confusions_are_complete(test_set: ManyClasses) -> bool:
     return test_set["confusion_matrix"] is not None or not test_set.get("mislabelled_left_out")
 
 
+def in_a_line(test_set: TestSet) -> str:
+    """Return what a log says of a test set."""
+    if "r2" in test_set:
+        return f"R² {test_set['r2']:.3f}, mean absolute error {test_set['mae']:.4g}"
+    if "per_class" in test_set:
+        return f"accuracy {test_set['accuracy']:.3f}, macro F1 {test_set['macro']['f1']:.3f}"
+    return f"accuracy {test_set['accuracy']:.3f}, {test_set['confusion_matrix']}"
+
+
+def answer_in_a_line(image: NewImage) -> str:
+    """Return what a log says of a new photo."""
+    if "value" in image:
+        return f"{image['uri']}: {image['value']:.6g}"
+    return f"{image['uri']}: {image['class_name']} ({image['probability']:.3f})"
+
+
 def two_class_rates(test_set: TwoClasses, classes: Sequence[str], things: str) -> list[Rate]:
     """Return the seven rates with the fraction each one is and a sentence on what it means for photos, or samples."""
     no, yes = classes
     m = test_set["confusion_matrix"]
     tn, fp, fn, tp = m["tn"], m["fp"], m["fn"], m["tp"]
     everything = tn + fp + fn + tp
-    rows = [
+    rows: list[tuple[RateName, int, int, str]] = [
         ("accuracy", tn + tp, everything, f"Of all test {things}, this share was classified correctly."),
         ("error", fp + fn, everything, "The rest: this share was classified wrongly."),
         ("sensitivity", tp, tp + fn, f"Of the {things} that are “{yes}”, this share was found."),

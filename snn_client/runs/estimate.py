@@ -81,7 +81,12 @@ class Estimate(Cost):
 def estimate(parameters: Parameters, size: Size, machine: Machine) -> Estimate:
     """Return what such a run will use and cost at most."""
     run = forecast(parameters, size, machine)
-    return {**cost_of(run, machine), "seconds": run.seconds, "epochs": run.epoch, "granularity": parameters.granularity.value}
+    return {
+        **cost_of(run, machine),
+        "seconds": run.seconds,
+        "epochs": run.epoch,
+        "granularity": parameters.granularity.value,
+    }
 
 
 def estimate_on(outputs: StackOutputs, parameters: Parameters, size: Size) -> Estimate:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from snn_client.reports.metrics import TestSet
 from snn_client.reports.report import LIMIT, longest, to_json
@@ -60,7 +60,7 @@ class Winner(TypedDict):
 
 
 class Table(Sweep):
-    """What a sweep found; `sweep_json` is where it lies in full, once it is written."""
+    """What a sweep found."""
 
     failed: int
     seconds: float
@@ -68,7 +68,12 @@ class Table(Sweep):
     winner: Winner | None
     rows: list[Row]
     rows_left_out: int
-    sweep_json: NotRequired[str]
+
+
+class WrittenTable(Table):
+    """A table, and where it lies in full."""
+
+    sweep_json: str
 
 
 @dataclass(frozen=True)
@@ -162,18 +167,18 @@ def make_table(sweep: Sweep, ended: Sequence[Outcome]) -> Table:
     }
 
 
-def write_table(clients: Clients, bucket: str, table: Table) -> Table:
+def write_table(clients: Clients, bucket: str, table: Table) -> WrittenTable:
     """Put the table into `sweep.json` in the sweep's folder; return it, in at most `LIMIT` bytes, for XCom."""
     key = places.sweep_json(table["sweep_id"])
-    whole: Table = {**table, "sweep_json": f"s3://{bucket}/{key}"}
+    whole: WrittenTable = {**table, "sweep_json": f"s3://{bucket}/{key}"}
     clients.s3.put_object(Bucket=bucket, Key=key, Body=to_json(whole).encode(), ContentType="application/json")
     return fit(whole)
 
 
-def fit(table: Table) -> Table:
+def fit(table: WrittenTable) -> WrittenTable:
     """Return the table with as many of its first rows as `LIMIT` bytes allow; `rows_left_out` counts the others."""
 
-    def cut(length: int) -> Table:
+    def cut(length: int) -> WrittenTable:
         return {**table, "rows": table["rows"][:length], "rows_left_out": len(table["rows"]) - length}
 
     return cut(longest(len(table["rows"]), lambda length: len(to_json(cut(length)).encode()) <= LIMIT))

@@ -20,13 +20,13 @@ from training import Lesson
 
 from snn_cli.local.emulator import Emulator
 from snn_client.runs import runs
-from snn_cloud.cost.money import cost_of
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import RunFailed
 from snn_cloud.aws.metering import Requests
 from snn_cloud.cost import prices
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Granularity, Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage

@@ -37,13 +37,13 @@ from snn_cli import datasets, train
 from snn_cli.main import app
 from snn_cli.train import DEFAULT_PARAMETERS
 from snn_client.runs import listing, runs
-from snn_cloud.cost.money import cost_of
 from snn_client.runs.listing import newest_runs
 from snn_client.runs.progress import summary
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State

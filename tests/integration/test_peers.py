@@ -32,6 +32,7 @@ from snn_cloud.train.following import Follower, follow
 from snn_cloud.train.peers import Peers
 from snn_data.dataset import load_dataset
 
+
 @pytest.fixture
 def valkey(emulator):
     return redis.Redis(emulator.redis_host, emulator.redis_port)

@@ -22,9 +22,9 @@ from snn_client.data.staging import Staged, StagedImage, stage
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.page import MAX_PHOTOS
 from snn_client.reports.report import build_report, evaluate_run, predict_images, to_json, write_report
+from snn_client.runs.estimate import Machine
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage

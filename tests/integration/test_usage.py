@@ -12,9 +12,9 @@ from small import wait_until_counted
 
 from snn.training import History
 from snn_client.runs import runs
+from snn_client.runs.estimate import Machine
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters

@@ -264,7 +264,9 @@ def cost_rows() -> list[str]:
         ("`layer`, four mini-batches", {"batch_size": 53, "granularity": "layer"}),
         ("`neuron`, four mini-batches", {"batch_size": 53, "granularity": "neuron"}),
     ):
-        most = estimate(Parameters.load({**network, **more}), Size(12_288, 209), Machine(has_cache="granularity" in more))
+        most = estimate(
+            Parameters.load({**network, **more}), Size(12_288, 209), Machine(has_cache="granularity" in more)
+        )
         usd = f"{most['usd']:.4f}" if most["usd"] < 0.01 else f"{most['usd']:.2f}"
         rows.append(f"| {what} | {sum(most['invocations'].values()):,} | {most['seconds'] / 3600:.3f} | {usd} |")
     return rows

@@ -62,7 +62,12 @@ def test_another_metric_is_what_counts() -> None:
     challenger, champion = rates(accuracy=0.9, f1=0.2), rates(accuracy=0.5, f1=0.3)
     assert judge(challenger, champion)["promote"]
     decision = judge(challenger, champion, metric="f1")
-    assert (decision["promote"], decision["metric"], decision["champion"], decision["challenger"]) == (False, "f1", 0.3, 0.2)
+    assert (decision["promote"], decision["metric"], decision["champion"], decision["challenger"]) == (
+        False,
+        "f1",
+        0.3,
+        0.2,
+    )
 
 
 def test_an_obstacle_keeps_the_champion() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from snn_cloud.cost import prices
 from snn_client.runs.estimate import Machine
+from snn_cloud.cost import prices
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, Usage

@@ -14,8 +14,8 @@ from judged import two_classes
 
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.report import LIMIT, build_report, fit_test_set, to_json
-from snn_cloud.aws.errors import CloudError
 from snn_client.runs.estimate import Machine
+from snn_cloud.aws.errors import CloudError
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
@@ -84,7 +84,9 @@ def test_the_report_is_the_object_of_the_contract() -> None:
 
 
 def test_ten_thousand_mislabelled_and_a_thousand_new_photos_stay_under_48_kb() -> None:
-    report = build_report(RUN, two_classes(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, Machine(has_cache=True)), {})
+    report = build_report(
+        RUN, two_classes(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, Machine(has_cache=True)), {}
+    )
 
     size = len(to_json(report).encode())
     assert 47_000 < size <= LIMIT < 48 * 1024  # no room is wasted either
