@@ -161,6 +161,32 @@ def training(stack: StackOutputs, staged: dict[str, Any], **options: Any) -> Snn
     )
 
 
+@pytest.mark.parametrize(("labels", "classes", "layer", "said"), [
+    (np.arange(24) % 3, ("a", "b", "c"), {"activations": {"layer1": "softmax"}, "neurons": {"layer1": 3}},
+     (r"on the test set: accuracy 0\.\d{3}, macro F1 0\.\d{3}", r"red\.png: [abc] \(0\.\d{3}\)")),
+    (np.arange(24) / 24, (), {"activations": {"layer1": "identity"}, "neurons": {"layer1": 1}},
+     (r"on the test set: R² -?\d+\.\d{3}, mean absolute error \d", r"red\.png: -?\d+\.\d+")),
+])  # fmt: skip
+def test_many_classes_and_numbers_are_evaluated_and_predicted_too(
+    stack: StackOutputs, stage: Any, tmp_path: Path, context: Any, capsys: Any,
+    labels: Any, classes: tuple[str, ...], layer: dict[str, Any], said: tuple[str, str],
+) -> None:  # fmt: skip
+    """To log a figure that only two classes have was a KeyError."""
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 6, 6, 3), dtype=np.uint8)
+    save_dataset(tmp_path / "d.h5", pixels[:16], labels[:16], pixels[16:], labels[16:], classes)
+    parameters = {"epochs": 3, "layers": 1, "learning_rate": 0.001, **layer}
+    staged = stage(parameters, dataset=str(tmp_path / "d.h5"), images=[str(tmp_path / "red.png")])
+    run_id = training(stack, staged).execute(context)["run_id"]
+    given: Any = {"stack": stack.to_dict(), "run_id": run_id, **AWS}
+    test_set = SnnEvaluateOperator(task_id="evaluate", **given).execute({})
+    assert test_set["samples"] == 8
+    (answer,) = SnnPredictOperator(task_id="predict", images=staged["images"], **given).execute({})
+    assert answer.keys() == ({"uri", "predicted", "class_name", "probability"} if classes else {"uri", "value"})
+    log = capsys.readouterr().out
+    assert [pattern for pattern in said if not re.search(pattern, log)] == []
+
+
 def fired(trigger: Any) -> list[dict[str, Any]]:
     """Return the payloads of all events of a trigger, made anew from what it goes to the database as."""
 
