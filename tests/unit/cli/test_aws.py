@@ -8,12 +8,14 @@ from pathlib import Path
 
 import boto3
 import pytest
+import typer
 
 from snn.errors import InvalidInput
 from snn_cli import aws
 from snn_cli.aws import check_region, connect
 from snn_cli.local import emulator
 from snn_cli.local.emulator import Emulator
+from snn_cli.main import app
 from snn_client.stack.options import StackOptions
 
 RUNNING = Emulator("http://127.0.0.1:1", "127.0.0.1", 2)
@@ -190,3 +192,15 @@ def test_a_region_is_one_of_aws() -> None:
     for name in ("mars", "", "us-east-1 "):
         with pytest.raises(InvalidInput, match="is not an AWS region"):
             check_region(name)
+
+
+@pytest.mark.parametrize(
+    "command", ["deploy", "cleanup", "train", "resume", "status", "logs", "cancel", "evaluate", "predict", "report"]
+)
+def test_every_command_on_aws_says_where_with_the_same_options(command: str) -> None:
+    """They are written once, and put before Typer as the command's own signature: it has to have taken them."""
+    params = {param.name: param for param in typer.main.get_command(app).commands[command].params}  # type: ignore[attr-defined]
+    where = {name: params[name].default for name in ("stack", "profile", "region", "endpoint_url", "home")}
+    assert where == {"stack": "snn", "profile": "", "region": "", "endpoint_url": "", "home": Path(".local")}
+    assert (params["stack"].envvar, params["home"].envvar) == ("SNN_STACK_NAME", "SNN_LOCAL_HOME")
+    assert not {"aws", "here", "options"} & params.keys()
