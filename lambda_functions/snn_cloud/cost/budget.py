@@ -6,10 +6,9 @@ and again before it hands over to a fresh trainer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Decimal
 from math import inf
-from typing import Any
+from typing import TypedDict
 
 from snn.errors import InvalidParameters
 from snn_cloud.cost.formats import dollars
@@ -17,6 +16,13 @@ from snn_cloud.cost.money import Platform, cost_of
 from snn_cloud.cost.prices import CACHE_NODE_HOUR
 from snn_cloud.ledger.parameters import MAX_SECONDS, Parameters
 from snn_cloud.ledger.record import Run
+
+
+class Expected(TypedDict):
+    """What a run is expected to take at most; an estimate is one."""
+
+    usd: float
+    seconds: float
 
 
 def check_budget(parameters: Parameters, platform: Platform) -> None:
@@ -47,7 +53,7 @@ def spent(run: Run, platform: Platform) -> str:
     return f"{field}: {used} spent after {run.epoch:,} epochs ({mend})"
 
 
-def warning(estimate: Mapping[str, Any], parameters: Parameters) -> str:
+def warning(estimate: Expected, parameters: Parameters) -> str:
     """Return the line that says, before a run, which limit it may reach; "" if its estimate is within its budget."""
     max_usd, max_seconds = _limits(parameters)
     over = [f"max_usd, {_plain(max_usd)} USD"] if estimate["usd"] > max_usd else []
