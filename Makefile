@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-load test-services soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -64,16 +64,16 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
 		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
-test: test-unit test-services test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
+test: test-unit test-integration test-e2e test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit tests/badinput
 
-test-services: install ## run the tests with an emulator, Valkey and a real Airflow
-	@$(BIN)/pytest tests/integration tests/e2e -m "not slow"
+test-integration: install ## run the tests with an emulator and Valkey
+	@$(BIN)/pytest tests/integration -m "not slow"
 
-test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
-	@$(BIN)/pytest tests/e2e
+test-e2e: install ## run the tests that drive the DAGs in a real Airflow, on an emulator
+	@$(BIN)/pytest tests/e2e -m "not slow"
 
 # Counted by a plugin of ours: as many cases as are asked for, and the table of docs/reliability.md.
 test-bad-input: install ## hand over thousands of bad inputs at every door, and write their table into docs/reliability.md
