@@ -9,8 +9,8 @@ environment is taken to be cold. All epochs are taken to be run: a threshold can
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from snn_cloud.aws.objects import BLOCK_BYTES
 from snn_cloud.cost.money import Cost, cost_of
@@ -78,8 +78,9 @@ class Estimate(Cost):
     granularity: str
 
 
-def estimate(parameters: Parameters, size: Size, machine: Machine) -> Estimate:
-    """Return what such a run will use and cost at most."""
+def estimate(parameters: Parameters, size: Size, machine: Machine | None = None, **options: Any) -> Estimate:
+    """Return what such a run will use and cost at most; `options` are fields of the machine, the default's others."""
+    machine = replace(machine or Machine(), **options)
     run = forecast(parameters, size, machine)
     return {
         **cost_of(run, machine),
