@@ -43,6 +43,7 @@ with DAG(
         parameters=f"{{{{ params.parameters_file or '{PARAMETERS}' }}}}",
         overrides=overrides(),
         images="{{ params.images }}",
+        data_options="{{ params.data_options }}",
         outlets=[AssetAlias("snn-dataset")],
     )
 

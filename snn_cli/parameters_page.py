@@ -103,7 +103,12 @@ def _registries() -> Iterator[str]:
         )
         rows = [(f"`{name}`", _sentence(kind), _options(kind)) for name, kind in registry.items()]
         yield from _table(("name", "what it does", "options and their defaults"), rows)
-    yield from ("## Augmentation", "", 'Of photos: `"augmentation": {"mirror": true, "shift": 1}`.', "")
+    yield from (
+        "## Augmentation",
+        "",
+        'Of photos: `"augmentation": {"mirror": true, "shift": 1, "rotation": 10, "brightness": 0.2}`.',
+        "",
+    )
     yield from _table(
         ("name", "what it does"),
         [

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +21,10 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
+from snn_cli.making import SOURCE, Classes, FitOption, Labels, SizeOption, SkipBad, Strict, TestShare, shown
 from snn_cli.tables import about, run_details, show
+from snn_client.data.options import Options
+from snn_client.data.sources import stem
 from snn_client.data.staging import Staged, read_source, stage, withdraw
 from snn_client.runs import runs
 from snn_client.runs.estimate import estimate_on
@@ -74,9 +77,7 @@ Promote = Annotated[bool, typer.Option("--promote", help="promote the model when
 
 def train(
     aws: Aws,
-    dataset: Annotated[
-        str, typer.Option(help="a datasets.h5: path or s3://bucket/key; default: the faces of `snn dataset faces`")
-    ] = "",
+    dataset: Annotated[str, typer.Option(help=f"{SOURCE}; without it the faces of `snn dataset faces`")] = "",
     parameters: Annotated[
         str, typer.Option(help="a parameters.json, itsacat's too: path or s3://bucket/key; default: 20-7-5-1")
     ] = "",
@@ -114,6 +115,13 @@ def train(
     ] = "",
     detach: Detach = False,
     promote: Promote = False,
+    classes: Classes = None,
+    size: SizeOption = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = None,
+    labels: Labels = None,
+    test_share: TestShare = None,
+    strict: Strict = None,
     as_json: Json = False,
 ) -> None:
     """Train a network in Lambda, and follow it.
@@ -126,8 +134,20 @@ def train(
       snn train
       snn train --epochs 50 --granularity layer
       snn train --dataset datasets/faces.h5 --parameters parameters.json --name my-first
+      snn train --dataset my-photos --classes dog,cat --size 32
       snn train --detach --json
     """
+    options = Options.of(
+        {
+            "classes": classes,
+            "size": size,
+            "fit": fit,
+            "skip_bad": skip_bad,
+            "labels": labels,
+            "test_share": test_share,
+            "strict": strict,
+        }
+    )
     overrides = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -151,12 +171,12 @@ def train(
     chosen = _parameters(aws, parameters, older, overrides)
     run_id = _new_name(aws, name, dataset, older)
     if older and not dataset:
-        key, size = older.dataset, Size.of_run(older)
+        key, amount = older.dataset, Size.of_run(older)
     else:
         with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
-            staged = _stage(aws, run_id, dataset, chosen)
-        key, size = staged.dataset_key, staged.size
-    estimate = estimate_on(aws.outputs, chosen, size)
+            staged = _stage(aws, run_id, dataset, chosen, options)
+        key, amount = staged.dataset_key, staged.size
+    estimate = estimate_on(aws.outputs, chosen, amount)
     for line in filter(None, (estimate_line(estimate), warning(estimate, chosen))):
         say(line, markup=False)
     launched = _launch(aws, run_id, key, chosen, older, promote)
@@ -254,13 +274,14 @@ def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
         return name
     if older:
         return runs.next_run_id(aws.ledger, older)
-    of = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(dataset or "faces.h5").stem.lower()).strip("-")[:32].strip("-")
+    of = re.sub(r"[^a-z0-9]+", "-", stem(dataset or "faces.h5").lower()).strip("-")[:32].strip("-")
     return f"{of or 'run'}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters) -> Staged:
+def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters, options: Options) -> Staged:
     if dataset:
-        return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters)
+        with shown() as progress:
+            return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress)
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder, "faces.h5")
         datasets.build_faces(faces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,17 +23,22 @@ Stored = NDArray[Any]
 MAX_SAMPLES = 10_000_000  # whose labels are read even to refuse them
 MAX_NAME = 200  # characters of a class name; it stands in the model's attributes, in pages and messages
 MAX_CLASSES = 100_000
+BLOCK_BYTES = 32 * 2**20  # of samples that are looked at together
 FIX_LABELS = "number the classes from 0 in the order of list_classes"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples, split into a training and a test set. `classes` are their names; none where a number is to be given."""
+    """Samples, split into a training and a test set. `classes` are their names; none where a number is to be given.
+
+    `photos`, of what was files of photos, is JSON text: how they were read. A model trained on it keeps it.
+    """
 
     train: Samples
     test: Samples
     classes: tuple[str, ...]
     validation: Samples | None = None
+    photos: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,6 +84,7 @@ class Header:
     test: Part
     validation: Part | None
     classes: tuple[str, ...]
+    photos: str = ""
     parts: tuple[Part, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -129,16 +135,9 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
 
     header, stored = read_hdf5(file, source, InvalidDataset, read)
     for part, numbers in zip(header.parts, stored, strict=True):
-        if numbers.dtype != np.uint8 and not np.isfinite(numbers).all():
-            wrong = np.argwhere(~np.isfinite(numbers))[0]
-            raise InvalidDataset(
-                f"holds {numbers[tuple(wrong)]} in row {wrong[0]}, column {wrong[1]}",
-                field=f"{part.name}_set_x",
-                source=source,
-                mend="fill in or leave out what is missing",
-            )
+        _check_numbers(part, numbers, 0, source)
     train, test, *others = (Samples(numbers, part.y) for part, numbers in zip(header.parts, stored, strict=True))
-    return Dataset(train, test, header.classes, others[0] if others else None)
+    return Dataset(train, test, header.classes, others[0] if others else None, header.photos)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
@@ -147,9 +146,47 @@ def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
     return read_hdf5(file, source, InvalidDataset, lambda h5: _header(h5, source))
 
 
+def check_dataset(file: Path | str | BinaryIO, source: str = "") -> Header:
+    """Check a `datasets.h5` as `load_dataset` does, samples and all, a block at a time. Raises InvalidDataset."""
+    source = source or _name(file)
+
+    def read(h5: h5py.File) -> Header:
+        header = _header(h5, source)
+        header.check_stored(source)
+        raise_limits(2 * sum(part.nbytes for part in header.parts))
+        for part in header.parts:
+            for begin, block in blocks_of(h5, part):
+                _check_numbers(part, block, begin, source)
+        return header
+
+    return read_hdf5(file, source, InvalidDataset, read)
+
+
+def blocks_of(h5: h5py.File, part: Part) -> Iterator[tuple[int, Stored]]:
+    """Yield the samples of a part, as they are kept, some megabytes at a time, and the place of the first of each."""
+    kept, item = kept_as(part.dtype), h5[f"{part.name}_set_x"]
+    rows = max(1, BLOCK_BYTES // max(1, math.prod(part.shape[1:]) * kept.itemsize))
+    for begin in range(0, len(part), rows):
+        yield begin, np.asarray(item[begin : begin + rows], kept)
+
+
+def _check_numbers(part: Part, numbers: Stored, begin: int, source: str) -> None:
+    """Raise InvalidDataset if samples, the first of which is number `begin`, hold what is no number."""
+    if numbers.dtype == np.uint8 or np.isfinite(numbers).all():
+        return
+    wrong = np.argwhere(~np.isfinite(numbers))[0]
+    raise InvalidDataset(
+        f"holds {numbers[tuple(wrong)]} in row {begin + wrong[0]}, column {wrong[1]}",
+        field=f"{part.name}_set_x",
+        source=source,
+        mend="fill in or leave out what is missing",
+    )
+
+
 def save_dataset(
     file: Path | str | BinaryIO, train_x: Stored, train_y: NDArray[Any], test_x: Stored, test_y: NDArray[Any],
     classes: Sequence[str] = (), validation_x: Stored | None = None, validation_y: NDArray[Any] | None = None,
+    photos: str = "",
 ) -> None:  # fmt: skip
     """Write a `datasets.h5`: samples as the contract has them, and for each the number of its class or a number."""
     parts = {"train": (train_x, train_y), "test": (test_x, test_y), "validation": (validation_x, validation_y)}
@@ -160,6 +197,8 @@ def save_dataset(
                 h5.create_dataset(f"{name}_set_y", data=y, dtype=np.int64 if classes else np.float64)
         if classes:
             h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
+        if photos:
+            h5.attrs["photos"] = photos
 
 
 def _name(file: Path | str | BinaryIO) -> str:
@@ -179,7 +218,9 @@ def _header(h5: h5py.File, source: str) -> Header:
                 source=source,
                 mend="make both the same",
             )
-    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes)
+    photos = h5.attrs.get("photos", "")
+    photos = photos if isinstance(photos, str) else ""
+    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes, photos)
 
 
 def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Part:

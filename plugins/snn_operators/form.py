@@ -37,7 +37,13 @@ def training_form() -> dict[str, Param]:
     return {
         "dataset": Param(
             os.environ.get("SNN_DATASET"), type="string", minLength=1, title="Data set",
-            description="A datasets.h5: a path that the workers can read, or s3://bucket/key.",
+            description="A datasets.h5, a folder or archive of photos: a path that the workers can read, or "
+            "s3://bucket/key; a prefix ends in /.",
+        ),
+        "data_options": Param(
+            None, type=["null", "object"], title="Options of the data", section=HOW,
+            description='How data that are no .h5 are read: {"size": 32, "classes": ["non-cat", "cat"], '
+            '"skip_bad": true}. Empty: found out from the data.',
         ),
         "images": Param(
             None, type=["null", "array"], items={"type": "string", "minLength": 1}, title="Photos to classify",
@@ -129,7 +135,7 @@ def cleanup_form() -> dict[str, Param]:
 def sweep_form() -> dict[str, Param]:
     """Return the Params of a DAG that trains many networks and compares them: those of one, and what differs."""
     form = training_form()
-    del form["images"], form["validation"]  # the sweep's own takes its place
+    del form["images"], form["data_options"], form["validation"]  # the sweep's own takes its place
     return {
         "dataset": form.pop("dataset"),
         "combinations": Param(

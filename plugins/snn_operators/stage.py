@@ -31,18 +31,23 @@ class SnnStageOperator(SnnOperator):
 
     .. seealso:: ``docs/operators.md``
 
-    :param dataset: path or ``s3://`` address of a ``datasets.h5`` (templated)
+    :param dataset: path or ``s3://`` address of a ``datasets.h5``, or of what one is made of: a folder or archive of
+        photos, an ``s3://`` prefix that ends in ``/`` (templated)
     :param parameters: the parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json``
         (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param images: paths or ``s3://`` addresses of photos to classify once trained (templated)
+    :param data_options: how a data set is made of what is no ``.h5``, by the names of
+        :class:`~snn_client.data.options.Options`; None leaves one as it is (templated)
     :param run_id: any text, made into a valid run id; the default differs for each try of the task (templated)
     """
 
     template_fields: Sequence[str] = aws_template_fields(
-        "stack", "dataset", "parameters", "overrides", "images", "run_id"
+        "stack", "dataset", "parameters", "overrides", "images", "data_options", "run_id"
     )
-    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "overrides": "json", "images": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "parameters": "json", "overrides": "json", "images": "json", "data_options": "json"
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -51,16 +56,18 @@ class SnnStageOperator(SnnOperator):
         parameters: str | Mapping[str, Any],
         overrides: Mapping[str, Any] | None = None,
         images: Sequence[str] | str | None = None,
+        data_options: Mapping[str, Any] | str | None = None,
         run_id: str = RUN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
-        self.images, self.run_id = images, run_id
+        self.images, self.data_options, self.run_id = images, data_options, run_id
 
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
+        from snn_client.data.options import Options
         from snn_client.data.staging import stage
         from snn_client.runs.runs import check_cache
         from snn_cloud.aws.places import new_run_id
@@ -68,7 +75,9 @@ class SnnStageOperator(SnnOperator):
         outputs, parameters = self.outputs, self._parameters()
         check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
-        staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, listed(self.images))
+        options = Options.of({name: native(value) for name, value in (native(self.data_options) or {}).items()})
+        images = listed(self.images)
+        staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, images, options)
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [str(self.dataset)], [made]

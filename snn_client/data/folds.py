@@ -74,4 +74,4 @@ def hold_out(dataset: Dataset, part: Places) -> Dataset:
     held = np.zeros(len(dataset.train), dtype=bool)
     held[part] = True
     apart = dataset.train.part(np.flatnonzero(held))
-    return Dataset(dataset.train.part(np.flatnonzero(~held)), apart, dataset.classes, apart)
+    return Dataset(dataset.train.part(np.flatnonzero(~held)), apart, dataset.classes, apart, dataset.photos)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypedDict, TypeVar, final
+from typing import NotRequired, TypedDict, TypeVar, final
 
+from snn_client.data.judging import Finding
 from snn_client.reports.metrics import TestSet
 from snn_cloud.cost.money import Cost
 
@@ -56,12 +57,22 @@ class Judged(TypedDict):
     new_images_left_out: int
 
 
+class AboutData(TypedDict):
+    """What is suspicious about the data that a model was trained on and judged by."""
+
+    findings: list[Finding]
+
+
 class Report(Judged):
-    """A run's report, as it goes to XCom and to `report.json`; `artifacts` are addresses in S3."""
+    """A run's report, as it goes to XCom and to `report.json`; `artifacts` are addresses in S3.
+
+    `data` is there once the report is written.
+    """
 
     training: TrainingFacts
     cost: Cost
     artifacts: dict[str, str]
+    data: NotRequired[AboutData]
 
 
 AnyReport = TypeVar("AnyReport", Judged, Report)

@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
 
 from snn.batches import Samples
-from snn_client.data.images import load_pixels, preview_jpeg, thumbnail_png
+from snn_client.data.images import Reading, load_pixels, preview_jpeg, thumbnail_png
 from snn_client.reports.chart import Curve, cost_chart, curve_name
 from snn_client.reports.contents import Report
 from snn_client.reports.formats import (
@@ -76,7 +76,7 @@ class DataFacts:
 
     `shape` is that of a sample; `train` and `test` count the samples of each class, or, without classes, all of them.
     `validation` are the samples in the data set's own validation set, `variance` is that of the training samples'
-    numbers.
+    numbers; `photos` tells how its photos were read.
     """
 
     classes: tuple[str, ...]
@@ -87,6 +87,7 @@ class DataFacts:
     uri: str
     validation: int = 0
     variance: float = 0.0
+    photos: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset, sha256: str, uri: str) -> DataFacts:
@@ -107,6 +108,7 @@ class DataFacts:
             uri,
             len(dataset.validation) if dataset.validation else 0,
             0.0 if classes else float(np.var(dataset.train.y)),
+            dataset.photos,
         )
 
     @property
@@ -272,7 +274,7 @@ def _views(file: bytes, data: DataFacts) -> dict[str, Any]:
     shape = data.shape if len(data.shape) == 3 else (*data.shape, 1)
     return {
         "picture": _uri("jpeg", preview_jpeg(BytesIO(file), 480)),
-        "seen": _uri("png", thumbnail_png(load_pixels(BytesIO(file), shape), 128)),
+        "seen": _uri("png", thumbnail_png(load_pixels(BytesIO(file), shape, how=Reading.of(data.photos)), 128)),
     }
 
 

@@ -11,7 +11,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 from snn.errors import InvalidModel
-from snn_client.data.images import MAX_BYTES, load_image
+from snn_client.data.images import MAX_BYTES, Reading, load_image
+from snn_client.data.judging import judge
 from snn_client.data.staging import StagedImage, read_source
 from snn_client.reports.contents import AnyReport, NewImage, Report
 from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, evaluate, predicted_classes
@@ -72,13 +73,14 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
     Raises InvalidImage, naming the photo as the user did, for the first one that is not a picture.
     """
     model = _model(clients, bucket, run_id)
+    how = Reading.of(str(model.attributes.get("photos", "")))
     answers: list[NewImage] = []
     for image in map(_staged, images):
         content = read_source(clients.s3, image.uri, MAX_BYTES)
         if len(model.shape) == 1:
             mend = f"a photo cannot take the place of {model.features} features"
             raise InvalidModel("reads features, not photos", source=model.source, mend=mend)
-        said = model.answers(load_image(BytesIO(content), model.shape, source=image.name))[:, 0]
+        said = model.answers(load_image(BytesIO(content), model.shape, image.name, how))[:, 0]
         if not model.of_classes:
             answers.append({"uri": image.name, "value": float(said[0])})
             continue
@@ -153,10 +155,11 @@ def write_report(
         "params": places.params(run.run_id),
         "results": places.results(run.run_id),
     }
-    told: Report = {**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}}
-    finished = fit(told)
     dataset_key = dataset_key or run.dataset
     dataset, sha256 = _dataset(clients, bucket, dataset_key)
+    artifacts = {name: f"s3://{bucket}/{key}" for name, key in keys.items()}
+    told: Report = {**report, "data": {"findings": judge(dataset)}, "artifacts": artifacts}
+    finished = fit(told)
     judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)
     wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
     curves = _curves(clients, bucket, run.run_id)

@@ -218,6 +218,8 @@ def _provenance(run: Run, job: Job) -> dict[str, Any]:
         attributes["features"] = shape[0]
     else:  # grey photos have one channel, whether or not their shape says so
         attributes["image_shape"] = shape if len(shape) == 3 else (*shape, 1)
+        if job.dataset.photos:
+            attributes["photos"] = job.dataset.photos
     if job.dataset.classes:
         attributes["classes"] = job.dataset.classes
     if training.best_epoch >= 0:

@@ -78,6 +78,7 @@ def test_the_steps_of_the_training(training: DAG) -> None:
 def test_the_form_has_the_contract_s_fields_each_explained(training: DAG) -> None:
     assert set(training.params) == {
         "dataset",
+        "data_options",
         "parameters_file",
         "epochs",
         "learning_rate",
@@ -177,7 +178,7 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
         "deploy": False,
         "stack_name": "snn-two",
     }
-    assert fill_in(training, **given) == {**given, "parameters_file": None}
+    assert fill_in(training, **given) == {**given, "parameters_file": None, "data_options": None}
 
 
 def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: DAG) -> None:
@@ -218,7 +219,11 @@ def test_how_many_runs_of_a_sweep_are_in_lambda_at_once_is_read_with_the_file(mo
 
 
 def test_the_form_of_the_sweep_has_the_training_s_fields_and_its_own(training: DAG, sweep: DAG) -> None:
-    assert set(sweep.params) == set(training.params) - {"images"} | {"combinations", "validation", "retrain"}
+    assert set(sweep.params) == set(training.params) - {"images", "data_options"} | {
+        "combinations",
+        "validation",
+        "retrain",
+    }
     given = {"dataset": "d.h5", "combinations": [{"seed": 1}, {"layer_sizes": [4, 1]}], "validation": 5}
     assert given.items() <= fill_in(sweep, **given).items()
     assert fill_in(sweep, dataset="d.h5", validation=0.3)["retrain"] is False
