@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import problem
 from benchmarks.competitors import CompetitorFailed, numpy_loop
-from benchmarks.session import SAME_EPOCH, TOLERANCE_FLOAT32, Disagreement, Session, agree, column
+from benchmarks.session import TOLERANCE_FLOAT32, Session, agree, column
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 
@@ -84,9 +84,6 @@ def best_batch(session: Session) -> dict[str, Any]:
     epochs, threshold = (5000, 0.3) if session.quick else (5000, 0.0019)
     chosen = problem.parameters(epochs=epochs, batch_size=problem.BATCH_SIZE, threshold=threshold)
     result = _against_numpy(session, "best batch", chosen)
-    stopped = result["stopped_after"]
-    if abs(stopped["ours"] - stopped["numpy"]) > SAME_EPOCH:
-        raise Disagreement(f"ours stopped after {stopped['ours']} epochs, NumPy after {stopped['numpy']}")
     # A cleverer loop goes back only through the winner; said once, so that nobody has to wonder.
     clever = numpy_loop(session.job("best-batch-thrifty", session.dataset, chosen), 300, thrifty=True)
     return {**result, "threshold": threshold, "thrifty_seconds_per_epoch": clever["seconds_per_epoch"]}
@@ -103,6 +100,11 @@ def average(session: Session) -> dict[str, Any]:
 
 
 def _against_numpy(session: Session, name: str, chosen: Parameters) -> dict[str, Any]:
+    """Train the same job with both, in turn. The ratio is that of an epoch's times, as a threshold may end them apart.
+
+    Best-batch amplifies rounding: on itsacat's job the costs are equal to 2e-14 after 500 epochs, to 2e-10 after 800
+    and to nothing after 1,020, where another batch wins.
+    """
     ours, plain, data = session.serverless, session.plain, session.dataset
     job = session.job(name.replace(" ", "-"), data, chosen)
     times = defaultdict[str, list[float]](list)
@@ -118,11 +120,13 @@ def _against_numpy(session: Session, name: str, chosen: Parameters) -> dict[str,
         "ours": column(times["ours"], difference=agree("ours", outcome.costs, loop["costs"]), path=outcome.path),
         "numpy": column(times["numpy"], difference=0.0),
     }
+    epochs = {"ours": outcome.run.epoch, "numpy": loop["epochs"]}
     return {
         "epochs": chosen.epochs,
         "batch_size": chosen.batch_size,
-        "stopped_after": {"ours": outcome.run.epoch, "numpy": loop["epochs"]},
-        "ratio_to_numpy": columns["ours"]["seconds"] / columns["numpy"]["seconds"],
+        "stopped_after": epochs,
+        "ratio_to_numpy": (columns["ours"]["seconds"] / epochs["ours"])
+        / (columns["numpy"]["seconds"] / epochs["numpy"]),
         "columns": columns,
     }
 

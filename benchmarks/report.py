@@ -11,7 +11,7 @@ GOALS: tuple[tuple[str, str, float, str], ...] = (
     ("full_batch.ratio_to_numpy", "≤", 0.10, "full batch, warm: our time / the NumPy loop's"),
     ("full_batch.ratio_to_numpy_cold", "≤", 0.25, "full batch, cold: our time / the NumPy loop's"),
     ("full_batch.ratio_to_fastest_peer", "≤", 0.15, "full batch, warm: our time / the fastest contestant's"),
-    ("best_batch.ratio_to_numpy", "≤", 0.15, "best of 4 mini-batches to the threshold: our time / NumPy's"),
+    ("best_batch.ratio_to_numpy", "≤", 0.15, "best of 4 mini-batches to the threshold: our time an epoch / NumPy's"),
     ("average.ratio_to_numpy", "≤", 0.15, "average of 4 mini-batches: our time / NumPy's"),
     ("neuron.seconds_per_epoch", "≤", 1.5, "seconds an epoch, every neuron an invocation"),
     ("neuron.invocations_per_epoch", "=", 264, "neuron invocations an epoch, neuron granularity"),
@@ -218,9 +218,10 @@ def _best_batch(section: dict[str, Any], results: dict[str, Any]) -> str:
     thrifty = section["thrifty_seconds_per_epoch"]
     return (
         f"Mini-batches of {section['batch_size']}; in each epoch the batch with the lowest cost makes the step, until "
-        f"the cost is {section['threshold']:g}.\n\n{_pair(section)} A cleverer loop, which goes back only through the "
-        f"batch that wins, takes {thrifty * 1000:.1f} ms an epoch instead of {lap * 1000:.1f}; against it the ratio is "
-        f"{section['ratio_to_numpy'] * lap / thrifty:.3f}."
+        f"the cost is {section['threshold']:g}. The two agree until rounding makes another batch win, after some "
+        f"hundred epochs, so they end apart, and the ratio is that of an epoch's times.\n\n{_pair(section)} A cleverer "
+        f"loop, which goes back only through the batch that wins, takes {thrifty * 1000:.1f} ms an epoch instead "
+        f"of {lap * 1000:.1f}; against it the ratio is {section['ratio_to_numpy'] * lap / thrifty:.3f}."
     )
 
 

@@ -18,7 +18,6 @@ from snn_client.stack.outputs import StackOutputs
 
 TOLERANCE = 1e-6  # of any epoch's cost among the first 300, in float64
 TOLERANCE_FLOAT32 = 1e-4
-SAME_EPOCH = 5  # two trainings to a threshold count as the same if they stop this close
 
 
 class Disagreement(Exception):
