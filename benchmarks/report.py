@@ -73,7 +73,7 @@ def render(results: dict[str, Any], plots: Iterable[str] = ()) -> str:
     parts = [
         "# Benchmarks\n\n"
         "One command, `make bench`, measures everything below and writes this page, the plots beside it and "
-        "`.local/bench/results.json`, in about an hour and a half on two cores. `make bench BENCH='--quick'` takes a "
+        "`benchmarks/results.json`, in about an hour and a half on two cores. `make bench BENCH='--quick'` takes a "
         "few minutes and writes nothing here; `BENCH='--only mnist,cats'` measures parts, and `--keep` puts them on "
         "this page among those measured before. Whatever is compared was measured in one part, in turn.",
         *([_QUICK] if results.get("quick") else []),

@@ -55,7 +55,7 @@ def main(
         bool, typer.Option("--keep", help="with --only: put the parts among those measured before")
     ] = False,
 ) -> None:
-    """Measure, and write .local/bench/results.json, benchmarks/README.md and the plots beside it.
+    """Measure, and write benchmarks/results.json, README.md and the plots beside it.
 
     A quick or partial run writes to .local/bench/partial instead, unless its parts are to be kept. What is measured is
     written after every part.
@@ -69,8 +69,8 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     repetitions = 1 if quick else repetitions
     results: dict[str, Any] = {"quick": quick, "machine": host.describe(), "parts": {}}
-    if keep and (folder / "results.json").exists():
-        results = json.loads((folder / "results.json").read_text()) | {"machine": host.describe()}
+    if keep and (place / "results.json").exists():
+        results = json.loads((place / "results.json").read_text()) | {"machine": host.describe()}
     competitors = Competitors(LOCAL / "bench-venv")
     with console.status("installing the competitors …"):
         competitors.install()
@@ -80,11 +80,11 @@ def main(
     try:
         with machine(folder / "machine", LOCAL / "emulator-venv") as serverless, _progress() as progress:
             for _ in _measure(chosen, results, work, serverless, competitors, progress, repetitions, quick):
-                _write(results, folder, place, competitors)
+                _write(results, place, competitors)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     _show(results)
-    console.print(f"results  {folder / 'results.json'}", f"report   {place / 'README.md'}", sep="\n", soft_wrap=True)
+    console.print(f"results  {place / 'results.json'}", f"report   {place / 'README.md'}", sep="\n", soft_wrap=True)
     if failed := [part for part in chosen if "error" in results.get(part, {})]:
         console.print(f"[red]failed: {', '.join(failed)}[/]")
         raise typer.Exit(1)
@@ -157,10 +157,10 @@ def _note_versions(results: dict[str, Any]) -> None:
     results["versions"] = {name: columns[key]["version"] for name, key in wanted.items() if key in columns}
 
 
-def _write(results: dict[str, Any], folder: Path, place: Path, competitors: Competitors) -> None:
+def _write(results: dict[str, Any], place: Path, competitors: Competitors) -> None:
     results["goals"] = report.goals(results)
-    session.save(results, folder / "results.json")
-    plots = _plot(competitors, folder / "results.json", place)
+    session.save(results, place / "results.json")
+    plots = _plot(competitors, place / "results.json", place)
     (place / "README.md").write_text(report.render(results, plots))
 
 
