@@ -223,7 +223,7 @@ def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys
     began = time.monotonic()
     lead.close()
     assert 0.5 < time.monotonic() - began < 10
-    assert f"{run_of(prefix)}: 1 trainers still work" in capsys.readouterr().out
+    assert f"{run_of(prefix)}: 1 trainers are still working" in capsys.readouterr().out
 
 
 def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypatch, capsys):
@@ -239,7 +239,7 @@ def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypa
     valkey.delete(alive)
     cable.pulled = False
     until(lambda: valkey.exists(alive))
-    assert capsys.readouterr().out.count(f"{run_of(prefix)}: cannot send the heartbeat of trainer 1:  Error 111") == 1
+    assert capsys.readouterr().out.count(f"{run_of(prefix)}: cannot send the heartbeat of trainer 1: Error 111") == 1
     peers.close()
     assert not peers._breath.is_alive()
 
