@@ -245,12 +245,11 @@ def _etag(given: Any) -> str:
 
 
 def _time(given: Any) -> datetime:
-    if not isinstance(given, datetime):
-        try:
-            given = datetime.fromisoformat(_name(given))
-        except ValueError:
-            raise Unfit from None
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+    try:
+        time = given if isinstance(given, datetime) else datetime.fromisoformat(_name(given))
+    except ValueError:
+        raise Unfit from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _shown(given: Any) -> str:

@@ -394,9 +394,9 @@ def test_the_retraining_form_refuses(bag: DagBag, field: str, value: Any) -> Non
         fill_in(bag.dags["snn_retraining"], **{field: value})
 
 
-@pytest.mark.parametrize("cron", ["", "0 3 * * 1", "@weekly"])
+@pytest.mark.parametrize(("cron", "times"), [("", ""), ("0 3 * * 1", "0 3 * * 1"), ("@weekly", "0 0 * * 0")])
 def test_retraining_is_started_by_uploads_to_the_form_s_stack_and_by_times_where_they_are_set(
-    cron: str, monkeypatch: pytest.MonkeyPatch
+    cron: str, times: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNN_STACK_NAME", "snn-two")
     monkeypatch.setenv("AIRFLOW_VAR_SNN_RETRAINING_CRON", cron)
@@ -407,7 +407,7 @@ def test_retraining_is_started_by_uploads_to_the_form_s_stack_and_by_times_where
     (watcher,) = asset.watchers
     assert (asset.name, watcher.trigger.stack) == ("snn_new_data", "snn-two")
     assert (type(timetable).__name__, getattr(getattr(timetable, "timetable", None), "expression", "")) == (
-        ("AssetOrTimeSchedule", cron) if cron else ("AssetTriggeredTimetable", "")
+        ("AssetOrTimeSchedule", times) if cron else ("AssetTriggeredTimetable", "")
     )
 
 
