@@ -300,7 +300,7 @@ def test_a_cleared_task_trains_anew_or_resumes(
     assert run.resumed_from == (stopped.run_id if resume else "")
     assert ledger.get(stopped.run_id) == stopped
     said = capsys.readouterr().out
-    wanted = "resuming run .* of try 1 .CANCELLED. from its checkpoint" if resume else "CANCELLED: a new run"
+    wanted = "resuming run .* of try 1 .CANCELLED. from its checkpoint" if resume else "CANCELLED: starting a new run"
     assert re.search(wanted, said)
 
 
