@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
 from snn.errors import InvalidInput, SnnError
 from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
+from snn_operators.compat import AirflowFailException
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk.exceptions import AirflowSkipException
 
 from snn.errors import InvalidInput
 from snn_operators.base import SnnOperator, native, plain_failure
+from snn_operators.compat import AirflowSkipException
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

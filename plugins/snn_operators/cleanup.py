@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk import conf
 
 from snn.errors import InvalidInput
 from snn_cloud.aws.errors import StackFailed
 from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.compat import conf
 from snn_operators.trigger import StackTrigger
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk import PokeReturnValue, conf
-from airflow.sdk.exceptions import AirflowSensorTimeout
+from airflow.sdk import PokeReturnValue
 
 from snn.errors import InvalidInput
 from snn_client.runs.progress import Summary, summary
 from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError
 from snn_operators.base import plain_failure
+from snn_operators.compat import AirflowSensorTimeout, conf
 from snn_operators.hook import SnnHook
 from snn_operators.trigger import RunTrigger
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from snn_client.runs.progress import Summary, estimate_line, summary
@@ -16,6 +15,7 @@ from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError, RunFailed, RunNotFound
 from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.compat import conf
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run
 from snn_operators.trigger import RunTrigger, is_wanted

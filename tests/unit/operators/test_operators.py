@@ -14,7 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
 from snn.errors import InvalidDataset
 from snn_client.stack.outputs import StackOutputs
@@ -23,6 +23,7 @@ from snn_cloud.aws.errors import ChampionChanged, RunCancelled, RunFailed, Stack
 from snn_operators.base import SnnOperator, listed, native, plain_failure, seconds
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
+from snn_operators.compat import AirflowFailException
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.links import object_url, run_links
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
