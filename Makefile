@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -57,8 +57,8 @@ down: ## stop all that runs here
 status: install ## show what runs
 	@$(BIN)/snn local status
 
-mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder]
-	@$(BIN)/python -m snn_cli.mwaa "$(or $(MWAA),dist/mwaa)" dags
+mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder AIRFLOW=3.2.1]
+	@$(BIN)/python -m snn_cli.mwaa "$(or $(MWAA),dist/mwaa)" dags $(AIRFLOW)
 
 compose-env: ## write .env with fresh secrets for docker compose, unless it is there
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
@@ -74,6 +74,9 @@ test-integration: install ## run the tests with an emulator and Valkey
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow, on an emulator
 	@$(BIN)/pytest tests/e2e -m "not slow"
+
+test-airflow: install ## run what drives Airflow with other releases, 15 minutes each: [VERSION='3.2 3.3']; 3.2: the newest 3.2.x
+	@$(BIN)/python tests/airflow_versions.py $(or $(VERSION),3.2 3.3)
 
 # Counted by a plugin of ours: as many cases as are asked for, and the table of docs/reliability.md.
 test-bad-input: install ## hand over thousands of bad inputs at every door, and write their table into docs/reliability.md

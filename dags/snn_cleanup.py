@@ -15,9 +15,9 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowSkipException
 
 from snn_operators.cleanup import SnnCleanupOperator
+from snn_operators.compat import AirflowSkipException
 from snn_operators.form import cleanup_form
 
 

@@ -20,9 +20,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, AssetAlias, AssetOrTimeSchedule, AssetWatcher, task
+from airflow.sdk import DAG, Asset, AssetAlias, AssetWatcher, task
 
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
+from snn_operators.compat import AssetOrTimeSchedule
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.form import overrides, retraining_form
 from snn_operators.new_data import NewDataTrigger

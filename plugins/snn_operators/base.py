@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
 from snn.errors import InvalidInput, SnnError
 from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
 from snn_cloud.aws.passing import AWS_ERRORS, reason
+from snn_operators.compat import AirflowFailException
 from snn_operators.fields import NAME, STACK, VERIFY, Kind, TemplatedFields
 from snn_operators.hook import SnnHook
 

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from snn.errors import InvalidInput
 from snn_operators.base import SnnOperator, reads_fields
+from snn_operators.compat import AirflowSkipException
 from snn_operators.fields import DECISION, DOCUMENT, ETAG, NAME, NUMBER, Kind
 
 if TYPE_CHECKING:

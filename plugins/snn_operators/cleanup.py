@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import conf
-
 from snn.errors import InvalidInput
 from snn_cloud.aws.errors import StackFailed
 from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.compat import conf
 from snn_operators.fields import FLAG, NAME, Kind
 from snn_operators.trigger import StackTrigger
 

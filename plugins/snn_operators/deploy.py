@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import conf
-
 from snn_cloud.aws.errors import StackFailed
 from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.compat import conf
 from snn_operators.fields import FLAG, VALUES, Kind
 from snn_operators.trigger import StackTrigger
 

@@ -11,18 +11,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
-from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
 
 from snn.errors import InvalidInput
 from snn_cloud.aws.passing import AWS_ERRORS, reason
+from snn_operators.compat import SharedStreamProducer, in_thread
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
+    from airflow.triggers.shared_stream import AdvanceItem
+
     from snn_client.data.uploads import Upload
 
 log = logging.getLogger(__name__)
 
 AWS = {"aws_conn_id": "aws_default"}
+STORED_WITHIN = 10.0  # seconds until Airflow has surely stored an event; much less than a message stays hidden
 
 
 class NewDataTrigger(BaseEventTrigger):
@@ -62,9 +65,16 @@ class NewDataTrigger(BaseEventTrigger):
             yield TriggerEvent({"uploads": uploads})  # type: ignore[no-untyped-call]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Never called: Airflow runs a trigger by its shared stream where it has one."""
-        raise NotImplementedError
-        yield
+        """Fire the same where Airflow, before 3.3, has no shared streams, and does not say when an event is stored.
+
+        A message leaves the queue some seconds after its event was fired: a triggerer that dies in between fires it
+        again.
+        """
+        data = self.create_shared_stream_producer(self.serialize()[1])
+        async for uploads, receipts in data.open_stream():
+            yield TriggerEvent({"uploads": uploads})  # type: ignore[no-untyped-call]
+            await asyncio.sleep(STORED_WITHIN)
+            await in_thread(data.remove, receipts)
 
 
 class NewData(SharedStreamProducer):
@@ -80,7 +90,7 @@ class NewData(SharedStreamProducer):
     async def open_stream(self) -> AsyncIterator[tuple[list[dict[str, str]], list[str]]]:
         """Yield uploads, and the receipts of the messages that told of them, for ever."""
         while True:
-            uploads, receipts = await asyncio.to_thread(self.look)
+            uploads, receipts = await in_thread(self.look)
             if uploads:
                 yield [asdict(upload) for upload in uploads], receipts
             else:
@@ -90,7 +100,7 @@ class NewData(SharedStreamProducer):
         """Take messages out of the queue whose events are stored; the others will show up in it again."""
         for item in batch:
             if item.outcome.is_clean:
-                await asyncio.to_thread(self.remove, item.broker_payload)
+                await in_thread(self.remove, item.broker_payload)
 
     def look(self) -> tuple[list[Upload], list[str]]:
         """Return new uploads and the receipts of their messages; nothing while the queue cannot be read."""

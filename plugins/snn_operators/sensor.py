@@ -9,14 +9,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
-from airflow.sdk import PokeReturnValue, conf
-from airflow.sdk.exceptions import AirflowSensorTimeout
+from airflow.sdk import PokeReturnValue
 
 from snn.errors import InvalidInput
 from snn_client.runs.progress import Summary, summary
 from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError
 from snn_operators.base import OnStack, plain_failure, reads_fields
+from snn_operators.compat import AirflowSensorTimeout, conf
 from snn_operators.fields import NAME, TIME, Kind
 from snn_operators.hook import SnnHook
 from snn_operators.trigger import RunTrigger

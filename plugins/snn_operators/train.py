@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from snn_client.runs.progress import Summary, estimate_line, summary
@@ -15,6 +14,7 @@ from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError, RunFailed, RunNotFound
 from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.compat import conf
 from snn_operators.fields import FLAG, MAPPING, NAME, Kind
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run

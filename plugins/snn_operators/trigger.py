@@ -13,18 +13,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from snn.errors import SnnError
 from snn_client.runs.watching import Watch
 from snn_cloud.aws.passing import AWS_ERRORS, passes, reason
+from snn_operators.compat import CALLS_ON_KILL, in_thread, set_xcom
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
     from snn_client.runs.progress import Progress
     from snn_client.stack.status import StackStatus
 
+# Seconds that a cancelled trigger takes to ask Airflow why, and to stop its run if that is what a person wanted.
+KILLED_WITHIN = 30.0
 # Seconds. A triggerer is busy for some five with its first write to XCom, and hears of no event meanwhile: a short run
 # is over before it would be written about.
 FIRST_PROGRESS, PROGRESS_EVERY = 8.0, 3.0
@@ -75,7 +77,7 @@ class RunTrigger(BaseTrigger):
         import redis  # here, as no DAG needs it while it is parsed
 
         try:
-            event = await self._ended()
+            event = await (self._ended() if CALLS_ON_KILL else self._ended_or_killed())
         except (SnnError, *AWS_ERRORS, redis.RedisError) as error:
             event = {"status": "error", "message": str(error)}
         yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
@@ -91,7 +93,7 @@ class RunTrigger(BaseTrigger):
         self.log.info("the task was killed: cancelling run %s", self.run_id)
         while True:
             try:
-                await asyncio.to_thread(self._watch.cancel)
+                await in_thread(self._watch.cancel)
             except Exception as error:
                 if not passes(error):
                     raise
@@ -100,6 +102,32 @@ class RunTrigger(BaseTrigger):
             else:
                 self._cancelled = True
                 return
+
+    async def _ended_or_killed(self) -> dict[str, Any]:
+        # Airflow cancels a trigger alone; a triggerer that ends cancels whatever there is.
+        bystander = asyncio.create_task(asyncio.Event().wait())
+        try:
+            return await self._ended()
+        except asyncio.CancelledError:
+            if not bystander.cancelling():
+                await self._on_cancel()
+            raise
+        finally:
+            bystander.cancel()
+
+    async def _on_cancel(self) -> None:
+        """Tell a killed task from one that another triggerer watches now, and do as `on_kill` for a killed one.
+
+        Without an answer the run goes on: a task that still waits is watched by a triggerer, which asks again.
+        """
+        if not self.cancel_on_kill or self.task_instance is None:
+            return
+        try:
+            async with asyncio.timeout(KILLED_WITHIN):
+                if not await in_thread(is_wanted, self.task_instance, "deferred"):
+                    await self.on_kill()
+        except Exception as error:
+            self.log.warning("cannot tell whether the task was killed: %s", str(error) or type(error).__name__)
 
     @cached_property
     def _watch(self) -> Watch:
@@ -117,7 +145,7 @@ class RunTrigger(BaseTrigger):
     async def _ended(self) -> dict[str, Any]:
         tell_at, telling = time.monotonic() + FIRST_PROGRESS, None
         while True:
-            look = await asyncio.to_thread(self._watch.look)
+            look = await in_thread(self._watch.look)
             run = look.run
             for line in look.lines:
                 self.log.info("%s", line)
@@ -136,8 +164,8 @@ class RunTrigger(BaseTrigger):
         if ti is None:  # an event for an asset, or `airflow dags test`: no task to tell it to
             return
         try:
-            if await asyncio.to_thread(is_wanted, ti, "deferred"):
-                await XCom.aset(
+            if await in_thread(is_wanted, ti, "deferred"):
+                await set_xcom(
                     "progress",
                     progress,
                     dag_id=ti.dag_id,
@@ -206,7 +234,7 @@ class StackTrigger(BaseTrigger):
         said = ""
         while True:
             try:
-                status = await asyncio.to_thread(self._look)
+                status = await in_thread(self._look)
             except AWS_ERRORS as error:
                 if not passes(error):
                     raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from airflow.sdk import CronTriggerTimetable, Variable
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import Variable
+
+from snn_operators.compat import AirflowFailException, CronTriggerTimetable
 
 
 class WholeNumber(NamedTuple):

@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
 from snn_client.data.staging import read_source
 from snn_client.stack.outputs import StackOutputs
@@ -71,9 +70,11 @@ def test_an_upload_is_told_of_in_the_version_that_was_uploaded(
 def test_a_message_leaves_the_queue_only_when_its_event_is_stored(
     clients: Clients, stack: StackOutputs, queue: str
 ) -> None:
+    shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow has it since 3.3")
+    AdvanceItem, AdvanceOutcome = shared_stream.AdvanceItem, shared_stream.AdvanceOutcome
     clients.s3.put_object(Bucket=stack.bucket, Key="retraining_input/d.h5", Body=b"one")
 
-    async def read(outcome: AdvanceOutcome) -> list[dict[str, str]]:
+    async def read(outcome: Any) -> list[dict[str, str]]:
         """Do what the triggerer does: take one event and say what became of it."""
         producer = NewDataTrigger.create_shared_stream_producer(
             NewDataTrigger(stack="snn-test", aws=AWS, poll_interval=0.1).serialize()[1]
@@ -102,6 +103,25 @@ def test_a_message_leaves_the_queue_only_when_its_event_is_stored(
     assert [one["key"] for one in other] == ["retraining_input/e.h5"]
     assert again == other
     assert waiting(clients, queue) == (0, 1)
+
+
+def test_where_airflow_has_no_shared_streams_a_message_leaves_some_seconds_after_its_event(
+    clients: Clients, stack: StackOutputs, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snn_operators.new_data.STORED_WITHIN", 0.5)
+    names = ["retraining_input/f.h5", "retraining_input/g.h5"]
+
+    async def read() -> list[Any]:
+        events = NewDataTrigger(stack="snn-test", aws=AWS, poll_interval=0.1).run()
+        told = []
+        for name in names:
+            clients.s3.put_object(Bucket=stack.bucket, Key=name, Body=b"x")
+            event = await asyncio.wait_for(anext(events), 20)
+            told += [(upload["key"], *waiting(clients, queue)) for upload in event.payload["uploads"]]
+        return told
+
+    # The first message is out of the queue when the second event is fired; the second is not.
+    assert asyncio.run(read()) == [(name, 0, 1) for name in names]
 
 
 def test_several_messages_are_one_event_the_newest_upload_first(

@@ -18,14 +18,7 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 
 import numpy as np
 import pytest
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowRuntimeError,
-    AirflowSensorTimeout,
-    ErrorType,
-    TaskDeferred,
-)
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
     DagRunStateResult,
@@ -35,6 +28,7 @@ from airflow.sdk.execution_time.comms import (
     TaskStatesResult,
 )
 from holding import held_creation
+from other_airflow import TaskDeferred
 from PIL import Image
 
 from snn_client.runs import runs
@@ -48,6 +42,7 @@ from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State
 from snn_data.dataset import save_dataset
+from snn_operators.compat import AirflowFailException, AirflowSensorTimeout
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
@@ -322,6 +317,81 @@ def test_deferred_then_killed(clients: Clients, stack: StackOutputs, stage: Any,
     assert Ledger(clients.dynamodb, stack.table).get(staged["run_id"]).state is State.CANCELLED
     with pytest.raises(AirflowFailException, match=r"run .* was cancelled after \d+ epochs"):
         task.execute_complete(context, {"run_id": staged["run_id"], "status": "ended"})
+
+
+@pytest.mark.parametrize(
+    ("task_state", "dag_run", "stopped"),
+    [
+        ("failed", "running", True),
+        (None, "running", True),
+        ("deferred", "failed", True),
+        ("deferred", "running", False),
+    ],
+)
+def test_where_airflow_only_cancels_a_trigger_it_stops_the_run_of_a_killed_task_and_no_other(
+    clients: Clients,
+    stack: StackOutputs,
+    stage: Any,
+    supervisor: Supervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    task_state: str | None,
+    dag_run: str,
+    stopped: bool,
+) -> None:
+    # Before 3.3 a trigger hears of a kill as of a triggerer that ends: its coroutine is cancelled.
+    monkeypatch.setattr("snn_operators.trigger.CALLS_ON_KILL", False)
+    staged, ledger = stage(ENDLESS), Ledger(clients.dynamodb, stack.table)
+    runs.launch(clients, stack, staged["run_id"], staged["dataset_key"], Parameters.load(ENDLESS))
+    supervisor.task, supervisor.dag_run = task_state, dag_run
+    cancelled_after = cancel(RunTrigger(aws=AWS, stack=stack.to_dict(), run_id=staged["run_id"], cancel_on_kill=True))
+    assert cancelled_after < 5
+    assert ledger.get(staged["run_id"]).cancel_requested is stopped
+    runs.cancel(clients, stack, staged["run_id"])
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_triggerer_that_ends_and_answers_no_more_stops_no_run(
+    clients: Clients,
+    stack: StackOutputs,
+    stage: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    supervisor: Supervisor,
+    capsys: pytest.CaptureFixture[str],
+    silent: bool,
+) -> None:
+    def send(msg: Any) -> Any:
+        if silent:
+            time.sleep(1.0)
+            return TaskStatesResult(task_states={})  # too late
+        raise EOFError("the supervisor is gone")
+
+    monkeypatch.setattr("snn_operators.trigger.CALLS_ON_KILL", False)
+    monkeypatch.setattr("snn_operators.trigger.KILLED_WITHIN", 0.2)
+    monkeypatch.setattr(supervisor, "send", send)
+    staged = stage(ENDLESS)
+    runs.launch(clients, stack, staged["run_id"], staged["dataset_key"], Parameters.load(ENDLESS))
+    cancel(RunTrigger(aws=AWS, stack=stack.to_dict(), run_id=staged["run_id"], cancel_on_kill=True))
+    run = Ledger(clients.dynamodb, stack.table).get(staged["run_id"])
+    assert (run.state.is_terminal, run.cancel_requested) == (False, False)
+    why = "TimeoutError" if silent else "the supervisor is gone"
+    assert f"cannot tell whether the task was killed: {why}" in capsys.readouterr().out
+    runs.cancel(clients, stack, staged["run_id"])
+
+
+def cancel(trigger: RunTrigger) -> float:
+    """Run a trigger for half a second and cancel it as Airflow does; return how many seconds it took to end."""
+    trigger.task_instance = TaskInstance()
+
+    async def cancelled() -> float:
+        waiting = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return time.monotonic() - began
+
+    return asyncio.run(cancelled())
 
 
 def test_killed_while_launching(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:

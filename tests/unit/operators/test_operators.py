@@ -16,7 +16,7 @@ import boto3
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import DagRunType
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
 
@@ -27,6 +27,7 @@ from snn_cloud.aws.errors import ChampionChanged, RunCancelled, RunFailed, Stack
 from snn_operators.base import SnnOperator, plain_failure, seconds
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
+from snn_operators.compat import AirflowFailException
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.links import object_url, run_links
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
