@@ -20,7 +20,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, AssetAlias, AssetOrTimeSchedule, AssetWatcher, CronTriggerTimetable, Variable, task
+from airflow.sdk import DAG, Asset, AssetAlias, AssetOrTimeSchedule, AssetWatcher, task
 
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.deploy import SnnDeployOperator
@@ -29,11 +29,11 @@ from snn_operators.new_data import NewDataTrigger
 from snn_operators.results import SnnReportOperator
 from snn_operators.stage import SnnStageOperator
 from snn_operators.train import SnnTrainOperator
+from snn_operators.variables import cron_times
 
 FORM = retraining_form()
 PARAMETERS = Path(__file__).with_name("parameters.json")
-cron = Variable.get("snn_retraining_cron", default="")
-times = CronTriggerTimetable(cron, timezone="UTC") if cron else None
+times = cron_times("snn_retraining_cron")
 new_data = Asset(
     "snn_new_data",
     watchers=[AssetWatcher(name="uploads", trigger=NewDataTrigger(stack=FORM["stack_name"].value))],
@@ -46,6 +46,7 @@ with DAG(
     params=FORM,
     default_args={"deferrable": True, "retries": 1, "retry_delay": timedelta(seconds=15)},
     render_template_as_native_obj=True,
+    user_defined_macros={"default_parameters": str(PARAMETERS)},
     doc_md=__doc__,
     tags=["snn"],
 ):
@@ -65,7 +66,7 @@ with DAG(
         stack=deploy.output,
         dataset="{{ params.dataset }}",
         parameters="{{ params.parameters or params.parameters_file }}",
-        fallback=str(PARAMETERS),
+        fallback="{{ default_parameters }}",
     )
 
     stage = SnnStageOperator(

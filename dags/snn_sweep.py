@@ -8,7 +8,8 @@
 5. **retrain** hands the winner to `snn_retraining`, if the form asks for it.
 
 At most 3 runs are in Lambda at once, however many sweeps there are, or as many as the Airflow Variable
-`snn_sweep_at_once` says. It is not in the form, because Airflow reads such limits with the DAG file.
+`snn_sweep_at_once` says. It is not in the form, because Airflow reads such limits with the DAG file; if it is not a
+whole number, *deploy* fails and names it.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, AssetAlias, Variable, task, task_group
+from airflow.sdk import DAG, AssetAlias, task, task_group
 
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.form import overrides, sweep_form
 from snn_operators.results import SnnEvaluateOperator
 from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
+from snn_operators.variables import whole_number
 
 PARAMETERS = Path(__file__).with_name("parameters.json")
-AT_ONCE = int(Variable.get("snn_sweep_at_once", default="3"))
+AT_ONCE = whole_number("snn_sweep_at_once", default=3)
 
 with DAG(
     "snn_sweep",
@@ -35,16 +37,22 @@ with DAG(
     params=sweep_form(),
     default_args={"deferrable": True, "retries": 1, "retry_delay": timedelta(seconds=15)},
     render_template_as_native_obj=True,
+    user_defined_macros={"default_parameters": str(PARAMETERS)},
     doc_md=__doc__,
     tags=["snn"],
 ):
-    deploy = SnnDeployOperator(task_id="deploy", stack="{{ params.stack_name }}", deploy="{{ params.deploy }}")
+    deploy = SnnDeployOperator(
+        task_id="deploy",
+        stack="{{ params.stack_name }}",
+        deploy="{{ params.deploy }}",
+        pre_execute=AT_ONCE.check,
+    )
 
     plan = SnnSweepPlanOperator(
         task_id="plan",
         stack=deploy.output,
         dataset="{{ params.dataset }}",
-        parameters=f"{{{{ params.parameters_file or '{PARAMETERS}' }}}}",
+        parameters="{{ params.parameters_file or default_parameters }}",
         overrides=overrides("validation"),  # the form's is the sweep's own
         combinations="{{ params.combinations }}",
         validation="{{ params.validation }}",
@@ -59,7 +67,7 @@ with DAG(
             dataset_key=dataset_key,
             parameters=parameters,
             resume="{{ params.resume }}",
-            max_active_tis_per_dag=AT_ONCE,  # deferred ones count
+            max_active_tis_per_dag=AT_ONCE.value,  # deferred ones count
         )
         SnnEvaluateOperator(task_id="evaluate", stack="{{ params.stack_name }}", run_id=train.output["run_id"])
 

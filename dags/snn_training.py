@@ -31,6 +31,7 @@ with DAG(
     params=training_form(),
     default_args={"deferrable": True, "retries": 1, "retry_delay": timedelta(seconds=15)},
     render_template_as_native_obj=True,
+    user_defined_macros={"default_parameters": str(PARAMETERS)},
     doc_md=__doc__,
     tags=["snn"],
 ):
@@ -40,7 +41,7 @@ with DAG(
         task_id="stage",
         stack=deploy.output,
         dataset="{{ params.dataset }}",
-        parameters=f"{{{{ params.parameters_file or '{PARAMETERS}' }}}}",
+        parameters="{{ params.parameters_file or default_parameters }}",
         overrides=overrides(),
         images="{{ params.images }}",
         data_options="{{ params.data_options }}",

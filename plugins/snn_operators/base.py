@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from ast import literal_eval
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidInput, SnnError
 from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
 from snn_cloud.aws.passing import AWS_ERRORS, reason
+from snn_operators.fields import NAME, STACK, VERIFY, Kind, TemplatedFields
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
@@ -28,19 +27,37 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-class SnnOperator(AwsBaseOperator[SnnHook]):
+
+class OnStack(TemplatedFields):
+    """An operator or sensor that works on one stack, with the connection and the stack for templated fields."""
+
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "stack": STACK,
+        "aws_conn_id": NAME.or_else(None),
+        "region_name": NAME.or_else(None),
+        "verify": VERIFY.or_else(None),
+    }
+    stack: str | Mapping[str, Any]
+
+    @property
+    def stack_name(self) -> str:
+        """Return the stack's name."""
+        return str(self.stack["stack_name"] if isinstance(self.stack, Mapping) else self.stack)
+
+
+class SnnOperator(OnStack, AwsBaseOperator[SnnHook]):
     """An operator that works on one stack.
 
     :param stack: the stack's name, or what :class:`~snn_operators.deploy.SnnDeployOperator` returned (templated)
-    :param aws_conn_id: the Airflow connection used for AWS credentials; None or empty: boto3's own search
-    :param region_name: the region; None: the connection's
-    :param verify: whether to verify TLS certificates, or the path of a CA bundle
+    :param aws_conn_id: the Airflow connection used for AWS credentials; None or empty: boto3's own search (templated)
+    :param region_name: the region; None: the connection's (templated)
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle (templated)
     :param botocore_config: configuration of the botocore clients
     """
 
     aws_hook_class = SnnHook
-    template_fields: Sequence[str] = aws_template_fields("stack")
     ui_color = "#e3eefc"
 
     def __init__(self, *, stack: str | Mapping[str, Any] = "snn", **kwargs: Any) -> None:
@@ -89,37 +106,23 @@ def plain_failure() -> Iterator[None]:
         raise AirflowException(line) from None
 
 
-def native(value: Any) -> Any:
-    """Return the value of a template's text: "5" is 5, "None", "null" and "" are None, other text is itself."""
-    if not isinstance(value, str):
-        return value
-    if value.strip() in ("", "None", "null"):
-        return None
-    if value in ("True", "False"):
-        return value == "True"
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+def reads_fields(method: Method) -> Method:
+    """Have a task's templated fields read before it works; its failures are as in `plain_failure`.
 
+    For `execute`, and for `execute_complete`, which Airflow calls on a newly rendered task.
+    """
 
-def listed(value: Any) -> list[Any]:
-    """Return a list that a template may have turned into text; text that is not a list becomes a list of itself."""
-    if isinstance(value, str):
-        for parse in (json.loads, literal_eval):
-            try:
-                value = parse(value)
-                break
-            except (ValueError, SyntaxError):
-                continue
-    if value is None or value == "":
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    @wraps(method)
+    def reading(self: TemplatedFields, *args: Any, **kwargs: Any) -> Any:
+        with plain_failure():
+            self.read_fields()
+            return method(self, *args, **kwargs)
+
+    return cast("Method", reading)
 
 
 def seconds(value: timedelta | float | str | None) -> float | None:
     """Return a length of time in seconds, whichever way it was given."""
     if isinstance(value, timedelta):
         return value.total_seconds()
-    given = native(value)
-    return None if given is None else float(given)
+    return None if value is None else float(value)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk.exceptions import AirflowSkipException
 
 from snn.errors import InvalidInput
-from snn_operators.base import SnnOperator, native, plain_failure
+from snn_operators.base import SnnOperator, reads_fields
+from snn_operators.fields import DECISION, DOCUMENT, ETAG, NAME, NUMBER, Kind
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -35,7 +35,11 @@ class SnnChooseOperator(SnnOperator):
     :param fallback: the same, for when there is no champion that says what it was trained with (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "dataset", "parameters", "fallback")
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "dataset": NAME.or_else(None),
+        "parameters": DOCUMENT.or_else(None),
+        "fallback": DOCUMENT.or_else(None),
+    }
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "fallback": "json"}
 
     def __init__(
@@ -49,18 +53,18 @@ class SnnChooseOperator(SnnOperator):
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.fallback = dataset, parameters, fallback
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Choose; return what was chosen."""
         outputs = self.outputs
-        dataset = self._uploaded(context, outputs.bucket) or native(self.dataset)
+        dataset = self._uploaded(context, outputs.bucket) or self.dataset
         if not dataset:
             raise InvalidInput(
                 "was neither uploaded nor given",
                 field="dataset",
                 mend=f"name one, or upload it under s3://{outputs.bucket}/retraining_input/",
             )
-        parameters = native(self.parameters) or self._of_champion(outputs.bucket) or native(self.fallback)
+        parameters = self.parameters or self._of_champion(outputs.bucket) or self.fallback
         if not parameters:
             raise InvalidInput("are not given, and there is no champion to take them from", field="parameters")
         self.log.info("data set: %s", dataset)
@@ -102,13 +106,17 @@ class SnnCompareOperator(SnnOperator):
     :param margin: minimum improvement required, 0..1 (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "metric", "margin")
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "run_id": NAME,
+        "metric": NAME.or_else("accuracy"),
+        "margin": NUMBER.or_else(0.01),
+    }
 
     def __init__(self, *, run_id: str, metric: str = "accuracy", margin: float | str = 0.01, **kwargs: Any) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.run_id, self.metric, self.margin = run_id, metric, margin
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> Comparison:
         """Compare; return both reports and the decision."""
         from snn_client.models.challenge import compare
@@ -134,7 +142,11 @@ class SnnPromoteOperator(SnnOperator):
     :param over: what the compare task returned as ``champion_etag``; None: any champion (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "decision", "over")
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "run_id": NAME,
+        "decision": DECISION.or_else(None),
+        "over": ETAG.or_else(None),
+    }
     template_fields_renderers: ClassVar[dict[str, str]] = {"decision": "json"}
 
     def __init__(
@@ -143,14 +155,14 @@ class SnnPromoteOperator(SnnOperator):
         super().__init__(**kwargs)
         self.run_id, self.decision, self.over = run_id, decision, over
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> dict[str, str]:
         """Promote; return who is champion and who was."""
         from snn_client.models.champion import promote
         from snn_cloud.aws.places import PROMOTED_PARAMS, params
 
         if self.decision is not None and not self.decision["promote"]:
-            raise AirflowSkipException(self.decision["reason"])
+            raise AirflowSkipException(self.decision.get("reason", "it was decided otherwise"))
         bucket = self.outputs.bucket
         change = promote(self.hook.clients, bucket, self.run_id, over=self.over)
         self.log.info("champion: run %s; before: %s", change.champion, change.previous or "none")
@@ -171,7 +183,7 @@ class SnnRollbackOperator(SnnOperator):
     .. seealso:: ``docs/operators.md``
     """
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> dict[str, str]:
         """Roll back; return who is champion and who was."""
         from snn_client.models.champion import roll_back

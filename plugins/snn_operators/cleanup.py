@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 
 from snn.errors import InvalidInput
 from snn_cloud.aws.errors import StackFailed
 from snn_cloud.cost.formats import duration
-from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.fields import FLAG, NAME, Kind
 from snn_operators.trigger import StackTrigger
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ class SnnCleanupOperator(SnnOperator):
     :param poll_interval: seconds between two looks at the stack while deferred
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "only_list", "confirm", "cancel_runs")
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "only_list": FLAG.or_else(True),
+        "confirm": NAME.or_else(""),
+        "cancel_runs": FLAG.or_else(False),
+    }
 
     def __init__(
         self,
@@ -61,38 +65,33 @@ class SnnCleanupOperator(SnnOperator):
         self.confirm, self.cancel_runs, self.timeout = confirm, cancel_runs, seconds(timeout)
         self.deferrable, self.poll_interval = deferrable, poll_interval
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """List, or delete."""
         from snn_client.stack.cleanup import plan, start_cleanup
 
-        clients, name = self.hook.clients, self._name
-        only_list = native(self.only_list) is not False
-        if not only_list and self.confirm != name:
+        clients, name = self.hook.clients, self.stack_name
+        if not self.only_list and self.confirm != name:
             raise InvalidInput(f"{self.confirm!r} is not the stack's name", field="confirm", mend=f"enter {name}")
         wanted = plan(clients, name)
         for line in wanted.lines():
             self.log.info("%s", line)
-        if only_list:
+        if self.only_list:
             return wanted.to_dict()
-        cancel_runs = native(self.cancel_runs) is True
+        cancel_runs = bool(self.cancel_runs)
         return self._go_on(wanted, start_cleanup(clients, wanted, cancel_runs=cancel_runs, on_progress=self._say))
 
-    @plain_failure()
+    @reads_fields
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Go on after the deletion that the trigger waited for."""
         from snn_client.stack.cleanup import Plan, next_deletion
 
         if event["status"] == "error":
-            raise StackFailed(f"the stack {self._name}: {event['message']}")
+            raise StackFailed(f"the stack {self.stack_name}: {event['message']}")
         if event["status"] == "timeout":
-            raise StackFailed(f"the stack {self._name} was not deleted within {duration(self.timeout or 0)}")
+            raise StackFailed(f"the stack {self.stack_name} was not deleted within {duration(self.timeout or 0)}")
         wanted = Plan.from_dict(event["carried"])
         return self._go_on(wanted, next_deletion(self.hook.clients, wanted, event["operation"], self._say))
-
-    @property
-    def _name(self) -> str:
-        return str(self.stack["stack_name"] if isinstance(self.stack, Mapping) else self.stack)
 
     def _go_on(self, wanted: Plan, deletion: str) -> dict[str, Any]:
         """Wait for a deletion, and for those after it; finish when there is none left to wait for."""

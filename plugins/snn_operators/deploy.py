@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 
 from snn_cloud.aws.errors import StackFailed
 from snn_cloud.cost.formats import duration
-from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.fields import FLAG, VALUES, Kind
 from snn_operators.trigger import StackTrigger
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class SnnDeployOperator(SnnOperator):
 
     .. seealso:: ``docs/operators.md``
 
-    :param stack: the stack's name (templated)
+    :param stack: the stack's name, or outputs that name it (templated)
     :param deploy: False only reads the outputs of an existing stack (templated)
     :param options: fields of :class:`snn_client.stack.options.StackOptions`, such as ``with_cache``; None: not given
         (templated)
@@ -39,13 +39,13 @@ class SnnDeployOperator(SnnOperator):
     :param poll_interval: seconds between two looks at the stack while deferred
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "deploy", "options")
+    kinds: ClassVar[Mapping[str, Kind]] = {"deploy": FLAG.or_else(True), "options": VALUES.or_else(None)}
     template_fields_renderers: ClassVar[dict[str, str]] = {"options": "json"}
 
     def __init__(
         self,
         *,
-        stack: str = "snn",
+        stack: str | Mapping[str, Any] = "snn",
         deploy: bool | str = True,
         options: Mapping[str, Any] | None = None,
         timeout: timedelta | float | None = timedelta(hours=1),
@@ -57,19 +57,18 @@ class SnnDeployOperator(SnnOperator):
         self.deploy, self.options, self.timeout = deploy, options, seconds(timeout)
         self.deferrable, self.poll_interval = deferrable, poll_interval
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Deploy, or read, the stack."""
         from snn_client.stack.deploy import deploy_stack, finish_deploy, start_deploy
         from snn_client.stack.options import StackOptions
         from snn_client.stack.status import stack_status
 
-        clients, name = self.hook.clients, str(self.stack)
-        if not native(self.deploy):
+        clients, name = self.hook.clients, self.stack_name
+        if not self.deploy:
             self.log.info("not deploying: using the stack %s as it is", name)
             return self.outputs.to_dict()
-        given = {option: native(value) for option, value in (self.options or {}).items()}
-        options = StackOptions.from_environment(**{**given, "stack_name": name})
+        options = StackOptions.from_environment(**{**(self.options or {}), "stack_name": name})
         limit = float("inf") if self.timeout is None else self.timeout
         if not self.deferrable:
             return deploy_stack(clients, options, self._say, limit).to_dict()
@@ -84,16 +83,16 @@ class SnnDeployOperator(SnnOperator):
             )
         return finish_deploy(clients, name, operation).to_dict()
 
-    @plain_failure()
+    @reads_fields
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Return the outputs of the stack that the trigger waited for."""
         from snn_client.stack.deploy import finish_deploy
 
         if event["status"] == "error":
-            raise StackFailed(f"the stack {self.stack}: {event['message']}")
+            raise StackFailed(f"the stack {self.stack_name}: {event['message']}")
         if event["status"] == "timeout":
-            raise StackFailed(f"the stack {self.stack} was not ready within {duration(self.timeout or 0)}")
-        return finish_deploy(self.hook.clients, str(self.stack), event["operation"]).to_dict()
+            raise StackFailed(f"the stack {self.stack_name} was not ready within {duration(self.timeout or 0)}")
+        return finish_deploy(self.hook.clients, self.stack_name, event["operation"]).to_dict()
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-
-from snn_operators.base import SnnOperator, listed, plain_failure
+from snn_operators.base import SnnOperator, reads_fields
+from snn_operators.fields import ANSWERS, MAPPING, NAME, PHOTOS, Kind
 from snn_operators.links import ReportLink, object_url
 
 if TYPE_CHECKING:
@@ -29,13 +28,13 @@ class SnnEvaluateOperator(SnnOperator):
     :param dataset_key: key of another data set in the stack's bucket to evaluate on; None: the run's own (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "dataset_key")
+    kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "dataset_key": NAME.or_else(None)}
 
     def __init__(self, *, run_id: str, dataset_key: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.run_id, self.dataset_key = run_id, dataset_key
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> TestSet:
         """Judge the model; return the report's ``test_set``."""
         from snn_client.reports.report import evaluate_run
@@ -62,21 +61,22 @@ class SnnPredictOperator(SnnOperator):
     :param images: the photos as the stage task returned them, or paths or ``s3://`` addresses (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "images")
+    kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "images": PHOTOS.or_else(())}
     template_fields_renderers: ClassVar[dict[str, str]] = {"images": "json"}
 
     def __init__(self, *, run_id: str, images: Sequence[Any] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.run_id, self.images = run_id, images
+        self.run_id = run_id
+        self.images: Any = images
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> list[NewImage]:
         """Classify the photos; return the report's ``new_images``."""
         from snn_client.reports.report import predict_images
         from snn_client.reports.sections import answer_in_a_line
         from snn_cloud.aws.places import params
 
-        bucket, images = self.outputs.bucket, listed(self.images)
+        bucket, images = self.outputs.bucket, self.images
         answers = predict_images(self.hook.clients, bucket, self.run_id, images)
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers:
@@ -97,7 +97,12 @@ class SnnReportOperator(SnnOperator):
     :param images: the photos that were classified, as the stage task returned them: the page shows them (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "test_set", "new_images", "images")
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "run_id": NAME,
+        "test_set": MAPPING,
+        "new_images": ANSWERS.or_else(()),
+        "images": PHOTOS.or_else(()),
+    }
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "test_set": "json", "new_images": "json", "images": "json",
     }  # fmt: skip
@@ -113,10 +118,11 @@ class SnnReportOperator(SnnOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id, self.test_set, self.new_images, self.images = run_id, test_set, new_images, images
+        self.run_id, self.test_set, self.new_images = run_id, test_set, new_images
+        self.images: Any = images
         self.report_url = ""
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> Report:
         """Write the report; return it."""
         from snn_client.reports.report import make_report
@@ -124,11 +130,10 @@ class SnnReportOperator(SnnOperator):
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        images = listed(self.images)
-        report = make_report(clients, outputs, run, self.test_set, listed(self.new_images), images)
+        report = make_report(clients, outputs, run, self.test_set, self.new_images, self.images)
         read = [f"s3://{outputs.bucket}/{key}" for key in (params(run.run_id), results(run.run_id), run.dataset)]
         made = [report["artifacts"][name] for name in ("report_html", "report_json")]
-        self.files = [*read, *folders(images)], made
+        self.files = [*read, *folders(self.images)], made
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))
         self.log.info("report: %s", self.report_url)
         return report

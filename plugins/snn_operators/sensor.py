@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import PokeReturnValue, conf
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
@@ -16,7 +16,8 @@ from snn.errors import InvalidInput
 from snn_client.runs.progress import Summary, summary
 from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError
-from snn_operators.base import plain_failure
+from snn_operators.base import OnStack, plain_failure, reads_fields
+from snn_operators.fields import NAME, TIME, Kind
 from snn_operators.hook import SnnHook
 from snn_operators.trigger import RunTrigger
 
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class SnnRunSensor(AwsBaseSensor[SnnHook]):
+# Of the run's own interval; any where there is none, as in runs that a person or an asset started. Such a DAG run is
+# most often the answer to an upload that is there already.
+OWN_INTERVAL = "{{ data_interval_start | default(None) if dag_run.run_type in ('scheduled', 'backfill') else None }}"
+
+
+class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
     """Wait for a run that this task did not start: usually one started by an upload to S3.
 
     The run may begin later than the sensor, and so may the upload. COMPLETED succeeds, FAILED fails with the run's
@@ -36,22 +42,30 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
 
     :param stack: the stack's name, or what the deploy task returned (templated)
     :param run_id: the run; or (templated)
-    :param upload: key in the stack's bucket of the uploaded ``.h5``, ``training_input/…``; its newest version when the
-        sensor first sees it (templated)
+    :param upload: the uploaded ``.h5``, ``training_input/…`` in the stack's bucket, by its key or its ``s3://``
+        address; its newest version when the sensor first sees it (templated)
+    :param uploaded_after: an upload before this time is not the one to wait for: a datetime or ISO 8601, in UTC unless
+        it says otherwise. The default is the start of the DAG run's data interval if it was scheduled, else None.
+        None: any upload (templated)
     :param watch: ``ledger``, or ``redis`` to follow the progress in the stack's cache, which Airflow must be able to
-        reach; the ledger still decides
+        reach; the ledger still decides (templated)
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
     :param poke_interval: seconds between two looks
     :param log_interval: seconds between two lines in the log
     :param timeout: seconds after which the task fails; the run continues
-    :param aws_conn_id: the Airflow connection used for AWS credentials; None or empty: boto3's own search
-    :param region_name: the region; None: the connection's
-    :param verify: whether to verify TLS certificates, or the path of a CA bundle
+    :param aws_conn_id: the Airflow connection used for AWS credentials; None or empty: boto3's own search (templated)
+    :param region_name: the region; None: the connection's (templated)
+    :param verify: whether to verify TLS certificates, or the path of a CA bundle (templated)
     :param botocore_config: configuration of the botocore clients
     """
 
     aws_hook_class = SnnHook
-    template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "upload", "watch")
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "run_id": NAME.or_else(""),
+        "upload": NAME.or_else(""),
+        "uploaded_after": TIME.or_else(None),
+        "watch": NAME.or_else("ledger"),
+    }
     ui_color = "#e3eefc"
 
     def __init__(
@@ -60,6 +74,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
         stack: str | Mapping[str, Any] = "snn",
         run_id: str = "",
         upload: str = "",
+        uploaded_after: datetime | str | None = OWN_INTERVAL,
         watch: str = "ledger",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float = 5.0,
@@ -67,14 +82,19 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, **kwargs)
-        if bool(run_id) == bool(upload):
-            raise ValueError("SnnRunSensor waits for one run: give either run_id or upload")
         self.stack, self.run_id, self.upload, self.watch = stack, run_id, upload, watch
+        self.uploaded_after: Any = uploaded_after
         self.deferrable, self.log_interval = deferrable, log_interval
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> Any:
         """Wait: in the triggerer if deferrable, and if the run has not ended already."""
+        if bool(self.run_id) == bool(self.upload):
+            raise InvalidInput(
+                f"the sensor waits for one run, it has run_id {self.run_id!r} and upload {self.upload!r}",
+                field="run_id",
+                mend="give either run_id or upload",
+            )
         if self.watch not in ("ledger", "redis"):
             raise InvalidInput(f"{self.watch!r} is not possible", field="watch", mend="use 'ledger' or 'redis'")
         if self.deferrable:
@@ -82,9 +102,8 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
             if run is None or not run.state.is_terminal:
                 self.defer(
                     trigger=RunTrigger(
-                        aws=self._hook_parameters, stack=self.stack, run_id=self.run_id, upload=self.upload,
-                        source=self.watch, poll_interval=self.poke_interval, log_interval=self.log_interval,
-                        deadline=time.time() + self.timeout,
+                        aws=self._hook_parameters, deadline=time.time() + self.timeout,
+                        poll_interval=self.poke_interval, **self._watched,
                     ),
                     method_name="execute_complete",
                 )  # fmt: skip
@@ -100,7 +119,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
             return PokeReturnValue(False)
         return PokeReturnValue(True, summary(self._watching.outcome(look.run)))
 
-    @plain_failure()
+    @reads_fields
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "timeout":
@@ -115,5 +134,12 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
         return self._new_watch()
 
     def _new_watch(self) -> Watch:
-        return Watch(self.hook.clients, self.stack, run_id=self.run_id, upload=self.upload,
-                     source=self.watch, log_interval=self.log_interval)  # fmt: skip
+        return Watch(self.hook.clients, **self._watched)
+
+    @property
+    def _watched(self) -> dict[str, Any]:
+        after = self.uploaded_after
+        return {
+            "stack": self.stack, "run_id": self.run_id, "upload": self.upload, "source": self.watch,
+            "log_interval": self.log_interval, "uploaded_after": None if after is None else after.timestamp(),
+        }  # fmt: skip

@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-
-from snn_operators.base import SnnOperator, listed, native, plain_failure
+from snn_operators.base import SnnOperator, reads_fields
+from snn_operators.fields import DOCUMENT, NAME, PATHS, VALUES, Kind
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,9 +41,14 @@ class SnnStageOperator(SnnOperator):
     :param run_id: any text, made into a valid run id; the default differs for each try of the task (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields(
-        "stack", "dataset", "parameters", "overrides", "images", "data_options", "run_id"
-    )
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "dataset": NAME,
+        "parameters": DOCUMENT,
+        "overrides": VALUES.or_else(None),
+        "images": PATHS.or_else(()),
+        "data_options": VALUES.or_else(None),
+        "run_id": NAME,
+    }
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "parameters": "json", "overrides": "json", "images": "json", "data_options": "json"
     }  # fmt: skip
@@ -62,9 +66,11 @@ class SnnStageOperator(SnnOperator):
     ) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
-        self.images, self.data_options, self.run_id = images, data_options, run_id
+        self.images: Any = images
+        self.data_options: Any = data_options
+        self.run_id = run_id
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
         from snn_client.data.options import Options
@@ -75,12 +81,11 @@ class SnnStageOperator(SnnOperator):
         outputs, parameters = self.outputs, self._parameters()
         check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
-        options = Options.of({name: native(value) for name, value in (native(self.data_options) or {}).items()})
-        images = listed(self.images)
-        staged = stage(self.hook.clients, outputs.bucket, run_id, str(self.dataset), parameters, images, options)
+        options = Options.of(self.data_options or {})
+        staged = stage(self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options)
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
-        self.files = [str(self.dataset)], [made]
+        self.files = [self.dataset], [made]
         self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
         return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
 
@@ -89,8 +94,7 @@ class SnnStageOperator(SnnOperator):
         from snn_client.data.staging import read_source
         from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
-        given = self.parameters
-        overrides = {name: native(value) for name, value in (self.overrides or {}).items()}
-        if isinstance(given, Mapping) or given.lstrip().startswith("{"):
+        given, overrides = self.parameters, self.overrides or {}
+        if isinstance(given, Mapping):
             return Parameters.load(given, **overrides)
         return Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)

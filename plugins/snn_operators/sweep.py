@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
-
 from snn_cloud.aws.errors import RunFailed
-from snn_operators.base import SnnOperator, native, plain_failure
+from snn_operators.base import SnnOperator, reads_fields
+from snn_operators.fields import COMBINATIONS, DOCUMENT, NAME, NUMBER, PLAN, SWEEP, VALUES, Kind
 from snn_operators.links import TableLink, object_url
 
 if TYPE_CHECKING:
@@ -45,9 +44,14 @@ class SnnSweepPlanOperator(SnnOperator):
     :param sweep_id: any text, made into a valid run id; the default differs for each DAG run (templated)
     """
 
-    template_fields: Sequence[str] = aws_template_fields(
-        "stack", "dataset", "parameters", "overrides", "combinations", "validation", "sweep_id"
-    )
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "dataset": NAME,
+        "parameters": DOCUMENT,
+        "overrides": VALUES.or_else(None),
+        "combinations": COMBINATIONS,
+        "validation": NUMBER.or_else(0.2),
+        "sweep_id": NAME,
+    }
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "parameters": "json", "overrides": "json", "combinations": "json",
     }  # fmt: skip
@@ -65,9 +69,10 @@ class SnnSweepPlanOperator(SnnOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
-        self.combinations, self.validation, self.sweep_id = combinations, validation, sweep_id
+        self.combinations, self.sweep_id = combinations, sweep_id
+        self.validation: Any = validation
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> list[Training]:
         """Plan the sweep; return its trainings."""
         from snn_client.data.staging import stage_folds
@@ -77,15 +82,15 @@ class SnnSweepPlanOperator(SnnOperator):
         from snn_cloud.aws.places import new_run_id
         from snn_cloud.cost.budget import warning
 
-        outputs, validation = self.outputs, native(self.validation)
+        outputs, validation = self.outputs, self.validation
         base, seed = self._base()
         combinations = expand(self.combinations, base, validation)
         for one in combinations:
             check_cache(one.parameters, outputs, source=f"combination {one.number}")
         # Short, as run ids are made of it.
         sweep_id = new_run_id(self.sweep_id, longest=30)
-        staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, str(self.dataset), validation, seed)
-        self.files = [str(self.dataset)], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
+        staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed)
+        self.files = [self.dataset], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
         usd = 0.0
         for one in combinations:
@@ -107,10 +112,10 @@ class SnnSweepPlanOperator(SnnOperator):
         from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
         given: Any = self.parameters
-        named = {"source": given} if isinstance(given, str) and not given.lstrip().startswith("{") else {}
+        named = {"source": given} if isinstance(given, str) else {}
         if named:
             given = read_source(self.hook.clients.s3, given, MAX_TEXT)
-        overrides = {name: native(value) for name, value in (self.overrides or {}).items()}
+        overrides = self.overrides or {}
         seed = Parameters.load(given, **named, **overrides).seed
         base = given if isinstance(given, Mapping) else json.loads(given)
         return {**base, **{name: value for name, value in overrides.items() if value is not None}}, seed
@@ -135,7 +140,7 @@ class SnnSweepTableOperator(SnnOperator):
     :param evaluate: id of the evaluating task that was mapped with it
     """
 
-    template_fields: Sequence[str] = aws_template_fields("stack", "plan", "sweep")
+    kinds: ClassVar[Mapping[str, Kind]] = {"plan": PLAN, "sweep": SWEEP}
     template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json", "sweep": "json"}
     operator_extra_links = (TableLink(),)
 
@@ -144,7 +149,7 @@ class SnnSweepTableOperator(SnnOperator):
         self.plan, self.sweep, self.train, self.evaluate = plan, sweep, train, evaluate
         self.report_url = ""
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> WrittenTable:
         """Compare the networks; return the table."""
         from snn_client.sweeps.table import lines, make_table, outcomes, write_table

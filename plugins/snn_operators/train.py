@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.amazon.aws.utils.mixins import aws_template_fields
 from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowRuntimeError
 
@@ -15,7 +14,8 @@ from snn_client.runs.progress import Summary, estimate_line, summary
 from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError, RunFailed, RunNotFound
 from snn_cloud.cost.formats import duration
-from snn_operators.base import SnnOperator, native, plain_failure, seconds
+from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.fields import FLAG, MAPPING, NAME, Kind
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run
 from snn_operators.trigger import RunTrigger, is_wanted
@@ -53,16 +53,20 @@ class SnnTrainOperator(SnnOperator):
     :param parameters: what to train, as the stage task returned it (templated)
     :param resume: whether a cleared task continues from the checkpoint of the run that failed or was cancelled, with
         the same result as if it had not stopped; False: it trains from the first epoch (templated)
-    :param promote: whether to promote the model when the run completes
+    :param promote: whether to promote the model when the run completes (templated)
     :param timeout: how long the run may take; then it is cancelled and the task fails. None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
     :param poll_interval: seconds between two looks at the ledger
     :param log_interval: seconds between two lines in the log
     """
 
-    template_fields: Sequence[str] = aws_template_fields(
-        "stack", "run_id", "dataset_key", "parameters", "resume", "promote"
-    )
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "run_id": NAME,
+        "dataset_key": NAME,
+        "parameters": MAPPING,
+        "resume": FLAG.or_else(False),
+        "promote": FLAG.or_else(False),
+    }
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
     operator_extra_links = RUN_LINKS
 
@@ -73,7 +77,7 @@ class SnnTrainOperator(SnnOperator):
         dataset_key: str,
         parameters: str | Mapping[str, Any],
         resume: bool | str = False,
-        promote: bool = False,
+        promote: bool | str = False,
         timeout: timedelta | float | None = timedelta(days=2),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 2.0,
@@ -89,7 +93,7 @@ class SnnTrainOperator(SnnOperator):
         self.links: dict[str, str] = {}
         self._trained: tuple[str, Run] | None = None
 
-    @plain_failure()
+    @reads_fields
     def execute(self, context: Context) -> Summary:
         """Start the run, or find it started, and wait for its end."""
         from snn_client.runs.estimate import estimate_on
@@ -108,7 +112,7 @@ class SnnTrainOperator(SnnOperator):
         self._watch = Watch(self.hook.clients, outputs, **watched)  # before the launch, which a kill may interrupt
         run = launch(
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
-            promote=bool(native(self.promote)), resume_from=chosen.resume_from,
+            promote=bool(self.promote), resume_from=chosen.resume_from,
         )  # fmt: skip
         self.links = run_links(self.hook.clients, outputs, run.run_id)
         self._tell(context, run_id=run.run_id, **self.links)
@@ -132,7 +136,7 @@ class SnnTrainOperator(SnnOperator):
             )  # fmt: skip
         return self._conclude(context, self._watch, self._wait(context, self._watch, deadline))
 
-    @plain_failure()
+    @reads_fields
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "error":
@@ -172,7 +176,7 @@ class SnnTrainOperator(SnnOperator):
             self.run_id,
             ti.try_number,
             ti.max_tries - (self.retries or 0) + 1,
-            bool(native(self.resume)),
+            bool(self.resume),
             find=self.hook.ledger(outputs).find,
             stop=lambda run_id: stop(clients, outputs, run_id),
         )

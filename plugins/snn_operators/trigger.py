@@ -39,7 +39,8 @@ class RunTrigger(BaseTrigger):
     :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``
     :param stack: name of the stack, or its outputs
     :param run_id: the run; or, where only an upload is known,
-    :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run
+    :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run, or its address in S3
+    :param uploaded_after: seconds since 1970; an older upload is not the one to wait for. None: any
     :param source: where to look, ``ledger`` or ``redis``
     :param poll_interval: seconds between two looks
     :param log_interval: seconds between two lines in the log
@@ -51,12 +52,12 @@ class RunTrigger(BaseTrigger):
     def __init__(
         self, *, aws: Mapping[str, Any], stack: Any, run_id: str = "", upload: str = "", source: str = "ledger",
         poll_interval: float = 2.0, log_interval: float = 5.0, deadline: float | None = None,
-        cancel_on_kill: bool = False, since: float | None = None,
+        cancel_on_kill: bool = False, since: float | None = None, uploaded_after: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__()  # type: ignore[no-untyped-call]
         self.aws, self.stack, self.run_id, self.upload, self.source = aws, stack, run_id, upload, source
         self.poll_interval, self.log_interval, self.deadline = poll_interval, log_interval, deadline
-        self.cancel_on_kill, self.since = cancel_on_kill, since
+        self.cancel_on_kill, self.since, self.uploaded_after = cancel_on_kill, since, uploaded_after
         self._cancelled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -66,6 +67,7 @@ class RunTrigger(BaseTrigger):
             "aws": dict(self.aws), "stack": self.stack, "run_id": self.run_id, "upload": self.upload,
             "source": self.source, "poll_interval": self.poll_interval, "log_interval": self.log_interval,
             "deadline": self.deadline, "cancel_on_kill": self.cancel_on_kill, "since": self.since,
+            "uploaded_after": self.uploaded_after,
         }  # fmt: skip
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -109,6 +111,7 @@ class RunTrigger(BaseTrigger):
             source=self.source,
             log_interval=self.log_interval,
             since=self.since,
+            uploaded_after=self.uploaded_after,
         )
 
     async def _ended(self) -> dict[str, Any]:

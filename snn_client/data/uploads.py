@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,22 @@ class Upload:
     def address(self) -> str:
         """Return the address of this very version, whatever is put there meanwhile."""
         return f"s3://{self.bucket}/{self.key}" + (f"?versionId={self.version}" if self.version else "")
+
+
+def upload_key(address: str, bucket: str) -> str:
+    """Return the key of an upload that starts a run in the stack of `bucket`, given its key or its address in S3.
+
+    Raises InvalidInput for what never starts one, however long anybody waits.
+    """
+    named = re.fullmatch(r"s3[an]?://([^/]+)/(.*)", address, re.IGNORECASE)
+    key = (named[2] if named else address).lstrip("/")
+    if (named and named[1] != bucket) or not places.starts_run(key):
+        raise InvalidInput(
+            f"an upload to {address!r} starts no run",
+            field="upload",
+            mend=f"name a .h5 under s3://{bucket}/{places.UPLOAD_PREFIX}, by its address or its key",
+        )
+    return key
 
 
 def uploads_in(message: str) -> list[Upload]:

@@ -87,13 +87,14 @@ def find_champion(clients: Clients, bucket: str) -> Candidate | None:
 def promote(clients: Clients, bucket: str, run_id: str, *, over: str | None = None) -> Change:
     """Make a completed run's model the champion and keep the former one; nothing changes if it is the champion already.
 
-    `over` is the ETag of the champion that it was compared with, "" if there was none; None: whichever there is.
+    `over` is the ETag of the champion that it was compared with, with or without its quotes, "" if there was none;
+    None: whichever there is.
     Raises ChampionChanged if the champion is another one by now, InvalidInput if the run left no model.
     """
     held = _settled(clients.s3, bucket)
     if held is not None and held.run_id == run_id:
         return Change(run_id, held.metadata.get("former-run", ""))
-    if over is not None and over != (held.etag if held else ""):
+    if over is not None and over.strip('"') != (held.etag if held else "").strip('"'):
         raise _changed(held)
     model = read_source(clients.s3, f"s3://{bucket}/{places.params(run_id)}")
     return _change(clients.s3, bucket, held, model, _newest(clients.s3, bucket, places.results(run_id)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +48,8 @@ class Watch:
     :param clients: the AWS clients
     :param stack: name of the stack, or its outputs, also as a mapping; a name is looked up when it is first needed
     :param run_id: the run; or, where only an upload is known,
-    :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run
+    :param upload: key in the stack's bucket of the ``.h5`` whose upload starts the run, or its address in S3
+    :param uploaded_after: seconds since 1970; an upload that is older is not the one to wait for. None: any
     :param source: where to look: ``ledger``, or ``redis`` for the progress that a run keeps in the stack's cache
     :param log_interval: seconds between two lines
     :param since: seconds since 1970 from which on the functions' lines are shown; None: from the run's creation
@@ -57,15 +59,17 @@ class Watch:
     def __init__(
         self, clients: Clients, stack: Any, *, run_id: str = "", upload: str = "", source: str = "ledger",
         log_interval: float = 5.0, since: float | None = None, functions: bool = True,
+        uploaded_after: float | None = None,
     ) -> None:  # fmt: skip
         self._clients, self._stack, self._upload, self._source = clients, stack, upload, source
-        self._since, self._functions = since, functions
+        self._since, self._functions, self._uploaded_after = since, functions, uploaded_after
         self.run_id = run_id
         self.narrator = Narrator(log_interval, self._price)
         self._last_epoch = -1
         self._last_run: Run | None = None
         self._log_interval, self._trouble_at = log_interval, -float("inf")
         self._remote: RemoteLogs | None = None
+        self._passed_over = ""
 
     @cached_property
     def outputs(self) -> StackOutputs:
@@ -115,9 +119,9 @@ class Watch:
         from snn_cloud.ledger.ledger import EpochRow, Ledger
 
         if not self.run_id:
-            self.run_id = self._run_of_upload()
+            self.run_id, remarks = self._run_of_upload()
             if not self.run_id:
-                return Look(None)
+                return Look(None, remarks=remarks)
         moved = self._progress_in_cache() if self._source == "redis" and self._last_run else None
         if moved:
             return self._shown(moved, [EpochRow(moved.epoch - 1, moved.cost)] if moved.cost is not None else [])
@@ -156,17 +160,27 @@ class Watch:
         usd: float = cost_of(run, self.outputs)["usd"]
         return usd
 
-    def _run_of_upload(self) -> str:
-        """Return the run that the upload starts, or "" while there is no such object."""
+    def _run_of_upload(self) -> tuple[str, list[str]]:
+        """Return the run that the upload starts, or "" while there is none to wait for, and what to say of it."""
+        from snn_client.data.uploads import upload_key
         from snn_cloud.aws.places import run_id_for_upload
 
+        bucket = self.outputs.bucket
+        key = upload_key(self._upload, bucket)
         try:
-            head = self._clients.s3.head_object(Bucket=self.outputs.bucket, Key=self._upload)
+            head = self._clients.s3.head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
-                return ""
+                return "", []
             raise
-        return run_id_for_upload(self.outputs.bucket, self._upload, head["VersionId"])
+        version, uploaded = head.get("VersionId") or head["ETag"].strip('"'), head["LastModified"]
+        if self._uploaded_after is None or uploaded.timestamp() >= self._uploaded_after:
+            return run_id_for_upload(bucket, key, version), []
+        if version == self._passed_over:
+            return "", []
+        self._passed_over = version
+        wanted = datetime.fromtimestamp(self._uploaded_after, UTC)
+        return "", [f"s3://{bucket}/{key} was uploaded {uploaded}, waiting for an upload after {wanted}"]
 
     def _progress_in_cache(self) -> Run | None:
         """Return the run as the cache shows it, None unless it moved on since the last look and goes on.

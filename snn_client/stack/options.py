@@ -178,6 +178,8 @@ _CONVERSIONS: dict[Any, tuple[Callable[[str], Any], str]] = {
 def _converted(name: str, value: Any) -> Any:
     """Return an option's value, converted if it is the text of one that is no text."""
     kind = get_type_hints(StackOptions)[name]
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a bucket's name may be all digits
     if not isinstance(value, str) or kind is str:
         return value
     convert, mend = _CONVERSIONS[kind]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self
 
 from snn_client.stack.ownership import is_ours
@@ -56,11 +56,16 @@ class StackOutputs:
     def of(cls, clients: Clients, stack: str | Mapping[str, Any] | Self) -> Self:
         """Return the outputs of a stack: asked for by its name, or those that are given already, also as a mapping.
 
+        A mapping that has only some of them names its stack by `stack_name`.
+
         Raises StackFailed when no stack of that name is deployed.
         """
         if isinstance(stack, str):
             return cls.load(clients, stack)
-        return cls.from_dict(stack) if isinstance(stack, Mapping) else stack
+        if isinstance(stack, Mapping):
+            needed = {item.name for item in fields(cls) if item.default is MISSING}
+            return cls.from_dict(stack) if needed <= stack.keys() else cls.load(clients, stack["stack_name"])
+        return stack
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for XCom."""

@@ -140,7 +140,8 @@ def test_any_form(data: st.DataObject) -> None:
     pytest.importorskip("airflow.sdk")
     from airflow.sdk.exceptions import ParamValidationError
 
-    from snn_operators.base import listed, native
+    from snn_operators.fields import PATHS
+    from snn_operators.fields import value as read
     from snn_operators.form import OVERRIDES, training_form
 
     name = data.draw(st.sampled_from([*OVERRIDES, "dataset", "images", "stack_name", "parameters_file", "deploy"]))
@@ -156,9 +157,9 @@ def test_any_form(data: st.DataObject) -> None:
         if name in OVERRIDES:
             # As in a template: natively, or as text.
             for given in (resolved, str(resolved)):
-                Parameters.load(network(), **{name: native(given)})
+                Parameters.load(network(), **{name: read(given)})
         elif name == "images":
-            assert all(isinstance(path, str) and path for path in listed(resolved))
+            assert all(isinstance(path, str) and path for path in PATHS.or_else(())(name, resolved))
         return None
 
     judge(FORM, "fields", ask, InvalidInput)

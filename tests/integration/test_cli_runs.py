@@ -186,7 +186,9 @@ def test_a_training_in_a_pipe_is_plain_lines_and_its_json_is_what_the_sensor_ret
     trained: Done, stack: StackOutputs, ledger: Ledger
 ) -> None:
     told, run = json.loads(trained.stdout), ledger.get("cli-trained")
-    sensed = SnnRunSensor(task_id="sense", stack=stack.to_dict(), run_id="cli-trained", **AWS).execute({})
+    sensed = SnnRunSensor(
+        task_id="sense", stack=stack.to_dict(), run_id="cli-trained", uploaded_after=None, **AWS
+    ).execute({})
     assert {name: told[name] for name in sensed} == sensed
     assert (told["state"], told["epochs_run"], told["final_cost"]) == ("COMPLETED", 60, run.cost)
     assert told["usd"] == cost_of(run, stack)["usd"] > 0

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,7 @@ def test_a_cleared_task_trains_anew_or_resumes(
     assert run.resumed_from == (stopped.run_id if resume else "")
     assert ledger.get(stopped.run_id) == stopped
     said = capsys.readouterr().out
-    wanted = "resuming run .* of try 1 .CANCELLED. from its checkpoint" if resume else "CANCELLED: a new run"
+    wanted = "resuming run .* of try 1 .CANCELLED. from its checkpoint" if resume else "CANCELLED: starting a new run"
     assert re.search(wanted, said)
 
 
@@ -479,6 +480,7 @@ def test_the_sensor_waits_for_the_run_of_an_upload(
         "stack": stack.to_dict(),
         "upload": f"training_input/{folder}/datasets.h5",
         "watch": watch,
+        "uploaded_after": None,
         "poke_interval": 0.2,
         **AWS,
     }
@@ -499,7 +501,45 @@ def test_the_sensor_waits_for_the_run_of_an_upload(
 def test_the_sensor_says_why_an_uploaded_run_failed(clients: Clients, stack: StackOutputs, data: Path) -> None:
     key = upload(clients, stack, data, "sensor-bad", {**PARAMETERS, "layers": 3})
     with pytest.raises(AirflowFailException, match=r"run upload-sensor-bad-.* failed after 0 epochs: .*layer"):
-        SnnRunSensor(task_id="sense", stack=stack.to_dict(), upload=key, poke_interval=0.2, **AWS).execute({})
+        SnnRunSensor(
+            task_id="sense", stack=stack.to_dict(), upload=key, uploaded_after=None, poke_interval=0.2, **AWS
+        ).execute({})
+
+
+def test_the_sensor_waits_for_an_upload_of_its_own_time(
+    clients: Clients, stack: StackOutputs, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Last week's upload, and its run, are there already; the one to wait for comes meanwhile."""
+    folder, parameters = "sensor-week", {**PARAMETERS, "epochs": 3}
+    key = upload(clients, stack, data, folder, parameters)
+    given: Any = {"stack": stack.to_dict(), "upload": f"s3://{stack.bucket}/{key}", "poke_interval": 0.2, **AWS}
+    old = SnnRunSensor(task_id="sense", uploaded_after="2026-01-01", **given).execute({})
+    since = clients.s3.head_object(Bucket=stack.bucket, Key=key)["LastModified"] + timedelta(seconds=1)
+    early = SnnRunSensor(task_id="sense", uploaded_after=since, deferrable=True, **given)
+    with pytest.raises(TaskDeferred) as deferred:
+        early.execute({})
+    sensor = SnnRunSensor(task_id="sense", uploaded_after=since.isoformat(), **given)
+    sensor.read_fields()
+    with caplog.at_level("INFO"):
+        assert [sensor.poke({}).is_done for _ in range(3)] == [False] * 3
+    assert caplog.text.count(f"waiting for an upload after {since}") == 1
+    while datetime.now(UTC) < since + timedelta(seconds=1):
+        time.sleep(0.1)
+    upload(clients, stack, data, folder, {**parameters, "epochs": 4})
+    new = SnnRunSensor(task_id="sense", uploaded_after=since, **given).execute({})
+    assert (old["epochs_run"], new["epochs_run"]) == (3, 4)
+    assert fired(deferred.value.trigger) == [{"run_id": new["run_id"], "status": "ended"}]
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_the_sensor_does_not_wait_for_what_never_comes(stack: StackOutputs, deferrable: bool) -> None:
+    given: Any = {"stack": stack.to_dict(), "uploaded_after": None, "deferrable": deferrable, **AWS}
+    with pytest.raises(AirflowFailException) as caught:
+        SnnRunSensor(task_id="sense", upload="training_input/cats/datasets.H5", **given).execute({})
+    assert str(caught.value) == (
+        "upload: an upload to 'training_input/cats/datasets.H5' starts no run "
+        f"(name a .h5 under s3://{stack.bucket}/training_input/, by its address or its key)"
+    )
 
 
 def test_the_sensor_s_timeout_leaves_the_run_alone(clients: Clients, stack: StackOutputs, stage: Any) -> None:
@@ -510,6 +550,7 @@ def test_the_sensor_s_timeout_leaves_the_run_alone(clients: Clients, stack: Stac
         task_id="sense",
         stack=stack.to_dict(),
         run_id=staged["run_id"],
+        uploaded_after=None,
         deferrable=True,
         timeout=0.3,
         poke_interval=0.1,

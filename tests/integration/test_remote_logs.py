@@ -237,7 +237,9 @@ def test_the_sensor_tells_the_traceback_too(stack: StackOutputs, clients: Client
     run_id, key = bad_shape(chosen)
     runs.launch(clients, stack, run_id, key, chosen)
     with pytest.raises(AirflowFailException, match=r"\[TrainerLambda\] Traceback \(most recent call last\):"):
-        SnnRunSensor(task_id="sense", stack=stack.to_dict(), run_id=run_id, poke_interval=0.2, **AWS).execute({})
+        SnnRunSensor(
+            task_id="sense", stack=stack.to_dict(), run_id=run_id, uploaded_after=None, poke_interval=0.2, **AWS
+        ).execute({})
 
 
 def test_a_run_that_failed_long_ago_is_not_waited_for(clients: Clients, stack: StackOutputs, staged: Any) -> None:

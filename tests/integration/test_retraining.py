@@ -13,12 +13,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from snn_client.data.uploads import Upload
+from snn_client.models.champion import promote
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import ChampionChanged
 from snn_data.dataset import save_dataset
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.stage import SnnStageOperator
@@ -170,6 +173,25 @@ def test_who_was_compared_with_another_champion_is_not_promoted_and_not_retried(
     ):
         promoted(stack, two, both[1])
     assert read(clients, stack, places.PROMOTED_PARAMS) == read(clients, stack, places.params(one))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_an_etag_is_the_same_without_its_quotes(
+    clients: Clients, stack: StackOutputs, data: Path, train: Any, native: bool
+) -> None:
+    """A native DAG takes them off."""
+    one, two = train(data), train(data, seed=5)
+    promoted(stack, one, compared(stack, one))
+    etag = compared(stack, two)["champion_etag"]
+    assert (etag[0], etag[-1]) == ('"', '"')
+    dag = DAG("d", render_template_as_native_obj=native)
+    given: Any = {"run_id": two, "over": "{{ params.etag }}", **AWS}
+    task = SnnPromoteOperator(task_id="promote", stack=stack.to_dict(), dag=dag, **given)
+    task.render_template_fields({"params": {"etag": etag}})
+    assert task.over == (etag.strip('"') if native else etag)
+    assert task.execute({}) == {"champion": two, "previous": one}
+    with pytest.raises(ChampionChanged):
+        promote(clients, stack.bucket, one, over=etag)  # by now it is the other's
 
 
 def test_a_champion_for_other_photos_stays(

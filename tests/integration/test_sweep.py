@@ -263,7 +263,8 @@ def test_when_all_failed_the_task_fails_and_the_table_is_there(
         ({"dataset": "/nowhere/datasets.h5"}, "/nowhere/datasets.h5: no such file"),
         ({"validation": 500}, "combinations: 2 make 1,000 runs (at most 256 runs"),
         ({"validation": 100}, "validation: 100 cannot be held out of 80, 80 samples of the 2 classes"),
-        ({"validation": "many"}, "validation: 'many' is not a valid validation"),
+        ({"validation": "many"}, "validation: 'many' is of type str, expected a number"),
+        ({"validation": 1}, "validation: 1 is not a valid validation"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

@@ -38,6 +38,7 @@ def test_text_is_converted() -> None:
     assert (options.with_cache, options.neuron_concurrency, options.log_retention_days) == (False, 12, 7)
     assert options.tags == {"team": "ml", "env": "a=b"}
     assert StackOptions.from_environment(tags={"team": "ml"}).tags == {"team": "ml"}
+    assert StackOptions.from_environment(bucket=20261129).bucket == "20261129"  # what a native DAG makes of digits
 
 
 def test_what_nobody_gave_is_kept_from_the_stack_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

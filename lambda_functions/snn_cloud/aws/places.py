@@ -49,6 +49,11 @@ def run_of_try(run_id: str, number: int) -> str:
     return check_run_id(f"{run_id}{suffix}")
 
 
+def starts_run(key: str) -> bool:
+    """Return whether an upload to this key of the stack's bucket starts a run."""
+    return key.startswith(UPLOAD_PREFIX) and key.endswith(".h5")
+
+
 def run_id_for_upload(bucket: str, key: str, version: str) -> str:
     """Return the run id of an uploaded object, the same however often S3 announces that version of it."""
     name = key.removeprefix(UPLOAD_PREFIX).removesuffix(".h5")

@@ -40,7 +40,7 @@ def launch_upload(record: Mapping[str, Any], settings: Settings, clients: Client
         raise InvalidInput(
             f"is not an S3 event: {error!r}", field="Records", source="LaunchLambda", mend=mend
         ) from None
-    if bucket != settings.bucket or not key.startswith(places.UPLOAD_PREFIX) or not key.endswith(".h5"):
+    if bucket != settings.bucket or not places.starts_run(key):
         raise InvalidInput(
             f"{bucket}/{key} does not start runs",
             source="LaunchLambda",

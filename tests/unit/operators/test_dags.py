@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.sdk import DAG, ParamsDict
-from airflow.sdk.exceptions import AirflowSkipException, ParamValidationError
+from airflow.sdk import DAG, ParamsDict, Variable
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, ParamValidationError
 
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
@@ -212,10 +213,83 @@ def test_the_steps_of_the_sweep(bag: DagBag, sweep: DAG) -> None:
     assert set(retrain.conf) <= set(bag.dags["snn_retraining"].params)
 
 
-def test_how_many_runs_of_a_sweep_are_in_lambda_at_once_is_read_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_SNN_SWEEP_AT_ONCE", "20")
+@pytest.mark.parametrize("given", ["20", " 20 "])
+def test_how_many_runs_of_a_sweep_are_in_lambda_at_once_is_read_with_the_file(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNN_SWEEP_AT_ONCE", given)
     dag = DagBag(ROOT / "dags" / "snn_sweep.py").dags["snn_sweep"]
     assert dag.get_task("combination.train").max_active_tis_per_dag == 20
+    assert dag.get_task("deploy")._pre_execute_hook({}) is None
+
+
+@pytest.mark.parametrize("given", ["", " ", "abc", "0", "-1", "2.5", "None", "1" * 5000])
+def test_a_sweep_with_a_wrong_variable_stays_and_its_first_task_names_it(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bound of 0 would leave every training queued for ever, and an error here would take the DAG away."""
+    monkeypatch.setenv("AIRFLOW_VAR_SNN_SWEEP_AT_ONCE", given)
+    bag = DagBag(ROOT / "dags" / "snn_sweep.py")
+    assert bag.import_errors == {}
+    dag = bag.dags["snn_sweep"]
+    assert dag.get_task("combination.train").max_active_tis_per_dag == 3
+    with pytest.raises(AirflowFailException) as raised:
+        dag.get_task("deploy")._pre_execute_hook({})
+    assert str(raised.value) == (
+        f"Airflow Variable snn_sweep_at_once: {given[:100]!r} is no number of runs "
+        "(set a whole number from 1 on, or delete it, which means 3; then clear this task)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("abc", "columns has to be specified"),
+        ("0 3 * *", "columns has to be specified"),
+        ("0 25 * * *", "out of range"),
+        ("0 0 30 2 *", "failed to find next date"),
+        ("{{ ds }}", "columns has to be specified"),
+    ],
+)
+def test_a_retraining_whose_times_cannot_be_says_which_variable_to_mend(
+    given: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNN_RETRAINING_CRON", given)
+    (error,) = DagBag(ROOT / "dags" / "snn_retraining.py").import_errors.values()
+    last = error.strip().splitlines()[-1]
+    assert last.startswith(f"ValueError: Airflow Variable snn_retraining_cron: {given!r} gives no times: ")
+    assert problem in last
+    assert last.endswith(" (set a cron expression such as 0 3 * * 1, or delete it)")
+
+
+def test_the_variables_that_are_read_while_parsing_are_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one needs tests like those above."""
+    read: list[str] = []
+    monkeypatch.setattr(Variable, "get", lambda name, default=None: read.append(name) or default)
+    assert DagBag(ROOT / "dags").import_errors == {}
+    assert sorted(read) == ["snn_retraining_cron", "snn_sweep_at_once"]
+    assert "Variable" not in "".join(path.read_text().split('"""')[2] for path in (ROOT / "dags").glob("*.py"))
+
+
+@pytest.mark.parametrize("folder", ["it's", 'a "b"', "{{ ds }}", "{% if %}", "a b\\n", "20261129"])
+def test_dags_find_their_parameters_in_a_folder_of_any_name(folder: str, tmp_path: Path) -> None:
+    """It stands in templates."""
+    there = tmp_path / folder / "dags"
+    shutil.copytree(ROOT / "dags", there)
+    bag = DagBag(there)
+    assert bag.import_errors == {}
+    seen = {}
+    for dag_id, task_id, field in (
+        ("snn_training", "stage", "parameters"),
+        ("snn_sweep", "plan", "parameters"),
+        ("snn_retraining", "choose", "fallback"),
+    ):
+        dag = bag.dags[dag_id]
+        task: Any = dag.get_task(task_id)
+        seen[dag_id] = getattr(task, field)
+        template = dag.get_template_env().from_string(getattr(task, field))
+        assert template.render({"params": {"parameters_file": None}}) == str(there / "parameters.json")
+    assert seen["snn_training"] == seen["snn_sweep"] == "{{ params.parameters_file or default_parameters }}"
 
 
 def test_the_form_of_the_sweep_has_the_training_s_fields_and_its_own(training: DAG, sweep: DAG) -> None:
@@ -325,9 +399,9 @@ def test_the_retraining_form_refuses(bag: DagBag, field: str, value: Any) -> Non
         fill_in(bag.dags["snn_retraining"], **{field: value})
 
 
-@pytest.mark.parametrize("cron", ["", "0 3 * * 1"])
+@pytest.mark.parametrize(("cron", "times"), [("", ""), ("0 3 * * 1", "0 3 * * 1"), ("@weekly", "0 0 * * 0")])
 def test_retraining_is_started_by_uploads_to_the_form_s_stack_and_by_times_where_they_are_set(
-    cron: str, monkeypatch: pytest.MonkeyPatch
+    cron: str, times: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SNN_STACK_NAME", "snn-two")
     monkeypatch.setenv("AIRFLOW_VAR_SNN_RETRAINING_CRON", cron)
@@ -338,7 +412,7 @@ def test_retraining_is_started_by_uploads_to_the_form_s_stack_and_by_times_where
     (watcher,) = asset.watchers
     assert (asset.name, watcher.trigger.stack) == ("snn_new_data", "snn-two")
     assert (type(timetable).__name__, getattr(getattr(timetable, "timetable", None), "expression", "")) == (
-        ("AssetOrTimeSchedule", cron) if cron else ("AssetTriggeredTimetable", "")
+        ("AssetOrTimeSchedule", times) if cron else ("AssetTriggeredTimetable", "")
     )
 
 

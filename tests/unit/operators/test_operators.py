@@ -7,13 +7,15 @@ import logging
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from airflow.sdk import DAG
+from airflow.sdk.api.datamodels._generated import DagRunType
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.parsers import ResponseParserError
@@ -22,7 +24,7 @@ from snn.errors import InvalidDataset
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import ChampionChanged, RunCancelled, RunFailed, StackFailed
-from snn_operators.base import SnnOperator, listed, native, plain_failure, seconds
+from snn_operators.base import SnnOperator, plain_failure, seconds
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.deploy import SnnDeployOperator
@@ -32,6 +34,7 @@ from snn_operators.sensor import SnnRunSensor
 from snn_operators.stage import SnnStageOperator
 from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
+from snn_operators.trigger import RunTrigger
 
 ALL = [
     SnnDeployOperator(task_id="deploy"),
@@ -139,6 +142,7 @@ def test_overrides_are_numbers_again_after_templating() -> None:
             "granularity": None,
         },
     )
+    task.read_fields()
     parameters = task._parameters()
     assert (parameters.epochs, parameters.learning_rate, parameters.batch_size) == (7, 0.0025, 64)
     assert (parameters.threshold, parameters.seed, parameters.strategy) == (None, 4, "average")
@@ -149,43 +153,8 @@ def test_parameters_may_be_text_and_an_override_of_none_leaves_them() -> None:
     text = '{"epochs": 5, "layers": 1, "activations": {"layer1": "sigmoid"}, "neurons": {"layer1": 1}, '
     text += '"learning_rate": 0.1, "seed": 9}'
     task = SnnStageOperator(task_id="stage", dataset="d.h5", parameters=text, overrides={"seed": None, "epochs": None})
+    task.read_fields()
     assert (task._parameters().epochs, task._parameters().seed) == (5, 9)
-
-
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        ("5", 5),
-        ("0.5", 0.5),
-        ("", None),
-        ("None", None),
-        ("null", None),
-        ("True", True),
-        ("false", False),
-        ("best-batch", "best-batch"),
-        (7, 7),
-        (None, None),
-    ],
-)
-def test_native(given: Any, meant: Any) -> None:
-    assert native(given) == meant
-
-
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        (["a", "b"], ["a", "b"]),
-        ('["a", "b"]', ["a", "b"]),
-        ("['a', 'b']", ["a", "b"]),
-        ("cat.png", ["cat.png"]),
-        ("", []),
-        ("None", []),
-        (None, []),
-        ([{"uri": "u"}], [{"uri": "u"}]),
-    ],
-)
-def test_listed(given: Any, meant: Any) -> None:
-    assert listed(given) == meant
 
 
 @pytest.mark.parametrize(("given", "meant"), [(timedelta(minutes=2), 120.0), (5, 5.0), ("2.5", 2.5), (None, None)])
@@ -244,7 +213,7 @@ def test_other_errors_pass_unchanged() -> None:
         _ = 1 / 0
 
 
-@pytest.mark.parametrize("dry_run", [True, "True", "true", None, "", "perhaps"])
+@pytest.mark.parametrize("dry_run", [True, "True", "true", None, "", "None", 1])
 def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -263,13 +232,55 @@ def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkey
     for unconfirmed in ("", None, "snn-two"):
         with pytest.raises(AirflowFailException, match=r"^confirm: .* is not the stack's name \(enter snn\)$"):
             SnnCleanupOperator(task_id="c", stack="snn", dry_run="False", confirm=unconfirmed).execute({})
+    with pytest.raises(AirflowFailException, match=r"^only_list: 'perhaps' is of type str, expected true or false"):
+        SnnCleanupOperator(task_id="c", stack="snn", dry_run="perhaps", confirm="snn").execute({})
     assert asked == ["snn"]
 
 
 def test_the_sensor_waits_for_exactly_one_run() -> None:
-    for given in ({}, {"run_id": "r", "upload": "training_input/d.h5"}):
-        with pytest.raises(ValueError, match="either run_id or upload"):
-            SnnRunSensor(task_id="sense", **given)
+    for given in ({}, {"run_id": "r", "upload": "training_input/d.h5"}, {"run_id": "", "upload": "None"}):
+        sensor = SnnRunSensor(task_id="sense", uploaded_after=None, **given)
+        with pytest.raises(AirflowFailException, match=r"^run_id: .* one run, .* \(give either run_id or upload\)$"):
+            sensor.execute({})
+
+
+INTERVAL = {"data_interval_start": datetime(2026, 11, 22, 3, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize(
+    ("run_type", "interval", "given", "after"),
+    [
+        ("scheduled", INTERVAL, {}, datetime(2026, 11, 22, 3, tzinfo=UTC)),
+        ("backfill", INTERVAL, {}, datetime(2026, 11, 22, 3, tzinfo=UTC)),
+        ("scheduled", {}, {}, None),  # a timetable without intervals
+        ("manual", INTERVAL, {}, None),
+        ("manual", {}, {}, None),  # started with a logical date of null
+        ("asset_triggered", {}, {}, None),
+        ("operator_triggered", INTERVAL, {}, None),
+        ("scheduled", INTERVAL, {"uploaded_after": None}, None),
+        (
+            "manual",
+            INTERVAL,
+            {"uploaded_after": "{{ data_interval_start - macros.timedelta(days=1) }}"},
+            datetime(2026, 11, 21, 3, tzinfo=UTC),
+        ),
+    ],
+)
+def test_by_default_the_sensor_waits_for_an_upload_of_its_own_interval(
+    native: bool, run_type: str, interval: dict[str, Any], given: dict[str, Any], after: datetime | None
+) -> None:
+    dag = DAG("d", render_template_as_native_obj=native)
+    sensor = SnnRunSensor(task_id="sense", upload="training_input/d.h5", dag=dag, **given)
+    macros = SimpleNamespace(timedelta=timedelta)
+    kind = DagRunType(run_type)  # as the task runner has it
+    sensor.render_template_fields({"dag_run": SimpleNamespace(run_type=kind), "macros": macros, **interval})
+    sensor.read_fields()
+    assert sensor.uploaded_after == after
+    assert sensor._watched["uploaded_after"] == (after and after.timestamp())
+    trigger = RunTrigger(aws={}, **sensor._watched)
+    assert trigger.serialize()[1]["uploaded_after"] == (after and after.timestamp())
+    assert RunTrigger(**trigger.serialize()[1]).serialize() == trigger.serialize()
 
 
 DEFERRABLES = """
