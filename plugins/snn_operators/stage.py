@@ -67,7 +67,8 @@ class SnnStageOperator(SnnOperator):
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
         self.images: Any = images
-        self.data_options, self.run_id = data_options, run_id
+        self.data_options: Any = data_options
+        self.run_id = run_id
 
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
