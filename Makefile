@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -94,6 +94,9 @@ test-faults-full: install ## run all trials of every fault, about 15 minutes, an
 test-iam: install ## run the integration tests with every role held to its policies, and without each permission: 20 minutes
 	@SNN_IAM=enforced $(BIN)/pytest tests/integration -m "not slow"
 
+test-moto: install ## hold what the product asks of AWS to a second emulator, moto, which it installs
+	@$(BIN)/pytest tests/moto
+
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
 		{ echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; }
@@ -140,7 +143,7 @@ audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (ban
 		--disable-plugin HexHighEntropyString --exclude-files '^tests/'
 
 audit-dependencies: $(AUDIT)/installed ## ask PyPI for known weaknesses of the locked packages; needs the internet
-	@for lock in dev docs audit bench faults uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
+	@for lock in dev docs audit bench faults moto uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
 		--requirement requirements/$$lock.txt || exit 1; done
 
 # Environments of their own: nothing of the project imports what is in them, and it imports nothing of the project.
@@ -167,6 +170,7 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 		--output-file notebooks/requirements.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/faults.in --output-file requirements/faults.txt
+	@$(COMPILE) $(UPGRADE) requirements/moto.in --output-file requirements/moto.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included
 	@rm -rf .venv .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
