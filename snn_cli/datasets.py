@@ -21,6 +21,7 @@ from snn.errors import InvalidDataset, InvalidInput
 from snn_cli.console import interruptible
 from snn_cli.making import SOURCE, Classes, FitOption, Labels, SizeOption, SkipBad, Strict, TestShare, shown
 from snn_client.data import judging
+from snn_client.data.addresses import address_of
 from snn_client.data.folders import Walker
 from snn_client.data.options import Options, Progress
 from snn_client.data.photos import split
@@ -112,7 +113,7 @@ def build_faces(out: Path | str) -> None:
 def make_dataset(source: str | Path, out: Path, options: Options, progress: Progress) -> None:
     """Write a data set of what is at `source` (see `sources`) to `out`, whole or not at all. Raises InvalidInput."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    s3 = boto3.client("s3") if str(source).startswith("s3://") else None
+    s3 = boto3.client("s3") if address_of(source) else None
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".snn-") as workshop:
         made = prepare(source, options, Path(workshop), progress, s3)
         check_dataset(made, str(source))

@@ -6,57 +6,43 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError, ParamValidationError
 
 from snn.errors import InvalidInput
+from snn_client.data.addresses import SPELLING, Address, address_in_s3
 from snn_client.data.archives import MAX_ENTRIES, SPARE_BYTES
 from snn_client.data.options import Progress
+from snn_cloud.aws.objects import refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 AT_ONCE = 8  # objects
 _BLOCK = 2**20
-NOT_THERE = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404", "NotFound"}
-_NOT_ALLOWED = {"AccessDenied", "403", "Forbidden"}
 
 
-def address(source: str) -> tuple[str, str, str]:
-    """Return bucket, key and version ("" if none is named) of `s3://bucket/key?versionId=version`.
-
-    Raises InvalidInput for what is no such address.
-    """
-    bucket, _, key = source.removeprefix("s3://").partition("/")
-    key, _, version = key.partition("?versionId=")
-    if not bucket or not (key or source.endswith("/")):
-        raise InvalidInput("not an address in S3", source=source, mend="write s3://bucket/key")
-    return bucket, key, version
-
-
-def refused(problem: Exception, source: str, action: str = "s3:GetObject") -> InvalidInput | None:
+def refused(problem: Exception, source: str) -> InvalidInput | None:
     """Return what an answer of S3 means that no retry mends; None for others."""
     if isinstance(problem, ParamValidationError):  # by boto3, of a name that no bucket can have
-        return InvalidInput(f"not an address in S3: {problem}", source=source, mend="write s3://bucket/key")
-    if isinstance(problem, ClientError):
-        code = problem.response.get("Error", {}).get("Code", "")
-        if code in NOT_THERE:
-            return InvalidInput("no such object in S3", source=source)
-        if code in _NOT_ALLOWED:
-            return InvalidInput("S3 denies access", source=source, mend=f"allow {action} on it")
+        return InvalidInput(f"not an address in S3: {problem}", source=source, mend=SPELLING)
+    if isinstance(problem, ClientError) and (said := refusal(problem.response["Error"])):
+        return InvalidInput(said[0], source=source, mend=said[1])
     return None
 
 
 def open_object(s3: S3Client, source: str) -> tuple[Any, int]:
-    """Return the stream of an object at an `s3://` address, and its length in bytes.
+    """Return the stream of an object in S3 (see `addresses.address_of`), and its length in bytes.
 
     Raises InvalidInput when there is none or it may not be read; other errors of S3, which a retry may mend, go on.
     """
-    bucket, key, version = address(source)
-    named: Any = {"VersionId": version} if version else {}
+    named = address_in_s3(source)
+    options: Any = {"VersionId": named.version} if named.version else {}
+    if named.requester_pays:
+        options["RequestPayer"] = "requester"
     try:
-        answer = s3.get_object(Bucket=bucket, Key=key, **named)
+        answer = s3.get_object(Bucket=named.bucket, Key=named.key, **options)
     except (ClientError, ParamValidationError) as problem:
         raise refused(problem, source) or problem from None
     return answer["Body"], answer["ContentLength"]
@@ -67,14 +53,15 @@ def fetch(s3: S3Client, source: str, folder: Path, progress: Progress) -> Path:
 
     A prefix ends in "/". Raises InvalidInput as `open_object` does, and for a key that would lead out of the folder.
     """
-    bucket, key, _ = address(source)
+    named = address_in_s3(source)
+    bucket, key, who = named.bucket, named.key, named.requester_pays
     folder.mkdir(parents=True)
     room = shutil.disk_usage(folder).free - SPARE_BYTES
     if key and not key.endswith("/"):
         target = folder / PurePosixPath(key).name
         _copy(s3, source, target, room, progress)
         return target
-    found = list(_below(s3, source, bucket, key))
+    found = list(_below(s3, source, named))
     if not found:
         raise InvalidInput("nothing lies in S3 below this", source=source, mend="check bucket and prefix")
     total = sum(size for _, size in found)
@@ -83,7 +70,13 @@ def fetch(s3: S3Client, source: str, folder: Path, progress: Progress) -> Path:
     done = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         copies = [
-            pool.submit(_copy, s3, f"s3://{bucket}/{name}", _target(folder, name[len(key) :], source), room)
+            pool.submit(
+                _copy,
+                s3,
+                str(Address(bucket, name, requester_pays=who)),
+                _target(folder, name[len(key) :], source),
+                room,
+            )
             for name, _ in found
         ]
         try:
@@ -97,11 +90,11 @@ def fetch(s3: S3Client, source: str, folder: Path, progress: Progress) -> Path:
     return folder
 
 
-def _below(s3: S3Client, source: str, bucket: str, prefix: str) -> Iterator[tuple[str, int]]:
+def _below(s3: S3Client, source: str, named: Address) -> Iterator[tuple[str, int]]:
     """Yield the keys below a prefix, and their sizes, but for those that stand for folders."""
-    count = 0
+    count, payer = 0, cast(Any, {"RequestPayer": "requester"} if named.requester_pays else {})
     try:
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=named.bucket, Prefix=named.key, **payer):
             for item in page.get("Contents", []):
                 count += 1
                 if count > MAX_ENTRIES:
@@ -109,7 +102,7 @@ def _below(s3: S3Client, source: str, bucket: str, prefix: str) -> Iterator[tupl
                 if not item["Key"].endswith("/"):
                     yield item["Key"], item["Size"]
     except (ClientError, ParamValidationError) as problem:
-        raise refused(problem, source, "s3:ListBucket") or problem from None
+        raise refused(problem, source) or problem from None
 
 
 def _target(folder: Path, name: str, source: str) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import archives, fetching, folders, pairs, photos
+from snn_client.data.addresses import address_of
 from snn_client.data.options import Options, Progress
 from snn_data.files import check_file
 
@@ -48,7 +49,7 @@ def prepare(source: str | Path, options: Options, folder: Path, progress: Progre
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".snn-") as workshop:
         shown, local = str(source), Path(source)
-        if shown.startswith("s3://"):
+        if address_of(shown):
             if s3 is None:
                 raise InvalidInput("lies in S3", source=shown, mend="name it where there is a connection to AWS")
             local = fetching.fetch(s3, shown, Path(workshop, "fetched"), progress)

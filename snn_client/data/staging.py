@@ -19,7 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import InvalidInput
 from snn_client.data import judging
-from snn_client.data.fetching import NOT_THERE, open_object
+from snn_client.data.addresses import address_of
+from snn_client.data.fetching import open_object
 from snn_client.data.folds import Places, held_out, hold_out
 from snn_client.data.images import MAX_BYTES as MAX_IMAGE
 from snn_client.data.images import Reading, load_image
@@ -27,6 +28,7 @@ from snn_client.data.options import Logged, Options, Progress
 from snn_client.data.sources import prepare
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset, Header, check_dataset, load_dataset, save_dataset
@@ -186,13 +188,13 @@ def stage_folds(
 
 
 def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
-    """Return the contents of a local file, of s3://bucket/key, or of one version: s3://bucket/key?versionId=version.
+    """Return the contents of a local file, or of an object in S3 (see `addresses.address_of`).
 
     Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
     which a retry may mend, go on.
     """
     source = str(path)
-    if not source.startswith("s3://"):
+    if address_of(source) is None:
         return read_file(source, most)
     stream, length = open_object(s3, source)
     check_size(length, most, InvalidInput, source)
@@ -252,7 +254,8 @@ def _version_holding(s3: S3Client, bucket: str, item: _Item) -> str | None:
     try:
         head = s3.head_object(Bucket=bucket, Key=item.key)
     except ClientError as problem:
-        if problem.response.get("Error", {}).get("Code", "") in NOT_THERE:
+        # To whom may list only a part of the bucket, as the notebook's role, S3 says Forbidden of what is not there.
+        if problem.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
             return None
         raise
     return head.get("VersionId", "") if head["Metadata"].get("sha256") == item.sha256 else None

@@ -189,7 +189,10 @@ def test_an_image_that_is_no_image_leaves_nothing(
     [
         ("/nowhere/faces.h5", "/nowhere/faces.h5: no such file or directory (check the path)"),
         ("s3://{bucket}/nowhere.h5", "s3://{bucket}/nowhere.h5: no such object in S3"),
-        ("s3://no-such-bucket-of-ours/x.h5", "s3://no-such-bucket-of-ours/x.h5: no such object in S3"),
+        (
+            "s3://no-such-bucket-of-ours/x.h5",
+            "s3://no-such-bucket-of-ours/x.h5: no such bucket in S3 (check the address)",
+        ),
         ("s3://{bucket}", "s3://{bucket}: not an address in S3 (write s3://bucket/key)"),
     ],
 )
