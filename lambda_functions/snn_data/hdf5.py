@@ -30,7 +30,7 @@ FILTERS = {
     32024: "SZ3", 32026: "Blosc2",
 }  # fmt: skip
 
-_MEND = "make the file anew"
+_MEND = "create the file again"
 _SHOWN = 20  # names of a file that holds others than it should
 
 

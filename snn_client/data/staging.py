@@ -127,7 +127,7 @@ def stage(
             content = read_source(s3, path, MAX_IMAGE)
             if shape is None:
                 mend = "leave the photos out"
-                raise InvalidInput("is a photo, the data set has features", source=str(path), mend=mend)
+                raise InvalidInput("is a photo, but the data set has features", source=str(path), mend=mend)
             load_image(BytesIO(content), shape, str(path), Reading.of(header.photos))
             key = places.input_image(run_id, index, PurePosixPath(path).name)
             items.append(_Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))

@@ -507,7 +507,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
         ("train", "--dataset", "bad.json"): "bad.json: ",
         ("train", "--dataset", "nowhere.h5"): "nowhere.h5: no such file or directory",
         ("train", "--batch-size", "0"): "parameters: batch_size: ",
-        ("train", "--workers", "2"): "parameters: workers: share out mini-batches",
+        ("train", "--workers", "2"): "parameters: workers: share mini-batches",
         ("train", "--max-usd", "0"): "parameters: max_usd: Input should be greater than 0",
         ("train", "--max-seconds", "nan"): "parameters: max_seconds: ",
         ("train", "--name", "No Name"): "run_id: 'No Name' is not a run id",
