@@ -70,7 +70,7 @@ def test_a_run_from_its_data_to_its_report(
     used = look.run.usage
     assert used["launch"].write_units > 0
     assert used["trainer"].s3_puts >= 2
-    assert used["trainer"].publishes == 2
+    assert used["trainer"].publishes >= 1
 
     report = make_report(clients, stack, look.run, evaluate_run(clients, stack.bucket, "first", run.dataset))
     page = clients.s3.get_object(Bucket=stack.bucket, Key=places.report_html("first"))["Body"].read()

@@ -66,9 +66,9 @@ def test_a_stack_of_something_else_is_left_alone(clients: Clients, layer: str) -
     topic = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "salaries"}}}
     clients.cloudformation.create_stack(StackName="payroll", TemplateBody=json.dumps({"Resources": topic}))
     for door in (start_deploy, propose):
-        with pytest.raises(InvalidInput, match="payroll is a stack of something else"):
+        with pytest.raises(InvalidInput, match="payroll was not deployed by snn"):
             door(clients, options(layer, "payroll"), silent)
-    with pytest.raises(InvalidInput, match="payroll is a stack of something else"):
+    with pytest.raises(InvalidInput, match="payroll was not deployed by snn"):
         clean_up(clients, "payroll")
     assert any(item["TopicArn"].endswith(":salaries") for item in clients.sns.list_topics()["Topics"])
     assert not any("payroll" in item["Name"] for item in clients.s3.list_buckets()["Buckets"])
@@ -82,7 +82,7 @@ def test_a_used_stack_goes_with_all_that_it_holds(clients: Clients, stack: Stack
     ledger = Ledger(clients.dynamodb, used.table)
     for number in range(3):
         assert ledger.create(Run(f"run-{number}", created_at=1.0))
-    with pytest.raises(InvalidInput, match="not over: run-0, run-1, run-2"):
+    with pytest.raises(InvalidInput, match="not ended: run-0, run-1, run-2"):
         clean_up(clients, "used")
     assert ledger.get("run-0").state is State.PENDING
     report = clean_up(clients, "used", cancel_runs=True)
