@@ -173,7 +173,7 @@ def test_the_first_champion_is_one_too_when_two_want_to_be_it(bucket: Bucket) ->
     quicker = Clients(boto3.client)
     acts = [lambda: promote(quicker, bucket.name, "two")]
     bucket.before("PutObject", lambda _: acts.pop()() if acts else None)
-    with pytest.raises(ChampionChanged, match="it is run two"):
+    with pytest.raises(ChampionChanged, match="it is now run two"):
         promote(bucket.clients, bucket.name, "one")
     assert bucket.holds("two", None)
 
@@ -184,7 +184,7 @@ def test_a_rollback_is_refused_when_someone_promotes_just_then(bucket: Bucket) -
     quicker = Clients(boto3.client)
     acts = [lambda: promote(quicker, bucket.name, "three")]
     bucket.before("PutObject", lambda _: acts.pop()() if acts else None)
-    with pytest.raises(ChampionChanged, match="it is run three"):
+    with pytest.raises(ChampionChanged, match="it is now run three"):
         roll_back(bucket.clients, bucket.name)
     assert bucket.holds("three", "two")
 

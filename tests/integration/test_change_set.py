@@ -250,7 +250,7 @@ def test_a_bucket_that_is_there_is_nobodys_to_take(clients: Clients, monkeypatch
             with pytest.raises(InvalidInput) as refused:
                 deploy_stack(clients, options(bucket=name))
             assert str(refused.value) == (
-                f"stack options: bucket: there is already a bucket {name} (bucket names are unique across all of S3:  "
+                f"stack options: bucket: there is already a bucket {name} (bucket names are unique across all of S3: "
                 "choose another, or leave it out)"
             )
         assert inventory(clients) == before
