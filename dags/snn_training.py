@@ -13,7 +13,6 @@ Fill in the form and trigger it. A mistake in it stops the run at *stage*, with 
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from airflow.sdk import DAG, AssetAlias
 
@@ -22,8 +21,6 @@ from snn_operators.form import overrides, training_form
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.stage import SnnStageOperator
 from snn_operators.train import SnnTrainOperator
-
-PARAMETERS = Path(__file__).with_name("parameters.json")
 
 with DAG(
     "snn_training",
@@ -40,7 +37,7 @@ with DAG(
         task_id="stage",
         stack=deploy.output,
         dataset="{{ params.dataset }}",
-        parameters=f"{{{{ params.parameters_file or '{PARAMETERS}' }}}}",
+        parameters="{{ params.parameters_file or 'auto' }}",
         overrides=overrides(),
         images="{{ params.images }}",
         data_options="{{ params.data_options }}",

@@ -23,7 +23,7 @@ AIRFLOW, PYTHON = "3.3.1", "3.12"  # the newest that MWAA has an image for
 PLUGINS = "/usr/local/airflow/plugins"
 CONSTRAINTS = f"https://raw.githubusercontent.com/apache/airflow/constraints-{AIRFLOW}/constraints-{PYTHON}.txt"
 # What we need and Airflow's constraints do not name; all else is as in the image, so that nothing in it is replaced.
-UNCONSTRAINED = ("h5py", "pillow")
+UNCONSTRAINED = ("h5py", "pillow", "pyarrow")
 
 
 def build(target: Path, dags: Path) -> None:
