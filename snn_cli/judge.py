@@ -15,7 +15,7 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, say
 from snn_cli.tables import about, classified, judged, run_details, show
-from snn_client.data.staging import read_source
+from snn_client.data.sources import address_of, read_source
 from snn_client.models.champion import find_champion
 from snn_client.reports.report import evaluate_run, make_report, predict_images
 from snn_client.runs.listing import newest_runs
@@ -149,7 +149,7 @@ def _photos(given: Sequence[str]) -> list[str]:
     """Return the photos to classify: for a folder, all its files. Raises InvalidInput for an empty one."""
     photos = []
     for place in given:
-        if place.startswith("s3://") or not Path(place).is_dir():
+        if address_of(place) or not Path(place).is_dir():
             photos.append(place)
             continue
         inside = [str(path) for path in datasets.files_of(Path(place))]
@@ -170,6 +170,6 @@ def _copies(aws: Aws, addresses: Sequence[str], folder: Path) -> list[str]:
     copies = []
     for address in addresses:
         file = folder / address.rpartition("/")[2]
-        file.write_bytes(read_source(aws.clients.s3, address))
+        file.write_bytes(read_source(aws.clients, address))
         copies.append(str(file))
     return copies

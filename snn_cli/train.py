@@ -22,7 +22,8 @@ from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
 from snn_cli.tables import about, run_details, show
-from snn_client.data.staging import Staged, read_source, stage, withdraw
+from snn_client.data.sources import read_source
+from snn_client.data.staging import Staged, stage, withdraw
 from snn_client.runs import runs
 from snn_client.runs.estimate import estimate_on
 from snn_client.runs.progress import estimate_line
@@ -233,7 +234,7 @@ def _share(given: str | None) -> float | str | None:
 def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str, Any]) -> Parameters:
     """Return what to train: of a file, else of the run that is resumed, else the default. Raises InvalidParameters."""
     if given:
-        chosen = Parameters.load(read_source(aws.clients.s3, given, MAX_TEXT), source=given, **overrides)
+        chosen = Parameters.load(read_source(aws.clients, given, MAX_TEXT), source=given, **overrides)
     elif older is None:
         chosen = Parameters.load(DEFAULT_PARAMETERS, source="parameters", **overrides)
     elif older.parameters is None:

@@ -27,7 +27,7 @@ from snn.errors import SnnError
 from snn_cli import aws
 from snn_cli.local import commands
 from snn_client.data.images import load_image
-from snn_client.data.staging import read_source
+from snn_client.data.sources import read_source
 from snn_client.models import champion
 from snn_client.runs import runs
 from snn_client.stack import cleanup

@@ -28,7 +28,8 @@ class SnnCleanupOperator(SnnOperator):
     It only accepts a stack that snn deployed, and only touches that stack's own resources. It refuses while runs have
     not ended. If a cleanup is interrupted, the next one finishes it.
 
-    Returns, for a dry run, what there is: ``items`` with kind, name, count and size, and ``runs`` that have not ended.
+    Returns, for a dry run, what there is: ``items`` with kind, name, count and size, and ``runs`` that have not ended,
+    at most 150 of each (the log has all; ``items_left_out`` and ``runs_left_out`` count the others).
     Otherwise what was ``deleted``, and in ``stays`` a line for each resource that AWS keeps for a while.
 
     .. seealso:: ``docs/operators.md``
@@ -74,7 +75,7 @@ class SnnCleanupOperator(SnnOperator):
         for line in wanted.lines():
             self.log.info("%s", line)
         if only_list:
-            return wanted.to_dict()
+            return wanted.told()
         cancel_runs = native(self.cancel_runs) is True
         return self._go_on(wanted, start_cleanup(clients, wanted, cancel_runs=cancel_runs, on_progress=self._say))
 

@@ -13,6 +13,7 @@ from snn_operators.links import ReportLink, object_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from snn_client.data.lists import Shortened
     from snn_client.reports.contents import NewImage, Report
     from snn_client.reports.metrics import TestSet
 
@@ -53,8 +54,9 @@ class SnnEvaluateOperator(SnnOperator):
 class SnnPredictOperator(SnnOperator):
     """Classify photos with a run's model.
 
-    A file that is not a photo fails the task with one line that names it. Returns a list of uri, predicted, class_name
-    and probability, in the order of ``images``; an empty one for no images.
+    Files that are not photos fail the task with one line that names them. Returns a list of uri, predicted, class_name
+    and probability, in the order of ``images``; an empty one for no images. For hundreds of photos it returns the first
+    (``head``), their ``count``, and the address of the ``whole`` list in S3; the report takes either.
 
     .. seealso:: ``docs/operators.md``
 
@@ -65,23 +67,24 @@ class SnnPredictOperator(SnnOperator):
     template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "images")
     template_fields_renderers: ClassVar[dict[str, str]] = {"images": "json"}
 
-    def __init__(self, *, run_id: str, images: Sequence[Any] | str, **kwargs: Any) -> None:
+    def __init__(self, *, run_id: str, images: Sequence[Any] | Shortened | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.run_id, self.images = run_id, images
 
     @plain_failure()
-    def execute(self, context: Context) -> list[NewImage]:
+    def execute(self, context: Context) -> list[NewImage] | Shortened:
         """Classify the photos; return the report's ``new_images``."""
+        from snn_client.data.lists import shortened, whole
         from snn_client.reports.report import predict_images
         from snn_client.reports.sections import answer_in_a_line
-        from snn_cloud.aws.places import params
+        from snn_cloud.aws.places import new_images, params
 
-        bucket, images = self.outputs.bucket, listed(self.images)
+        bucket, images = self.outputs.bucket, whole(self.hook.clients, listed(self.images))
         answers = predict_images(self.hook.clients, bucket, self.run_id, images)
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers:
             self.log.info("%s", answer_in_a_line(answer))
-        return answers
+        return shortened(self.hook.clients, bucket, new_images(self.run_id), answers)
 
 
 class SnnReportOperator(SnnOperator):
@@ -108,8 +111,8 @@ class SnnReportOperator(SnnOperator):
         *,
         run_id: str,
         test_set: TestSet,
-        new_images: Sequence[NewImage] = (),
-        images: Sequence[Any] | str = (),
+        new_images: Sequence[NewImage] | Shortened = (),
+        images: Sequence[Any] | Shortened | str = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -119,13 +122,14 @@ class SnnReportOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> Report:
         """Write the report; return it."""
+        from snn_client.data.lists import whole
         from snn_client.reports.report import make_report
         from snn_cloud.aws.places import params, report_html, results
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        images = listed(self.images)
-        report = make_report(clients, outputs, run, self.test_set, listed(self.new_images), images)
+        images, new_images = (whole(clients, listed(given)) for given in (self.images, self.new_images))
+        report = make_report(clients, outputs, run, self.test_set, new_images, images)
         read = [f"s3://{outputs.bucket}/{key}" for key in (params(run.run_id), results(run.run_id), run.dataset)]
         made = [report["artifacts"][name] for name in ("report_html", "report_json")]
         self.files = [*read, *folders(images)], made

@@ -27,7 +27,9 @@ class SnnStageOperator(SnnOperator):
     data set.
 
     Returns ``run_id``, ``dataset_key``, ``parameters_key``, ``parameters``, ``images`` and ``sha256``, each as an XCom
-    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator.
+    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator. Where there are hundreds of
+    photos, ``images`` has the first (``head``), their ``count``, and the address of the ``whole`` list in S3; the next
+    operators take either.
 
     .. seealso:: ``docs/operators.md``
 
@@ -61,9 +63,11 @@ class SnnStageOperator(SnnOperator):
     @plain_failure()
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
+        from snn_client.data.lists import LIMIT, shortened
         from snn_client.data.staging import stage
         from snn_client.runs.runs import check_cache
-        from snn_cloud.aws.places import new_run_id
+        from snn_cloud.aws.places import input_images, new_run_id
+        from snn_cloud.ledger.parameters import MAX_JSON
 
         outputs, parameters = self.outputs, self._parameters()
         check_cache(parameters, outputs)
@@ -73,15 +77,19 @@ class SnnStageOperator(SnnOperator):
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [str(self.dataset)], [made]
         self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
-        return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+        told = staged.to_dict()
+        told["images"] = shortened(
+            self.hook.clients, outputs.bucket, input_images(run_id), told["images"], LIMIT - MAX_JSON - 4_000
+        )
+        return {**told, "parameters": json.loads(parameters.to_json())}
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""
-        from snn_client.data.staging import read_source
+        from snn_client.data.sources import read_source
         from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
         given = self.parameters
         overrides = {name: native(value) for name, value in (self.overrides or {}).items()}
         if isinstance(given, Mapping) or given.lstrip().startswith("{"):
             return Parameters.load(given, **overrides)
-        return Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)
+        return Parameters.load(read_source(self.hook.clients, given, MAX_TEXT), source=given, **overrides)

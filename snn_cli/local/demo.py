@@ -18,7 +18,7 @@ from snn_cli import datasets
 from snn_cli.local import airflow, emulator
 from snn_cli.local.airflow_api import ENDED, AirflowApi
 from snn_cli.local.demo_summary import show_results
-from snn_client.data.staging import read_source
+from snn_client.data.sources import address_of, read_source
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Granularity
@@ -97,8 +97,7 @@ def command(
     folder = home / "demo"
     folder.mkdir(exist_ok=True)
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    page = read_source(_clients(running).s3, report["artifacts"]["report_html"])
-    (folder / "report.html").write_bytes(page)
+    (folder / "report.html").write_bytes(read_source(_clients(running), report["artifacts"]["report_html"]))
     show_results(console, report, seconds)
     console.print(f"report   {folder / 'report.html'}  (and report.json beside it)", markup=False, soft_wrap=True)
     console.print(
@@ -176,7 +175,7 @@ def _images(given: str, dataset: str, home: Path) -> list[str]:
 
 def _absolute(place: str) -> str:
     """Return a path as the Airflow workers, which run elsewhere, can find it; s3 uris stay as they are."""
-    return place if place.startswith("s3://") else str(Path(place).expanduser().resolve())
+    return place if address_of(place) else str(Path(place).expanduser().resolve())
 
 
 def _lasted(task: dict[str, Any]) -> float:

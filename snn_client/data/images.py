@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from snn.errors import InvalidImage
+from snn.errors import InvalidImage, InvalidInput
 from snn_data.files import read_file
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -38,6 +39,17 @@ def load_image(file: ImageFile, image_shape: tuple[int, ...], source: str = "") 
     """
     pixels = load_pixels(file, image_shape, source)
     return pixels.reshape(-1, 1).astype(np.float64) / 255
+
+
+def refuse_photos(bad: Sequence[InvalidInput], photos: int) -> None:
+    """Raise InvalidImage, naming every bad photo of so many; nothing happens if there is none."""
+    if len(bad) == 1:
+        raise bad[0]
+    if bad:
+        told = "; ".join(f"{each.source}: {each.problem}" for each in bad)
+        mends = {each.mend for each in bad}
+        mend = mends.pop() if len(mends) == 1 else "mend them, or leave them out"
+        raise InvalidImage(f"{len(bad)} of {photos} photos cannot be used: {told}", mend=mend)
 
 
 def load_pixels(file: ImageFile, image_shape: tuple[int, ...], source: str = "") -> NDArray[np.uint8]:

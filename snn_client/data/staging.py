@@ -7,37 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import InvalidInput
 from snn_client.data.folds import Places, held_out, hold_out
 from snn_client.data.images import MAX_BYTES as MAX_IMAGE
-from snn_client.data.images import load_image
+from snn_client.data.images import load_image, refuse_photos
+from snn_client.data.sources import read_source
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset, load_dataset, save_dataset
-from snn_data.files import check_size, read_file
 from snn_data.fitting import check_recipe
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
-
-MAX_BYTES = 3_000_000_000
-"""Of any file that is read whole: a data set has at most 2 GB of photos to train on, and a test set."""
-
-_NOT_THERE = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404", "NotFound"}
-_NOT_ALLOWED = {"AccessDenied", "403", "Forbidden"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class StagedFolds:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
     """An object to upload. Its bytes are read again for the upload, so that photos need not be kept in memory."""
 
     key: str
@@ -83,6 +78,12 @@ class _Item:
     sha256: str
     read: Callable[[], bytes]
     source: str
+
+    @classmethod
+    def of_text(cls, key: str, text: str) -> Self:
+        """Return JSON text as an object to be."""
+        content = text.encode()
+        return cls(key, "application/json", _sha256(content), lambda: content, PurePosixPath(key).name)
 
 
 def stage(
@@ -95,34 +96,24 @@ def stage(
 ) -> Staged:
     """Check a data set and the photos to classify, then put them and the parameters into the run's input folder.
 
-    Paths are local or s3://bucket/key. What is there already with the same contents is not uploaded again. When an
-    upload fails, what this call uploaded is removed and the error goes on to the caller.
-    Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, when anything cannot be used.
+    Paths are local or in S3 (see `address_of`). What is there already with the same contents is not uploaded again.
+    When an upload fails, what this call uploaded is removed and the error goes on to the caller.
+    Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, or every photo, that cannot be used.
     """
     places.check_run_id(run_id)
     s3 = clients.s3
-    dataset_bytes = read_source(s3, dataset_path)
+    dataset_bytes = read_source(clients, dataset_path)
     dataset = load_dataset(BytesIO(dataset_bytes), source=str(dataset_path))
     check_recipe(parameters, dataset)
     sha256 = _sha256(dataset_bytes)
     dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
-    text = parameters.to_json().encode()
     items = [
-        _Item(dataset_key, "application/x-hdf5", sha256, lambda: dataset_bytes, str(dataset_path)),
-        _Item(parameters_key, "application/json", _sha256(text), lambda: text, "parameters.json"),
+        Item(dataset_key, "application/x-hdf5", sha256, lambda: dataset_bytes, str(dataset_path)),
+        Item.of_text(parameters_key, parameters.to_json()),
     ]
-    staged_images, shape = [], photo_shape(dataset)
-    for index, path in enumerate(images):
-        content = read_source(s3, path, MAX_IMAGE)
-        if shape is None:
-            mend = "leave the photos out"
-            raise InvalidInput("is a photo, the data set has features", source=str(path), mend=mend)
-        load_image(BytesIO(content), shape, source=str(path))
-        key = places.input_image(run_id, index, PurePosixPath(path).name)
-        reread = partial(read_source, s3, path)
-        items.append(_Item(key, "application/octet-stream", _sha256(content), reread, str(path)))
-        staged_images.append(StagedImage(uri=f"s3://{bucket}/{key}", name=str(path)))
-    _upload(s3, bucket, items)
+    photos = _photos(clients, run_id, images, photo_shape(dataset))
+    _upload(s3, bucket, [*items, *photos])
+    staged_images = [StagedImage(uri=f"s3://{bucket}/{photo.key}", name=photo.source) for photo in photos]
     return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, Size.of(dataset, parameters))
 
 
@@ -141,56 +132,57 @@ def withdraw(clients: Clients, bucket: str, run_id: str) -> None:
 
 
 def stage_folds(
-    clients: Clients, bucket: str, run_id: str, dataset_path: str | Path, validation: float, seed: int
+    clients: Clients,
+    bucket: str,
+    run_id: str,
+    dataset_path: str | Path,
+    validation: float,
+    seed: int,
+    more: Callable[[list[str]], Iterable[Item]] = lambda keys: (),
 ) -> StagedFolds:
     """Put data sets for choosing between networks into a run's input folder: one, or one a fold.
 
     Each is the training set without a part of it, with that part for its test set (see `snn.validation`); the test set
-    of the data set is in none of them. What is there already is not uploaded again, and a failed upload leaves nothing.
+    of the data set is in none of them. `more` says, given their keys, what else is to be put with them. What is there
+    already is not uploaded again, and a failed upload leaves nothing.
     Raises InvalidInput (InvalidDataset), naming file or field, when anything cannot be used.
     """
     places.check_run_id(run_id)
-    dataset = load_dataset(BytesIO(read_source(clients.s3, dataset_path)), source=str(dataset_path))
+    dataset = load_dataset(BytesIO(read_source(clients, dataset_path)), source=str(dataset_path))
     parts = held_out(dataset.train, validation, seed, len(dataset.classes))
     items = []
     for part in parts:
         read = partial(_fold, dataset, part)
         sha256 = _sha256(read())
         key = places.input_dataset(run_id, sha256)
-        items.append(_Item(key, "application/x-hdf5", sha256, read, str(dataset_path)))
-    _upload(clients.s3, bucket, items)
+        items.append(Item(key, "application/x-hdf5", sha256, read, str(dataset_path)))
+    keys = [item.key for item in items]
+    _upload(clients.s3, bucket, [*items, *more(keys)])
     itemsize = dataset.train.stored.itemsize
     sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
-    return StagedFolds([item.key for item in items], sizes)
+    return StagedFolds(keys, sizes)
 
 
-def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
-    """Return the contents of a local file, of s3://bucket/key, or of one version: s3://bucket/key?versionId=version.
-
-    Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
-    which a retry may mend, go on.
-    """
-    source = str(path)
-    if not source.startswith("s3://"):
-        return read_file(source, most)
-    bucket, _, key = source.removeprefix("s3://").partition("/")
-    key, _, version = key.partition("?versionId=")
-    if not bucket or not key:
-        raise InvalidInput("not an address in S3", source=source, mend="write s3://bucket/key")
-    try:
-        named: Any = {"VersionId": version} if version else {}
-        answer = s3.get_object(Bucket=bucket, Key=key, **named)
-        check_size(answer["ContentLength"], most, InvalidInput, source)
-        return answer["Body"].read()
-    except ParamValidationError as problem:  # by boto3, of a name that no bucket can have
-        raise InvalidInput(f"not an address in S3: {problem}", source=source, mend="write s3://bucket/key") from None
-    except ClientError as problem:
-        code = problem.response.get("Error", {}).get("Code", "")
-        if code in _NOT_THERE:
-            raise InvalidInput("no such object in S3", source=source) from None
-        if code in _NOT_ALLOWED:
-            raise InvalidInput("S3 denies access", source=source, mend="allow s3:GetObject on it") from None
-        raise
+def _photos(clients: Clients, run_id: str, images: Sequence[str | Path], shape: tuple[int, ...] | None) -> list[Item]:
+    """Return photos as the objects to be. Raises InvalidInput, naming every one that cannot be used."""
+    if shape is None:
+        if not images:
+            return []
+        mend = "leave the photos out"
+        raise InvalidInput("is a photo, the data set has features", source=str(images[0]), mend=mend)
+    items, bad = list[Item](), list[InvalidInput]()
+    for index, path in enumerate(images):
+        try:
+            content = read_source(clients, path, MAX_IMAGE)
+            load_image(BytesIO(content), shape, source=str(path))
+        except InvalidInput as problem:
+            bad.append(problem)
+            continue
+        key = places.input_image(run_id, index, PurePosixPath(path).name)
+        reread = partial(read_source, clients, path)
+        items.append(Item(key, "application/octet-stream", _sha256(content), reread, str(path)))
+    refuse_photos(bad, len(images))
+    return items
 
 
 def _fold(dataset: Dataset, part: Places) -> bytes:
@@ -201,8 +193,8 @@ def _fold(dataset: Dataset, part: Places) -> bytes:
     return file.getvalue()
 
 
-def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
-    begun: list[_Item] = []
+def _upload(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
+    begun: list[Item] = []
     try:
         for item in items:
             if _version_holding(s3, bucket, item) is not None:
@@ -223,7 +215,7 @@ def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
         raise
 
 
-def _remove(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
+def _remove(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
     """Take back uploads, each by its version, so that neither they nor delete markers are left.
 
     S3 is asked what it holds: an upload whose answer got lost may have arrived.
@@ -239,12 +231,13 @@ def _remove(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
             log.warning("could not remove s3://%s/%s after a failed upload: %s", bucket, item.key, problem)
 
 
-def _version_holding(s3: S3Client, bucket: str, item: _Item) -> str | None:
+def _version_holding(s3: S3Client, bucket: str, item: Item) -> str | None:
     """Return the version of the object if it holds the item's bytes ("" in a bucket without versions), else None."""
     try:
         head = s3.head_object(Bucket=bucket, Key=item.key)
     except ClientError as problem:
-        if problem.response.get("Error", {}).get("Code", "") in _NOT_THERE:
+        # To whom may list only a part of the bucket, as the notebook's role, S3 says Forbidden of what is not there.
+        if problem.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
             return None
         raise
     return head.get("VersionId", "") if head["Metadata"].get("sha256") == item.sha256 else None

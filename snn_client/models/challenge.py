@@ -5,12 +5,14 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from snn.errors import InvalidInput, InvalidModel
-from snn_client.data.staging import photo_shape, read_source
+from snn.errors import InvalidInput, InvalidModel, one_line
+from snn_client.data.lists import LIMIT
+from snn_client.data.sources import read_source
+from snn_client.data.staging import photo_shape
 from snn_client.models.champion import Candidate, find_champion
 from snn_client.reports.contents import Judged, Report
 from snn_client.reports.metrics import METRICS, TestSet
-from snn_client.reports.report import LIMIT, build_report, fit, judge_model
+from snn_client.reports.report import build_report, fit, judge_model
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.cost.money import cost_of
@@ -22,6 +24,7 @@ from snn_data.model import Model, load_model
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
+MAX_NAMES = 300  # characters of a list of classes; there may be thousands
 ROUNDING = 1e-9  # 0.85 - 0.80 is a little less than 0.05
 
 
@@ -70,7 +73,7 @@ def judge(
 
     def decision(promote: bool, reason: str) -> Decision:
         return {
-            "promote": promote, "reason": reason, "metric": metric, "margin": margin,
+            "promote": promote, "reason": one_line(reason), "metric": metric, "margin": margin,
             "champion": old, "challenger": new,
         }  # fmt: skip
 
@@ -109,11 +112,11 @@ def compare(
     `decision` (a Decision's fields) and `champion_etag` (what `champion.promote` takes as `over`): under 48 KB as JSON.
     Raises InvalidInput when the run's model or data cannot be used, or for a metric or a margin that cannot.
     """
-    s3, bucket, ledger = clients.s3, outputs.bucket, Ledger(clients.dynamodb, outputs.table)
+    bucket, ledger = outputs.bucket, Ledger(clients.dynamodb, outputs.table)
     run = ledger.get(run_id)
     data, params = f"s3://{bucket}/{run.dataset}", f"s3://{bucket}/{places.params(run_id)}"
-    dataset = load_dataset(BytesIO(read_source(s3, data)), source=data)
-    challenger = judge_model(load_model(BytesIO(read_source(s3, params)), source=params), dataset)
+    dataset = load_dataset(BytesIO(read_source(clients, data)), source=data)
+    challenger = judge_model(load_model(BytesIO(read_source(clients, params)), source=params), dataset)
     held = find_champion(clients, bucket)
     champion, obstacle = _judge_champion(held, run_id, dataset, f"s3://{bucket}/{places.PROMOTED_PARAMS}")
     decision = judge(challenger, champion, metric=metric, margin=margin, obstacle=obstacle)
@@ -150,7 +153,8 @@ def _misfit(model: Model, dataset: Dataset) -> str:
     if ("image_shape" in model.attributes or "features" in model.attributes) and model.shape != shape:
         return f"samples of {model.shape}, but the test set has {shape}"
     if "classes" in model.attributes and model.classes != dataset.classes:
-        return f"the classes {', '.join(model.classes)}, but the test set has {', '.join(dataset.classes)}"
+        was, now = (one_line(", ".join(names), MAX_NAMES) for names in (model.classes, dataset.classes))
+        return f"the classes {was}, but the test set has {now}"
     return ""
 
 

@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, one_line
 from snn_client.stack.belongings import NOTEBOOK_LOGS, census, is_missing, our_stacks, plan
-from snn_client.stack.cleanup_plan import Belonging, Plan
+from snn_client.stack.cleanup_plan import MAX_TOLD, Belonging, Plan
 from snn_client.stack.events import first_failure
 from snn_client.stack.status import StackStatus, describe_stack, silent, wait_for_stack
 from snn_cloud.aws.clients import Clients
@@ -59,8 +59,11 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for XCom."""
-        deleted = [asdict(item) for item in self.deleted]
-        return {"stack_name": self.stack_name, "deleted": deleted, "stays": list(self.stays)}
+        deleted = [asdict(item) for item in self.deleted[:MAX_TOLD]]
+        left_out = len(self.deleted) - len(deleted)
+        return {
+            "stack_name": self.stack_name, "deleted": deleted, "deleted_left_out": left_out, "stays": list(self.stays),
+        }  # fmt: skip
 
 
 def clean_up(

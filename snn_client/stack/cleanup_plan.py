@@ -12,6 +12,9 @@ from snn_cloud.aws.clients import Clients
 
 # Of root.yaml, none before those that need it.
 NESTED_STACKS = ("Notebook", "Training", "Cache", "Network", "Notifications")
+MAX_TOLD = 150
+"""Things, and runs that are not over, in what a task returns, at most."""
+
 COUNTED = {"bucket": "version", "table": "item"}
 
 
@@ -113,11 +116,19 @@ class Plan:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for XCom."""
+        """Return plain values."""
         return {
             "stack_name": self.names.stack, "account": self.names.account, "region": self.names.region,
             "stack_ids": list(self.stack_ids), "items": [asdict(item) for item in self.items], "runs": list(self.runs),
         }  # fmt: skip
+
+    def told(self) -> dict[str, Any]:
+        """Return the same for XCom: of long lists the first, and in `…_left_out` how many are not told of."""
+        values = self.to_dict()
+        for name in ("items", "runs"):
+            values[f"{name}_left_out"] = max(0, len(values[name]) - MAX_TOLD)
+            values[name] = values[name][:MAX_TOLD]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -74,7 +74,7 @@ def test_as_it_is_it_lists_and_changes_nothing(machine: Any, run: Callable[..., 
     looked = run(stack_name=STACK)
     assert looked.states == {"list": "success", "clean_up": "skipped"}
     assert state(machine, used.outputs) == before
-    assert looked.xcom("list") == plan(machine.clients, STACK).to_dict()
+    assert looked.xcom("list") == plan(machine.clients, STACK).told()
     items = {(item["kind"], item["name"]): item for item in looked.xcom("list")["items"]}
     assert items["table", used.outputs.table]["count"] == 2  # the run and its costs
     assert items["bucket", used.outputs.bucket]["count"] == len(before[1][f"bucket {used.outputs.bucket}"]) >= 4

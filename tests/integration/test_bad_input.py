@@ -434,7 +434,7 @@ def test_a_task_that_fits_nothing(emulator: Emulator, cache: Cache, name: str) -
 
 
 def test_the_header_s_reader_is_told_of_s3_s_own_errors(clients: Clients, settings: Settings, world: World) -> None:
-    with pytest.raises(InvalidInput, match=r"runs/bad/input/nobody\.h5: does not exist, or may not be read"):
+    with pytest.raises(InvalidInput, match=r"runs/bad/input/nobody\.h5: no such object in S3"):
         launch(request(dataset="runs/bad/input/nobody.h5"), settings, clients)
     world.check(DIRECT, "data sets, list")
 

@@ -430,7 +430,7 @@ def test_the_operator_lists_then_wants_the_name_then_deletes(
     there, found = inventory(clients), held_by(clients, one)
     given: Any = {"task_id": "clean_up", "stack": one.to_dict(), "deferrable": deferrable, **AWS}
     listed = SnnCleanupOperator(**given).execute({})
-    assert json.loads(json.dumps(listed)) == plan(clients, ONE).to_dict()
+    assert json.loads(json.dumps(listed)) == plan(clients, ONE).told()
     for confirm in ("", TWO, "SNN-ONE"):
         with pytest.raises(AirflowFailException) as refused:
             SnnCleanupOperator(dry_run="False", confirm=confirm, **given).execute({})

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-from snn_client.data.staging import read_source
+from snn_client.data.sources import read_source
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.places import run_id_for_upload
@@ -60,10 +60,10 @@ def test_an_upload_is_told_of_in_the_version_that_was_uploaded(
     (upload,), receipts = look(data)
     clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=b"two")
     assert (upload.bucket, upload.key, upload.version) == (stack.bucket, key, version)
-    assert read_source(clients.s3, upload.address) == b"one"
+    assert read_source(clients, upload.address) == b"one"
     data.remove(receipts)
     (second,), receipts = look(data)
-    assert read_source(clients.s3, second.address) == b"two"
+    assert read_source(clients, second.address) == b"two"
     data.remove(receipts)
     assert waiting(clients, queue) == (0, 0)
 

@@ -21,7 +21,8 @@ from snn.errors import InvalidDataset, InvalidImage, InvalidInput
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.emulator import Emulator
 from snn_client.data.images import load_image
-from snn_client.data.staging import StagedImage, read_source, stage
+from snn_client.data.sources import read_source
+from snn_client.data.staging import StagedImage, stage
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset
@@ -189,7 +190,10 @@ def test_an_image_that_is_no_image_leaves_nothing(
     [
         ("/nowhere/faces.h5", "/nowhere/faces.h5: no such file or directory (check the path)"),
         ("s3://{bucket}/nowhere.h5", "s3://{bucket}/nowhere.h5: no such object in S3"),
-        ("s3://no-such-bucket-of-ours/x.h5", "s3://no-such-bucket-of-ours/x.h5: no such object in S3"),
+        (
+            "s3://no-such-bucket-of-ours/x.h5",
+            "s3://no-such-bucket-of-ours/x.h5: no such bucket in S3 (check the address)",
+        ),
         ("s3://{bucket}", "s3://{bucket}: not an address in S3 (write s3://bucket/key)"),
     ],
 )
@@ -272,9 +276,9 @@ def test_one_version_is_read_whatever_lies_there_now(bucket: Bucket) -> None:
     first = bucket.clients.s3.put_object(Bucket=bucket.name, Key=key, Body=b"one").get("VersionId", "null")
     bucket.clients.s3.put_object(Bucket=bucket.name, Key=key, Body=b"two")
     address = f"s3://{bucket.name}/{key}"
-    assert read_source(bucket.clients.s3, address) == b"two"
+    assert read_source(bucket.clients, address) == b"two"
     if first != "null":
-        assert read_source(bucket.clients.s3, f"{address}?versionId={first}") == b"one"
+        assert read_source(bucket.clients, f"{address}?versionId={first}") == b"one"
         bucket.clients.s3.delete_object(Bucket=bucket.name, Key=key, VersionId=first)
         with pytest.raises(InvalidInput, match=r"café\.h5\?versionId=.*: no such object in S3"):
-            read_source(bucket.clients.s3, f"{address}?versionId={first}")
+            read_source(bucket.clients, f"{address}?versionId={first}")

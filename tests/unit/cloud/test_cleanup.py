@@ -103,6 +103,7 @@ PLAN = Plan(
 
 def test_a_plan_survives_xcom_and_names_what_must_be_emptied() -> None:
     assert Plan.from_dict(json.loads(json.dumps(PLAN.to_dict()))) == PLAN
+    assert PLAN.told() == {**PLAN.to_dict(), "items_left_out": 0, "runs_left_out": 0}
     assert PLAN.data_buckets == [NAMES.bucket]
     assert PLAN.has("bucket", NAMES.artifact_bucket)
     assert not PLAN.has("table", NAMES.bucket)
