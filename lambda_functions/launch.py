@@ -36,8 +36,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     except InvalidInput as error:
         return refusal(error)
     milliseconds = round((time.monotonic() - started) * 1000) + init_phase.take()
-    for run in runs:
-        used = Usage(1, milliseconds // len(runs), settings.memory_mb, **clients.requests.take())
+    for number, run in enumerate(runs):  # an event may have several, and is one invocation
+        used = Usage(int(number == 0), milliseconds // len(runs), settings.memory_mb, **clients.requests.take())
         _account(run, used + LAST_WRITE, settings)
     return {"run_id": runs[0].run_id, "state": runs[0].state} if runs else {}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
 
@@ -14,6 +13,7 @@ from snn_cli.aws import Aws, on_aws
 from snn_cli.console import Exit, Json, answer, ask, can_ask, interruptible, progress, results, say, table
 from snn_cli.watching import watch
 from snn_client.stack.cleanup import Plan, Report, finish_cleanup, next_deletion, plan, start_cleanup
+from snn_cloud.aws.passing import AWS_ERRORS
 
 
 @on_aws
@@ -43,7 +43,7 @@ def cleanup(
             return "Nothing was deleted."
         try:
             left = f"{len(plan(aws.clients, aws.stack).items)} resources"
-        except (SnnError, BotoCoreError, ClientError):
+        except (SnnError, *AWS_ERRORS):
             left = "some resources"
         return f"{left} of the stack {aws.stack} are left; continue with: {aws.command('cleanup')}"
 

@@ -24,6 +24,12 @@ MAX_UNSTORED = 32 * 1024**2
 MAX_RATIO = 100
 MAX_CHUNK = 64 * 1024**2  # is unpacked as a whole, however little of it is looked at
 
+# Registered with the HDF Group, and used by those who write large files; none is in h5py's own wheel.
+FILTERS = {
+    307: "bzip2", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP", 32015: "Zstandard", 32017: "SZ",
+    32024: "SZ3", 32026: "Blosc2",
+}  # fmt: skip
+
 _MEND = "make the file anew"
 _SHOWN = 20  # names of a file that holds others than it should
 
@@ -48,7 +54,7 @@ def read_hdf5(
             return None, (refusal.problem, refusal.field, refusal.mend)
         # From h5py, if damaged; its names need not be text (AttributeError, LookupError).
         except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, AttributeError) as problem:
-            return None, (f"cannot be read as HDF5: {problem}", "", _MEND)
+            return None, _unreadable(problem)
 
     try:
         result, refusal = isolated(work, lent)
@@ -59,6 +65,35 @@ def read_hdf5(
     if refusal is not None:
         raise error(refusal[0], field=refusal[1], source=source, mend=refusal[2])
     return result  # type: ignore[return-value]
+
+
+def _unreadable(problem: Exception) -> tuple[str, str, str]:
+    """Return what is wrong with a file that the HDF5 library does not open or read: (problem, field, mend)."""
+    words = str(problem)
+    if isinstance(problem, BlockingIOError):
+        return (
+            "is open in another program, which may be writing to it",
+            "",
+            "close it there, or wait, and then try again",
+        )
+    if "unable to lock file" in words:
+        return f"lies where files cannot be locked: {words}", "", "copy it to a disk of this machine"
+    if "already open for write" in words:
+        mend = "close it there; if that program has crashed, h5clear -s"
+        return "was never closed by the program that wrote it", "", mend
+    return f"cannot be read as HDF5: {words}", "", _MEND
+
+
+def _check_filters(item: h5py.Dataset, name: str, source: str, error: type[InvalidInput]) -> None:
+    """Raise `error` for a data set that was compressed by what this HDF5 library cannot undo."""
+    stored = item.id.get_create_plist()
+    for number, _, _, label in (stored.get_filter(place) for place in range(stored.get_nfilters())):
+        if not h5py.h5z.filter_avail(number):
+            called = FILTERS.get(number) or label.decode(errors="replace") or "a filter that is not registered"
+            mend = "write it with compression gzip, or with none"
+            raise error(
+                f"is compressed by {called} ({number}), which is not read", field=name, source=source, mend=mend
+            )
 
 
 def read_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput]) -> NDArray[np.generic]:
@@ -102,4 +137,5 @@ def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
     if chunk > MAX_CHUNK:
         mend = f"store it in chunks of at most {MAX_CHUNK >> 20} MiB, or in none"
         raise error(f"is stored in chunks of {chunk / 1e6:,.0f} MB", field=name, source=source, mend=mend)
+    _check_filters(item, name, source, error)
     return item

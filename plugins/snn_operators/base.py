@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from snn.errors import InvalidInput, SnnError
 from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.aws.passing import AWS_ERRORS, reason
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class SnnOperator(AwsBaseOperator[SnnHook]):
 
 @contextmanager
 def plain_failure() -> Iterator[None]:
-    """Turn the project's exceptions into Airflow's, after a line in the log that says what is wrong and no more.
+    """Turn our exceptions and AWS's into Airflow's, after a line in the log that says what is wrong and no more.
 
     What a retry cannot fix (a mistake in the input, a run that ended badly) fails the task without one. Airflow adds
     the exception with its stack below; nothing of ours is in between, as `from None` drops the cause.
@@ -82,6 +83,10 @@ def plain_failure() -> Iterator[None]:
     except SnnError as error:
         log.error("%s", error)
         raise AirflowException(str(error)) from None
+    except AWS_ERRORS as error:
+        line = f"AWS: {reason(error)}"
+        log.error("%s", line)
+        raise AirflowException(line) from None
 
 
 def native(value: Any) -> Any:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
-from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import InvalidInput
+from snn_cloud.aws.passing import AWS_ERRORS, reason
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class NewData(SharedStreamProducer):
             answer = self._hook.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
         except Exception as error:  # Airflow starts a trigger that fails anew every second, with a traceback
             self._queue = ""  # the stack may be deployed anew
-            self._say(f"cannot watch for new data, retrying: {error}")
+            self._say(f"cannot watch for new data, retrying: {reason(error)}")
             return [], []
         self._say(f"watching for new data: {queue}")
         uploads: list[Upload] = []
@@ -123,8 +123,8 @@ class NewData(SharedStreamProducer):
         try:
             for receipt in receipts:
                 self._hook.clients.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=receipt)
-        except (ClientError, BotoCoreError) as error:
-            log.warning("a message stays in %s: %s", self._queue, error)
+        except AWS_ERRORS as error:
+            log.warning("a message stays in %s: %s", self._queue, reason(error))
 
     def _find_queue(self) -> str:
         if not self._queue:

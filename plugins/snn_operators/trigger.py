@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import SnnError
 from snn_client.runs.watching import Watch
-from snn_cloud.aws.passing import passes
+from snn_cloud.aws.passing import AWS_ERRORS, passes, reason
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
@@ -75,7 +74,7 @@ class RunTrigger(BaseTrigger):
 
         try:
             event = await self._ended()
-        except (SnnError, ClientError, BotoCoreError, redis.RedisError) as error:
+        except (SnnError, *AWS_ERRORS, redis.RedisError) as error:
             event = {"status": "error", "message": str(error)}
         yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
 
@@ -94,7 +93,7 @@ class RunTrigger(BaseTrigger):
             except Exception as error:
                 if not passes(error):
                     raise
-                self.log.info("cannot cancel the run now, retrying: %s", error)
+                self.log.info("cannot cancel the run now, retrying: %s", reason(error))
                 await asyncio.sleep(1.0)
             else:
                 self._cancelled = True
@@ -195,7 +194,7 @@ class StackTrigger(BaseTrigger):
         """Yield the one event and return."""
         try:
             event = await self._ended()
-        except (SnnError, ClientError, BotoCoreError) as error:
+        except (SnnError, *AWS_ERRORS) as error:
             event = {"status": "error", "message": str(error)}
         carried = {"carried": self.carried} if self.carried else {}
         yield TriggerEvent({"operation": self.operation, **carried, **event})  # type: ignore[no-untyped-call]
@@ -205,10 +204,10 @@ class StackTrigger(BaseTrigger):
         while True:
             try:
                 status = await asyncio.to_thread(self._look)
-            except (ClientError, BotoCoreError) as error:
+            except AWS_ERRORS as error:
                 if not passes(error):
                     raise
-                self.log.info("cannot reach AWS, retrying: %s", error)
+                self.log.info("cannot reach AWS, retrying: %s", reason(error))
             else:
                 if status.status != said:
                     said = status.status

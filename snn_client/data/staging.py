@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput
 from snn_client.data.folds import Places, held_out, hold_out
@@ -24,6 +24,7 @@ from snn_client.data.sources import read_source
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
+from snn_cloud.aws.passing import AWS_ERRORS, reason
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset, load_dataset, save_dataset
@@ -227,8 +228,8 @@ def _remove(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
                 s3.delete_object(Bucket=bucket, Key=item.key, VersionId=version)
             elif version == "":
                 s3.delete_object(Bucket=bucket, Key=item.key)
-        except (BotoCoreError, ClientError) as problem:
-            log.warning("could not remove s3://%s/%s after a failed upload: %s", bucket, item.key, problem)
+        except AWS_ERRORS as problem:
+            log.warning("could not remove s3://%s/%s after a failed upload: %s", bucket, item.key, reason(problem))
 
 
 def _version_holding(s3: S3Client, bucket: str, item: Item) -> str | None:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from snn_client.runs.progress import Narrator
 from snn_cloud.aws.errors import RunFailed, RunNotFound
-from snn_cloud.aws.passing import passes
+from snn_cloud.aws.passing import passes, reason
 
 if TYPE_CHECKING:
     from snn_client.runs.remote_logs import RemoteLogs
@@ -89,7 +89,7 @@ class Watch:
             if now - self._trouble_at < self._log_interval:
                 return Look(self._last_run)
             self._trouble_at = now
-            return Look(self._last_run, remarks=[f"cannot reach AWS, retrying: {error}"])
+            return Look(self._last_run, remarks=[f"cannot reach AWS, retrying: {reason(error)}"])
 
     def outcome(self, run: Run) -> Run:
         """Return a COMPLETED run. Raises RunCancelled; or RunFailed, with the last lines of its functions.

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from snn_client.stack.events import newest_event
 from snn_client.stack.options import StackOptions
-from snn_client.stack.status import LIMIT_SECONDS, describe_stack
+from snn_client.stack.status import LIMIT_SECONDS, describe_stack, insist
 from snn_client.stack.submitting import submit
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import StackFailed
@@ -184,7 +184,7 @@ def _waiting(clients: Clients, stack: str) -> set[str]:
 def _until(look: Callable[[], T | None]) -> T:
     """Return what a look finds as soon as it finds anything. Raises StackFailed if that takes too long."""
     deadline, pause = time.monotonic() + SECONDS, 0.1
-    while not (found := look()):
+    while not (found := insist(look)):
         if time.monotonic() > deadline:
             raise StackFailed(f"CloudFormation did not answer for {SECONDS:g} s")
         time.sleep(pause)

@@ -13,6 +13,8 @@ import numpy as np
 import oracle
 from small import photos
 
+from snn_data.hdf5 import FILTERS
+
 PIXELS, LABELS = oracle.photos_and_labels()
 Plant = Callable[[h5py.File], Any]
 
@@ -89,6 +91,20 @@ def _bomb(height: int, width: int, chunks: tuple[int, ...], written: bool) -> by
                 item.id.write_direct_chunk((start, 0, 0, 0), packed)
 
     return with_change(plant, "train_set_x", "test_set_x")
+
+
+def _filtered(number: int) -> bytes:
+    """Photos that were compressed by a filter which is not here: it is named, and its bytes are there."""
+
+    def plant(h5: h5py.File) -> None:
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_chunk(X.shape)
+        how.set_filter(number, h5py.h5z.FLAG_OPTIONAL, (1, 2))
+        space = h5py.h5s.create_simple(X.shape)
+        made = h5py.h5d.create(h5.id, b"train_set_x", h5py.h5t.NATIVE_UINT8, space, how)
+        made.write_direct_chunk((0, 0, 0, 0), bytes(100))
+
+    return with_change(plant, "train_set_x")
 
 
 def _many_names(h5: h5py.File) -> None:
@@ -175,6 +191,11 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "ten exabytes": (
         lambda: _put("train_set_x", shape=(2**40, 2**10, 2**10, 3), dtype=np.uint8, chunks=(1, 64, 64, 3)), "claims "
     ),
+    **{
+        f"compressed by {name}": (lambda number=number: _filtered(number), f"train_set_x: is compressed by {name} ")  # type: ignore[misc]
+        for number, name in FILTERS.items()
+    },
+    "compressed by nobody knows what": (lambda: _filtered(999), "a filter that is not registered .999., which is not"),
     "shape bomb": (lambda: _bomb(3_000, 9_000, (1, 300, 300, 3), False), "train_set_x: claims 1,944 MB"),
     "compressed bomb": (lambda: _bomb(2_000, 3_000, (1, 2_000, 3_000, 3), True), "train_set_x: claims 432 MB"),
     "one chunk of 120 MB": (

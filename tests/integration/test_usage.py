@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import boto3
@@ -100,6 +101,24 @@ def test_the_counts_of_continued_trainers_are_added(clients, stack, data, heard)
     # each reads data set and checkpoint; the first three store a checkpoint, the last model and costs
     assert (cut.usage["trainer"].s3_gets, cut.usage["trainer"].s3_puts) == (4 * 2, 3 + 2)
     assert cut.usage["trainer"].publishes == heard(cut)
+
+
+def test_an_event_with_several_uploads_is_one_invocation(clients, stack):
+    key = "training_input/several/nothing.h5"
+    beside = json.dumps(oracle.small_network((1,), ("sigmoid",)))
+    clients.s3.put_object(Bucket=stack.bucket, Key="training_input/several/parameters.json", Body=beside)
+    uploads = [
+        {"s3": {"bucket": {"name": stack.bucket}, "object": {"key": key, "versionId": version}}} for version in "abc"
+    ]
+    answer = clients.lambda_.invoke(FunctionName=stack.launch_function, Payload=json.dumps({"Records": uploads}))
+    assert json.loads(answer["Payload"].read())["state"] == "FAILED"  # there is no such data set
+    found = [
+        Ledger(clients.dynamodb, stack.table).get(places.run_id_for_upload(stack.bucket, key, version)).usage["launch"]
+        for version in "abc"
+    ]
+    assert [usage.invocations for usage in found] == [1, 0, 0]
+    assert sum(usage.write_units for usage in found) >= 3 * 2
+    assert found[1].milliseconds == found[2].milliseconds > 0
 
 
 def test_workers_count_theirs_too(clients, stack, data):

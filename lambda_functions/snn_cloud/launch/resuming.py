@@ -25,8 +25,12 @@ def check_resumable(older: Run, parameters: Parameters, dataset: str, version: s
     """Raise InvalidInput unless a run with these parameters and data can go on from the older run's checkpoint."""
     if older.state not in (State.FAILED, State.CANCELLED):
         raise _refusal("resume_from", f"run {older.run_id} is {older.state}", "resume a FAILED or CANCELLED run")
-    if older.parameters is None or not older.checkpoint_version:
+    if older.parameters is None:
         raise _refusal("resume_from", f"run {older.run_id} never had a checkpoint", "launch anew")
+    if not older.checkpoint_version:
+        # Which of a run's checkpoints is the ledger's is known by its version alone.
+        problem = f"the checkpoint of run {older.run_id} has no version, as its bucket kept none"
+        raise _refusal("resume_from", problem, "turn on the bucket's versioning, and launch anew")
     free = [name for name in FREE if name != "epochs" or not parameters.schedule.needs_epochs]
     same = parameters.model_copy(update={name: getattr(older.parameters, name) for name in free})
     for name in Parameters.model_fields:

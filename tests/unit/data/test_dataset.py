@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -94,6 +96,35 @@ def test_what_is_no_hdf5_is_refused(tmp_path, file):
     text.write_bytes(file.read_bytes()[:3000])
     with pytest.raises(InvalidDataset, match="cannot be read as HDF5"):
         load_dataset(text)
+
+
+def test_a_file_that_another_program_has_open_is_said_to_be_just_that(file):
+    script = f"import h5py; h5 = h5py.File({str(file)!r}, 'a'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(InvalidDataset) as refused:
+            load_dataset(file)
+        other.communicate("\n")
+    assert (refused.value.problem, refused.value.mend) == (
+        "is open in another program, which may be writing to it",
+        "close it there, or wait, and then try again",
+    )
+    assert load_dataset(file).classes
+
+
+def test_a_file_that_its_writer_never_closed_is_said_to_be_just_that(tmp_path):
+    path = tmp_path / "crashed.h5"
+    script = (
+        f"import h5py, os; h5 = h5py.File({str(path)!r}, 'w', libver='latest'); h5['a'] = 1; h5.flush(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    for given in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(
+            InvalidDataset, match=r"was never closed by the program that wrote it \(close it there; if "
+        ):
+            load_dataset(given)
 
 
 def test_links_virtual_and_external_data_are_refused(file, tmp_path):

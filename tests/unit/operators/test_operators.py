@@ -15,6 +15,8 @@ from typing import Any
 import boto3
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 from snn.errors import InvalidDataset
 from snn_client.stack.outputs import StackOutputs
@@ -210,6 +212,30 @@ def test_failures_are_one_line_and_retried_only_where_that_helps(
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert [record.getMessage() for record in caplog.records] == [str(raised)]
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no\nway"}}, "PutObject"),
+            r"AWS: An error occurred (AccessDenied) when calling the PutObject operation: no\nway",
+        ),
+        (EndpointConnectionError(endpoint_url="http://x"), 'AWS: Could not connect to the endpoint URL: "http://x"'),
+        (
+            ResponseParserError("Unable to parse response (syntax error), invalid XML received:\nb'<html> Log\n in'"),
+            "AWS: what answered is not AWS, perhaps a proxy or a login page between (check network and proxy): "
+            "b'<html> Log in'",
+        ),
+    ],
+)
+def test_what_aws_says_is_one_line_and_retried(raised: Exception, line: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(AirflowException) as caught, plain_failure():
+        raise raised
+    assert type(caught.value) is AirflowException
+    assert str(caught.value) == line
+    assert caught.value.__suppress_context__
+    assert [record.getMessage() for record in caplog.records] == [line]
 
 
 def test_other_errors_pass_unchanged() -> None:
