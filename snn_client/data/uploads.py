@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from snn.errors import InvalidInput
+from snn_client.data.sources import Address
 from snn_cloud.aws import places
 
 
@@ -24,7 +25,7 @@ class Upload:
     @property
     def address(self) -> str:
         """Return the address of this very version, whatever is put there meanwhile."""
-        return f"s3://{self.bucket}/{self.key}" + (f"?versionId={self.version}" if self.version else "")
+        return str(Address(self.bucket, self.key, self.version))
 
 
 def uploads_in(message: str) -> list[Upload]:
