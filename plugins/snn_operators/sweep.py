@@ -15,9 +15,7 @@ from snn_operators.links import TableLink, object_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_client.data.staging import Item
     from snn_client.sweeps.table import Sweep, WrittenTable
-
 # Without the number of the try: planned again, a sweep finds its data sets staged.
 SWEEP_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }}"
 
@@ -74,7 +72,7 @@ class SnnSweepPlanOperator(SnnOperator):
         from snn_client.data.staging import stage_folds
         from snn_client.runs.estimate import estimate_on
         from snn_client.runs.runs import check_cache
-        from snn_client.sweeps.sweep import Training, expand, plan_items, trainings
+        from snn_client.sweeps.sweep import expand, plan_items, trainings
         from snn_cloud.aws.places import new_run_id
         from snn_cloud.cost.budget import warning
 
@@ -85,15 +83,11 @@ class SnnSweepPlanOperator(SnnOperator):
             check_cache(one.parameters, outputs, source=f"combination {one.number}")
         # Short, as run ids are made of it.
         sweep_id = new_run_id(self.sweep_id, longest=30)
-        plan = list[Training]()
-
-        def planned(dataset_keys: Sequence[str]) -> list[Item]:
-            plan.extend(trainings(sweep_id, combinations, dataset_keys))
-            return plan_items(sweep_id, plan)
-
         staged = stage_folds(
-            self.hook.clients, outputs.bucket, sweep_id, str(self.dataset), validation, seed, more=planned
-        )
+            self.hook.clients, outputs.bucket, sweep_id, str(self.dataset), validation, seed,
+            more=lambda keys: plan_items(sweep_id, trainings(sweep_id, combinations, keys)),
+        )  # fmt: skip
+        plan = trainings(sweep_id, combinations, staged.dataset_keys)
         self.files = [str(self.dataset)], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
         usd = 0.0
         for one in combinations:

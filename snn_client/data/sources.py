@@ -17,7 +17,7 @@ MAX_BYTES = 3_000_000_000
 
 SPELLING = "write s3://bucket/key"
 
-_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/{2,}(?P<rest>.*)", re.DOTALL)
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):/{2,}.*", re.DOTALL)
 # One slash is what is left of the two where an address was taken for a path, as by pathlib.
 _S3 = re.compile(r"s3[an]?:/+(?P<rest>.*)", re.DOTALL | re.IGNORECASE)
 _BUCKET = r"[A-Za-z0-9._-]{1,255}"

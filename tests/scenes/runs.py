@@ -10,13 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from answers import ABSENT, Answers, Refused
+from answers import ABSENT, Answers, Refused, body
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from scenes.common import BUCKET, KEY, NOT_THERE, OUTPUTS, PARAMETERS, RUN, Ledgers, data, objects
 from snn.errors import InvalidInput
-from snn_client.data.staging import read_source, stage, withdraw
+from snn_client.data.lists import shortened, whole
+from snn_client.data.sources import read_source
+from snn_client.data.staging import stage, withdraw
 from snn_client.runs.logs import RunLogs
 from snn_client.runs.runs import launch
 from snn_client.runs.watching import Watch
@@ -30,7 +32,17 @@ def scene_a_run_is_staged() -> Answers:
     answers = Answers({"s3.GetObject": objects(), "s3.HeadObject": NOT_THERE})
     staged = stage(answers.clients, BUCKET, "r1", SOURCE, PARAMETERS)
     assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [staged.dataset_key, staged.parameters_key]
-    assert read_source(answers.clients.s3, f"{SOURCE}?versionId=v1") == data()
+    assert read_source(answers.clients, f"{SOURCE}?versionId=v1") == data()
+    return answers
+
+
+def scene_a_list_is_too_long_for_xcom() -> Answers:
+    items = [{"uri": f"photo {number}"} for number in range(100)]
+    answers = Answers({"s3.GetObject": lambda asked: body(json.dumps(items).encode())})
+    short = shortened(answers.clients, BUCKET, "runs/r1/input/images.json", items, 1_000)
+    assert isinstance(short, dict)
+    assert json.loads(answers.asked("s3.PutObject")[0]["Body"]) == items
+    assert whole(answers.clients, [short]) == items
     return answers
 
 
