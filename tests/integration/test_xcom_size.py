@@ -38,7 +38,7 @@ from snn_operators.stage import SnnStageOperator
 from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
 
-CLASSES, PHOTOS, PENDING = 900, 800, 400
+CLASSES, PHOTOS, PENDING = 980, 400, 400
 NAMES = tuple(f"{number:04d} {'x' * (MAX_NAME - 5)}" for number in range(CLASSES))
 WEIGHTS = [random.Random(number).uniform(1, 9) for number in range(CLASSES)]  # 17 digits each, in text
 # Nearly all that parameters may say.
@@ -88,9 +88,10 @@ def given(stack: StackOutputs) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("data") / "datasets.h5"
-    pixels = np.random.default_rng(0).integers(0, 256, (2 * CLASSES, 2, 2, 3), dtype=np.uint8)
-    labels = np.arange(2 * CLASSES) % CLASSES
-    save_dataset(path, pixels[:CLASSES], labels[:CLASSES], pixels[CLASSES:], labels[CLASSES:], NAMES)
+    pixels = np.random.default_rng(0).integers(0, 256, (3 * CLASSES, 2, 2, 3), dtype=np.uint8)
+    labels = np.arange(3 * CLASSES) % CLASSES
+    part = 2 * CLASSES
+    save_dataset(path, pixels[:part], labels[:part], pixels[part:], labels[part:], NAMES)
     return str(path)
 
 
@@ -156,16 +157,21 @@ def test_evaluate_predict_and_report(
 
 
 def test_sense_choose_compare_promote_and_roll_back(
-    ti: TaskInstance, given: dict[str, Any], data: str, trained: str
+    ti: TaskInstance, given: dict[str, Any], data: str, staged: dict[str, Any], trained: str
 ) -> None:
     sensed = SnnRunSensor(task_id="sense", run_id=trained, **given).poke({"ti": ti})
     assert sensed.xcom_value["run_id"] == trained  # type: ignore[index]
     ti.task_id = "sense"
     ti.xcom_push("return_value", sensed.xcom_value)
-    for number in (1, 2):  # one replaces the other, which has as much to say
-        compared = ti.run(SnnCompareOperator(task_id=f"compare{number}", run_id=trained, **given))
-        assert compared["challenger"]["run_id"] == trained
     ti.run(SnnPromoteOperator(task_id="promote", run_id=trained, **given))
+    other = ti.run(
+        SnnTrainOperator(
+            task_id="train_other", run_id="biggest-other", dataset_key=staged["dataset_key"],
+            parameters=staged["parameters"], poll_interval=0.2, **given,
+        )
+    )  # fmt: skip
+    compared = ti.run(SnnCompareOperator(task_id="compare", run_id=other["run_id"], **given))
+    assert [compared[name]["run_id"] for name in ("champion", "challenger")] == [trained, other["run_id"]]
     chosen = ti.run(SnnChooseOperator(task_id="choose", dataset=data, **given))
     assert Parameters.load(chosen["parameters"]) == Parameters.load(PARAMETERS)  # of the champion
 
@@ -175,7 +181,7 @@ def test_plan_and_table(
 ) -> None:
     combinations = [{"seed": seed, "class_weights": WEIGHTS} for seed in range(MOST_RUNS)]
     planning = SnnSweepPlanOperator(
-        task_id="plan", dataset=data, parameters=PARAMETERS, combinations=combinations, validation=0.01,
+        task_id="plan", dataset=data, parameters=PARAMETERS, combinations=combinations, validation=0.5,
         sweep_id="the longest name of a sweep that there is " * 3, **given,
     )  # fmt: skip
     mapped = ti.run(planning)
@@ -228,7 +234,7 @@ def test_every_task_was_asked_for_its_biggest_and_none_is_over_48_kb(ti: TaskIns
     seen = {
         "SnnDeployOperator": "deploy", "SnnStageOperator": "stage", "SnnTrainOperator": "train",
         "SnnEvaluateOperator": "evaluate", "SnnPredictOperator": "predict", "SnnReportOperator": "report",
-        "SnnRunSensor": "sense", "SnnCompareOperator": "compare2", "SnnPromoteOperator": "promote",
+        "SnnRunSensor": "sense", "SnnCompareOperator": "compare", "SnnPromoteOperator": "promote",
         "SnnChooseOperator": "choose", "SnnSweepPlanOperator": "plan", "SnnSweepTableOperator": "table",
         "SnnCleanupOperator": "clean_up",
     }  # fmt: skip
