@@ -113,9 +113,9 @@ def _of_arn(source: str) -> Address:
 
 
 def _of_the_web(source: str) -> Address:
-    parts = urlsplit(source)
-    host = _S3_HOST.fullmatch(parts.hostname or "")
-    place = unquote(parts.path).lstrip("/") if host else ""
+    _, server, path, asked, _ = urlsplit(source)
+    host = _S3_HOST.fullmatch(server.lower())
+    place = unquote(path).lstrip("/") if host else ""
     if host and host["bucket"]:
         place = f"{host['bucket']}/{place}"
     bucket, _, key = place.partition("/")
@@ -123,9 +123,9 @@ def _of_the_web(source: str) -> Address:
     if meant is None:
         mend = f"download it, or copy it to S3 and {SPELLING}"
         raise InvalidInput("is an address of the web, which is not read", source=source, mend=mend)
-    if parts.query:
-        query = dict(parse_qsl(parts.query.replace("+", "%2B")))
-        if set(query) != {"versionId"}:
+    if asked:
+        said = dict(parse_qsl(asked.replace("+", "%2B")))
+        if set(said) != {"versionId"}:
             raise InvalidInput("is signed or asks for more than an object", source=source, mend=f"write {meant}")
-        meant = Address(bucket, key, query["versionId"])
+        meant = Address(bucket, key, said["versionId"])
     return _placed(str(meant).removeprefix("s3://"), source)

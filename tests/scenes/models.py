@@ -54,7 +54,7 @@ def scene_the_first_champion() -> Answers:
 
 def scene_somebody_else_is_quicker() -> Answers:
     answers = Answers({"s3.GetObject": _files, "s3.PutObject": Refused("PreconditionFailed", 412)})
-    with pytest.raises(ChampionChanged, match="it is run r1"):
+    with pytest.raises(ChampionChanged, match="it is now run r1"):
         roll_back(answers.clients, BUCKET)
     return answers
 

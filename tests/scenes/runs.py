@@ -41,7 +41,7 @@ def scene_a_list_is_too_long_for_xcom() -> Answers:
     answers = Answers({"s3.GetObject": lambda asked: body(json.dumps(items).encode())})
     short = shortened(answers.clients, BUCKET, "runs/r1/input/images.json", items, 1_000)
     assert isinstance(short, dict)
-    assert json.loads(answers.asked("s3.PutObject")[0]["Body"]) == items
+    assert json.load(answers.asked("s3.PutObject")[0]["Body"]) == items
     assert whole(answers.clients, [short]) == items
     return answers
 
