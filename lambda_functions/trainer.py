@@ -17,7 +17,7 @@ init_phase.done()
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Parse, train (or follow the trainer that holds the lease), answer where the run stands, or {"error"}."""
+    """Parse, train (or follow the trainer that holds the lease), answer with the run's state, or {"error"}."""
     try:
         run_id, follower = _parse(event)
     except InvalidInput as error:
@@ -25,7 +25,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     settings = Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
     # First of all: should Lambda kill this invocation, its own lines name no run, and are found by what they follow.
-    print(f"{run_id}: begins, {_seconds_left(context)():.0f} s and {settings.memory_mb:,} MB to itself")
+    print(f"{run_id}: starts with {_seconds_left(context)():.0f} s and {settings.memory_mb:,} MB")
     if follower:
         run = follow(run_id, follower, settings, clients)
     else:

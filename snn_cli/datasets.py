@@ -28,7 +28,7 @@ CLUTTER = {"thumbs.db", "desktop.ini"}  # what file managers leave in folders of
 
 SHOWN_CLASSES = 20
 
-app = typer.Typer(no_args_is_help=True, help="Make a datasets.h5, or look into one.")
+app = typer.Typer(no_args_is_help=True, help="Create a datasets.h5, or inspect one.")
 
 
 @app.command("faces")
@@ -40,20 +40,20 @@ def faces_command(out: Annotated[Path, typer.Argument(help="the file to write, e
 
 @app.command("from-folder")
 def from_folder_command(
-    directory: Annotated[Path, typer.Argument(help="holds two folders of photos; a folder is a class")],
+    directory: Annotated[Path, typer.Argument(help="has two folders of photos, one for each class")],
     out: Annotated[Path, typer.Argument(help="the file to write")],
-    size: Annotated[int, typer.Option(min=1, max=1024, help="photos become SIZE×SIZE pixels")] = 64,
-    test_share: Annotated[float, typer.Option(min=0.01, max=0.99, help="this part becomes the test set")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="decides which photos those are")] = 0,
+    size: Annotated[int, typer.Option(min=1, max=1024, help="photos are resized to SIZE×SIZE pixels")] = 64,
+    test_share: Annotated[float, typer.Option(min=0.01, max=0.99, help="share of the photos for the test set")] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="determines which photos")] = 0,
 ) -> None:
-    """Make a data set of your own photos. In alphabetical order the first folder is class 0, the second class 1."""
+    """Create a data set from your own photos. In alphabetical order the first folder is class 0, the second class 1."""
     build_from_folder(directory, out, size=size, test_share=test_share, seed=seed)
     typer.echo(describe(out))
 
 
 @app.command("check")
 def check_command(file: Annotated[Path, typer.Argument(help="a datasets.h5")]) -> None:
-    """Tell what a data set holds, and whether it is itsacat's."""
+    """Show what a data set holds, and whether it is itsacat's."""
     typer.echo(describe(file))
 
 
@@ -103,9 +103,9 @@ def build_from_folder(
                 bad.append(f"{problem.source}: {problem.problem}")
     if bad:
         raise InvalidDataset(
-            f"{len(bad)} of {len(bad) + len(photos)} files are no usable pictures: {'; '.join(bad)}",
+            f"{len(bad)} of {len(bad) + len(photos)} files are not usable pictures: {'; '.join(bad)}",
             source=str(directory),
-            mend="take them out of the folder",
+            mend="remove them from the folder",
         )
     for label, folder in enumerate(folders):
         if labels.count(label) < 2:
@@ -151,13 +151,13 @@ def describe(file: Path | str) -> str:
     more = len(dataset.classes) - SHOWN_CLASSES
     rows = [
         ("file", str(file)),
-        ("classes", f"{names}  … and {more:,} more" if more > 0 else names or "none: labels are numbers to give"),
+        ("classes", f"{names}  … and {more:,} more" if more > 0 else names or "none: labels are numbers to predict"),
         _kind(dataset),
         ("train", _balance(dataset.train, dataset.classes)),
         ("test", _balance(dataset.test, dataset.classes)),
         *([("validation", _balance(dataset.validation, dataset.classes))] if dataset.validation else []),
         ("sha256", sha256),
-        ("itsacat's", "yes, byte for byte" if sha256 == ITSACAT_SHA256 else "no, a data set of its own"),
+        ("itsacat's", "yes, byte for byte" if sha256 == ITSACAT_SHA256 else "no, another data set"),
     ]
     return "\n".join(f"{name:<10} {value}" for name, value in rows)
 

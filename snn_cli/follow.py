@@ -26,7 +26,7 @@ CURVE_HEIGHT, CURVE_WIDTH, OTHER_LINES = 12, 100, 5
 
 
 def follow(aws: Aws, run_id: str) -> Run:
-    """Follow a run until it ends; return it COMPLETED. Ctrl-C ends the command, not the run.
+    """Follow a run until it ends; return it COMPLETED. Ctrl-C stops the command, not the run.
 
     Raises RunFailed, with the reason and the last lines of its functions, or RunCancelled.
     """
@@ -39,10 +39,10 @@ def follow(aws: Aws, run_id: str) -> Run:
 def how_to_go_on(aws: Aws, run_id: str) -> str:
     """Return what to tell a person who stops following a run."""
     return (
-        f"Run {run_id} goes on in Lambda.\n"
+        f"Run {run_id} continues in Lambda.\n"
         f"  follow it:  {aws.command(f'status {run_id} --follow')}\n"
         f"  stop it:    {aws.command(f'cancel {run_id}')}\n"
-        f"  and later:  {aws.command(f'resume {run_id}')}"
+        f"  resume it:  {aws.command(f'resume {run_id}')}"
     )
 
 

@@ -35,7 +35,7 @@ class OneLineErrors(typer.core.TyperGroup):
                 raise
             text, end = one_line(f"{file}: {(error.strerror or str(error)).lower()}"), Exit.REFUSED
         except KeyboardInterrupt:
-            say("\n[yellow]interrupted.[/] Nothing is half-done: the same command begins anew, or does the rest.")
+            say("\n[yellow]interrupted.[/] Nothing is half done: the same command starts over, or does the rest.")
             raise SystemExit(Exit.INTERRUPTED) from None
         say(f"[bold red]error:[/] {escape(text)}")
         raise SystemExit(end)

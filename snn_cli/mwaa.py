@@ -33,8 +33,8 @@ def build(target: Path, dags: Path) -> None:
     held = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
     if (target.exists() and not target.is_dir()) or held - ours:
         raise InvalidInput(
-            f"holds {min(held - ours)}" if held else "is no folder",
-            field="MWAA", source=str(target), mend="name a folder of its own: all that is in it is made anew",
+            f"holds {min(held - ours)}" if held else "is not a folder",
+            field="MWAA", source=str(target), mend="name a separate folder: its contents are replaced",
         )  # fmt: skip
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

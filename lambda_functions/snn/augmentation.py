@@ -1,4 +1,4 @@
-"""Photos changed a little, another way in every epoch, so that a network learns what does not matter.
+"""Photos changed a little, differently in every epoch, so that a network learns what does not matter.
 
 To add a way, add one entry to AUGMENTATIONS: a function of photos (m, height, width[, channels]) uint8, what the recipe
 asks for, and for each photo a number drawn from 0..1 for every one that the entry names.

@@ -24,9 +24,9 @@ def one_line(text: str, longest: int = MESSAGE_LENGTH) -> str:
 
 
 class InvalidInput(SnnError):
-    """Something a user handed in cannot be used.
+    """Some input from a user cannot be used.
 
-    The message is one line: the file, the field, what is wrong with it, and the mend.
+    The message is one line: the file, the field, what is wrong with it, and how to fix it.
     """
 
     def __init__(self, problem: str, *, field: str = "", source: str = "", mend: str = "") -> None:

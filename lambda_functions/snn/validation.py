@@ -1,4 +1,4 @@
-"""How well a network does on samples that it does not train on: which ones, and the figure."""
+"""How well a network does on samples that it does not train on: which samples, and the metric."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def metric(loss: Loss, answers: NDArray[Any], y: NDArray[Any]) -> float:
 
 
 class Validation:
-    """Judges parameters by samples that were held out."""
+    """Evaluates parameters on samples that were held out."""
 
     def __init__(self, network: Network, first: FirstLayer, samples: Samples, targets: Targets) -> None:
         self._network, self._first, self._samples, self._targets = network, first, samples, targets

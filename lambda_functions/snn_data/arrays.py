@@ -50,5 +50,5 @@ def numbers(h5: h5py.Group, name: str, dimensions: int, source: str) -> NDArray[
         raise InvalidModel(f"is {array.shape} {array.dtype}", field=name, source=source, mend=mend)
     result = array.astype(np.float32 if array.dtype == np.float32 else np.float64)
     if not np.isfinite(result).all():
-        raise InvalidModel("holds values that are no numbers", field=name, source=source, mend="all must be finite")
+        raise InvalidModel("holds values that are not numbers", field=name, source=source, mend="all must be finite")
     return result

@@ -173,7 +173,7 @@ def _header(h5: h5py.File, source: str) -> Header:
     for part in parts[1:]:
         if part.shape[1:] != parts[0].shape[1:] or kept_as(part.dtype) != kept_as(parts[0].dtype):
             raise InvalidDataset(
-                f"samples are {part.shape[1:]} {part.dtype}, the training set's are {parts[0].shape[1:]} "
+                f"samples are {part.shape[1:]} {part.dtype}, but the training set's are {parts[0].shape[1:]} "
                 f"{parts[0].dtype}",
                 field=f"{part.name}_set_x",
                 source=source,
@@ -211,7 +211,7 @@ def _classes(h5: h5py.File, source: str) -> tuple[str, ...]:
             f"holds {item.shape} {item.dtype}",
             field="list_classes",
             source=source,
-            mend="give the names of the classes, two or more; without list_classes labels are numbers to give",
+            mend="give the names of the classes, two or more; without list_classes, labels are numbers to predict",
         )
     check_stored("list_classes", item.nbytes, item.id.get_storage_size(), source, InvalidDataset)
     names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()]]
@@ -248,6 +248,6 @@ def _labels(h5: h5py.File, name: str, samples: int, classes: int, source: str) -
         row = int(np.flatnonzero(wrong)[0])
         known = "0 and 1" if classes == 2 else f"0 to {classes - 1}"
         raise InvalidDataset(
-            f"holds other values than {known}: {labels[row]} in row {row}", field=name, source=source, mend=FIX_LABELS
+            f"holds values other than {known}: {labels[row]} in row {row}", field=name, source=source, mend=FIX_LABELS
         )
     return labels.astype(np.int64)

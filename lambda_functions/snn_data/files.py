@@ -1,4 +1,4 @@
-"""Reading files that somebody names."""
+"""Reading files by path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_file(path: str | Path, error: type[InvalidInput] = InvalidInput, sourc
     if stat.S_ISDIR(kind):
         raise error("is a directory", source=source or str(path), mend="name a file in it")
     if not stat.S_ISREG(kind):
-        raise error("is no plain file", source=source or str(path), mend="copy it into one")
+        raise error("is not a regular file", source=source or str(path), mend="copy it into one")
 
 
 def read_file(path: str | Path, most: int, error: type[InvalidInput] = InvalidInput, source: str = "") -> bytes:

@@ -1,4 +1,4 @@
-"""Reading HDF5 files that anyone may have made."""
+"""Reading untrusted HDF5 files."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
         raise error("is a link", field=name, source=source, mend="store the data itself")
     item = h5[name]
     if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
-        raise error("is no plain data set", field=name, source=source, mend="store the data itself")
+        raise error("is not a plain data set", field=name, source=source, mend="store the data itself")
     if item.nbytes > MAX_BYTES:
         claim, most = item.nbytes / 1e9, MAX_BYTES / 1e9
         raise error(f"claims {claim:.1f} GB", field=name, source=source, mend=f"at most {most:.1f} GB")

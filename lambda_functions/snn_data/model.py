@@ -68,7 +68,7 @@ class Model:
         """
         if X.shape[0] != self.features:
             raise InvalidModel(
-                f"reads {self.features} inputs, the samples have {X.shape[0]}",
+                f"reads {self.features} inputs, but the samples have {X.shape[0]}",
                 field="W1",
                 source=self.source,
                 mend="use samples of the size it was trained on",
@@ -76,7 +76,9 @@ class Model:
         with np.errstate(over="ignore", invalid="ignore"):
             said = self.network.answers(self.params, X.astype(self.params["W1"].dtype, copy=False))
         if not np.isfinite(said).all():
-            raise InvalidModel("gives no numbers, its weights are too large", source=self.source, mend="train it anew")
+            raise InvalidModel(
+                "gives no finite numbers: its weights are too large", source=self.source, mend="train it again"
+            )
         return said
 
     def judge(self, samples: Samples) -> Array:
@@ -97,7 +99,7 @@ class Model:
         shape = _attribute(self.attributes, "image_shape", _SHAPE, self.source, mend)
         if math.prod(shape) != self.features or len(shape) != 3 or shape[2] not in (1, 3):
             raise InvalidModel(
-                f"is {shape}, where W1 reads {self.features} inputs", field="image_shape", source=self.source, mend=mend
+                f"is {shape}, but W1 reads {self.features} inputs", field="image_shape", source=self.source, mend=mend
             )
         return shape
 
@@ -110,7 +112,7 @@ class Model:
         mend = 'set the attribute to the names of all, as ["non-cat", "cat"]'
         classes = _attribute(self.attributes, "classes", _CLASSES, self.source, mend)
         if len(classes) != wanted:
-            problem = f"is {len(classes)} names of {wanted} classes"
+            problem = f"is {len(classes)} names for {wanted} classes"
             raise InvalidModel(problem, field="classes", source=self.source, mend=mend)
         return classes
 

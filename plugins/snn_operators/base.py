@@ -53,13 +53,13 @@ class SnnOperator(AwsBaseOperator[SnnHook]):
         return self.hook.outputs(self.stack)
 
     def announce(self, context: Context, uri: str, extra: dict[str, Any]) -> None:
-        """Tell of an object that the task made: an event for each :class:`~airflow.sdk.AssetAlias` in its outlets."""
+        """Announce an object that the task made: an event for each :class:`~airflow.sdk.AssetAlias` in its outlets."""
         for alias in self.outlets:
             if isinstance(alias, AssetAlias):
                 context["outlet_events"][alias].add(Asset(uri), extra=extra)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is told: the files that the task read, and those that it made."""
+        """Return the lineage for OpenLineage: the files that the task read, and those that it made."""
         if self.files is None:
             return None
         from snn_operators.lineage import of_files
@@ -71,7 +71,7 @@ class SnnOperator(AwsBaseOperator[SnnHook]):
 def plain_failure() -> Iterator[None]:
     """Turn the project's exceptions into Airflow's, after a line in the log that says what is wrong and no more.
 
-    What a retry cannot mend (a mistake in the input, a run that ended badly) fails the task without one. Airflow adds
+    What a retry cannot fix (a mistake in the input, a run that ended badly) fails the task without one. Airflow adds
     the exception with its stack below; nothing of ours is in between, as `from None` drops the cause.
     """
     try:
@@ -85,7 +85,7 @@ def plain_failure() -> Iterator[None]:
 
 
 def native(value: Any) -> Any:
-    """Return what a template's text stands for: "5" is 5, "None", "null" and "" are None, other text is itself."""
+    """Return the value of a template's text: "5" is 5, "None", "null" and "" are None, other text is itself."""
     if not isinstance(value, str):
         return value
     if value.strip() in ("", "None", "null"):
@@ -99,7 +99,7 @@ def native(value: Any) -> Any:
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a list that a template may have turned into text; a text that is no list stands for itself."""
+    """Return a list that a template may have turned into text; text that is not a list becomes a list of itself."""
     if isinstance(value, str):
         for parse in (json.loads, literal_eval):
             try:

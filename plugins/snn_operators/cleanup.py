@@ -1,4 +1,4 @@
-"""The task that takes the stack away."""
+"""The task that deletes the stack."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class SnnCleanupOperator(SnnOperator):
-    """List all that a stack consists of, or take it away: data, models, reports, ledger, logs, artifacts.
+    """List everything in a stack, or delete it: data, models, reports, ledger, logs, artifacts.
 
-    Only a stack that was deployed from here can be named, and only its own resources are touched. Runs that are not
-    over make it refuse. A cleanup that was interrupted is finished by the next.
+    It only accepts a stack that snn deployed, and only touches that stack's own resources. It refuses while runs have
+    not ended. If a cleanup is interrupted, the next one finishes it.
 
-    Returns, for a dry run, what there is: ``items`` with kind, name, count and size, and ``runs`` that are not over.
-    Otherwise what was ``deleted``, and in ``stays`` a line for each thing that AWS keeps for a while.
+    Returns, for a dry run, what there is: ``items`` with kind, name, count and size, and ``runs`` that have not ended.
+    Otherwise what was ``deleted``, and in ``stays`` a line for each resource that AWS keeps for a while.
 
     .. seealso:: ``docs/operators.md``
 
     :param stack: the stack's name (templated)
     :param dry_run: list only, and change nothing (templated)
-    :param confirm: the stack's name once more, unless it is a dry run (templated)
-    :param cancel_runs: whether to cancel runs that are not over, instead of refusing (templated)
+    :param confirm: the stack's name again, unless it is a dry run (templated)
+    :param cancel_runs: whether to cancel runs that have not ended, instead of refusing (templated)
     :param timeout: how long to wait for CloudFormation; None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
     :param poll_interval: seconds between two looks at the stack while deferred
@@ -86,7 +86,7 @@ class SnnCleanupOperator(SnnOperator):
         if event["status"] == "error":
             raise StackFailed(f"the stack {self._name}: {event['message']}")
         if event["status"] == "timeout":
-            raise StackFailed(f"the stack {self._name} was not gone within {duration(self.timeout or 0)}")
+            raise StackFailed(f"the stack {self._name} was not deleted within {duration(self.timeout or 0)}")
         wanted = Plan.from_dict(event["carried"])
         return self._go_on(wanted, next_deletion(self.hook.clients, wanted, event["operation"], self._say))
 

@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class SnnDeployOperator(SnnOperator):
-    """Create the stack, or bring it up to date, and return its outputs.
+    """Create or update the stack, and return its outputs.
 
-    A stack that is up to date already takes a second. Options that are not given come from the environment of the
-    worker (``SNN_WITH_CACHE``, ``SNN_RUNTIME``, …); what is not said there either stays as it is in a stack that is
-    there, and has its default in a new one.
+    A stack that is already up to date takes a second. Options that are not given come from the environment of the
+    worker (``SNN_WITH_CACHE``, ``SNN_RUNTIME``, …), then from the existing stack, and for a new stack from the
+    defaults.
 
     Returns the outputs (bucket, table, functions, …): what the other operators take as ``stack``.
 
     .. seealso:: ``docs/operators.md``
 
     :param stack: the stack's name (templated)
-    :param deploy: False only reads the outputs of a stack that is there (templated)
-    :param options: fields of :class:`snn_client.stack.options.StackOptions`, such as ``with_cache``; None says nothing
+    :param deploy: False only reads the outputs of an existing stack (templated)
+    :param options: fields of :class:`snn_client.stack.options.StackOptions`, such as ``with_cache``; None: not given
         (templated)
     :param timeout: how long to wait for CloudFormation; None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``

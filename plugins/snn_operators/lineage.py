@@ -1,4 +1,4 @@
-"""What OpenLineage is told of a task: the files it read and made, and the run between them.
+"""A task's lineage for OpenLineage: the files it read and made, and the run between them.
 
 Imported by an operator only when Airflow asks it, which it does where the provider `openlineage` is installed.
 """

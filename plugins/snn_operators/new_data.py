@@ -1,4 +1,4 @@
-"""What waits in the triggerer for uploaded data sets, to start a DAG with each."""
+"""The trigger that waits for uploaded data sets and starts a DAG with each."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ AWS = {"aws_conn_id": "aws_default"}
 
 
 class NewDataTrigger(BaseEventTrigger):
-    """Watch the queue in which a stack hears of data sets that are uploaded under ``retraining_input/``.
+    """Watch the queue in which a stack receives notifications of data sets uploaded under ``retraining_input/``.
 
     For an :class:`~airflow.sdk.AssetWatcher`. It fires ``{"uploads": [{"bucket": …, "key": …, "version": …, "time":
     …}]}``. A message leaves the queue when Airflow has stored the event of it, so a triggerer that dies in between
-    loses no upload. A stack that is not there yet is waited for in silence.
+    loses no upload. It waits silently for a stack that does not exist yet.
 
     :param stack: the stack's name
     :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``
@@ -42,7 +42,7 @@ class NewDataTrigger(BaseEventTrigger):
         self.stack, self.aws, self.poll_interval = stack, aws, poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes this trigger from again."""
+        """Return what the triggerer recreates this trigger from."""
         return "snn_operators.new_data.NewDataTrigger", {
             "stack": self.stack, "aws": dict(self.aws), "poll_interval": self.poll_interval,
         }  # fmt: skip
@@ -101,7 +101,7 @@ class NewData(SharedStreamProducer):
             answer = self._hook.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
         except Exception as error:  # Airflow starts a trigger that fails anew every second, with a traceback
             self._queue = ""  # the stack may be deployed anew
-            self._say(f"cannot watch for new data, trying on: {error}")
+            self._say(f"cannot watch for new data, retrying: {error}")
             return [], []
         self._say(f"watching for new data: {queue}")
         uploads: list[Upload] = []
@@ -131,7 +131,7 @@ class NewData(SharedStreamProducer):
             self._queue = self._hook.outputs(self._stack).new_data_queue
         if not self._queue:
             raise InvalidInput(
-                "was deployed by an earlier version and does not tell of new data",
+                "was deployed by an earlier version, which does not announce new data",
                 source=f"stack {self._stack}",
                 mend="deploy it again: run snn_training with Deploy on",
             )

@@ -1,4 +1,4 @@
-"""The tasks after training: judge the model, classify new photos, write the report."""
+"""The tasks after training: evaluate the model, classify new photos, write the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class SnnEvaluateOperator(SnnOperator):
-    """Judge a run's model by the test set of the data it was trained on.
+    """Evaluate a run's model on the test set of the data it was trained on.
 
     Returns accuracy, error, sensitivity, specificity, false_positive_rate, precision, f1, confusion_matrix and
     mislabelled.
@@ -23,7 +23,7 @@ class SnnEvaluateOperator(SnnOperator):
     .. seealso:: ``docs/operators.md``
 
     :param run_id: a completed run (templated)
-    :param dataset_key: key of another data set in the stack's bucket to judge by; None: the run's own (templated)
+    :param dataset_key: key of another data set in the stack's bucket to evaluate on; None: the run's own (templated)
     """
 
     template_fields: Sequence[str] = aws_template_fields("stack", "run_id", "dataset_key")
@@ -49,8 +49,8 @@ class SnnEvaluateOperator(SnnOperator):
 class SnnPredictOperator(SnnOperator):
     """Classify photos with a run's model.
 
-    A file that is no photo fails the task with one line that names it. Returns a list of uri, predicted, class_name and
-    probability, in the order of ``images``; an empty one for no images.
+    A file that is not a photo fails the task with one line that names it. Returns a list of uri, predicted, class_name
+    and probability, in the order of ``images``; an empty one for no images.
 
     .. seealso:: ``docs/operators.md``
 

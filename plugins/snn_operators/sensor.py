@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class SnnRunSensor(AwsBaseSensor[SnnHook]):
-    """Wait for a run that this task did not start: most often one that an upload to S3 started.
+    """Wait for a run that this task did not start: usually one started by an upload to S3.
 
     The run may begin later than the sensor, and so may the upload. COMPLETED succeeds, FAILED fails with the run's
-    reason, CANCELLED fails. Killing the task leaves the run alone: it is not the sensor's.
+    reason, CANCELLED fails. Killing the task does not stop the run, since the sensor did not start it.
 
     Returns the same summary as :class:`~snn_operators.train.SnnTrainOperator`.
 
@@ -39,11 +39,11 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
     :param upload: key in the stack's bucket of the uploaded ``.h5``, ``training_input/…``; its newest version when the
         sensor first sees it (templated)
     :param watch: ``ledger``, or ``redis`` to follow the progress in the stack's cache, which Airflow must be able to
-        reach; the ledger still has the last word
+        reach; the ledger still decides
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
     :param poke_interval: seconds between two looks
     :param log_interval: seconds between two lines in the log
-    :param timeout: seconds after which the task fails; the run goes on
+    :param timeout: seconds after which the task fails; the run continues
     :param aws_conn_id: the Airflow connection used for AWS credentials; None or empty: boto3's own search
     :param region_name: the region; None: the connection's
     :param verify: whether to verify TLS certificates, or the path of a CA bundle

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from snn_cloud.ledger.parameters import Parameters
 
-# One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
+# One run for each time the task is run, so a retry, or a task cleared by hand, finds nothing left by an earlier one.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
 
 
@@ -23,8 +23,8 @@ class SnnStageOperator(SnnOperator):
     """Check a data set, parameters and photos, and only then upload them to the folder of a new run.
 
     A mistake in any of them fails the task without a retry, with one line that names the file and the field, and
-    nothing is left in S3. Uploading starts nothing. An ``AssetAlias`` among its ``outlets`` gets an event of the data
-    set.
+    nothing is left in S3. The upload itself starts no run. An ``AssetAlias`` among its ``outlets`` gets an event of the
+    data set.
 
     Returns ``run_id``, ``dataset_key``, ``parameters_key``, ``parameters``, ``images`` and ``sha256``, each as an XCom
     of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator.
@@ -36,7 +36,7 @@ class SnnStageOperator(SnnOperator):
         (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param images: paths or ``s3://`` addresses of photos to classify once trained (templated)
-    :param run_id: any text, made into a valid run id; the default is another for each try of the task (templated)
+    :param run_id: any text, made into a valid run id; the default differs for each try of the task (templated)
     """
 
     template_fields: Sequence[str] = aws_template_fields(

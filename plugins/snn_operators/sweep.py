@@ -23,7 +23,7 @@ class SnnSweepPlanOperator(SnnOperator):
     """Make the trainings of a sweep from a grid or a list, check every one, and stage what they are trained on.
 
     Part of the training set is held out to compare the networks by: a share of it, or each of several folds in turn.
-    The data sets of that are staged once, under the sweep's own id, for all combinations. The test set is in none.
+    These data sets are staged once, under the sweep's own id, for all combinations. The test set is in none.
     A mistake in any combination fails the task without a retry, with one line that names the combination and the field,
     and nothing is left in S3.
 
@@ -34,12 +34,12 @@ class SnnSweepPlanOperator(SnnOperator):
 
     :param dataset: path or ``s3://`` address of a ``datasets.h5`` (templated)
     :param parameters: what the combinations have in common: a mapping, JSON text, or a path or ``s3://`` address of
-        ``parameters.json``; its seed decides which photos are held out (templated)
+        ``parameters.json``; its seed determines which samples are held out (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param combinations: a grid, ``{"learning_rate": [0.001, 0.01], "layer_sizes": [[20, 7, 5, 1], [10, 1]]}``, or a
         list of mappings; a mapping, a list, or JSON text (templated)
     :param validation: the share of the training set that is held out, or a number of folds from 2 on (templated)
-    :param sweep_id: any text, made into a valid run id; the default is another for each DAG run (templated)
+    :param sweep_id: any text, made into a valid run id; the default differs for each DAG run (templated)
     """
 
     template_fields: Sequence[str] = aws_template_fields(
@@ -114,11 +114,11 @@ class SnnSweepPlanOperator(SnnOperator):
 
 
 class SnnSweepTableOperator(SnnOperator):
-    """Compare the networks of a sweep by the photos that were held out, and name the best.
+    """Compare the networks of a sweep on the samples that were held out, and name the best.
 
     The table lies in ``sweep.json`` in the sweep's folder and, line by line, in the log. A combination that failed is
     in it with its reason; the task fails only if all did. Give it ``trigger_rule="all_done_min_one_success"``, or one
-    failed training is the end of the sweep. An ``AssetAlias`` among its ``outlets`` gets an event of the table.
+    failed training ends the sweep. An ``AssetAlias`` among its ``outlets`` gets an event of the table.
 
     Returns the table: ``rows``, best first, ``winner``, ``failed``, ``seconds``, ``usd``, ``sweep_json``; under 48 KB,
     with the last rows left out if need be. XCom ``winner`` has the winner alone: combination, overrides, score, std and
@@ -162,7 +162,7 @@ class SnnSweepTableOperator(SnnOperator):
         self.log.info("table: %s", self.report_url)
         if table["winner"] is None:
             rows = table["rows"]
-            raise RunFailed(f"none of {len(rows)} combinations completed, the first: {rows[0]['failure']}")
+            raise RunFailed(f"none of {len(rows)} combinations completed; the first one: {rows[0]['failure']}")
         ti.xcom_push(key="winner", value=table["winner"])
         datasets = dict.fromkeys(one["dataset_key"] for one in self.plan)
         self.files = [f"s3://{outputs.bucket}/{key}" for key in datasets], [short["sweep_json"]]

@@ -1,4 +1,4 @@
-"""The task that starts a run and sees it through."""
+"""The task that starts a run and follows it to its end."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class SnnTrainOperator(SnnOperator):
     """Train a network in Lambda: start the run, watch the ledger until it ends.
 
     The training belongs to Lambda. The task only watches: deferred, it holds no worker slot, and a restart of worker or
-    triggerer changes nothing. A try that Airflow repeats by itself goes on with the run that is there.
+    triggerer changes nothing. A retry by Airflow itself continues with the existing run.
 
-    How the run ends is how the task ends: COMPLETED succeeds; FAILED fails, with the run's own reason; CANCELLED fails.
+    The task ends as the run does: COMPLETED succeeds; FAILED fails, with the run's own reason; CANCELLED fails.
     None of them is retried, as the same run would only be read again. Clearing, marking, killing or deleting the task
     cancels the run. A cleared task starts a new run, ``<run_id>-t2`` for its second try, or resumes the one before.
 
@@ -51,10 +51,10 @@ class SnnTrainOperator(SnnOperator):
     :param run_id: the run, as the stage task named it (templated)
     :param dataset_key: key of the staged data set in the stack's bucket (templated)
     :param parameters: what to train, as the stage task returned it (templated)
-    :param resume: whether a cleared task goes on from the checkpoint of the run that failed or was cancelled, with the
-        same result as if it had not stopped; False: it trains from the first epoch (templated)
-    :param promote: whether to copy model and results to the promoted model's places when the run completes
-    :param timeout: how long the run may take; it is cancelled then, and the task fails. None: as long as it takes
+    :param resume: whether a cleared task continues from the checkpoint of the run that failed or was cancelled, with
+        the same result as if it had not stopped; False: it trains from the first epoch (templated)
+    :param promote: whether to promote the model when the run completes
+    :param timeout: how long the run may take; then it is cancelled and the task fails. None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
     :param poll_interval: seconds between two looks at the ledger
     :param log_interval: seconds between two lines in the log
@@ -144,7 +144,7 @@ class SnnTrainOperator(SnnOperator):
         return self._conclude(context, watch, self.hook.ledger(watch.outputs).get(watch.run_id))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is told: data set, model, parameters, and how the training went."""
+        """Return the lineage for OpenLineage: data set, model, parameters, and how the training went."""
         from snn_operators.lineage import of_training
 
         return of_training(*self._trained) if self._trained else None
@@ -178,7 +178,7 @@ class SnnTrainOperator(SnnOperator):
         )
 
     def _is_over_soon(self, run: Run) -> bool:
-        """Return whether the run has ended, or does within the time that the trip to the triggerer would take."""
+        """Return whether the run has ended, or ends within the time that deferring would take."""
         if not run.state.is_terminal:
             time.sleep(min(self.poll_interval, 2.0))
             run = self.hook.ledger(self.outputs).get(run.run_id)
@@ -200,7 +200,7 @@ class SnnTrainOperator(SnnOperator):
             time.sleep(self.poll_interval)
 
     def _tell(self, context: Context, **values: Any) -> None:
-        """Write values to XCom. That one is not taken is no reason to leave the run to itself.
+        """Write values to XCom. A failure is no reason to stop watching the run.
 
         A deleted task may hear of it here first; its next heartbeat is refused too, and has it killed.
         """
@@ -212,9 +212,7 @@ class SnnTrainOperator(SnnOperator):
 
     def _give_up(self, watch: Watch) -> None:
         watch.cancel()
-        raise RunFailed(
-            f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it has been told to stop"
-        )
+        raise RunFailed(f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it was asked to stop")
 
     def _conclude(self, context: Context, watch: Watch, run: Run) -> Summary:
         """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""

@@ -1,4 +1,4 @@
-"""What waits in the triggerer while no worker slot is held.
+"""The triggers that wait for runs and stacks without holding a worker slot.
 
 The triggers share the blocking functions of `snn_cloud` with everything else and call them in a thread: one way to
 look at a run, not an asynchronous twin of it. A look takes milliseconds; the threads are the event loop's own few.
@@ -32,7 +32,7 @@ FIRST_PROGRESS, PROGRESS_EVERY = 8.0, 3.0
 
 
 class RunTrigger(BaseTrigger):
-    """Wait until a run ends, telling its epochs to the task log and its progress to XCom ``progress``.
+    """Wait until a run ends, writing its epochs to the task log and its progress to XCom ``progress``.
 
     It fires one event: ``{"status": "ended" | "timeout" | "error", "run_id": …, "message": …}``. How the run ended is
     for the task to read from the ledger.
@@ -61,7 +61,7 @@ class RunTrigger(BaseTrigger):
         self._cancelled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes this trigger from again."""
+        """Return what the triggerer recreates this trigger from."""
         # Written out: __module__ would follow whatever name the file happened to be imported under.
         return "snn_operators.trigger.RunTrigger", {
             "aws": dict(self.aws), "stack": self.stack, "run_id": self.run_id, "upload": self.upload,
@@ -80,7 +80,7 @@ class RunTrigger(BaseTrigger):
         yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Stop the run: someone cleared the task, marked or deleted it, or its DAG run. Not called on a restart.
+        """Stop the run: someone cleared, marked or deleted the task, or its DAG run. Not called on a restart.
 
         Airflow gives it ``[triggerer] on_kill_timeout`` seconds, and within them a failure that passes is no reason to
         let the run go on.
@@ -167,13 +167,13 @@ class StackTrigger(BaseTrigger):
     """Wait until CloudFormation is done with a stack.
 
     It fires one event: ``{"status": "ended" | "timeout" | "error", "operation": …, "message": …}``. Killing the task
-    leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
+    does not stop CloudFormation: a half-updated stack is worse than either the old or the new one.
 
     :param aws: the hook's parameters
     :param operation: the stack's id, as ``snn_client.stack.deploy.start_deploy`` returned it
     :param poll_interval: seconds between two looks
     :param deadline: seconds since 1970 after which to wait no longer
-    :param carried: what the task wants to find in the event, under ``carried``
+    :param carried: values that the event returns to the task, under ``carried``
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class StackTrigger(BaseTrigger):
         self.carried = dict(carried or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes this trigger from again."""
+        """Return what the triggerer recreates this trigger from."""
         return "snn_operators.trigger.StackTrigger", {
             "aws": dict(self.aws), "operation": self.operation, "poll_interval": self.poll_interval,
             "deadline": self.deadline, "carried": self.carried,

@@ -36,7 +36,7 @@ def command(
     ] = "",
     images: Annotated[
         str,
-        typer.Option(envvar="SNN_DEMO_IMAGES", help="photos to classify, blanks between them"),
+        typer.Option(envvar="SNN_DEMO_IMAGES", help="photos to classify, separated by spaces"),
     ] = "",
     parameters_file: Annotated[str, typer.Option(envvar="SNN_DEMO_PARAMETERS", help="a parameters.json")] = "",
     epochs: Annotated[int | None, typer.Option(envvar="SNN_DEMO_EPOCHS")] = None,

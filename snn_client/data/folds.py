@@ -23,9 +23,9 @@ def number_of_parts(validation: float) -> int:
         if validation >= 2 and float(validation).is_integer():
             return int(validation)
     raise InvalidInput(
-        f"{validation!r} is no way to validate",
+        f"{validation!r} is not a valid validation",
         field="validation",
-        mend="give a share between 0 and 1, or a number of folds from 2",
+        mend="give a share between 0 and 1, or a number of folds, 2 or more",
     )
 
 
@@ -61,7 +61,7 @@ def held_out(samples: Samples, validation: float, seed: int, classes: int) -> li
         raise InvalidInput(
             f"{validation:g} cannot be held out of {counted} samples{of_what}",
             field="validation",
-            mend="every class must be in what is held out and in what is left",
+            mend="every class must be both in the held-out part and in the rest",
         )
     return parts
 

@@ -18,11 +18,11 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened. Pillow knows more, among them EPS, which it hands to Ghostscript: not for files of strangers."""
 
 MAX_BYTES = 50_000_000
-"""A larger file is refused before it is read: a classifier's input is some thousand pixels."""
+"""A larger file is refused before it is read: a classifier's input is a few thousand pixels."""
 
 MAX_UNSTORED = 10_000_000
 MAX_RATIO = 50
-"""Of a picture with more pixels than that, a byte in the file stands for so many at most: else it is a bomb."""
+"""In a picture with more pixels than that, a byte of the file may stand for this many: otherwise it is a bomb."""
 
 _MEND = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
 
@@ -34,7 +34,7 @@ def load_image(file: ImageFile, image_shape: tuple[int, ...], source: str = "") 
 
     `image_shape` is the data set's (h, w, 3), or (h, w, 1) where photos are grey. `source` names the photo in errors
     (default: its path).
-    Raises InvalidImage when the file is no picture, is damaged, or is out of all proportion.
+    Raises InvalidImage when the file is not a picture, is damaged, or unpacks to far too much.
     """
     pixels = load_pixels(file, image_shape, source)
     return pixels.reshape(-1, 1).astype(np.float64) / 255
@@ -134,7 +134,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
     if picture.mode in ("I", "F"):
         raise InvalidImage(
-            f"32-bit samples ({picture.mode}) say nothing about what is white",
+            f"32-bit samples ({picture.mode}) do not define white",
             mend="save it with 8 or 16 bits a sample",
         )
     if picture.has_transparency_data:

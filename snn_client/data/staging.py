@@ -1,6 +1,6 @@
 """Staging: from files on a disk or in S3 to a run's own input folder.
 
-Everything is judged before anything is uploaded, so a mistake costs seconds and leaves nothing behind.
+Everything is checked before anything is uploaded, so a mistake costs seconds and leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class StagedImage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a run's input lies. `sha256` is the data set's, `size` says how much there is to train on."""
+    """Where a run's input is. `sha256` is the data set's, `size` says how much there is to train on."""
 
     run_id: str
     dataset_key: str
@@ -68,7 +68,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class StagedFolds:
-    """Where the data sets of a validation lie, and how large each is."""
+    """Where the data sets of a validation are, and how large each is."""
 
     dataset_keys: list[str]
     sizes: list[Size]
@@ -76,7 +76,7 @@ class StagedFolds:
 
 @dataclass(frozen=True)
 class _Item:
-    """An object to be. Its bytes are read a second time when they are uploaded, so that photos need not be kept."""
+    """An object to upload. Its bytes are read again for the upload, so that photos need not be kept in memory."""
 
     key: str
     content_type: str

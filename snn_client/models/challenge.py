@@ -1,4 +1,4 @@
-"""Champion and challenger judged by the same test set, and which of them it is to be."""
+"""Champion and challenger evaluated on the same test set, and which of them becomes champion."""
 
 from __future__ import annotations
 
@@ -48,13 +48,17 @@ def judge(
 ) -> Decision:
     """Decide by two `test_set`s of reports; `champion` is None when there is none, or none that can be judged.
 
-    The challenger has to be better, and by `margin` at least. An `obstacle` is why champion and challenger cannot be
-    compared; the champion stays then. Raises InvalidInput for a metric or a margin that cannot be used.
+    The challenger must be better by at least `margin`. An `obstacle` is why champion and challenger cannot be
+    compared; then the champion stays. Raises InvalidInput for a metric or a margin that cannot be used.
     """
     if metric not in METRICS:
-        raise InvalidInput(f"{metric!r} cannot be compared by", field="metric", mend=f"use one of {', '.join(METRICS)}")
+        raise InvalidInput(
+            f"{metric!r} is not a metric to compare by", field="metric", mend=f"use one of {', '.join(METRICS)}"
+        )
     if not 0 <= margin <= 1:
-        raise InvalidInput(f"{margin!r} is no difference of rates", field="margin", mend="use a number in 0..1")
+        raise InvalidInput(
+            f"{margin!r} is not a difference between two rates", field="margin", mend="use a number in 0..1"
+        )
     new, old = _figure(challenger, metric), _figure(champion, metric) if champion else None
 
     def decision(promote: bool, reason: str) -> Decision:
@@ -72,7 +76,7 @@ def judge(
     if better <= ROUNDING:
         return decision(False, f"the challenger is not better: {scores}")
     if better < margin - ROUNDING:
-        return decision(False, f"the challenger is better by {better:.3f} only, {margin:g} is wanted: {scores}")
+        return decision(False, f"the challenger is better by only {better:.3f}, but {margin:g} is required: {scores}")
     return decision(True, f"the challenger is better by {better:.3f}: {scores}")
 
 
@@ -87,7 +91,7 @@ def _figure(test_set: Mapping[str, Any], metric: str) -> float | None:
 def compare(
     clients: Clients, outputs: StackOutputs, run_id: str, *, metric: str = "accuracy", margin: float = 0.0
 ) -> dict[str, Any]:
-    """Judge a completed run and the champion by the test set of the run's data, and decide.
+    """Evaluate a completed run and the champion on the test set of the run's data, and decide.
 
     Returns `champion` (its report; None if there is none, or none that can be judged), `challenger` (its report),
     `decision` (a Decision's fields) and `champion_etag` (what `champion.promote` takes as `over`): under 48 KB as JSON.
@@ -117,8 +121,8 @@ def _judge_champion(
     if held is None:
         return None, ""
     if held.run_id == challenger:
-        return None, f"run {challenger} is the champion already"
-    stays = f"it stays; remove {source} to begin anew"
+        return None, f"run {challenger} is already the champion"
+    stays = f"it stays; remove {source} to start over"
     try:
         model = load_model(BytesIO(held.content), source=source)
         if misfit := _misfit(model, dataset):
@@ -129,12 +133,12 @@ def _judge_champion(
 
 
 def _misfit(model: Model, dataset: Dataset) -> str:
-    """Return in what model and test set differ; a model that does not say what it was trained for fits by its size."""
+    """Return how model and test set differ; one that does not say what it was trained for only has to fit in size."""
     shape = photo_shape(dataset) or dataset.shape
     if ("image_shape" in model.attributes or "features" in model.attributes) and model.shape != shape:
-        return f"samples of {model.shape}, the test set has {shape}"
+        return f"samples of {model.shape}, but the test set has {shape}"
     if "classes" in model.attributes and model.classes != dataset.classes:
-        return f"the classes {', '.join(model.classes)}, the test set has {', '.join(dataset.classes)}"
+        return f"the classes {', '.join(model.classes)}, but the test set has {', '.join(dataset.classes)}"
     return ""
 
 

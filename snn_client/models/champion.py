@@ -73,7 +73,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Change:
-    """Who is champion now and who was before, each by the run that trained it ("" if the file does not say)."""
+    """The runs that trained the champion and the previous one ("" if the file does not say)."""
 
     champion: str
     previous: str
@@ -110,7 +110,7 @@ def roll_back(clients: Clients, bucket: str) -> Change:
         raise InvalidInput(
             "there is no previous champion to go back to",
             source=f"s3://{bucket}/{places.PREVIOUS_PARAMS}",
-            mend="there is one as soon as a model was promoted over another",
+            mend="there is one once a second model has been promoted",
         )
     results = _newest(clients.s3, bucket, places.PREVIOUS_RESULTS)
     return _change(clients.s3, bucket, held, previous.content, results)
@@ -190,4 +190,6 @@ def _newest(s3: S3Client, bucket: str, key: str) -> str:
 
 def _changed(found: Candidate | None) -> ChampionChanged:
     now = f"run {found.run_id or 'that it does not name'}" if found else "gone"
-    return ChampionChanged(f"the champion was changed meanwhile, it is {now}: compare with that one (clear the task)")
+    return ChampionChanged(
+        f"the champion has changed in the meantime, it is now {now}: compare with that one (clear the task)"
+    )

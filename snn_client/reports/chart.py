@@ -11,7 +11,7 @@ from snn_client.reports.formats import is_number, short, significant
 MAX_POINTS = 2_000
 HOVER_COLUMNS = 100
 LOG_HELPS_FROM = 20.0
-"""When the largest cost is so many times the smallest, a linear axis hides most of the training."""
+"""When the largest cost is this many times the smallest, a linear axis hides most of the training."""
 
 LABEL_HEIGHT = 8.0
 """Of a label beside the plot, in percent of the plot's height on a phone."""

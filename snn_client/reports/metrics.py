@@ -126,7 +126,7 @@ def evaluate(
     mend = "the training diverged: try a lower learning_rate"
     if not classes:
         if not np.isfinite(said).all():
-            raise InvalidModel("some of its answers are no numbers", mend=mend)
+            raise InvalidModel("some of its answers are not numbers", mend=mend)
         return _numbers(truth.astype(np.float64), said[0])
     if not np.isin(truth, np.arange(len(classes))).all():
         known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"

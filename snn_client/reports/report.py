@@ -1,4 +1,4 @@
-"""What a run is worth: its test set judged, new photos classified, and the report of it all for XCom, S3 and people."""
+"""A run's results: its test set evaluated, new photos classified, and the report for XCom, S3 and people."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
 LIMIT = 48_000
-"""Bytes of the report as JSON text, at most: some XCom stores take no more."""
+"""Maximum size of the report as JSON text, in bytes: some XCom stores take no more."""
 
 MAX_MISLABELLED = 300
-"""So many mislabelled samples are told of, at most; of more, those the model was surest about."""
+"""Maximum number of mislabelled samples reported; if there are more, those the model was surest about."""
 
 MAX_MATRIX = 900
-"""Cells of a confusion matrix of many classes, at most; a larger one is left out."""
+"""Maximum number of cells in a confusion matrix of many classes; a larger one is left out."""
 
 Image = StagedImage | Mapping[str, Any] | str
 
 
 def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> dict[str, Any]:
-    """Judge a run's model by the test set and return the report's `test_set`.
+    """Evaluate a run's model on the test set and return the report's `test_set`.
 
     Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
     """
@@ -50,25 +50,25 @@ def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -
 
 
 def judge_model(model: Model, dataset: Dataset) -> dict[str, Any]:
-    """Judge any model by a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
+    """Evaluate any model on a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
     check_answers(model, dataset)
     judged = evaluate(dataset.test.y, model.judge(dataset.test), dataset.classes)
     return _keep_mislabelled(dict(judged), MAX_MISLABELLED)
 
 
 def check_answers(model: Model, dataset: Dataset) -> None:
-    """Raise InvalidModel if a model answers another question than the data set's labels do."""
+    """Raise InvalidModel if a model answers a different question from the data set's labels."""
     wanted, answers = len(dataset.classes), model.network.layers[-1].size
     if model.of_classes != bool(wanted) or (wanted and max(2, answers) != wanted):
-        says = f"tells {max(2, answers)} classes apart" if model.of_classes else "gives numbers"
+        says = f"distinguishes {max(2, answers)} classes" if model.of_classes else "predicts numbers"
         has = f"{wanted} classes" if wanted else "numbers for labels"
-        raise InvalidModel(f"{says}, the data set has {has}", source=model.source, mend="use data of the same kind")
+        raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, mend="use data of the same kind")
 
 
 def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[dict[str, Any]]:
     """Classify photos with a run's model and return the report's `new_images`, in the same order.
 
-    Raises InvalidImage, naming the photo as the user did, for the first one that is no picture.
+    Raises InvalidImage, naming the photo as the user did, for the first one that is not a picture.
     """
     model = _model(clients, bucket, run_id)
     answers = []
@@ -76,7 +76,7 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
         content = read_source(clients.s3, image.uri, MAX_BYTES)
         if len(model.shape) == 1:
             mend = f"a photo cannot take the place of {model.features} features"
-            raise InvalidModel("reads features, no photos", source=model.source, mend=mend)
+            raise InvalidModel("reads features, not photos", source=model.source, mend=mend)
         said = model.answers(load_image(BytesIO(content), model.shape, source=image.name))[:, 0]
         if not model.of_classes:
             answers.append({"uri": image.name, "value": float(said[0])})

@@ -1,4 +1,4 @@
-"""Looking at a run again and again until it ends: what tasks, waiting or deferred, and commands have in common."""
+"""Watching a run until it ends: what tasks, waiting or deferred, and commands have in common."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Look(NamedTuple):
-    """What one look showed: the run, None if there is none yet, and what of it is worth saying.
+    """What one look showed: the run (None if there is none yet) and the lines to log.
 
     `epochs` says how far the run is and `remarks` all else, the functions' own lines among it. `rows` are
     all epochs that are new since the last look.
@@ -42,7 +42,7 @@ class Look(NamedTuple):
 
 
 class Watch:
-    """One wait for one run. All its methods block, for as long as a call to AWS takes.
+    """One wait for one run. All methods block for as long as a call to AWS takes.
 
     :param clients: the AWS clients
     :param stack: name of the stack, or its outputs, also as a mapping; a name is looked up when it is first needed

@@ -1,4 +1,4 @@
-"""What a cleanup would take away, and the names that a stack's things have."""
+"""What a cleanup would delete, and the names of a stack's resources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNTED = {"bucket": "version", "table": "item"}
 
 @dataclass(frozen=True)
 class Belonging:
-    """One thing of a stack: its kind, its name and, where that can be told, how much is in it."""
+    """One resource of a stack: its kind, its name and, where known, how much is in it."""
 
     kind: str
     name: str
@@ -102,11 +102,15 @@ class Plan:
     def lines(self) -> list[str]:
         """Return the plan as a table."""
         if not self.items:
-            return [f"there is nothing of a stack {self.names.stack}"]
+            return [f"found nothing of a stack {self.names.stack}"]
         kind, name = (max(len(getattr(item, column)) for item in self.items) for column in ("kind", "name"))
         rows = [f"  {item.kind:<{kind}}  {item.name:<{name}}  {item.holds}".rstrip() for item in self.items]
-        runs = [f"  runs that are not over: {', '.join(self.runs)}"] if self.runs else []
-        return [f"{len(self.items)} things of the stack {self.names.stack}, stacks in the order they go:", *rows, *runs]
+        runs = [f"  runs that have not ended: {', '.join(self.runs)}"] if self.runs else []
+        return [
+            f"{len(self.items)} resources of the stack {self.names.stack}, stacks in the order of deletion:",
+            *rows,
+            *runs,
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for XCom."""

@@ -1,4 +1,4 @@
-"""What CloudFormation tells of its work on a stack: event by event, and what failed first."""
+"""What CloudFormation reports about a stack: event by event, and what failed first."""
 
 from __future__ import annotations
 

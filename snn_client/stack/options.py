@@ -113,7 +113,8 @@ class StackOptions:
     def from_environment(cls, **overrides: Any) -> Self:
         """Return the options that SNN_STACK_NAME, SNN_WITH_CACHE, … and, before these, `overrides` give.
 
-        Overrides that are None say nothing. Text is converted, as from a form ("true", "8", tags "team=ml,env=dev").
+        Overrides that are None count as not given. Text is converted, as from a form ("true", "8", tags
+        "team=ml,env=dev").
         """
         values: dict[str, Any] = {}
         for option in (option for option in fields(cls) if option.name != "given"):
@@ -123,11 +124,11 @@ class StackOptions:
             if value is not None:
                 values[option.name] = _converted(option.name, str(option.type), value)
         if overrides:
-            raise InvalidInput("there is no such option", field=", ".join(sorted(overrides)), source="stack options")
+            raise InvalidInput("no such option", field=", ".join(sorted(overrides)), source="stack options")
         return cls(**values, given=frozenset(values))
 
     def keeping(self, parameters: Mapping[str, str], tags: Mapping[str, str]) -> Self:
-        """Return the options for a stack that is there: what nobody gave stays as in its parameters and tags."""
+        """Return the options for an existing stack: what was not given stays as in its parameters and tags."""
         kept: dict[str, Any] = {} if "tags" in self.given else {"tags": dict(tags)}
         for option in fields(self):
             name = PARAMETERS.get(option.name, "")
@@ -148,11 +149,12 @@ def template_value(value: Any) -> str:
 
 
 def check_stack_name(name: str) -> str:
-    """Return `name`. Raises InvalidInput unless a stack of ours can be called so."""
+    """Return `name`. Raises InvalidInput unless it is a valid name for a stack of ours."""
     if not isinstance(name, str) or len(name) > MAX_NAME or not re.fullmatch(NAME_PATTERN, name):
         raise InvalidInput(
             f"{name!r} is not possible", field="stack_name", source="stack options",
-            mend=f"at most {MAX_NAME} lower-case letters, digits, single hyphens; a letter first, not -artifacts last",
+            mend=f"use at most {MAX_NAME} lower-case letters, digits and single hyphens; begin with a letter, do not "
+            "end in -artifacts",
         )  # fmt: skip
     return name
 

@@ -70,7 +70,7 @@ def check_bucket(clients: Clients, bucket: str, live: StackTypeDef | None) -> No
     if live is not None:
         there = {item["OutputKey"]: item["OutputValue"] for item in live.get("Outputs", [])}.get("Bucket", "")
         if bucket != there:
-            problem = f"{bucket} cannot take the place of {there}"
+            problem = f"{bucket} cannot replace {there}"
             raise InvalidInput(problem, mend="leave it out: a stack keeps its bucket, and the data in it", **wrong)
         return
     try:
@@ -78,5 +78,5 @@ def check_bucket(clients: Clients, bucket: str, live: StackTypeDef | None) -> No
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchBucket", "NotFound"):
             return
-    mend = "S3 knows every name once in the world: choose another, or leave it out"
-    raise InvalidInput(f"there is a bucket {bucket} already", mend=mend, **wrong)
+    mend = "bucket names are unique across all of S3: choose another, or leave it out"
+    raise InvalidInput(f"there is already a bucket {bucket}", mend=mend, **wrong)

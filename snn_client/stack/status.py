@@ -1,4 +1,4 @@
-"""How a stack stands, and waiting for it."""
+"""A stack's status, and waiting for it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def silent(line: str) -> None:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """How a stack stands: CloudFormation's word for it, or MISSING."""
+    """A stack's status in CloudFormation's terms, or MISSING."""
 
     status: str
 
@@ -55,7 +55,7 @@ def wait_for_stack(
 ) -> StackStatus:
     """Wait until CloudFormation is done with a stack. Raises StackFailed at the deadline (`time.monotonic`).
 
-    `on_event` hears of every resource as CloudFormation goes on with it, nested stacks' too.
+    `on_event` is called for every resource that CloudFormation works on, nested stacks' too.
     """
     pause, last = 0.1, ""
     began = time.monotonic()
@@ -73,7 +73,7 @@ def wait_for_stack(
             return status
         if time.monotonic() >= deadline:
             waited = time.monotonic() - began
-            raise StackFailed(f"the stack {stack} is still {status.status} after {waited:.0f} s; that goes on")
+            raise StackFailed(f"the stack {stack} is still {status.status} after {waited:.0f} s, and continues")
         time.sleep(pause)
         pause = min(pause * 1.5, 5.0)  # seconds; AWS takes minutes
 

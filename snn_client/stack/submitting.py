@@ -76,7 +76,5 @@ def _settle(
         updating = status.startswith("UPDATE")
         reason = first_failure(clients, stack_name, ("UPDATE",) if updating else ("DELETE",)) or "no reason given"
         mend = "continue its rollback" if updating else "delete it"
-        raise StackFailed(
-            f"the stack {stack_name} is {status}: {reason} (only a person can mend it in CloudFormation: {mend})"
-        )
+        raise StackFailed(f"the stack {stack_name} is {status}: {reason} (fix it by hand in CloudFormation: {mend})")
     return live

@@ -15,7 +15,7 @@ from snn_cloud.aws import places
 from snn_cloud.ledger.parameters import Parameters
 
 MOST_RUNS = 256
-"""Runs in a sweep, at most: combinations × folds."""
+"""Maximum number of runs in a sweep: combinations × folds."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _listed(combinations: Any) -> tuple[Iterable[Mapping[str, Any]], int]:
         asked, count = combinations, len(combinations)
     if not count:
         raise InvalidInput(
-            "name no network",
+            "contain no network",
             field="combinations",
             mend='give a grid such as {"learning_rate": [0.001, 0.01]}, or a list of objects',
         )
@@ -109,7 +109,10 @@ def _spelled_out(overrides: Mapping[str, Any], base: Mapping[str, Any], source: 
     sizes = overrides["layer_sizes"]
     if not isinstance(sizes, list) or not sizes:
         raise InvalidParameters(
-            f"{sizes!r} is no list of sizes", field="layer_sizes", source=source, mend="write [[20, 7, 5, 1], [10, 1]]"
+            f"{sizes!r} is not a list of sizes",
+            field="layer_sizes",
+            source=source,
+            mend="write [[20, 7, 5, 1], [10, 1]]",
         )
     names = [f"layer{number}" for number in range(1, len(sizes) + 1)]
     kinds = ["relu"] * (len(sizes) - 1) + [_output(sizes[-1], base)]

@@ -1,4 +1,4 @@
-"""What a sweep found: how its runs ended, who did best on the photos that were held out, and what it cost."""
+"""What a sweep found: how its runs ended, which did best on the held-out samples, and what it cost."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outcome:
 
     @property
     def failure(self) -> str:
-        """Return in one line why there is nothing to compare, or nothing."""
+        """Return in one line why there is nothing to compare, or ""."""
         if self.run is None:
             return f"run {self.training['run_id']} was not started: its task's log says why"
         if not self.run.state.is_terminal:
@@ -60,7 +60,7 @@ def outcomes(
     """Return how the trainings of a plan ended, asking the ledger.
 
     For each of them `run_ids` has the run that was started for it and `judged` what its evaluation found, the report's
-    `test_set`; either is None where it did not come to that.
+    `test_set`; either is None if it does not exist.
     """
     ledger, found = Ledger(clients.dynamodb, outputs.table), []
     for training, run_id, test_set in zip(plan, run_ids, judged, strict=True):

@@ -133,15 +133,18 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "soft link to nowhere": (lambda: _linked(h5py.SoftLink("/x/y")), "train_set_x: is (a link|missing)"),
     "soft links in a circle": (lambda: with_change(_soft_cycle, "train_set_x"), "train_set_x: is (a link|missing)"),
     "external link": (lambda: _linked(h5py.ExternalLink("/etc/passwd", "/x")), "train_set_x: is (a link|missing)"),
-    "virtual": (lambda: with_change(_virtual, "train_set_x"), "train_set_x: is no plain data set"),
+    "virtual": (lambda: with_change(_virtual, "train_set_x"), "train_set_x: is not a plain data set"),
     "external storage": (
         lambda: _put("train_set_x", shape=X.shape, dtype=np.uint8, external=[("/etc/passwd", 0, X.size)]),
-        "train_set_x: is no plain data set",
+        "train_set_x: is not a plain data set",
     ),
-    "a group": (lambda: with_change(lambda h5: h5.create_group("train_set_x"), "train_set_x"), "is no plain data set"),
+    "a group": (
+        lambda: with_change(lambda h5: h5.create_group("train_set_x"), "train_set_x"),
+        "is not a plain data set",
+    ),
     "a named type": (
         lambda: with_change(lambda h5: h5.__setitem__("train_set_x", np.dtype("u1")), "train_set_x"),
-        "train_set_x: is no plain data set",
+        "train_set_x: is not a plain data set",
     ),
     "null data space": (lambda: _put("train_set_x", data=h5py.Empty("u1")), "train_set_x: "),
     "null labels": (lambda: _put("train_set_y", data=h5py.Empty("i8")), "train_set_y: "),

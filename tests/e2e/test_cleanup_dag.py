@@ -112,4 +112,4 @@ def test_with_the_name_once_more_nothing_is_left(machine: Any, run: Callable[...
     wanted = [f"deleting the stack {STACK}", "DELETE_COMPLETE", f"deleting the bucket {used.outputs.artifact_bucket}"]
     assert [line for line in lines if line in wanted] == wanted
     nothing = run(stack_name=STACK)
-    assert f"there is nothing of a stack {STACK}" in nothing.log("list")
+    assert f"found nothing of a stack {STACK}" in nothing.log("list")

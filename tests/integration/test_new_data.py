@@ -143,7 +143,7 @@ def test_a_stack_that_is_not_there_is_said_once(caplog: pytest.LogCaptureFixture
         for _ in range(20):
             assert data.look() == ([], [])
     assert [record.getMessage() for record in caplog.records if record.name == "snn_operators.new_data"] == [
-        "cannot watch for new data, trying on: the stack nobody is not deployed (missing)"
+        "cannot watch for new data, retrying: the stack nobody is not deployed (missing)"
     ]
 
 
@@ -159,7 +159,7 @@ def test_a_queue_that_goes_and_comes_is_found_again(stack: StackOutputs, caplog:
     lines = [record.getMessage() for record in caplog.records if record.name == "snn_operators.new_data"]
     assert [line.partition(":")[0] for line in lines] == [
         "watching for new data",
-        "cannot watch for new data, trying on",
+        "cannot watch for new data, retrying",
         "watching for new data",
     ]
     assert "NonExistentQueue" in lines[1]
@@ -186,7 +186,10 @@ def test_a_stack_of_an_earlier_version_says_how_to_mend_it(clients: Clients, cap
             assert reader("old").look() == ([], [])
     finally:
         clients.cloudformation.delete_stack(StackName="old")
-    assert "stack old: was deployed by an earlier version and does not tell of new data (deploy it again" in caplog.text
+    assert (
+        "stack old: was deployed by an earlier version, which does not announce new data (deploy it again"
+        in caplog.text
+    )
 
 
 def test_uploads_to_train_at_once_still_start_lambda_and_tell_nobody_else(

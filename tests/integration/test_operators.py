@@ -367,7 +367,7 @@ def test_the_deadline_ends_the_run_and_the_task(
         task.execute(context)
     event = fired(deferred.value.trigger)
     assert event == [{"run_id": staged["run_id"], "status": "timeout"}]
-    with pytest.raises(AirflowFailException, match=r"did not end within 0\.5 s; it has been told to stop"):
+    with pytest.raises(AirflowFailException, match=r"did not end within 0\.5 s; it was asked to stop"):
         task.execute_complete(context, event[0])
     with pytest.raises(RunCancelled):
         runs.watch(clients, stack, staged["run_id"], lambda run, costs: None, limit_seconds=30)

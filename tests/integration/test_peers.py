@@ -238,7 +238,7 @@ def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypa
     valkey.delete(alive)
     cache._redis = valkey
     until(lambda: valkey.exists(alive))
-    assert capsys.readouterr().out.count(f"{run_of(prefix)}: no breath of trainer 1: Error 111") == 1
+    assert capsys.readouterr().out.count(f"{run_of(prefix)}: cannot send the heartbeat of trainer 1:  Error 111") == 1
     peers.close()
     assert not peers._breath.is_alive()
 
@@ -250,7 +250,7 @@ def test_leaving_without_a_cache_leaves_the_error_that_ended_it(valkey, prefix, 
     cache._redis = NOWHERE
     with pytest.raises(Diverged, match="what ended it"), closing(peers):
         raise Diverged("what ended it")
-    assert f"{run_of(prefix)}: trainer {rank} leaves without a word: Error 111" in capsys.readouterr().out
+    assert f"{run_of(prefix)}: trainer {rank} leaves without telling the others: Error 111" in capsys.readouterr().out
 
 
 class Followed:
@@ -377,7 +377,7 @@ def test_a_dead_follower_is_not_waited_for(valkey, prefix, data, monkeypatch):
 
     with ThreadPoolExecutor(1) as pool:
         dying = pool.submit(die)
-        with pytest.raises(PeerLost, match="trainer 1 of 2 gives no sign of life"), closing(lead):
+        with pytest.raises(PeerLost, match="trainer 1 of 2 has stopped responding"), closing(lead):
             work.go(lead.gradients_of)
         dying.result()
     assert 0 < time.monotonic() - died[0] < meeting.START_SECONDS / 6

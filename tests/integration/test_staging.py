@@ -200,7 +200,7 @@ def test_a_file_that_is_not_there(bucket: Bucket, path: str, line: str) -> None:
 
 
 def test_a_run_id_that_would_leave_the_runs_folder(bucket: Bucket, faces: Path) -> None:
-    with pytest.raises(InvalidInput, match="is no run id"):
+    with pytest.raises(InvalidInput, match="is not a run id"):
         stage(bucket.clients, bucket.name, "../training_input", faces, PARAMETERS, [])
     assert bucket.contents() == []
 

@@ -203,7 +203,7 @@ def test_a_combination_that_reaches_its_budget_is_listed_as_failed(
         )
     )
     said = capsys.readouterr().out
-    assert "combination 2: warning: the estimate is above max_seconds, 0.5 s: the run may end there" in said
+    assert "combination 2: warning: the estimate is above max_seconds, 0.5 s: the run may stop there" in said
     assert "combination 1: " not in said
     for index, one in enumerate(plan):
         how = {name: one[name] for name in ("run_id", "dataset_key", "parameters")}
@@ -241,7 +241,7 @@ def test_when_all_failed_the_task_fails_and_the_table_is_there(
     )
     sweep = ti.xcoms["plan", "sweep", -1]
     with pytest.raises(
-        AirflowFailException, match=r"^none of 1 combinations completed, the first: run .* was not started"
+        AirflowFailException, match=r"^none of 1 combinations completed; the first one: run .* was not started"
     ):
         ti.run(SnnSweepTableOperator(task_id="table", plan=plan, sweep=sweep, train="t", evaluate="e", **given))
     assert json.loads(read(clients, stack, places.sweep_json(sweep["sweep_id"])))["failed"] == 1
@@ -263,7 +263,7 @@ def test_when_all_failed_the_task_fails_and_the_table_is_there(
         ({"dataset": "/nowhere/datasets.h5"}, "/nowhere/datasets.h5: no such file"),
         ({"validation": 500}, "combinations: 2 make 1,000 runs (at most 256 runs"),
         ({"validation": 100}, "validation: 100 cannot be held out of 80, 80 samples of the 2 classes"),
-        ({"validation": "many"}, "validation: 'many' is no way to validate"),
+        ({"validation": "many"}, "validation: 'many' is not a valid validation"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(

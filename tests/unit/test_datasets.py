@@ -144,8 +144,8 @@ def test_every_bad_file_is_named_and_nothing_is_written(two_classes: Path, tmp_p
         build_from_folder(two_classes, tmp_path / "own.h5")
 
     assert str(caught.value) == (
-        f"{two_classes}: 2 of 37 files are no usable pictures: cats/notes.txt: not a picture; "
-        "dogs/old/half.png: the picture is cut off or damaged (take them out of the folder)"
+        f"{two_classes}: 2 of 37 files are not usable pictures: cats/notes.txt: not a picture; "
+        "dogs/old/half.png: the picture is cut off or damaged (remove them from the folder)"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 

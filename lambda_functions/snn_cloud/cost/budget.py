@@ -21,7 +21,7 @@ from snn_cloud.ledger.record import Run
 
 
 def check_budget(parameters: Parameters, has_cache: bool, cache_node_type: str) -> None:
-    """Raise InvalidParameters for a budget in USD that nothing would end, as the cache node's price is not known."""
+    """Raise InvalidParameters for a budget in USD that cannot be checked, as the cache node's price is unknown."""
     if parameters.max_usd is not None and has_cache and cache_node_type not in CACHE_NODE_HOUR:
         raise InvalidParameters(
             f"the price of the stack's cache node {cache_node_type} is not known, so no budget in USD can be kept",
@@ -31,7 +31,7 @@ def check_budget(parameters: Parameters, has_cache: bool, cache_node_type: str) 
 
 
 def spent(run: Run, settings: Settings) -> str:
-    """Return in one line which limit a run has reached, after how many epochs, and the mend; "" while it has not."""
+    """Return in one line which limit a run has reached, after how many epochs, and what to do; "" while it has not."""
     if run.parameters is None:
         return ""
     max_usd, max_seconds = _limits(run.parameters)
@@ -54,7 +54,7 @@ def warning(estimate: Mapping[str, Any], parameters: Parameters) -> str:
     over += [f"max_seconds, {max_seconds:,g} s"] if estimate["seconds"] > max_seconds else []
     if not over:
         return ""
-    return f"warning: the estimate is above {' and '.join(over)}: the run may end there, to be resumed"
+    return f"warning: the estimate is above {' and '.join(over)}: the run may stop there, and can be resumed"
 
 
 def _limits(parameters: Parameters) -> tuple[float, float]:

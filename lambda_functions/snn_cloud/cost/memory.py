@@ -1,4 +1,4 @@
-"""Whether a run fits into the functions' memory: asked before it is launched, since Lambda kills what does not."""
+"""Whether a run fits into the functions' memory: checked before it is launched, since Lambda kills what does not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_fits(parameters: Parameters, size: Size, settings: Settings, source: s
                 mend = f"choose dtype float32, {mend}"
         raise InvalidInput(
             f"{size.samples:,} samples of {size.features:,} numbers and {work.weight_bytes // work.itemsize:,} weights "
-            f"need {needed / MIB:,.0f} MB where {function} has {mb:,}",
+            f"need {needed / MIB:,.0f} MB, but {function} has {mb:,}",
             source=source,
             mend=f"{mend}, or enlarge {function} in cloudformation/training.yaml",
         )

@@ -46,7 +46,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
     check_budget(parameters, settings.has_cache, settings.cache_node_type)
     if 0 < settings.trainer_concurrency < parameters.workers:
         raise InvalidParameters(
-            f"{parameters.workers} trainers where this stack allows {settings.trainer_concurrency} at once",
+            f"{parameters.workers} trainers, but this stack allows only {settings.trainer_concurrency} at once",
             field="workers",
             mend="take fewer, or deploy with a larger reserve_trainer_concurrency",
         )
@@ -69,7 +69,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
     different = [name for name in ASKED if getattr(run, name) != getattr(wanted, name)]
     if different:
         raise InvalidInput(
-            f"{run.run_id} is the name of a run with other {' and '.join(different)}",
+            f"{run.run_id} already names a run with different {' and '.join(different)}",
             field="run_id",
             source=SOURCE,
             mend="choose another name",

@@ -145,7 +145,7 @@ class Ledger:
     def acquire(self, run_id: str, owner: str, patience: float = LEASE_SECONDS) -> Lease | None:
         """Become the run's trainer; return None when the run is over or another trainer lives.
 
-        Takes `patience` seconds when the present owner gives no sign of life, less in every other case.
+        Takes `patience` seconds when the present owner has stopped responding, less in every other case.
         """
         run = self._unattended(run_id, patience)
         return self._take(run, owner, {"attempts": 1, "trainer_invocations": 1}) if run else None

@@ -48,16 +48,18 @@ class Path(StrEnum):
 
 
 class Execution(BaseModel):
-    """Who computes a recipe, and what that may take."""
+    """Who computes a recipe, and how much it may use."""
 
     model_config = STRICT
 
     granularity: Granularity = Field(default=Granularity.BATCH, description="what one Lambda invocation computes")
     first_layer: Path = Field(default=Path.AUTO, description="how the first layer is computed")
     neurons_per_invocation: int = Field(default=1, ge=1, description="for neuron granularity")
-    workers: int = Field(default=1, ge=1, le=100, description="trainers that share out the mini-batches")
-    max_usd: float | None = Field(default=None, gt=0, description="what the run may cost, at list prices")
-    max_seconds: float | None = Field(default=None, gt=0, le=MAX_SECONDS, description="from its first trainer on")
+    workers: int = Field(default=1, ge=1, le=100, description="number of trainers that share the mini-batches")
+    max_usd: float | None = Field(default=None, gt=0, description="maximum cost of the run, at list prices")
+    max_seconds: float | None = Field(
+        default=None, gt=0, le=MAX_SECONDS, description="maximum time, from its first trainer on"
+    )
 
     @property
     def needs_cache(self) -> str:
@@ -76,19 +78,19 @@ class Parameters(Execution, Recipe):
         if self.neurons_per_invocation > 1 and self.granularity is not Granularity.NEURON:
             raise Mismatch(
                 "neurons_per_invocation",
-                f"says nothing to {granularity} granularity",
+                f"has no effect with {granularity} granularity",
                 "leave it out, or choose granularity neuron",
             )
         if self.workers > 1 and (self.granularity is not Granularity.BATCH or not self.how.in_batches):
             raise Mismatch(
                 "workers",
-                "share out mini-batches, which need batch granularity and batch_size",
+                "share mini-batches, which needs batch granularity and batch_size",
                 "leave it out, or choose granularity batch and a strategy with mini-batches",
             )
         if self.workers > 1 and self.how.step_a_batch and self.sub_batches < self.workers:
             raise Mismatch(
                 "workers",
-                f"{self.workers} trainers share each mini-batch in sub_batches, of which there are {self.sub_batches}",
+                f"{self.workers} trainers share each mini-batch, which has only {self.sub_batches} sub_batches",
                 f"set sub_batches to {self.workers} or more; it is part of the recipe, and changes the numbers by "
                 "rounding",
             )
@@ -107,9 +109,8 @@ class Parameters(Execution, Recipe):
     ) -> Parameters:
         """Read parameters from a file, JSON text or a mapping; overrides that are not None replace single fields.
 
-        A strategy without mini-batches among the overrides drops `batch_size`. What itsacat's own file has and never
-        read is left out, with a warning. Raises InvalidParameters, which names the field, when there is anything to
-        mend.
+        A strategy without mini-batches among the overrides drops `batch_size`. Fields that itsacat's own file has and
+        never read are ignored, with a warning. Raises InvalidParameters, which names the field, for anything invalid.
         """
         if isinstance(given, pathlib.Path):
             source = str(given)
@@ -117,7 +118,7 @@ class Parameters(Execution, Recipe):
         data = dict(given) if isinstance(given, Mapping) else _parse(given, source)
         unused = [name for name in UNUSED if data.pop(name, None) is not None]
         if unused:
-            log.warning("%s: %s: not used, here as in itsacat", source, " and ".join(unused))
+            log.warning("%s: %s: ignored, as in itsacat", source, " and ".join(unused))
         data.update({field: value for field, value in overrides.items() if value is not None})
         if overrides.get("strategy") == "full-batch" and overrides.get("batch_size") is None:
             data.pop("batch_size", None)
@@ -129,7 +130,9 @@ class Parameters(Execution, Recipe):
                 lambda field: ("is not a parameter", nearest(field, Parameters.model_fields)),
             )  # fmt: skip
         except UnicodeEncodeError:
-            raise InvalidParameters("holds half a character", source=source, mend="write text as UTF-8") from None
+            raise InvalidParameters(
+                "holds half of a surrogate pair", source=source, mend="write text as UTF-8"
+            ) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
 
@@ -160,7 +163,7 @@ def _parse(text: str | bytes, source: str) -> dict[str, Any]:
         return once
 
     def no_constant(name: str) -> NoReturn:
-        raise InvalidParameters(f"{name} is not a number to train with", source=source, mend="write a finite number")
+        raise InvalidParameters(f"{name} is not a finite number", source=source, mend="write a finite number")
 
     check_size(len(text), MAX_TEXT, InvalidParameters, source)
     try:

@@ -122,7 +122,7 @@ class Cache:
         return bool(self._redis.set(key, 1, nx=True, ex=KEEP_SECONDS))
 
     def poke(self, inboxes: Sequence[str]) -> None:
-        """Wake who waits for a poke. It is a hint and no more: one lost or one too many does no harm."""
+        """Wake whoever waits for a poke. It is only a hint: one lost or one too many does no harm."""
         with self._redis.pipeline(transaction=False) as pipe:
             for inbox in inboxes:
                 pipe.rpush(inbox, 1)
@@ -143,7 +143,7 @@ class Cache:
             print(f"{run_of(keys[0])}: {keys[0]} and {len(keys) - 1} more stay in the cache until they expire: {error}")
 
     def put_progress(self, run: Run) -> None:
-        """Tell who watches the cache how far a run is."""
+        """Publish a run's progress in the cache."""
         progress = {"state": run.state, "epoch": run.epoch, "cost": run.cost}
         try:
             self._redis.set(_progress_key(run.run_id), json.dumps(progress), ex=KEEP_SECONDS)
@@ -151,7 +151,7 @@ class Cache:
             print(f"{run.run_id}: no progress in the cache: {error}")
 
     def forget_progress(self, run: Run) -> None:
-        """Take away the progress of a run that is over: how it ended stands in the ledger."""
+        """Delete the progress of a run that has ended: how it ended is in the ledger."""
         self.forget([_progress_key(run.run_id)])
 
 

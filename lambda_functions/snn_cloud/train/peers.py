@@ -7,9 +7,9 @@
 
 Every trainer holds all weights and sums up in the order of the batches, so all have the same bits, and the same as a
 trainer alone. A result is written whole, under a name that says what it is: a repeated message changes nothing. Who
-waits looks at whether the others still breathe; one that does not ends the meeting with PeerLost, and the run goes on
-from its last checkpoint with new followers under a new fence. Rank 0 leaves last, so that all have counted what they
-used before the run ends.
+waits checks the others' heartbeats; one that has stopped ends the exchange with PeerLost, and the run continues
+from its last checkpoint with new followers under a new fence. Rank 0 leaves last, so that all have counted their
+usage before the run ends.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Peers:
         self._breath.start()
 
     def close(self) -> None:
-        """Leave; rank 0 sends all others away first. A cache in trouble is no error: they will miss our breath."""
+        """Leave; rank 0 dismisses the others first. A failing cache is not an error: they will miss the heartbeat."""
         self._done.set()
         self._breath.join()
         try:
@@ -72,7 +72,7 @@ class Peers:
                 self._cache.sign(self._left(self._rank), KEEP_SECONDS)
                 self._cache.poke([self._inbox(0)])
         except redis.RedisError as error:
-            print(f"{self._run_id}: trainer {self._rank} leaves without a word: {error}")
+            print(f"{self._run_id}: trainer {self._rank} leaves without telling the others: {error}")
 
     def _dismiss(self) -> None:
         self._cache.forget([self._inbox(0)])  # up to 100 pokes of the past
@@ -81,7 +81,9 @@ class Peers:
         deadline, staying = time.monotonic() + LEAVE_SECONDS, list(range(1, self._workers))
         while staying := [rank for rank in staying if self._stays(rank)]:
             if time.monotonic() > deadline:
-                print(f"{self._run_id}: {len(staying)} trainers still work; what they used is counted when they leave")
+                print(
+                    f"{self._run_id}: {len(staying)} trainers are still working; their usage is counted when they leave"
+                )
                 break
             self._cache.wait_for_poke(self._inbox(0), seconds=1)
         # Nobody reads any more what anybody wrote last: for this step, the one before, or already for the next.
@@ -185,7 +187,7 @@ class Peers:
             if self._cache.exists(self._alive(rank)):
                 self._met.add(rank)
             elif rank in self._met or time.monotonic() - self._since > START_SECONDS:
-                raise PeerLost(f"trainer {rank} of {self._workers} gives no sign of life")
+                raise PeerLost(f"trainer {rank} of {self._workers} has stopped responding")
 
     def _breathe(self) -> None:
         trouble = False
@@ -195,7 +197,7 @@ class Peers:
                 trouble = False
             except redis.RedisError as error:
                 if not trouble:
-                    print(f"{self._run_id}: no breath of trainer {self._rank}: {error}")
+                    print(f"{self._run_id}: cannot send the heartbeat of trainer {self._rank}: {error}")
                 trouble = True
 
     def _key(self, step: int, what: str, index: int) -> str:

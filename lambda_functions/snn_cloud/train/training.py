@@ -49,7 +49,7 @@ TRANSIENT = (BotoCoreError, ClientError, redis.RedisError, CacheLost, PeerLost)
 def advance(
     run_id: str, owner: str, remaining_seconds: Callable[[], float], settings: Settings, clients: Clients
 ) -> Run:
-    """Advance a run as far as this invocation's time allows, and return where it stands then.
+    """Advance a run as far as this invocation's time allows, and return its state.
 
     Leaves at once when the run is over or another trainer has it. After an error that may pass (AWS, cache) the lease
     is given back and the run goes on from its last checkpoint: by Lambda's retry, for which the error is raised, or,
@@ -120,7 +120,7 @@ class _Trainer:
         return self._fail(reason) if reason else self._continue()
 
     def _run_steps(self, job: Job, reporter: Reporter, deadline: float) -> None:
-        """Train until the run is done or to stop, or too little time is left for one more step."""
+        """Train until the run is done or stopped, or too little time is left for one more step."""
         helpers = self._meter.helpers = self._helpers(job, reporter)
         gradients_of = helpers.gradients_of if helpers else job.here().gradients_of
         steps = train(job.training, job.parameters, len(job.samples), job.targets, gradients_of, job.validation)
@@ -164,7 +164,7 @@ class _Trainer:
         params = job.first.network(training.result(parameters))
         # An epoch's cost is that of the weights before its step; the last step has none to betray it.
         if not all(np.isfinite(array).all() for array in params.values()):
-            raise Diverged(f"weights left the numbers (lower learning_rate, now {parameters.learning_rate:g})")
+            raise Diverged(f"weights are no longer finite (lower learning_rate, now {parameters.learning_rate:g})")
         model = io.BytesIO()
         save_model(model, params, parameters.activation_per_layer, _provenance(run, job))
         results = _results(run.started_at, training.history, parameters.classes)
@@ -188,7 +188,9 @@ class _Trainer:
 
     def _continue(self) -> Run:
         if self._lease.run.continuations >= MAX_CONTINUATIONS:
-            raise SnnError(f"not finished after {MAX_CONTINUATIONS} continuations (fewer epochs, or a larger function)")
+            raise SnnError(
+                f"not finished after {MAX_CONTINUATIONS} continuations (use fewer epochs, or a larger function)"
+            )
         run = self._lease.release(continuations=1, usage=self._meter.take(LAST_WRITE))
         start_trainer(self._clients, self._settings.trainer_function, run.run_id)
         return run

@@ -148,7 +148,7 @@ def test_an_endpoint_that_is_none_is_one_line(by_option: bool) -> None:
         os.environ["AWS_ENDPOINT_URL"] = "localhost:4570"
     with pytest.raises(InvalidInput) as raised:
         connect(region="us-east-1", endpoint_url="localhost:4570" if by_option else "")
-    assert str(raised.value) == "AWS: endpoint-url: localhost:4570 is no address (such as http://127.0.0.1:4570)"
+    assert str(raised.value) == "AWS: endpoint-url: localhost:4570 is not an address (such as http://127.0.0.1:4570)"
 
 
 @pytest.mark.parametrize("profile", ["", "nowhere"])
@@ -156,7 +156,7 @@ def test_no_region_is_one_line(profile: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         connect(profile=profile)
     assert str(raised.value) == (
-        "AWS: no region is known (--region, AWS_DEFAULT_REGION, or `snn local up` for the emulator)"
+        "AWS: no region is set (use --region, AWS_DEFAULT_REGION, or `snn local up` for the emulator)"
     )
 
 
@@ -188,5 +188,5 @@ def test_the_emulator_has_no_region_to_ask_for(running: None) -> None:
 def test_a_region_is_one_of_aws() -> None:
     assert [check_region(name) for name in ("eu-central-1", "us-gov-west-1")] == ["eu-central-1", "us-gov-west-1"]
     for name in ("mars", "", "us-east-1 "):
-        with pytest.raises(InvalidInput, match="is no region of AWS"):
+        with pytest.raises(InvalidInput, match="is not an AWS region"):
             check_region(name)

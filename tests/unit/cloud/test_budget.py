@@ -98,7 +98,9 @@ def test_a_run_without_a_budget_and_one_without_parameters_go_on() -> None:
 )
 def test_an_estimate_above_the_budget_is_one_line(usd: float, seconds: float, over: str) -> None:
     said = warning({"usd": usd, "seconds": seconds}, parameters(max_usd=0.01, max_seconds=60))
-    assert said == (f"warning: the estimate is above {over}: the run may end there, to be resumed" if over else "")
+    assert said == (
+        f"warning: the estimate is above {over}: the run may stop there, and can be resumed" if over else ""
+    )
 
 
 def test_an_estimate_of_more_than_a_week_is_told_without_being_asked_for() -> None:

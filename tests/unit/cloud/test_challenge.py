@@ -35,7 +35,7 @@ def test_the_first_one_is_promoted_however_bad() -> None:
             0.8,
             0.05,
             False,
-            "the challenger is better by 0.025 only, 0.05 is wanted: accuracy 0.825, the champion's is 0.800",
+            "the challenger is better by only 0.025, but 0.05 is required: accuracy 0.825, the champion's is 0.800",
         ),
         (1.0, 0.0, 1.0, True, "the challenger is better by 1.000: accuracy 1.000, the champion's is 0.000"),
     ],
@@ -83,9 +83,9 @@ def test_a_rate_that_there_is_not_wins_nothing() -> None:
 @pytest.mark.parametrize(
     ("asked", "line"),
     [
-        ({"metric": "error"}, "metric: 'error' cannot be compared by (use one of accuracy, f1, precision, "),
-        ({"margin": -0.1}, "margin: -0.1 is no difference of rates"),
-        ({"margin": math.nan}, "margin: nan is no difference of rates"),
+        ({"metric": "error"}, "metric: 'error' is not a metric to compare by (use one of accuracy, f1, precision, "),
+        ({"margin": -0.1}, "margin: -0.1 is not a difference between two rates"),
+        ({"margin": math.nan}, "margin: nan is not a difference between two rates"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(asked: Any, line: str) -> None:

@@ -110,9 +110,9 @@ def test_a_plan_survives_xcom_and_names_what_must_be_emptied() -> None:
 
 def test_a_plan_is_a_table_of_aligned_lines() -> None:
     head, *rows, runs = PLAN.lines()
-    assert head == "4 things of the stack snn, stacks in the order they go:"
+    assert head == "4 resources of the stack snn, stacks in the order of deletion:"
     assert [row.split()[0] for row in rows] == ["stack", "table", "bucket", "bucket"]
     assert [row.split("  ")[-1] for row in rows[1:]] == ["1 item", "1,200 versions, 3.4 MB", "6 versions, 0.0 MB"]
     assert all(one.index(NAMES.stack) == other.index(NAMES.stack) for one, other in pairwise(rows))
-    assert runs == "  runs that are not over: a, b"
-    assert Plan(NAMES, (), (), ()).lines() == ["there is nothing of a stack snn"]
+    assert runs == "  runs that have not ended: a, b"
+    assert Plan(NAMES, (), (), ()).lines() == ["found nothing of a stack snn"]

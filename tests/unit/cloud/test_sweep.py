@@ -79,7 +79,10 @@ def test_of_equal_ones_the_first_is_kept_and_the_others_keep_their_numbers() -> 
         ({"learning_rate": [None]}, 'combination 1 {"learning_rate": null}: learning_rate: is missing'),
         ({"optimizer": ["adam", "adm"]}, 'combination 2 {"optimizer": "adm"}: optimizer: \'adm\' is no optimizer (did'),
         ({"layer_sizes": [[0, 1]]}, 'combination 1 {"layer_sizes": [0, 1]}: neurons.layer1: Input should be greater'),
-        ({"layer_sizes": [20, 1]}, 'combination 1 {"layer_sizes": 20}: layer_sizes: 20 is no list of sizes (write [['),
+        (
+            {"layer_sizes": [20, 1]},
+            'combination 1 {"layer_sizes": 20}: layer_sizes: 20 is not a list of sizes (write [[',
+        ),
         ({"layer_sizes": [[4, 1]], "layers": 2}, ": layers: contradicts layer_sizes (leave out layers or layer_sizes)"),
         ([{"learning_rate": float("nan")}], 'combination 1 {"learning_rate": NaN}: '),
         ([{"learning_rate": {1, 2}}], "combination 1 "),
@@ -94,7 +97,7 @@ def test_the_first_that_cannot_be_trained_is_named_with_its_field(combinations: 
 
 @pytest.mark.parametrize("nothing", [{}, [], {"seed": []}, "[]", 7, None, ["seed"], "5", {"seed": [1], "epochs": []}])
 def test_no_network_is_a_mistake(nothing: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"^combinations: name no network \(give a grid such as"):
+    with pytest.raises(InvalidInput, match=r"^combinations: contain no network \(give a grid such as"):
         expand(nothing, BASE, 0.2)
 
 

@@ -73,7 +73,7 @@ def test_a_missing_part_is_named(file, name):
         ("train_set_y", np.zeros(9, np.int64), "10 samples"),
         ("train_set_y", np.arange(10), "0 and 1"),
         ("test_set_y", np.array([b"a"] * 4), "label"),
-        ("train_set_y", np.full(10, 0.5), "holds other values than 0 and 1: 0.5 in row 0"),
+        ("train_set_y", np.full(10, 0.5), "holds values other than 0 and 1: 0.5 in row 0"),
         ("train_set_y", np.zeros((10, 2), np.int64), r"\(10, 2\)"),
         ("list_classes", np.array([b"cat"]), "two or more"),
         ("list_classes", np.array([0, 1]), "two or more"),
@@ -117,7 +117,7 @@ def test_links_virtual_and_external_data_are_refused(file, tmp_path):
         with h5py.File(file, "a") as h5:
             del h5["test_set_y"]
             plant(h5)
-        with pytest.raises(InvalidDataset, match=r"test_set_y: is (a link|no plain data set)"):
+        with pytest.raises(InvalidDataset, match=r"test_set_y: is (a link|not a plain data set)"):
             load_dataset(file)
 
 
@@ -136,7 +136,7 @@ def test_a_header_says_all_but_the_photos_and_refuses_what_loading_refuses(file)
     assert header.classes == dataset.classes
     assert np.array_equal(header.train.y, dataset.train.y)
     assert np.array_equal(header.test.y, dataset.test.y)
-    with pytest.raises(InvalidDataset, match=r"train_set_y: holds other values than 0 and 1"):
+    with pytest.raises(InvalidDataset, match=r"train_set_y: holds values other than 0 and 1"):
         load_header(change(file, "train_set_y", data=np.arange(10)))
 
 
@@ -168,7 +168,7 @@ def test_many_classes_are_numbered_in_the_order_of_their_names(tmp_path):
         dataset = written(tmp_path, x, labels, x, labels, classes=("b", "a", "ü"))
         assert dataset.classes == ("b", "a", "ü")
         assert (dataset.train.y.tolist(), dataset.train.y.dtype) == (y.tolist(), np.int64)
-    with pytest.raises(InvalidDataset, match=r"train_set_y: holds other values than 0 to 2: 3 in row 4 .number the"):
+    with pytest.raises(InvalidDataset, match=r"train_set_y: holds values other than 0 to 2: 3 in row 4 .number the"):
         written(tmp_path, x, np.array([0, 1, 2, 2, 3]), x, y, classes=("b", "a", "c"))
 
 

@@ -38,7 +38,7 @@ REPORT: dict[str, Any] = {
 def test_an_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["local", "env", "--home", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.output == "error: the emulator does not run; start it with: snn local up\n"
+    assert result.output == "error: the emulator is not running; start it with: snn local up\n"
 
 
 def test_status_of_an_empty_home_says_stopped_and_fails(tmp_path: Path) -> None:

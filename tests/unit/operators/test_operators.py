@@ -197,7 +197,7 @@ def test_seconds(given: Any, meant: float | None) -> None:
         (InvalidDataset("is missing", field="test_set_y", source="d.h5"), AirflowFailException),
         (RunFailed("run r failed after 3 epochs: out of memory"), AirflowFailException),
         (RunCancelled("run r was cancelled after 3 epochs"), AirflowFailException),
-        (ChampionChanged("the champion was changed meanwhile"), AirflowFailException),
+        (ChampionChanged("the champion has changed in the meantime"), AirflowFailException),
         (StackFailed("the stack snn is not deployed (missing)"), AirflowException),
     ],
 )
