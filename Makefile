@@ -125,7 +125,9 @@ lint: install ## check style, types and templates
 
 docs: install $(DOCS)/installed ## build the documentation into dist/docs; a warning is an error
 	@$(BIN)/python -m snn_cli.parameters_page > docs/parameters.md
+	@rm -rf dist/docs
 	@$(DOCS)/bin/sphinx-build --quiet -W --jobs auto --doctree-dir .local/docs-doctrees --conf-dir docs . dist/docs
+	@$(BIN)/pytest --quiet tests/site
 
 # Without the two plugins that stumble over every picture in a notebook and every hash in a lock.
 audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (bandit), secrets in files; nothing is sent anywhere

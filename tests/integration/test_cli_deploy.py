@@ -145,7 +145,7 @@ def test_a_person_is_asked_and_told_what_is_wrong_and_may_decline(
     child.sendline("")
     child.expect_exact("Stack name [snn]: ")
     child.sendline("Not A Name")
-    child.expect_exact("stack options: stack_name: 'Not A Name' is not possible (at most 25 lower-case letters")
+    child.expect_exact("stack options: stack_name: 'Not A Name' is not possible (use at most 25 lower-case letters")
     child.expect_exact("Stack name [snn]: ")
     child.sendline(NAME)
     child.expect_exact(f"Data bucket [{DATA}]: ")

@@ -139,7 +139,7 @@ def test_the_schema_agrees_with_what_is_loaded(document):
         ({"activations": dict.fromkeys(LAYERS, "relu")}, "activations.layer4", "relu cannot be the last layer's"),
         ({"activations": dict.fromkeys(LAYERS, "softmax")}, "activations.layer1", "softmax is only for the last layer"),
         ({"activations": dict.fromkeys(LAYERS, "softsing")}, "activations.layer1", "'softsing' is no activation"),
-        ({"activations": {**dict.fromkeys(LAYERS, "relu"), "layer4": "softmax"}}, "neurons.layer4", "one neuron per class"),
+        ({"activations": {**dict.fromkeys(LAYERS, "relu"), "layer4": "softmax"}}, "neurons.layer4", "one neuron per"),
         ({"activations": {**dict.fromkeys(LAYERS, "relu"), "layer4": "identity"},
           "neurons": {"layer1": 20, "layer2": 7, "layer3": 5, "layer4": 2}}, "neurons.layer4", "predicts one number"),
         ({"activations": [1]}, "activations", "object"),

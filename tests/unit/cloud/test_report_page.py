@@ -354,9 +354,9 @@ def test_what_was_left_as_it_is_is_not_told() -> None:
         (
             {"augmentation": {"mirror": True, "shift": 3}},
             "Augmentation",
-            "mirror, shift 3: photos are changed in another way in every epoch",
+            "mirror, shift 3: photos are changed differently in every epoch",
         ),
-        ({"label_smoothing": 0.1}, "Label smoothing", "0.1 of a label is shared out among all classes"),
+        ({"label_smoothing": 0.1}, "Label smoothing", "0.1 of a label is spread over all classes"),
         (
             {"class_weights": "balanced"},
             "Class weights",
