@@ -105,7 +105,7 @@ def build_from_folder(
         raise InvalidDataset(
             f"{len(bad)} of {len(bad) + len(photos)} files are not usable pictures: {'; '.join(bad)}",
             source=str(directory),
-            mend="remove them from the folder",
+            hint="remove them from the folder",
         )
     for label, folder in enumerate(folders):
         if labels.count(label) < 2:
@@ -113,7 +113,7 @@ def build_from_folder(
                 f"{labels.count(label)} photos",
                 field=folder.name,
                 source=str(directory),
-                mend="at least 2 are needed, one to train and one to test",
+                hint="at least 2 are needed, one to train and one to test",
             )
     _write(Path(out), np.stack(photos), np.array(labels), (folders[0].name, folders[1].name), test_share, seed)
 
@@ -225,4 +225,4 @@ def _scikit_image_data(name: str) -> Path:
         path = Path(place) / "data" / name
         if path.is_file():
             return path
-    raise InvalidInput("scikit-image's photos are not installed", field=name, mend="pip install scikit-image")
+    raise InvalidInput("scikit-image's photos are not installed", field=name, hint="pip install scikit-image")

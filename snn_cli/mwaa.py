@@ -34,7 +34,7 @@ def build(target: Path, dags: Path) -> None:
     if (target.exists() and not target.is_dir()) or held - ours:
         raise InvalidInput(
             f"holds {min(held - ours)}" if held else "is not a folder",
-            field="MWAA", source=str(target), mend="name a separate folder: its contents are replaced",
+            field="MWAA", source=str(target), hint="name a separate folder: its contents are replaced",
         )  # fmt: skip
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)

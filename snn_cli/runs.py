@@ -55,8 +55,8 @@ def status(
     chosen = the_run(aws, run)
     if follow_it:
         chosen = follow(aws, chosen.run_id)
-    told = about(aws, chosen)
-    answer(told, as_json, lambda: show(run_details(told)))
+    summary = about(aws, chosen)
+    answer(summary, as_json, lambda: show(run_details(summary)))
 
 
 def logs(
@@ -105,9 +105,9 @@ def cancel(
     seconds = time.monotonic() - began
     if stopped.state is not State.CANCELLED:
         raise CloudError(f"run {run} is {stopped.state}: there is nothing to cancel")
-    word = "was already CANCELLED" if before.state.is_terminal else f"is CANCELLED, after {duration(seconds)}"
-    told = {**about(aws, stopped), "seconds_to_cancel": 0.0 if before.state.is_terminal else round(seconds, 3)}
-    answer(told, as_json, lambda: results.print(f"run {run} {word} and {stopped.epoch:,} epochs", markup=False))
+    word = "was already CANCELLED after" if before.state.is_terminal else f"is CANCELLED, after {duration(seconds)} and"
+    summary = {**about(aws, stopped), "seconds_to_cancel": 0.0 if before.state.is_terminal else round(seconds, 3)}
+    answer(summary, as_json, lambda: results.print(f"run {run} {word} {stopped.epoch:,} epochs", markup=False))
 
 
 def the_run(aws: Aws, run: str) -> Run:

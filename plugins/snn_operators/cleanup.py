@@ -69,7 +69,7 @@ class SnnCleanupOperator(SnnOperator):
         clients, name = self.hook.clients, self._name
         only_list = native(self.only_list) is not False
         if not only_list and self.confirm != name:
-            raise InvalidInput(f"{self.confirm!r} is not the stack's name", field="confirm", mend=f"enter {name}")
+            raise InvalidInput(f"{self.confirm!r} is not the stack's name", field="confirm", hint=f"enter {name}")
         wanted = plan(clients, name)
         for line in wanted.lines():
             self.log.info("%s", line)

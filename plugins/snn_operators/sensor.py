@@ -76,7 +76,7 @@ class SnnRunSensor(AwsBaseSensor[SnnHook]):
     def execute(self, context: Context) -> Any:
         """Wait: in the triggerer if deferrable, and if the run has not ended already."""
         if self.watch not in ("ledger", "redis"):
-            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", mend="use 'ledger' or 'redis'")
+            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", hint="use 'ledger' or 'redis'")
         if self.deferrable:
             run = self._new_watch().look().run
             if run is None or not run.state.is_terminal:

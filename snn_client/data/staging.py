@@ -115,8 +115,8 @@ def stage(
     for index, path in enumerate(images):
         content = read_source(s3, path, MAX_IMAGE)
         if shape is None:
-            mend = "leave the photos out"
-            raise InvalidInput("is a photo, the data set has features", source=str(path), mend=mend)
+            hint = "leave the photos out"
+            raise InvalidInput("is a photo, the data set has features", source=str(path), hint=hint)
         load_image(BytesIO(content), shape, source=str(path))
         key = places.input_image(run_id, index, PurePosixPath(path).name)
         reread = partial(read_source, s3, path)
@@ -168,7 +168,7 @@ def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
     """Return the contents of a local file, of s3://bucket/key, or of one version: s3://bucket/key?versionId=version.
 
     Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
-    which a retry may mend, go on.
+    which a retry may fix, are raised as they are.
     """
     source = str(path)
     if not source.startswith("s3://"):
@@ -176,20 +176,20 @@ def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
     bucket, _, key = source.removeprefix("s3://").partition("/")
     key, _, version = key.partition("?versionId=")
     if not bucket or not key:
-        raise InvalidInput("not an address in S3", source=source, mend="write s3://bucket/key")
+        raise InvalidInput("not an address in S3", source=source, hint="write s3://bucket/key")
     try:
         named: Any = {"VersionId": version} if version else {}
         answer = s3.get_object(Bucket=bucket, Key=key, **named)
         check_size(answer["ContentLength"], most, InvalidInput, source)
         return answer["Body"].read()
     except ParamValidationError as problem:  # by boto3, of a name that no bucket can have
-        raise InvalidInput(f"not an address in S3: {problem}", source=source, mend="write s3://bucket/key") from None
+        raise InvalidInput(f"not an address in S3: {problem}", source=source, hint="write s3://bucket/key") from None
     except ClientError as problem:
         code = problem.response.get("Error", {}).get("Code", "")
         if code in _NOT_THERE:
             raise InvalidInput("no such object in S3", source=source) from None
         if code in _NOT_ALLOWED:
-            raise InvalidInput("S3 denies access", source=source, mend="allow s3:GetObject on it") from None
+            raise InvalidInput("S3 denies access", source=source, hint="allow s3:GetObject on it") from None
         raise
 
 
@@ -209,7 +209,7 @@ def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
                 continue
             content = item.read()
             if _sha256(content) != item.sha256:
-                raise InvalidInput("changed while it was being staged", source=item.source, mend="try again")
+                raise InvalidInput("changed while it was being staged", source=item.source, hint="try again")
             begun.append(item)
             s3.put_object(
                 Bucket=bucket,

@@ -38,7 +38,7 @@ def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "")
             f"{getattr(parameters, field)} needs a cache, but the stack {outputs.stack_name} has none",
             field=field,
             source=source,
-            mend="deploy it with the option with_cache, or use granularity batch with one worker",
+            hint="deploy it with the option with_cache, or use granularity batch with one worker",
         )
 
 

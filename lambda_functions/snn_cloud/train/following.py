@@ -37,15 +37,15 @@ class Follower(TypedDict):
 
 def check_follower(given: Any) -> Follower:
     """Return a follower's part of an event. Raises InvalidInput, which names the field."""
-    mend = f"send an object with {', '.join(Follower.__annotations__)}"
+    hint = f"send an object with {', '.join(Follower.__annotations__)}"
     if not isinstance(given, dict):
         problem = f"is {repr(given)[:200]}"
-        raise InvalidInput(problem, field="follower", source="TrainerLambda", mend=mend)
+        raise InvalidInput(problem, field="follower", source="TrainerLambda", hint=hint)
     for field in Follower.__annotations__:
         value = given.get(field)
         if not (isinstance(value, str) if field == "checkpoint_version" else type(value) is int and value >= 0):
             problem = f"is {repr(value)[:200]}" if field in given else "is missing"
-            raise InvalidInput(problem, field=f"follower.{field}", source="TrainerLambda", mend=mend)
+            raise InvalidInput(problem, field=f"follower.{field}", source="TrainerLambda", hint=hint)
     return cast(Follower, given)
 
 
