@@ -78,7 +78,7 @@ class Mermaid(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Draw it into a file, which Sphinx takes into the site."""
         text = "\n".join(self.content)
-        svg = mmdr.render(LOOK + text).svg
+        svg = mmdr.render(LOOK + text).svg()
         if ' style="' not in svg:
             raise self.error("the drawing's own style has moved")
         svg = svg.replace(' style="', ' style="background:#fff;', 1)  # the site has a dark side
