@@ -546,7 +546,7 @@ def test_the_headline_of_many_classes_and_the_baseline(browser: Browser, example
     test_set, y = example.report["test_set"], example.dataset.test.y
     matrix, counts = np.array(test_set["confusion_matrix"]), np.bincount(y)
     with opened(browser, example) as page:
-        assert "Tells 5 classes apart in photos of 9×12 pixels." in text(page, "header")
+        assert "Distinguishes 5 classes in photos of 9×12 pixels." in text(page, "header")
         assert float(text(page, "#accuracy").rstrip(" %")) == pytest.approx(100 * test_set["accuracy"], abs=0.051)
         assert f"classified correctly: {np.trace(matrix)} of 400." in text(page, ".score")
         name, share = re.search(r"always saying “(.+)”: ([\d.]+) %$", text(page, ".share-key")).groups()  # type: ignore[union-attr]

@@ -538,7 +538,7 @@ def test_the_page_of_three_classes() -> None:
     test_set, data = many_classes(MATRIX, ANIMALS)
     html = page(recipe("softmax", 3), test_set=test_set, data=data, new_images=[{**photo(), "probability": 0.4}])
     seen = Seen(html)
-    assert "Tells 3 classes apart in photos of 4×4 pixels." in " ".join(html.split())
+    assert "Distinguishes 3 classes in photos of 4×4 pixels." in " ".join(html.split())
     assert "of the test photos classified correctly: 13 of 23." in html
     assert seen.text("accuracy") == "56.5 %"
     assert "always saying “bee”: 43.5\xa0%" in html  # as many as ants
@@ -595,8 +595,8 @@ def test_the_page_says_what_the_report_left_out() -> None:
     test_set = {**whole, "confusion_matrix": None, "per_class": worst_first(whole["per_class"])[:40]}
     seen = Seen(page(recipe("softmax", count), test_set={**test_set, "classes_left_out": 20}, data=data))
     assert "A matrix of 60 classes has no room in this report." in seen.text("test-set")
-    assert "no room for the rates of 20 more, which were told apart better." in seen.text("per-class")
-    assert seen.text("test-set").startswith("The test photos, judged 362 photos that the network never learned from.")
+    assert "no room for the rates of 20 more, which were distinguished better." in seen.text("per-class")
+    assert seen.text("test-set").startswith("Results on the test photos 362 photos that the network never learned from.")
     assert "really class 003, called class 004: 3 of 8" in seen.text("confusions")
     assert "Counted in" not in seen.text("confusions")
 
@@ -607,7 +607,7 @@ def test_the_page_says_what_the_report_left_out() -> None:
         "classes_left_out": 60,
     }
     seen = Seen(page(recipe("softmax", count), test_set={**test_set, **left}, data=data))
-    assert "Counted in the 30 mistakes that this report tells of, the surest of 62." in seen.text("confusions")
+    assert "Counted in the 30 mistakes listed in this report, the surest of 62." in seen.text("confusions")
     assert "really class 003, called class 004: ≥ 3 of 8" in seen.text("confusions")
     assert "no room for the rates of 60 single classes." in seen.text("per-class")
     assert "of the test photos classified correctly: 300 of 362." in page(test_set={**test_set, **left}, data=data)
@@ -651,7 +651,7 @@ def test_the_page_of_numbers() -> None:
     seen = Seen(html)
     assert "<title>demo-1: R² 0.750</title>" in html
     assert [seen.text(name) for name in ("r2", "mae", "rmse")] == ["0.750", "1.250", "2.500"]
-    assert "Gives a number for samples of 8 features." in " ".join(html.split())
+    assert "Predicts a number for samples of 8 features." in " ".join(html.split())
     assert seen.text("curve").startswith("Cost after every epoch Mean squared error: ")
     assert "guessing 25" in seen.text("curve")
     assert seen.text("validation-cost") == "7 R² 0.800, best, in epoch 1"
@@ -723,7 +723,7 @@ VALIDATED = {"cost": [0.7, 0.4, 0.3], "validation_cost": [0.8, 0.5, 0.6], "valid
 
 
 @pytest.mark.parametrize(
-    ("restored", "told"), [(True, "the model is that epoch's."), (False, "the model is the last epoch's all the same.")]
+    ("restored", "told"), [(True, "the model is that epoch's."), (False, "the model is still the last epoch's.")]
 )
 def test_the_page_tells_which_epochs_model_it_is(restored: bool, told: str) -> None:
     parameters = recipe("sigmoid", 1, validation=0.2, restore_best_weights=restored)
