@@ -1,5 +1,5 @@
 """
-### Take a stack away, with all it holds
+### Delete a stack and everything in it
 
 1. **list** shows what there is: stacks in the order of deletion, log groups, table, buckets, and runs under way.
 2. **clean_up** stops the runs, empties the bucket, deletes the stack and what it left behind, and the artifact bucket

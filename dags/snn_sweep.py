@@ -1,4 +1,4 @@
-"""### Train many networks, and find the one that does best on photos it has not seen
+"""### Train many networks, and find the one that does best on samples it has not seen
 
 1. **deploy** brings the CloudFormation stack up to date.
 2. **plan** makes the combinations, checks every one, and stages their data: the training set without a

@@ -1,5 +1,5 @@
 """
-### Train a neural network inside AWS Lambda, and judge it
+### Train a neural network inside AWS Lambda, and evaluate it
 
 1. **deploy** brings the CloudFormation stack up to date.
 2. **stage** checks data set, parameters and photos, and only then uploads them.
