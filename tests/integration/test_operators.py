@@ -577,7 +577,7 @@ def test_the_sensor_says_why_an_uploaded_run_failed(clients: Clients, stack: Sta
 
 
 def test_the_sensor_waits_for_an_upload_of_its_own_time(
-    clients: Clients, stack: StackOutputs, data: Path, caplog: pytest.LogCaptureFixture
+    clients: Clients, stack: StackOutputs, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Last week's upload, and its run, are there already; the one to wait for comes meanwhile."""
     folder, parameters = "sensor-week", {**PARAMETERS, "epochs": 3}
@@ -590,9 +590,8 @@ def test_the_sensor_waits_for_an_upload_of_its_own_time(
         early.execute({})
     sensor = SnnRunSensor(task_id="sense", uploaded_after=since.isoformat(), **given)
     sensor.read_fields()
-    with caplog.at_level("INFO"):
-        assert [sensor.poke({}).is_done for _ in range(3)] == [False] * 3
-    assert caplog.text.count(f"waiting for an upload after {since}") == 1
+    assert [sensor.poke({}).is_done for _ in range(3)] == [False] * 3
+    assert capsys.readouterr().out.count(f"waiting for an upload after {since}") == 1
     while datetime.now(UTC) < since + timedelta(seconds=1):
         time.sleep(0.1)
     upload(clients, stack, data, folder, {**parameters, "epochs": 4})
