@@ -40,14 +40,14 @@ def cron_times(name: str) -> CronTriggerTimetable | None:
     Raises ValueError for any other text, also for times that never come. Airflow shows it as an import error: a DAG
     without its times would have no task that could say so.
     """
+    given = str(Variable.get(name, default="")).strip()
+    if not given:
+        return None
     # Airflow's scheduler has another class of this name, and only that one looks at what it is given.
     import pendulum
     from airflow.timetables.base import TimeRestriction
     from airflow.timetables.trigger import CronTriggerTimetable as Scheduled
 
-    given = str(Variable.get(name, default="")).strip()
-    if not given:
-        return None
     try:
         from_now = TimeRestriction(earliest=pendulum.now("UTC"), latest=None, catchup=True)
         Scheduled(given, timezone="UTC").next_dagrun_info(last_automated_data_interval=None, restriction=from_now)

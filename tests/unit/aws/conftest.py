@@ -1,8 +1,0 @@
-"""Airflow makes a home for itself as soon as it is imported: here, one that goes away."""
-
-from __future__ import annotations
-
-import os
-import tempfile
-
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")
