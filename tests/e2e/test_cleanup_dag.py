@@ -76,21 +76,24 @@ def test_as_it_is_it_lists_and_changes_nothing(machine: Any, run: Callable[..., 
     assert state(machine, used.outputs) == before
     assert looked.xcom("list") == plan(machine.clients, STACK).to_dict()
     items = {(item["kind"], item["name"]): item for item in looked.xcom("list")["items"]}
-    assert items["table", used.outputs.table]["count"] == 2  # the run and its costs
+    # The run, and its costs: in one item, or in several where a slow machine gave signs of life meanwhile.
+    assert items["table", used.outputs.table]["count"] == len(before[1][f"table {used.outputs.table}"]) >= 2
     assert items["bucket", used.outputs.bucket]["count"] == len(before[1][f"bucket {used.outputs.bucket}"]) >= 4
     rows = [line.split() for line in looked.log("list") if line.startswith("  ")]
     assert [row[0] for row in rows].count("stack") == 3
-    assert ["table", used.outputs.table, "2", "items"] in rows
+    assert ["table", used.outputs.table, str(items["table", used.outputs.table]["count"]), "items"] in rows
 
 
-@pytest.mark.parametrize("confirm", [None, OTHER])
+@pytest.mark.parametrize(
+    ("confirm", "wrong"), [(None, "the stack's name is missing"), (OTHER, f"'{OTHER}' is not the stack's name")]
+)
 def test_without_the_name_once_more_it_fails_with_one_line_and_changes_nothing(
-    machine: Any, run: Callable[..., DagRun], used: Used, confirm: str | None
+    machine: Any, run: Callable[..., DagRun], used: Used, confirm: str | None, wrong: str
 ) -> None:
     before = state(machine, used.outputs)
     unconfirmed = run(stack_name=STACK, dry_run=False, confirm=confirm)
     assert unconfirmed.states == {"list": "success", "clean_up": "failed"}
-    line = f"confirm: {confirm!r} is not the stack's name (enter {STACK})"
+    line = f"confirm: {wrong} (enter {STACK})"
     assert line in unconfirmed.log("clean_up")
     assert machine.api.failure(DAG, unconfirmed.run_id) == f"task clean_up failed: {line}"
     assert state(machine, used.outputs) == before

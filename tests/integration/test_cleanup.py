@@ -434,10 +434,11 @@ def test_the_operator_lists_then_wants_the_name_then_deletes(
     given: Any = {"task_id": "clean_up", "stack": one.to_dict(), "deferrable": deferrable, **AWS}
     listed = SnnCleanupOperator(**given).execute({})
     assert json.loads(json.dumps(listed)) == plan(clients, ONE).to_dict()
-    for confirm in ("", TWO, "SNN-ONE"):
+    missing, other = "the stack's name is missing", f"'{TWO}' is not the stack's name"
+    for confirm, wrong in (("", missing), (TWO, other), ("SNN-ONE", "'SNN-ONE' is not the stack's name")):
         with pytest.raises(AirflowFailException) as refused:
             SnnCleanupOperator(dry_run="False", confirm=confirm, **given).execute({})
-        assert str(refused.value) == f"confirm: {confirm!r} is not the stack's name (enter {ONE})"
+        assert str(refused.value) == f"confirm: {wrong} (enter {ONE})"
     assert (inventory(clients), held_by(clients, one)) == (there, found)
 
     task = SnnCleanupOperator(dry_run=False, confirm=ONE, **given)

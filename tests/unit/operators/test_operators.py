@@ -230,8 +230,9 @@ def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkey
     with pytest.raises(Listed):  # no name asked for: it is a listing
         SnnCleanupOperator(task_id="c", stack="snn", dry_run=dry_run).execute({})
     assert asked == ["snn"]
-    for unconfirmed in ("", None, "snn-two"):
-        with pytest.raises(AirflowFailException, match=r"^confirm: .* is not the stack's name \(enter snn\)$"):
+    missing, other = "the stack's name is missing", "'snn-two' is not the stack's name"
+    for unconfirmed, wrong in (("", missing), (None, missing), ("snn-two", other)):
+        with pytest.raises(AirflowFailException, match=rf"^confirm: {wrong} \(enter snn\)$"):
             SnnCleanupOperator(task_id="c", stack="snn", dry_run="False", confirm=unconfirmed).execute({})
     with pytest.raises(AirflowFailException, match=r"^only_list: 'perhaps' is of type str, expected true or false"):
         SnnCleanupOperator(task_id="c", stack="snn", dry_run="perhaps", confirm="snn").execute({})
