@@ -72,7 +72,7 @@ class SnnCleanupOperator(SnnOperator):
         clients, name = self.hook.clients, self.stack_name
         if not self.only_list and self.confirm != name:
             said = f"{self.confirm!r} is not the stack's name" if self.confirm else "the stack's name is missing"
-            raise InvalidInput(said, field="confirm", mend=f"enter {name}")
+            raise InvalidInput(said, field="confirm", hint=f"enter {name}")
         wanted = plan(clients, name)
         for line in wanted.lines():
             self.log.info("%s", line)

@@ -36,10 +36,10 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field takes: `wanted` and `mend` are for the error, `read` returns the value or raises Unfit."""
+    """What a field takes: `wanted` and `hint` are for the error, `read` returns the value or raises Unfit."""
 
     wanted: str
-    mend: str
+    hint: str
     read: Callable[[Any], Any]
     default: Any = _REQUIRED
     missing: tuple[str, ...] = ("", *_NONE)  # texts that say: not given
@@ -49,7 +49,7 @@ class Kind:
         return replace(self, default=default)
 
     def __call__(self, field: str, given: Any) -> Any:
-        """Return what a field's value means. Raises InvalidInput, which names the field, the value's type and the mend.
+        """Return what a field's value means. Raises InvalidInput, which names the field, the value's type and the hint.
 
         What was read already is read to itself.
         """
@@ -57,7 +57,7 @@ class Kind:
             given = str(given).strip()  # what `tojson` makes is a text of Jinja's own type
         if given is None or (isinstance(given, str) and given in self.missing):
             if self.default is _REQUIRED:
-                raise InvalidInput(f"is missing: its value is {given!r}", field=field, mend=self.mend)
+                raise InvalidInput(f"is missing: its value is {given!r}", field=field, hint=self.hint)
             return self.default
         try:
             return self.read(given)
@@ -65,7 +65,7 @@ class Kind:
             problem = f"{_shown(given)} is of type {type(given).__name__}, expected {self.wanted}"
             if str(error):
                 problem = f"{problem}: {error}"
-            raise InvalidInput(problem, field=field, mend=self.mend) from None
+            raise InvalidInput(problem, field=field, hint=self.hint) from None
 
 
 class TemplatedFields:

@@ -93,10 +93,10 @@ class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
             raise InvalidInput(
                 f"the sensor waits for one run, it has run_id {self.run_id!r} and upload {self.upload!r}",
                 field="run_id",
-                mend="give either run_id or upload",
+                hint="give either run_id or upload",
             )
         if self.watch not in ("ledger", "redis"):
-            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", mend="use 'ledger' or 'redis'")
+            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", hint="use 'ledger' or 'redis'")
         if self.deferrable:
             run = self._new_watch().look().run
             if run is None or not run.state.is_terminal:

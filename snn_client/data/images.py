@@ -40,7 +40,7 @@ _OTHERS: dict[str, tuple[int, tuple[bytes, ...]]] = {
 """Photos of other kinds, by what stands at this place of a file: the message names them."""
 
 _FIT: TypeAdapter[Fit] = TypeAdapter(Fit)
-_MEND = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
+_HINT = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
 
 ImageFile = str | Path | IO[bytes]
 
@@ -163,19 +163,19 @@ def _opened(file: ImageFile, source: str, read: Callable[[Image.Image], T]) -> T
                 _check_stored(picture.width * picture.height, len(content))
                 return read(picture)
     except InvalidImage as problem:
-        raise InvalidImage(problem.problem, source=name, mend=problem.mend) from None
+        raise InvalidImage(problem.problem, source=name, hint=problem.hint) from None
     except UnidentifiedImageError:
         known = next((kind for kind, (at, begins) in _OTHERS.items() if content[at:].startswith(begins)), "")
         why = f"is {known}, which is not read" if known else "not a picture"
-        raise InvalidImage(why, source=name, mend=_MEND) from None
+        raise InvalidImage(why, source=name, hint=_HINT) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InvalidImage(
-            f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", source=name, mend="make the picture smaller"
+            f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", source=name, hint="make the picture smaller"
         ) from None
     except Exception as problem:
         # A damaged file can make a decoder raise nearly anything (OSError, SyntaxError, struct.error, IndexError …),
         # and whatever it is, the news for the user is the same.
-        raise InvalidImage("the picture is cut off or damaged", source=name, mend="copy the file again") from problem
+        raise InvalidImage("the picture is cut off or damaged", source=name, hint="copy the file again") from problem
 
 
 def thumbnail_png(pixels: NDArray[np.uint8], size: int) -> bytes:
@@ -207,7 +207,7 @@ def preview_jpeg(file: ImageFile, size: int, source: str = "") -> bytes:
 
 def _check_stored(pixels: int, stored: int) -> None:
     if pixels > MAX_UNSTORED and pixels > MAX_RATIO * stored:
-        raise InvalidImage(f"unpacks {stored:,} bytes to {pixels:,} pixels", mend="make the picture smaller")
+        raise InvalidImage(f"unpacks {stored:,} bytes to {pixels:,} pixels", hint="make the picture smaller")
 
 
 def _read(file: ImageFile, name: str) -> bytes:
@@ -218,9 +218,9 @@ def _read(file: ImageFile, name: str) -> bytes:
     except OSError as problem:
         raise InvalidImage((problem.strerror or str(problem)).lower(), source=name) from None
     if not content:
-        raise InvalidImage("the file is empty", source=name, mend=_MEND)
+        raise InvalidImage("the file is empty", source=name, hint=_HINT)
     if len(content) > MAX_BYTES:
-        raise InvalidImage(f"larger than {MAX_BYTES // 1_000_000} MB", source=name, mend="make the picture smaller")
+        raise InvalidImage(f"larger than {MAX_BYTES // 1_000_000} MB", source=name, hint="make the picture smaller")
     return content
 
 
@@ -248,7 +248,7 @@ def _sixteen(picture: Image.Image) -> NDArray[Any] | None:
     if picture.mode in ("I", "F"):
         raise InvalidImage(
             f"32-bit samples ({picture.mode}) do not define white",
-            mend="save it with 8 or 16 bits a sample",
+            hint="save it with 8 or 16 bits a sample",
         )
     return None
 

@@ -39,7 +39,7 @@ def tables_of(root: Path, options: Options) -> list[tuple[Path, Part | None]]:
         raise InvalidDataset(
             f"holds {len(found)} tables: {some([readable(path.name) for path in found], 5)}",
             source=readable(root),
-            mend="name the one that tells the classes: labels",
+            hint="name the one that tells the classes: labels",
         )
     return of_parts if len(found) > 1 else [(path, None) for path in found]
 
@@ -67,7 +67,7 @@ def read_labels(root: Path, tables: Sequence[tuple[Path, Part | None]], options:
     ):
         if len(numbers) != len(kinds):
             odd = next(text for text in texts if _number(text) is None)
-            raise InvalidDataset(f"{odd!r} is no number", source=source, mend="give numbers, or learn classes")
+            raise InvalidDataset(f"{odd!r} is no number", source=source, hint="give numbers, or learn classes")
         return Layout([Found(path, float(text), part) for path, text, part in told], (), bad)
     names = {text: f"{float(text):g}" if whole else text for text in kinds}
     wrong = next((name for name in names.values() if len(name) > MAX_NAME), None)
@@ -104,7 +104,7 @@ def _rows(
     source = readable(table)
     rows = _read(table, source)
     if len(rows) > MAX_SAMPLES:
-        raise InvalidDataset(f"has {len(rows):,} rows", source=source, mend=f"at most {MAX_SAMPLES:,}")
+        raise InvalidDataset(f"has {len(rows):,} rows", source=source, hint=f"at most {MAX_SAMPLES:,}")
     names, label, split, begin = _columns(rows, files, options, source)
     for number, row in enumerate(rows[begin:], begin + 1):
         if not any(cell.strip() for cell in row):
@@ -127,7 +127,7 @@ def _columns(rows: list[Row], files: _Files, options: Options, source: str) -> t
         sum(1 for row in rows[:_LOOKED_AT] if column < len(row) and files.find(row[column])) for column in range(width)
     ]
     if not any(hits):
-        raise InvalidDataset("no column names photos of the folder", source=source, mend="name them in the first one")
+        raise InvalidDataset("no column names photos of the folder", source=source, hint="name them in the first one")
     names = hits.index(max(hits))
     titled = files.find(rows[0][names]) is None
     titles = [cell.strip().lower() for cell in rows[0]] if titled else []
@@ -156,7 +156,7 @@ def _read(table: Path, source: str) -> list[Row]:
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as problem:
-        raise InvalidDataset(f"is no CSV: {problem}", source=source, mend="save it as CSV anew") from None
+        raise InvalidDataset(f"is no CSV: {problem}", source=source, hint="save it as CSV anew") from None
 
 
 def _number(text: str) -> float | None:

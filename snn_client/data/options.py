@@ -72,10 +72,10 @@ class Options(BaseModel):
             first = problem.errors()[0]
             field = ".".join(map(str, first["loc"])) or "options"
             if first["type"] == "extra_forbidden":
-                mend = f"known are {', '.join(sorted(cls.model_fields))}"
-                raise InvalidInput("is no option of a data set", field=field, mend=mend) from None
+                hint = f"known are {', '.join(sorted(cls.model_fields))}"
+                raise InvalidInput("is no option of a data set", field=field, hint=hint) from None
             about = cls.model_fields[str(first["loc"][0])].description if first["loc"] else ""
-            raise InvalidInput(f"{first['input']!r}: {first['msg'].lower()}", field=field, mend=about or "") from None
+            raise InvalidInput(f"{first['input']!r}: {first['msg'].lower()}", field=field, hint=about or "") from None
 
     @property
     def pixels(self) -> tuple[int, int] | None:

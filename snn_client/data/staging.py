@@ -126,8 +126,8 @@ def stage(
         for index, path in enumerate(images):
             content = read_source(s3, path, MAX_IMAGE)
             if shape is None:
-                mend = "leave the photos out"
-                raise InvalidInput("is a photo, but the data set has features", source=str(path), mend=mend)
+                hint = "leave the photos out"
+                raise InvalidInput("is a photo, but the data set has features", source=str(path), hint=hint)
             load_image(BytesIO(content), shape, str(path), Reading.of(header.photos))
             key = places.input_image(run_id, index, PurePosixPath(path).name)
             items.append(_Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))
@@ -191,7 +191,7 @@ def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
     """Return the contents of a local file, or of an object in S3 (see `addresses.address_of`).
 
     Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
-    which a retry may mend, go on.
+    which a retry may fix, are raised as they are.
     """
     source = str(path)
     if address_of(source) is None:
@@ -218,7 +218,7 @@ def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
             if _version_holding(s3, bucket, item) is not None:
                 continue
             if _sha256_of(item.open) != item.sha256:
-                raise InvalidInput("changed while it was being staged", source=item.source, mend="try again")
+                raise InvalidInput("changed while it was being staged", source=item.source, hint="try again")
             begun.append(item)
             with item.open() as content:
                 s3.put_object(

@@ -60,11 +60,11 @@ def judge(
     """
     if metric not in METRICS:
         raise InvalidInput(
-            f"{metric!r} is not a metric to compare by", field="metric", mend=f"use one of {', '.join(METRICS)}"
+            f"{metric!r} is not a metric to compare by", field="metric", hint=f"use one of {', '.join(METRICS)}"
         )
     if not 0 <= margin <= 1:
         raise InvalidInput(
-            f"{margin!r} is not a difference between two rates", field="margin", mend="use a number in 0..1"
+            f"{margin!r} is not a difference between two rates", field="margin", hint="use a number in 0..1"
         )
     new, old = _figure(challenger, metric), _figure(champion, metric) if champion else None
 

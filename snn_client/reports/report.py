@@ -64,7 +64,7 @@ def check_answers(model: Model, dataset: Dataset) -> None:
     if model.of_classes != bool(wanted) or (wanted and max(2, answers) != wanted):
         says = f"distinguishes {max(2, answers)} classes" if model.of_classes else "predicts numbers"
         has = f"{wanted} classes" if wanted else "numbers for labels"
-        raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, mend="use data of the same kind")
+        raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, hint="use data of the same kind")
 
 
 def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
@@ -78,8 +78,8 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
     for image in map(_staged, images):
         content = read_source(clients.s3, image.uri, MAX_BYTES)
         if len(model.shape) == 1:
-            mend = f"a photo cannot take the place of {model.features} features"
-            raise InvalidModel("reads features, not photos", source=model.source, mend=mend)
+            hint = f"a photo cannot take the place of {model.features} features"
+            raise InvalidModel("reads features, not photos", source=model.source, hint=hint)
         said = model.answers(load_image(BytesIO(content), model.shape, image.name, how))[:, 0]
         if not model.of_classes:
             answers.append({"uri": image.name, "value": float(said[0])})

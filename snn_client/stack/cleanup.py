@@ -189,7 +189,7 @@ def _refuse(wanted: Plan, runs: Sequence[str], cancel_runs: bool) -> None:
     if runs and not cancel_runs:
         raise InvalidInput(
             f"not ended: {', '.join(runs)}", field="runs", source=f"stack {wanted.names.stack}",
-            mend="wait for them, or set cancel_runs",
+            hint="wait for them, or set cancel_runs",
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from snn_client.data.folds import number_of_parts
 from snn_cloud.aws import places
 from snn_cloud.ledger.parameters import Parameters
 
-MOST_RUNS = 256
+MAX_RUNS = 256
 """Maximum number of runs in a sweep: combinations × folds."""
 
 
@@ -37,14 +37,14 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
     than one neuron, softmax. What the networks are compared by takes the place of a validation of their own.
 
     Raises InvalidInput (InvalidParameters), naming the combination and the field, for the first one that cannot be
-    trained, and for more runs (combinations × parts of `validation`) than MOST_RUNS.
+    trained, and for more runs (combinations × parts of `validation`) than MAX_RUNS.
     """
     asked, count = _listed(combinations)
-    if (runs := count * number_of_parts(validation)) > MOST_RUNS:
+    if (runs := count * number_of_parts(validation)) > MAX_RUNS:
         raise InvalidInput(
             f"{count:,} make {runs:,} runs",
             field="combinations",
-            mend=f"at most {MOST_RUNS} runs; take fewer values, or fewer folds",
+            hint=f"at most {MAX_RUNS} runs; take fewer values, or fewer folds",
         )
     found: list[Combination] = []
     for number, overrides in enumerate(asked, start=1):
@@ -106,7 +106,7 @@ def _listed(combinations: Any) -> tuple[Iterable[Mapping[str, Any]], int]:
         raise InvalidInput(
             "contain no network",
             field="combinations",
-            mend='give a grid such as {"learning_rate": [0.001, 0.01]}, or a list of objects',
+            hint='give a grid such as {"learning_rate": [0.001, 0.01]}, or a list of objects',
         )
     return asked, count
 
@@ -122,7 +122,7 @@ def _spelled_out(overrides: Mapping[str, Any], base: Mapping[str, Any], source: 
             f"{sizes!r} is not a list of sizes",
             field="layer_sizes",
             source=source,
-            mend="write [[20, 7, 5, 1], [10, 1]]",
+            hint="write [[20, 7, 5, 1], [10, 1]]",
         )
     names = [f"layer{number}" for number in range(1, len(sizes) + 1)]
     kinds = ["relu"] * (len(sizes) - 1) + [_output(sizes[-1], base)]
@@ -133,7 +133,7 @@ def _spelled_out(overrides: Mapping[str, Any], base: Mapping[str, Any], source: 
     }
     if twice := sorted(set(spelled) & set(others)):
         raise InvalidParameters(
-            "contradicts layer_sizes", field=twice[0], source=source, mend=f"leave out {twice[0]} or layer_sizes"
+            "contradicts layer_sizes", field=twice[0], source=source, hint=f"leave out {twice[0]} or layer_sizes"
         )
     return {**others, **spelled}
 

@@ -23,7 +23,7 @@ def check_run_id(run_id: str) -> str:
     """Return `run_id`. Raises InvalidInput unless it is one; nobody else's key can be spelled with it."""
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise InvalidInput(
-            f"{run_id!r} is not a run id", field="run_id", mend="use 1 to 63 of a-z, 0-9 and -, not starting with -"
+            f"{run_id!r} is not a run id", field="run_id", hint="use 1 to 63 of a-z, 0-9 and -, not starting with -"
         )
     return run_id
 

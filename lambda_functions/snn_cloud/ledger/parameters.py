@@ -131,10 +131,10 @@ class Parameters(Execution, Recipe):
             )  # fmt: skip
         except UnicodeEncodeError:
             raise InvalidParameters(
-                "holds half of a surrogate pair", source=source, mend="write text as UTF-8"
+                "holds half of a surrogate pair", source=source, hint="write text as UTF-8"
             ) from None
         except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
+            raise InvalidParameters(f"is not JSON: {error}", source=source, hint=_START) from None
 
     def check_cache(self, has_cache: bool, stack: str = "this stack", source: str = "") -> None:
         """Raise InvalidParameters if the run needs a cache, but the stack has none."""
@@ -143,7 +143,7 @@ class Parameters(Execution, Recipe):
                 f"{getattr(self, field)} needs a cache, but {stack} has none",
                 field=field,
                 source=source,
-                mend="deploy it with the option with_cache, or use granularity batch with one worker",
+                hint="deploy it with the option with_cache, or use granularity batch with one worker",
             )
 
     def to_json(self) -> str:
@@ -168,30 +168,30 @@ def _parse(text: str | bytes, source: str) -> dict[str, Any]:
         once: dict[str, Any] = {}
         for key, value in pairs:
             if key in once:
-                raise InvalidParameters("stands twice", field=key, source=source, mend="keep one")
+                raise InvalidParameters("stands twice", field=key, source=source, hint="keep one")
             once[key] = value
         return once
 
     def no_constant(name: str) -> NoReturn:
-        raise InvalidParameters(f"{name} is not a finite number", source=source, mend="write a finite number")
+        raise InvalidParameters(f"{name} is not a finite number", source=source, hint="write a finite number")
 
     check_size(len(text), MAX_TEXT, InvalidParameters, source)
     try:
         data = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
+        raise InvalidParameters(f"is not JSON: {error}", source=source, hint=_START) from None
     if not isinstance(data, dict):
-        raise InvalidParameters("is not a JSON object", source=source, mend=_START)
+        raise InvalidParameters("is not a JSON object", source=source, hint=_START)
     return data
 
 
 def refuse(
     error: ValidationError, kind: type[InvalidInput], source: str, unknown: Callable[[str], tuple[str, str]],
-    mend: str = "",
+    hint: str = "",
 ) -> NoReturn:  # fmt: skip
     """Turn pydantic's report into one line that names every bad field.
 
-    `unknown` gives what is wrong with a field that is not known, and the mend; `mend` is that of what is no object.
+    `unknown` gives what is wrong with an unknown field, and how to fix it; `hint` is for what is not an object.
     """
     found: list[tuple[str, str, str]] = []
     for item in error.errors():
@@ -200,13 +200,13 @@ def refuse(
         if isinstance(cause, Mismatch):
             # Of a field in a mapping pydantic knows the key, the check only the field.
             where = field if cause.field and field.startswith(f"{cause.field}.") else cause.field
-            found.append((where, cause.problem, cause.mend))
+            found.append((where, cause.problem, cause.hint))
         elif item["type"] == "extra_forbidden":
             found.append((field, *unknown(field)))
         elif item["type"] == "missing":
             found.append((field, "is missing", "add it"))
         else:
-            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], "" if field else mend))
-    field, problem, first_mend = found[0]
+            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], "" if field else hint))
+    field, problem, first_hint = found[0]
     others = "".join(f"; {field}: {problem}" for field, problem, _ in found[1:])
-    raise kind(problem + others, field=field, source=source, mend=first_mend) from None
+    raise kind(problem + others, field=field, source=source, hint=first_hint) from None

@@ -196,7 +196,7 @@ def asked(native: bool, task: Any, field: str, form: Any, params: dict[str, Any]
         setattr(one, other, literal(getattr(task, other)))  # no template, which takes its time
     setattr(one, field, form)
     words = executed(one, params)
-    return getattr(one, field), words if words.endswith(f"({task.kinds[field].mend})") else ""
+    return getattr(one, field), words if words.endswith(f"({task.kinds[field].hint})") else ""
 
 
 FIELDS = [
