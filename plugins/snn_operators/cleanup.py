@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,7 +43,7 @@ class SnnCleanupOperator(SnnOperator):
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
-        "only_list": FLAG.or_else(True),
+        "only_list": replace(FLAG.or_else(True), argument="dry_run"),
         "confirm": NAME.or_else(""),
         "cancel_runs": FLAG.or_else(False),
     }

@@ -43,6 +43,7 @@ class Kind:
     read: Callable[[Any], Any]
     default: Any = _REQUIRED
     missing: tuple[str, ...] = ("", *_NONE)  # texts that say: not given
+    argument: str = ""  # the operator's, where the field is called otherwise
 
     def or_else(self, default: Any) -> Kind:
         """Return the kind of a field that may be left out."""
@@ -53,6 +54,7 @@ class Kind:
 
         What was read already is read to itself.
         """
+        field = self.argument or field
         if isinstance(given, str):
             given = str(given).strip()  # what `tojson` makes is a text of Jinja's own type
         if given is None or (isinstance(given, str) and given in self.missing):

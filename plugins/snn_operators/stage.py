@@ -36,8 +36,8 @@ class SnnStageOperator(SnnOperator):
         (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param images: paths or ``s3://`` addresses of photos to classify once trained (templated)
-    :param data_options: how a data set is made of what is no ``.h5``, by the names of
-        :class:`~snn_client.data.options.Options`; None leaves one as it is (templated)
+    :param data_options: how a data set is made of what is no ``.h5``: fields of
+        ``snn_client.data.options.Options``; None leaves one as it is (templated)
     :param run_id: any text, made into a valid run id; the default differs for each try of the task (templated)
     """
 

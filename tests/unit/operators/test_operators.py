@@ -234,7 +234,7 @@ def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkey
     for unconfirmed, wrong in (("", missing), (None, missing), ("snn-two", other)):
         with pytest.raises(AirflowFailException, match=rf"^confirm: {wrong} \(enter snn\)$"):
             SnnCleanupOperator(task_id="c", stack="snn", dry_run="False", confirm=unconfirmed).execute({})
-    with pytest.raises(AirflowFailException, match=r"^only_list: 'perhaps' is of type str, expected true or false"):
+    with pytest.raises(AirflowFailException, match=r"^dry_run: 'perhaps' is of type str, expected true or false"):
         SnnCleanupOperator(task_id="c", stack="snn", dry_run="perhaps", confirm="snn").execute({})
     assert asked == ["snn"]
 

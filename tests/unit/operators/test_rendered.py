@@ -138,6 +138,11 @@ GIVEN = {
 ARGUMENTS = {"only_list": "dry_run"}  # of fields that are called otherwise
 
 
+def called(field: str) -> str:
+    """Return what a field is called where it is given."""
+    return ARGUMENTS.get(field, field)
+
+
 def forms(value: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Yield a value in each form that it may have in a DAG file, with the params that its template is rendered with."""
     template = "{{ params.v }}"
@@ -172,7 +177,7 @@ def context(params: dict[str, Any]) -> dict[str, Any]:
 
 def made(task: type[Any], native: bool, **given: Any) -> Any:
     required = {name: value for name, value in GIVEN.items() if name in inspect.signature(task).parameters}
-    arguments = {ARGUMENTS.get(name, name): value for name, value in {**required, **given}.items()}
+    arguments = {called(name): value for name, value in {**required, **given}.items()}
     return task(task_id="t", dag=DAG("d", render_template_as_native_obj=native), **arguments)
 
 
@@ -237,7 +242,10 @@ def test_every_form_of_a_value_is_read_to_the_same(task: type[Any], field: str, 
         for form, params in forms(value):
             _, words = asked(native, base, field, form, params)
             count += 1
-            if not re.match(rf"{field}: .+ is of type \w+, expected {re.escape(kind.wanted)}", words) or "\n" in words:
+            if (
+                not re.match(rf"{called(field)}: .+ is of type \w+, expected {re.escape(kind.wanted)}", words)
+                or "\n" in words
+            ):
                 bad.append((form, params, "wrong", words))
     for form in EMPTY:
         held, words = asked(native, base, field, form, {})
@@ -245,7 +253,7 @@ def test_every_form_of_a_value_is_read_to_the_same(task: type[Any], field: str, 
         if kind.read is fields.ETAG.read and form in ("", " ", "{{ '' }}", "{{ params.empty }}"):
             right = held.strip() == "" and not words
         elif kind.default is fields.NAME.default:  # there is none
-            right = words.startswith(f"{field}: is missing: its value is ")
+            right = words.startswith(f"{called(field)}: is missing: its value is ")
         else:
             right = held == kind.default and not words
         if not right:
@@ -275,7 +283,7 @@ def test_what_is_templated_is_documented_as_that(task: type[Any]) -> None:
         name for name, text in re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|$)", described, re.S)
         if "(templated" in text
     }  # fmt: skip
-    assert {ARGUMENTS.get(field, field) for field in task.template_fields} == marked
+    assert {called(field) for field in task.template_fields} == marked
 
 
 def test_a_number_with_a_point_is_no_name_but_its_text_is() -> None:
@@ -299,7 +307,7 @@ def test_a_number_with_a_point_is_no_name_but_its_text_is() -> None:
 def test_text_that_is_no_mapping_says_why(text: str, problem: str) -> None:
     for field in ("parameters", "overrides"):
         _, words = asked(False, made(SnnStageOperator, native=False), field, literal(text), {})
-        assert words.startswith(f"{field}: ")
+        assert words.startswith(f"{called(field)}: ")
         assert f"expected {SnnStageOperator.kinds[field].wanted}: {problem}" in words
         assert len(words) < 500
 
