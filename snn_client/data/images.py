@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from pydantic import TypeAdapter
 
-from snn.errors import InvalidImage
-from snn_client.data.options import Fit
+from snn.errors import InvalidImage, InvalidInput, one_line
+from snn_client.data.options import Fit, some
 from snn_data.files import read_file
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened. Pillow knows more, among them EPS, which it hands to Ghostscript: not for files of strangers."""
@@ -43,6 +45,8 @@ _FIT: TypeAdapter[Fit] = TypeAdapter(Fit)
 _HINT = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
 
 ImageFile = str | Path | IO[bytes]
+_REPLACE = "replace them, or leave them out"
+_NAMED = 600  # characters of a message, which has a thousand, that name bad photos
 
 
 def load_image(
@@ -56,6 +60,20 @@ def load_image(
     """
     pixels = load_pixels(file, image_shape, source, how)
     return pixels.reshape(-1, 1).astype(np.float64) / 255
+
+
+def refuse_photos(bad: Sequence[InvalidInput], count: int) -> None:
+    """Raise InvalidImage if there are bad photos among so many: all are named, in the log those that do not fit."""
+    if len(bad) == 1:
+        raise bad[0]
+    if bad:
+        names = [one_line(f"{each.source}: {each.problem}") for each in bad]
+        shown = next((most for most in range(min(len(bad), 50), 1, -1) if len(some(names, most)) <= _NAMED), 1)
+        for name in names[shown:]:
+            log.warning("cannot be used: %s", name)
+        hints = {each.hint for each in bad}
+        hint = hints.pop() if len(hints) == 1 else ""
+        raise InvalidImage(f"{len(bad)} of {count} photos cannot be used: {some(names, shown)}", hint=hint or _REPLACE)
 
 
 def load_pixels(
