@@ -29,7 +29,8 @@ class SnnCleanupOperator(SnnOperator):
     not ended. If a cleanup is interrupted, the next one finishes it.
 
     Returns, for a dry run, what there is: ``items`` with kind, name, count and size, and ``runs`` that have not ended.
-    Otherwise what was ``deleted``, and in ``stays`` a line for each resource that AWS keeps for a while.
+    Otherwise what was ``deleted``, and in ``stays`` a line for each resource that AWS keeps for a while. At most 150 of
+    each are listed: ``items_left_out``, ``runs_left_out`` and ``deleted_left_out`` count the others, the log has all.
 
     .. seealso:: ``docs/operators.md``
 
@@ -78,7 +79,7 @@ class SnnCleanupOperator(SnnOperator):
         for line in wanted.lines():
             self.log.info("%s", line)
         if self.only_list:
-            return wanted.to_dict()
+            return wanted.for_xcom()
         cancel_runs = bool(self.cancel_runs)
         return self._go_on(wanted, start_cleanup(clients, wanted, cancel_runs=cancel_runs, on_progress=self._say))
 
@@ -112,7 +113,7 @@ class SnnCleanupOperator(SnnOperator):
                 )  # fmt: skip
             wait_for_stack(clients, deletion, self._say, time.monotonic() + limit)
             deletion = next_deletion(clients, wanted, deletion, self._say)
-        return finish_cleanup(clients, wanted, self._say).to_dict()
+        return finish_cleanup(clients, wanted, self._say).for_xcom()
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)

@@ -229,7 +229,10 @@ def _list(of: Callable[[Any], Any], least: int = 0) -> Callable[[Any], list[Any]
 
 
 def _photo(given: Any) -> Any:
-    return _having(uri=_name)(given) if isinstance(given, Mapping) else _name(given)
+    if not isinstance(given, Mapping):
+        return _name(given)
+    # A list that was too long for XCom, or one photo.
+    return _having(whole=_name)(given) if "whole" in given else _having(uri=_name)(given)
 
 
 def _combinations(given: Any) -> Any:
@@ -277,9 +280,6 @@ COMBINATIONS = Kind(
 PATHS = Kind("a list of paths", "give a list of paths or s3:// addresses", _list(_name))
 PHOTOS = Kind("a list of photos", "give the stage task's images, or a list of paths or s3:// addresses", _list(_photo))
 ANSWERS = Kind("a list of mappings", "give what the predict task returned", _list(_mapping))
-PLAN = Kind(
-    "a list of trainings", "give what the plan task returned", _list(_having(run_id=_name, combination=_number), 1)
-)
 SWEEP = Kind("a mapping with sweep_id", "give the plan task's XCom sweep", _having(sweep_id=_name))
 DECISION = Kind(
     "a mapping with promote",

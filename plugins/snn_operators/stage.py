@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_operators.base import SnnOperator, reads_fields
@@ -26,7 +27,9 @@ class SnnStageOperator(SnnOperator):
     data set.
 
     Returns ``run_id``, ``dataset_key``, ``parameters_key``, ``parameters``, ``images`` and ``sha256``, each as an XCom
-    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator.
+    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator. With hundreds of photos
+    ``images`` is shortened: to the first (``head``), their ``count``, and the address of the ``whole`` list in S3; the
+    predict and report tasks take either.
 
     .. seealso:: ``docs/operators.md``
 
@@ -73,10 +76,11 @@ class SnnStageOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
+        from snn_client.data.lists import LIMIT, shortened
         from snn_client.data.options import Options
         from snn_client.data.staging import stage
         from snn_client.runs.runs import check_cache
-        from snn_cloud.aws.places import new_run_id
+        from snn_cloud.aws.places import input_images, new_run_id
 
         outputs, parameters = self.outputs, self._parameters()
         check_cache(parameters, outputs)
@@ -87,7 +91,11 @@ class SnnStageOperator(SnnOperator):
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [self.dataset], [made]
         self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
-        return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+        returned = {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+        room = LIMIT - len(json.dumps({**returned, "images": None}))
+        key_of = partial(input_images, run_id)
+        returned["images"] = shortened(self.hook.clients, outputs.bucket, key_of, returned["images"], room)
+        return returned
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""

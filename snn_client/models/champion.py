@@ -26,12 +26,12 @@ from snn_client.data.staging import read_source
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import ChampionChanged
+from snn_cloud.aws.objects import NOT_THERE
 from snn_data.model import load_model
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 # The condition of a write was not met, or another write was under way; or there is nothing any more to be replaced.
 _REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
 _NOWHERE = "nowhere"  # S3 does not promise to keep metadata that is empty
@@ -165,7 +165,7 @@ def _copy(s3: S3Client, bucket: str, source: str, key: str) -> None:
     try:
         s3.copy_object(Bucket=bucket, Key=key, CopySource=f"{bucket}/{source}")
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _MISSING:
+        if error.response["Error"]["Code"] not in NOT_THERE:
             raise  # a version that has expired since was copied long ago
 
 
@@ -173,7 +173,7 @@ def _find(s3: S3Client, bucket: str, key: str) -> Candidate | None:
     try:
         found = s3.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] in _MISSING:
+        if error.response["Error"]["Code"] in NOT_THERE:
             return None
         raise
     return Candidate(found["Body"].read(), found["ETag"], found["VersionId"], found["Metadata"])
@@ -184,7 +184,7 @@ def _newest(s3: S3Client, bucket: str, key: str) -> str:
     try:
         return f"{key}?versionId={s3.head_object(Bucket=bucket, Key=key)['VersionId']}"
     except ClientError as error:
-        if error.response["Error"]["Code"] in _MISSING:
+        if error.response["Error"]["Code"] in NOT_THERE:
             return _NOWHERE
         raise
 

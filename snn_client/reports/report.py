@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
-from snn.errors import InvalidModel
-from snn_client.data.images import MAX_BYTES, Reading, load_image
+from snn.errors import InvalidInput, InvalidModel
+from snn_client.data.images import MAX_BYTES, Reading, load_image, refuse_photos
 from snn_client.data.judging import judge
+from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import StagedImage, read_source
 from snn_client.reports.contents import AnyReport, NewImage, Report
 from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, evaluate, predicted_classes
@@ -30,9 +30,6 @@ from snn_data.model import Model, load_model
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
-LIMIT = 48_000
-"""Maximum size of the report as JSON text, in bytes: some XCom stores take no more."""
-
 MAX_MISLABELLED = 300
 """Maximum number of mislabelled samples reported; if there are more, those the model was surest about."""
 
@@ -43,12 +40,14 @@ Image = StagedImage | Mapping[str, Any] | str
 
 
 def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> TestSet:
-    """Evaluate a run's model on the test set and return the report's `test_set`.
+    """Evaluate a run's model on the test set and return the report's `test_set`, in at most `LIMIT` bytes.
 
     Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
     """
     dataset, _ = _dataset(clients, bucket, dataset_key)
-    return fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+    test_set = fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+    most = len(test_set["mislabelled"])
+    return _keep_mislabelled(test_set, longest(most, lambda length: size(_keep_mislabelled(test_set, length)) <= LIMIT))
 
 
 def judge_model(model: Model, dataset: Dataset) -> TestSet:
@@ -70,17 +69,22 @@ def check_answers(model: Model, dataset: Dataset) -> None:
 def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
     """Classify photos with a run's model and return the report's `new_images`, in the same order.
 
-    Raises InvalidImage, naming the photo as the user did, for the first one that is not a picture.
+    Raises InvalidImage, naming all photos that cannot be used as the user named them.
     """
     model = _model(clients, bucket, run_id)
     how = Reading.of(str(model.attributes.get("photos", "")))
-    answers: list[NewImage] = []
+    if images and len(model.shape) == 1:
+        hint = f"a photo cannot take the place of {model.features} features"
+        raise InvalidModel("reads features, not photos", source=model.source, hint=hint)
+    answers, bad = list[NewImage](), list[InvalidInput]()
     for image in map(_staged, images):
-        content = read_source(clients.s3, image.uri, MAX_BYTES)
-        if len(model.shape) == 1:
-            hint = f"a photo cannot take the place of {model.features} features"
-            raise InvalidModel("reads features, not photos", source=model.source, hint=hint)
-        said = model.answers(load_image(BytesIO(content), model.shape, image.name, how))[:, 0]
+        try:
+            content = read_source(clients.s3, image.uri, MAX_BYTES)
+            photo = load_image(BytesIO(content), model.shape, image.name, how)
+        except InvalidInput as problem:
+            bad.append(problem)
+            continue
+        said = model.answers(photo)[:, 0]
         if not model.of_classes:
             answers.append({"uri": image.name, "value": float(said[0])})
             continue
@@ -94,6 +98,7 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
                 "probability": float(said[-1] if len(model.classes) == 2 else said[predicted]),
             }
         )
+    refuse_photos(bad, len(images))
     return answers
 
 
@@ -219,23 +224,14 @@ def fit_test_set(test_set: TestSet, limit: int = LIMIT) -> TestSet:
         kept: list[ClassRates] = rates if length == len(rates) else worst[:length]
         return {**small, "per_class": kept, "classes_left_out": already + len(rates) - length}
 
-    return cut(longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
+    return cut(longest(len(rates), lambda length: size({**cut(length), "mislabelled": []}) <= limit // 2))
 
 
 def fit(report: AnyReport, limit: int = LIMIT) -> AnyReport:
     """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
     report = {**report, "test_set": fit_test_set(report["test_set"], limit)}
     most = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
-    return _cut(report, longest(most, lambda length: _size(_cut(report, length)) <= limit))
-
-
-def longest(length: int, fits: Callable[[int], bool]) -> int:
-    """Return the greatest length, at most this one, that fits; 0 if none does."""
-    return max(bisect_left(range(length + 1), True, key=lambda tried: not fits(tried)) - 1, 0)
-
-
-def _size(report: Mapping[str, Any]) -> int:
-    return len(to_json(report).encode())
+    return _cut(report, longest(most, lambda length: size(_cut(report, length)) <= limit))
 
 
 def _cut(report: AnyReport, length: int) -> AnyReport:

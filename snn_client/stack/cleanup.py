@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, one_line
 from snn_client.stack.belongings import NOTEBOOK_LOGS, census, is_missing, our_stacks, plan
-from snn_client.stack.cleanup_plan import Belonging, Plan
+from snn_client.stack.cleanup_plan import Belonging, Plan, first_of
 from snn_client.stack.events import first_failure
 from snn_client.stack.status import StackStatus, describe_stack, silent, wait_for_stack
 from snn_cloud.aws.clients import Clients
@@ -58,9 +58,13 @@ class Report:
     stays: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for XCom."""
+        """Return plain values."""
         deleted = [asdict(item) for item in self.deleted]
         return {"stack_name": self.stack_name, "deleted": deleted, "stays": list(self.stays)}
+
+    def for_xcom(self) -> dict[str, Any]:
+        """Return the same for XCom, see `first_of`."""
+        return first_of(self.to_dict(), "deleted")
 
 
 def clean_up(

@@ -12,6 +12,9 @@ from snn_cloud.aws.clients import Clients
 
 # Of root.yaml, none before those that need it.
 NESTED_STACKS = ("Notebook", "Training", "Cache", "Network", "Notifications")
+MAX_LISTED = 150
+"""Maximum number of resources, and of runs that have not ended, in what a task returns."""
+
 COUNTED = {"bucket": "version", "table": "item"}
 
 
@@ -113,11 +116,15 @@ class Plan:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for XCom."""
+        """Return plain values."""
         return {
             "stack_name": self.names.stack, "account": self.names.account, "region": self.names.region,
             "stack_ids": list(self.stack_ids), "items": [asdict(item) for item in self.items], "runs": list(self.runs),
         }  # fmt: skip
+
+    def for_xcom(self) -> dict[str, Any]:
+        """Return the same for XCom, see `first_of`."""
+        return first_of(self.to_dict(), "items", "runs")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -125,3 +132,11 @@ class Plan:
         names = Names(values["stack_name"], values["account"], values["region"])
         items = tuple(Belonging(**item) for item in values["items"])
         return cls(names, tuple(values["stack_ids"]), items, tuple(values["runs"]))
+
+
+def first_of(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return the values with at most MAX_LISTED items in each of these lists; `…_left_out` counts the others."""
+    cut = dict(values)
+    for name in names:
+        cut |= {name: values[name][:MAX_LISTED], f"{name}_left_out": max(0, len(values[name]) - MAX_LISTED)}
+    return cut

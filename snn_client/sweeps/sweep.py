@@ -11,7 +11,10 @@ from typing import Any, TypedDict
 
 from snn.errors import InvalidInput, InvalidParameters
 from snn_client.data.folds import number_of_parts
+from snn_client.data.lists import read_list
+from snn_client.data.staging import Item
 from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters
 
 MAX_RUNS = 256
@@ -60,7 +63,7 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
 
 
 class Training(TypedDict):
-    """One run of a sweep's plan, as a training task takes it; `parameters` are as in parameters.json."""
+    """One run of a sweep's plan; `parameters` are as in parameters.json."""
 
     run_id: str
     dataset_key: str
@@ -70,7 +73,7 @@ class Training(TypedDict):
 
 
 def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[Training]:
-    """Return the plan of a sweep: for every combination and every staged fold one run, as a training task takes it.
+    """Return the plan of a sweep: for every combination and every staged fold one run.
 
     Run ids are `<sweep id>-<combination>-f<fold>`, both counted from 1.
     """
@@ -85,6 +88,22 @@ def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: 
         for combination in combinations
         for fold, key in enumerate(dataset_keys, start=1)
     ]
+
+
+def plan_items(sweep_id: str, plan: Sequence[Training]) -> list[Item]:
+    """Return a plan as objects to upload: each run's parameters for its input folder, the whole plan for the sweep's.
+
+    So a task that trains or compares these runs needs only names.
+    """
+    parameters = [
+        Item.of_text(places.input_parameters(one["run_id"]), json.dumps(one["parameters"], indent=2)) for one in plan
+    ]
+    return [*parameters, Item.of_text(places.sweep_plan(sweep_id), json.dumps(plan))]
+
+
+def read_plan(clients: Clients, bucket: str, sweep_id: str) -> list[Training]:
+    """Return the plan of a sweep that was staged. Raises InvalidInput if there is none."""
+    return read_list(clients, f"s3://{bucket}/{places.sweep_plan(places.check_run_id(sweep_id))}")
 
 
 def _listed(combinations: Any) -> tuple[Iterable[Mapping[str, Any]], int]:

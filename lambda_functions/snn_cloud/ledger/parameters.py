@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MAX_TEXT = 1_000_000
 """Of the text; a hundred layers take some thousand."""
 
+MAX_JSON = 20_000
+"""Of the parameters as JSON, in bytes: a thousand class weights. XCom, ledger and model file each hold them whole."""
+
 MAX_SECONDS = 7 * 86_400
 """Of a run, whatever it is doing."""
 
@@ -123,7 +126,7 @@ class Parameters(Execution, Recipe):
         if overrides.get("strategy") == "full-batch" and overrides.get("batch_size") is None:
             data.pop("batch_size", None)
         try:
-            return cls.model_validate_json(json.dumps(data, ensure_ascii=False).encode())
+            loaded = cls.model_validate_json(json.dumps(data, ensure_ascii=False).encode())
         except ValidationError as error:
             refuse(
                 error, InvalidParameters, source,
@@ -135,6 +138,11 @@ class Parameters(Execution, Recipe):
             ) from None
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidParameters(f"is not JSON: {error}", source=source, hint=_START) from None
+        text = loaded.model_dump_json(exclude_none=True)
+        if (length := len(text) + text.count(",") + text.count(":")) > MAX_JSON:  # in XCom a blank follows each
+            hint = f"at most {MAX_JSON:,}; for class_weights write balanced, or numbers with fewer digits"
+            raise InvalidParameters(f"take {length:,} bytes as JSON", source=source, hint=hint)
+        return loaded
 
     def check_cache(self, has_cache: bool, stack: str = "this stack", source: str = "") -> None:
         """Raise InvalidParameters if the run needs a cache, but the stack has none."""

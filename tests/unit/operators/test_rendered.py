@@ -44,7 +44,7 @@ TASKS = sorted(
 OUTPUTS = {"stack_name": "snn", "bucket": "b", "table": "t", "has_cache": True, "region": "eu-west-3", "notebook": "n"}
 RECORD = {"a": None, "b": True, "c": [1, 2.5], "d": 'it\'s "x" ü', "e": {"f": "x"}}
 ANSWER = {"uri": "s3://b/1.png", "predicted": 1, "class_name": "cat", "probability": 0.9}
-TRAINING = {"run_id": "s-1-f1", "dataset_key": "k", "parameters": {"epochs": 3}, "combination": 1, "overrides": {}}
+SHORTENED = {"head": [{"uri": "it's"}], "count": 800, "whole": "s3://b/images.json"}
 HASH = "9e107d9d372bb6826bd81d3542a419d6"
 DIGITS = "12345678901234567890123456789012"
 NAMES = ["runs/x y/d.h5", "20261129", "2026-11-29", "it's", "naïve", "C:\\data", 'a "b" c']
@@ -87,12 +87,11 @@ CASES = {
     ),
     fields.PHOTOS: Cases(
         [[{"uri": "s3://b/1", "name": "it's"}], ["a.png", {"uri": "u"}], []],
-        [("cat.png", ["cat.png"]), ({"uri": "u", "name": "n"}, [{"uri": "u", "name": "n"}])],
-        [True, [[1]], [{"name": "x"}], RECORD],
+        [("cat.png", ["cat.png"]), ({"uri": "u", "name": "n"}, [{"uri": "u", "name": "n"}]), (SHORTENED, [SHORTENED])],
+        [True, [[1]], [{"name": "x"}], {"head": [], "count": 800}, {"whole": [1]}, RECORD],
     ),
-    fields.ANSWERS: Cases([[ANSWER, ANSWER], []], [(ANSWER, [ANSWER])], ["text", 5, ["x"], [1], True]),
-    fields.PLAN: Cases(
-        [[TRAINING, {**TRAINING, "combination": 2}]], [(TRAINING, [TRAINING])], [[], [{"run_id": "x"}], 5, "text", True]
+    fields.ANSWERS: Cases(
+        [[ANSWER, ANSWER], []], [(ANSWER, [ANSWER]), (SHORTENED, [SHORTENED])], ["text", 5, ["x"], [1], True]
     ),
     fields.SWEEP: Cases([{"sweep_id": "s", "runs": 2, "best": None}], [], [{}, {"runs": 1}, "s", 5, [1], True]),
     fields.DECISION: Cases(
@@ -132,7 +131,7 @@ EMPTY = [
 ]
 GIVEN = {
     "dataset": "d.h5", "parameters": {}, "run_id": "r", "dataset_key": "k", "images": [], "test_set": {"accuracy": 1.0},
-    "combinations": {"seed": [1]}, "plan": [TRAINING], "sweep": {"sweep_id": "s"}, "train": "t", "evaluate": "e",
+    "combinations": {"seed": [1]}, "sweep": {"sweep_id": "s"}, "train": "t", "evaluate": "e",
     "sweep_id": "s", "uploaded_after": None,
 }  # fmt: skip
 ARGUMENTS = {"only_list": "dry_run"}  # of fields that are called otherwise
