@@ -14,12 +14,13 @@ from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
 from snn_operators.compat import conf
 from snn_operators.fields import FLAG, NAME, Kind
-from snn_operators.trigger import StackTrigger
+from snn_operators.trigger import StackEvent, StackTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_client.stack.cleanup import Plan
+    from snn_client.stack.cleanup import Plan, ReportFields
+    from snn_client.stack.cleanup_plan import PlanFields
 
 
 class SnnCleanupOperator(SnnOperator):
@@ -67,7 +68,7 @@ class SnnCleanupOperator(SnnOperator):
         self.deferrable, self.poll_interval = deferrable, poll_interval
 
     @reads_fields
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> PlanFields | ReportFields:
         """List, or delete."""
         from snn_client.stack.cleanup import plan, start_cleanup
 
@@ -84,7 +85,7 @@ class SnnCleanupOperator(SnnOperator):
         return self._go_on(wanted, start_cleanup(clients, wanted, cancel_runs=cancel_runs, on_progress=self._say))
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: StackEvent) -> ReportFields:
         """Go on after the deletion that the trigger waited for."""
         from snn_client.stack.cleanup import Plan, next_deletion
 
@@ -95,7 +96,7 @@ class SnnCleanupOperator(SnnOperator):
         wanted = Plan.from_dict(event["carried"])
         return self._go_on(wanted, next_deletion(self.hook.clients, wanted, event["operation"], self._say))
 
-    def _go_on(self, wanted: Plan, deletion: str) -> dict[str, Any]:
+    def _go_on(self, wanted: Plan, deletion: str) -> ReportFields:
         """Wait for a deletion, and for those after it; finish when there is none left to wait for."""
         from snn_client.stack.cleanup import finish_cleanup, next_deletion
         from snn_client.stack.status import wait_for_stack

@@ -91,7 +91,7 @@ class SnnStageOperator(SnnOperator):
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [self.dataset], [made]
         self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
-        returned = {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+        returned: dict[str, Any] = {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
         room = LIMIT - len(json.dumps({**returned, "images": None}))
         key_of = partial(input_images, run_id)
         returned["images"] = shortened(self.hook.clients, outputs.bucket, key_of, returned["images"], room)

@@ -18,7 +18,7 @@ from snn_operators.compat import conf
 from snn_operators.fields import FLAG, MAPPING, NAME, Kind
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run
-from snn_operators.trigger import RunTrigger, is_wanted
+from snn_operators.trigger import RunEvent, RunTrigger, is_wanted
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
@@ -137,7 +137,7 @@ class SnnTrainOperator(SnnOperator):
         return self._conclude(context, self._watch, self._wait(context, self._watch, deadline))
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
+    def execute_complete(self, context: Context, event: RunEvent) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "error":
             raise CloudError(f"run {event['run_id']}: {event['message']}")

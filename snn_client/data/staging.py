@@ -9,11 +9,11 @@ import hashlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -44,6 +44,25 @@ MAX_BYTES = 3_000_000_000
 """Of any file that is read whole: a data set has at most 2 GB of photos to train on, and a test set."""
 
 
+class StagedImageFields(TypedDict):
+    """A staged photo as plain values."""
+
+    uri: str
+    name: str
+
+
+class StagedFields(TypedDict):
+    """What was staged as plain values."""
+
+    run_id: str
+    dataset_key: str
+    parameters_key: str
+    images: list[StagedImageFields]
+    sha256: str
+    features: int
+    samples: int
+
+
 @dataclass(frozen=True)
 class StagedImage:
     """A photo to classify: `uri` is where the run reads it, `name` is what the user called it."""
@@ -63,11 +82,13 @@ class Staged:
     sha256: str
     size: Size
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StagedFields:
         """Return it as plain JSON values, as XCom wants them."""
-        values = asdict(self)
-        size = values.pop("size")
-        return {**values, "features": size["features"], "samples": size["samples"]}
+        return {
+            "run_id": self.run_id, "dataset_key": self.dataset_key, "parameters_key": self.parameters_key,
+            "images": [{"uri": image.uri, "name": image.name} for image in self.images], "sha256": self.sha256,
+            "features": self.size.features, "samples": self.size.samples,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
