@@ -51,13 +51,13 @@ def by_command(clients: Clients) -> str:
 
 
 def by_operator(clients: Clients) -> str:
-    with pytest.raises(Exception, match="something else") as raised:
+    with pytest.raises(Exception, match="was not deployed by snn") as raised:
         SnnDeployOperator(task_id="deploy", stack=NAME, options={"with_cache": False}, deferrable=False).execute({})
     return str(raised.value)
 
 
 def by_deferrable_operator(clients: Clients) -> str:
-    with pytest.raises(Exception, match="something else") as raised:
+    with pytest.raises(Exception, match="was not deployed by snn") as raised:
         SnnDeployOperator(task_id="deploy", stack=NAME, options={"with_cache": False}, deferrable=True).execute({})
     return str(raised.value)
 
