@@ -139,7 +139,7 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
         sum(size for *_, size in in_bucket if size > 0),
     )
     assert len(in_bucket) > 1150
-    assert listed[one.table].count == len(found[f"table {one.table}"]) == 4
+    assert listed[one.table].count == len(found[f"table {one.table}"]) >= 4
     assert wanted.items[-1].name == one.artifact_bucket
     assert wanted.runs == ()
 
@@ -281,7 +281,7 @@ def test_what_is_left_is_named_and_the_next_cleanup_takes_it(
     monkeypatch.setattr(clients.logs, "delete_log_group", lambda **request: None)
     with pytest.raises(StackFailed) as failed:
         clean_up(clients, ONE, on_progress=make)
-    assert str(failed.value) == f"the stack {ONE} could not be cleaned up: there still is log group {group}"
+    assert str(failed.value) == f"the stack {ONE} could not be cleaned up: still left: log group {group}"
     monkeypatch.undo()
     assert [item.name for item in clean_up(clients, ONE).deleted] == [group, one.artifact_bucket]
     assert inventory(clients) == before
