@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
 import held
 import pytest
@@ -30,10 +31,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     held.emulator = "moto" if item.path.parent.name == "moto" else "ministack"
 
 
+@pytest.fixture(autouse=True)
+def _answers_are_as_the_service_model_has_them() -> Iterator[None]:
+    """Fail a test in which a client was answered what AWS cannot answer; see `held.KNOWN`."""
+    yield
+    told = [f"{one.operation}: {one.member} {one.why}: {value}" for one, value in held.unknown().items()]
+    assert not told, "\n".join(["answers that are not as botocore's service model has them:", *told])
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell of deviations that nobody has listed, and of listed ones that there are none any more."""
-    for one, value in held.unknown().items():
-        terminalreporter.write_line(f"not as botocore's service model has it: {one}: {value}", yellow=True)
+    """Tell of listed deviations that there are none any more."""
     for one in held.mended():
         terminalreporter.write_line(f"take it out of held.KNOWN, it is as AWS has it: {one}", yellow=True)
 

@@ -26,9 +26,26 @@ class Deviation(NamedTuple):
 
 
 # What an emulator is known to answer otherwise than AWS, and why it may.
+EMPTY = "an output or a stack without a description has an empty one; AWS leaves it out, and the product reads neither"
+UNSET = "a throughput of 0, which is not known; AWS gives what a table is warm for, and the product does not read it"
 NUMBERS = "a template's number stays one; AWS makes it text, and the functions read text"
 KNOWN: dict[str, dict[Deviation, str]] = {
-    "ministack": {},
+    "ministack": {
+        Deviation(f"cloudformation.{operation}", member, "invalid length"): EMPTY
+        for operation, member in (
+            ("DescribeStacks", "Stacks[].Description"),
+            ("DescribeStacks", "Stacks[].Outputs[].Description"),
+        )
+    }
+    | {
+        Deviation(f"dynamodb.{operation}", f"{table}.WarmThroughput.{units}UnitsPerSecond", "invalid range"): UNSET
+        for operation, table in (
+            ("CreateTable", "TableDescription"),
+            ("DescribeTable", "Table"),
+            ("DeleteTable", "TableDescription"),
+        )
+        for units in ("Read", "Write")
+    },
     "moto": {
         Deviation("lambda.GetFunctionConfiguration", f"Environment.Variables.{name}", "invalid type"): NUMBERS
         for name in ("NEURON_CONCURRENCY", "TRAINER_CONCURRENCY")

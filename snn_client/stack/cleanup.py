@@ -33,6 +33,7 @@ from snn_cloud.ledger.ledger import Ledger
 __all__ = [
     "Plan",
     "Report",
+    "ReportFields",
     "clean_up",
     "finish_cleanup",
     "forget_artifacts",

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import held
 import pytest
 from documentation import ROOT
 from small import photos
@@ -39,14 +38,6 @@ class Moto(Emulator):
     def function_answers(self, said: Any) -> None:
         """Have the next function that is invoked answer so."""
         self.ask("static/lambda-simple/response", {"results": [json.dumps(said)]})
-
-
-@pytest.fixture(autouse=True)
-def _answers_are_as_the_service_model_has_them() -> Iterator[None]:
-    """Fail a test in which a client was answered what AWS cannot answer; see `held.KNOWN`."""
-    yield
-    told = [f"{one.operation}: {one.member} {one.why}: {value}" for one, value in held.unknown().items()]
-    assert not told, "\n".join(["answers that are not as botocore's service model has them:", *told])
 
 
 @pytest.fixture(scope="session")
