@@ -28,11 +28,14 @@ class Deviation(NamedTuple):
 # What an emulator is known to answer otherwise than AWS, and why it may.
 EMPTY = "an output or a stack without a description has an empty one; AWS leaves it out, and the product reads neither"
 UNSET = "a throughput of 0, which is not known; AWS gives what a table is warm for, and the product does not read it"
+RUNTIME = "the address of a runtime is empty; AWS always has one, and only tests ask for it"
 NUMBERS = "a template's number stays one; AWS makes it text, and the functions read text"
 KNOWN: dict[str, dict[Deviation, str]] = {
     "ministack": {
         Deviation(f"cloudformation.{operation}", member, "invalid length"): EMPTY
         for operation, member in (
+            ("DescribeChangeSet", "Description"),
+            ("ListChangeSets", "Summaries[].Description"),
             ("DescribeStacks", "Stacks[].Description"),
             ("DescribeStacks", "Stacks[].Outputs[].Description"),
         )
@@ -45,6 +48,10 @@ KNOWN: dict[str, dict[Deviation, str]] = {
             ("DeleteTable", "TableDescription"),
         )
         for units in ("Read", "Write")
+    }
+    | {
+        Deviation(f"lambda.{operation}", f"{member}RuntimeVersionConfig.RuntimeVersionArn", "invalid length"): RUNTIME
+        for operation, member in (("CreateFunction", ""), ("ListFunctions", "Functions[]."))
     },
     "moto": {
         Deviation("lambda.GetFunctionConfiguration", f"Environment.Variables.{name}", "invalid type"): NUMBERS

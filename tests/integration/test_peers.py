@@ -337,14 +337,14 @@ def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(va
     """Both have told their part and wait for the other's, which was flushed before either had read it."""
     told = threading.Barrier(2, timeout=60)
 
-    def tell(self, arrays, real=Peers._publish):
+    def publish(self, arrays, real=Peers._publish):
         real(self, arrays)
         if self._step == 2:
             if told.wait() == 0:
                 valkey.delete(*valkey.keys(f"{prefix}:peers:2:*"))
             told.wait()
 
-    monkeypatch.setattr(Peers, "_tell", tell)
+    monkeypatch.setattr(Peers, "_publish", publish)
 
     def one(rank):
         work = Work(data)

@@ -34,7 +34,6 @@ from snn_client.data.staging import stage
 from snn_client.runs.listing import newest_runs
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
-from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import State
 from snn_data.dataset import load_dataset
@@ -85,7 +84,7 @@ def test_a_line_of_the_page_trains(
         app, [*given, "--epochs", "3", "--stack", stack.stack_name], catch_exceptions=False, env={"COLUMNS": "200"}
     )
     assert ended.exit_code == 0, ended.output
-    run = next(iter(newest_runs(Ledger(clients.dynamodb, stack.table), 1)))
+    run = next(newest_runs(clients.dynamodb, stack.table))
     assert (run.state, run.epoch) == (State.COMPLETED, 3)
     assert run.samples == (20 if "catvnoncat" in " ".join(words) else 16)
 
