@@ -87,7 +87,7 @@ class Runs:
                 self.over.append(run)
             asked = time.time()
 
-        return runs.watch(self.clients, self.stack, run_id, look, every_seconds=0.1, limit_seconds=60)
+        return runs.watch(self.clients, self.stack, run_id, look, every_seconds=0.1, limit_seconds=180)
 
     def is_over_budget(self, run: Run) -> bool:
         assert run.parameters is not None
@@ -188,7 +188,7 @@ def test_max_usd_ends_a_run_of_one_trainer(of: Runs) -> None:
 
 
 def test_max_usd_ends_a_run_in_the_middle_of_an_epoch_of_neurons(of: Runs) -> None:
-    chosen = LONG_EPOCH.model_copy(update={"max_usd": 0.0001})
+    chosen = LONG_EPOCH.model_copy(update={"max_usd": 0.0003})  # ten seconds: a busy machine starts a trainer in three
     run = of.ends("max_usd", chosen)
     of.usd(run, TRAINER + CACHE + NEURONS)
     assert run.epoch == 0
@@ -206,9 +206,9 @@ def test_a_cancel_does_not_wait_for_an_epoch_of_neurons(of: Runs) -> None:
 
 
 def test_what_earlier_trainers_used_counts(of: Runs) -> None:
-    run = of.ends("max_usd", parameters(epochs=ENDLESS, max_usd=0.0005), trainer_seconds=0.7)
+    run = of.ends("max_usd", parameters(epochs=ENDLESS, max_usd=0.0015), trainer_seconds=0.7)
     assert run.continuations >= 2
-    assert of.usd(run, TRAINER + CACHE + COSTS) / (1 + run.continuations) < 0.0005 / 2  # none alone came near it
+    assert of.usd(run, TRAINER + CACHE + COSTS) / (1 + run.continuations) < 0.0015 / 2  # none alone came near it
 
 
 def test_a_trainer_that_is_gone_before_its_first_look_does_not_hand_over(of: Runs) -> None:
