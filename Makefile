@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-load test-services soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -57,23 +57,26 @@ down: ## stop all that runs here
 status: install ## show what runs
 	@$(BIN)/snn local status
 
-mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder]
-	@$(BIN)/python -m snn_cli.mwaa "$(or $(MWAA),dist/mwaa)" dags
+mwaa: install ## build plugins.zip, requirements.txt and dags/ for Amazon's managed Airflow into dist/mwaa: [MWAA=folder AIRFLOW=3.2.1]
+	@$(BIN)/python -m snn_cli.mwaa "$(or $(MWAA),dist/mwaa)" dags $(AIRFLOW)
 
 compose-env: ## write .env with fresh secrets for docker compose, unless it is there
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
 		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
-test: test-unit test-services test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
+test: test-unit test-integration test-e2e test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit tests/badinput
 
-test-services: install ## run the tests with an emulator, Valkey and a real Airflow
-	@$(BIN)/pytest tests/integration tests/e2e -m "not slow"
+test-integration: install ## run the tests with an emulator and Valkey
+	@$(BIN)/pytest tests/integration -m "not slow"
 
-test-e2e: install ## run the tests that drive the DAGs in a real Airflow: kills, cancels and restarts among them
-	@$(BIN)/pytest tests/e2e
+test-e2e: install ## run the tests that drive the DAGs in a real Airflow, on an emulator
+	@$(BIN)/pytest tests/e2e -m "not slow"
+
+test-airflow: install ## run what drives Airflow with other releases, 15 minutes each: [VERSION='3.2 3.3']; 3.2: the newest 3.2.x
+	@$(BIN)/python tests/airflow_versions.py $(or $(VERSION),3.2 3.3)
 
 # Counted by a plugin of ours: as many cases as are asked for, and the table of docs/reliability.md.
 test-bad-input: install ## hand over thousands of bad inputs at every door, and write their table into docs/reliability.md
@@ -90,6 +93,9 @@ test-faults-full: install ## run all trials of every fault, about 15 minutes, an
 
 test-iam: install ## run the integration tests with every role held to its policies, and without each permission: 20 minutes
 	@SNN_IAM=enforced $(BIN)/pytest tests/integration -m "not slow"
+
+test-moto: install ## hold what the product asks of AWS to a second emulator, moto, which it installs
+	@$(BIN)/pytest tests/moto
 
 test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
@@ -125,7 +131,9 @@ lint: install ## check style, types and templates
 
 docs: install $(DOCS)/installed ## build the documentation into dist/docs; a warning is an error
 	@$(BIN)/python -m snn_cli.parameters_page > docs/parameters.md
+	@rm -rf dist/docs
 	@$(DOCS)/bin/sphinx-build --quiet -W --jobs auto --doctree-dir .local/docs-doctrees --conf-dir docs . dist/docs
+	@$(BIN)/pytest --quiet tests/site
 
 # Without the two plugins that stumble over every picture in a notebook and every hash in a lock.
 audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (bandit), secrets in files; nothing is sent anywhere
@@ -135,7 +143,7 @@ audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (ban
 		--disable-plugin HexHighEntropyString --exclude-files '^tests/'
 
 audit-dependencies: $(AUDIT)/installed ## ask PyPI for known weaknesses of the locked packages; needs the internet
-	@for lock in dev docs audit bench faults uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
+	@for lock in dev docs audit bench faults moto uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
 		--requirement requirements/$$lock.txt || exit 1; done
 
 # Environments of their own: nothing of the project imports what is in them, and it imports nothing of the project.
@@ -162,6 +170,7 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 		--output-file notebooks/requirements.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/faults.in --output-file requirements/faults.txt
+	@$(COMPILE) $(UPGRADE) requirements/moto.in --output-file requirements/moto.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included
 	@rm -rf .venv .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,12 +1,12 @@
 """
-### Take a stack away, with all it holds
+### Delete a stack and everything in it
 
-1. **list** says what there is: stacks in the order they go, log groups, table, buckets, and runs that are not over.
+1. **list** shows what there is: stacks in the order of deletion, log groups, table, buckets, and runs under way.
 2. **clean_up** stops the runs, empties the bucket, deletes the stack and what it left behind, and the artifact bucket
    last. It is skipped on a dry run.
 
-Trigger it as it is to look; then without *dry run* and with the stack's name in *confirm*. Only a stack that was
-deployed from here can be named. Data, models and reports are gone for good.
+Trigger it as it is to look; then without *dry run* and with the stack's name in *confirm*. It only accepts a stack that
+snn deployed. Data, models and reports are gone for good.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowSkipException
 
 from snn_operators.cleanup import SnnCleanupOperator
+from snn_operators.compat import AirflowSkipException
 from snn_operators.form import cleanup_form
 
 
 def skip_a_dry_run(context: Any) -> None:
     if context["params"]["dry_run"]:
-        raise AirflowSkipException("a dry run: nothing is deleted")
+        raise AirflowSkipException("dry run: nothing is deleted")
 
 
 with DAG(

@@ -2,17 +2,17 @@
 ### Retrain, and promote the new model only if it is better
 
 It runs when a `datasets.h5` is uploaded under `retraining_input/` in the stack's bucket, at the times of the Airflow
-Variable `snn_retraining_cron` (such as `0 3 * * 1`; without it there are none), and by hand.
+Variable `snn_retraining_cron` (such as `0 3 * * 1`; by default never), and by hand.
 
 1. **choose** takes the upload that started the run, or the form's data set; and the champion's own parameters, unless
-   the form says otherwise.
-2. **stage** and **train**: as in *snn_training*. What comes out is the challenger.
-3. **compare** judges champion and challenger by the same test set, that of the new data, and decides. XCom has both
+   the form has others.
+2. **stage** and **train**: as in *snn_training*. The result is the challenger.
+3. **compare** evaluates champion and challenger on the same test set, that of the new data, and decides. XCom has both
    reports and the decision with its reason.
 4. **promote** copies the challenger to `predict_input/` and keeps the former champion in `predict_input/previous/`. It
-   is skipped if the challenger is not better by the margin.
+   is skipped unless the challenger is better by the margin.
 
-With **roll back** in the form the run does one thing only: it swaps the champion and the one before it.
+With **roll back** in the form the run does only one thing: it swaps the champion and the previous one.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.sdk import DAG, Asset, AssetAlias, AssetOrTimeSchedule, AssetWatcher, task
+from airflow.sdk import DAG, Asset, AssetAlias, AssetWatcher, task
 
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
+from snn_operators.compat import AssetOrTimeSchedule
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.form import overrides, retraining_form
 from snn_operators.new_data import NewDataTrigger

@@ -1,15 +1,15 @@
-"""### Train many networks, and find the one that does best on photos it has not seen
+"""### Train many networks, and find the one that does best on samples it has not seen
 
 1. **deploy** brings the CloudFormation stack up to date.
-2. **plan** makes the combinations, checks every one, and stages what they are trained on: the training set without a
-   part that is held out. The test set is kept for the network that wins.
-3. **combination** trains each in Lambda, a few at once, and judges it by the part held out.
+2. **plan** makes the combinations, checks every one, and stages their data: the training set without a
+   held-out part. The test set is kept for the network that wins.
+3. **combination** trains each in Lambda, a few at once, and evaluates it on the held-out part.
 4. **table** sorts them, names the winner, and leaves `sweep.json` in the sweep's folder in S3.
-5. **retrain** hands the winner to `snn_retraining`, if the form says so.
+5. **retrain** hands the winner to `snn_retraining`, if the form asks for it.
 
 At most 3 runs are in Lambda at once, however many sweeps there are, or as many as the Airflow Variable
-`snn_sweep_at_once` says. It is no field of the form, as Airflow reads such limits with the file; if it is no number,
-*deploy* says so and nothing else is done.
+`snn_sweep_at_once` says. It is not in the form, because Airflow reads such limits with the DAG file; if it is not a
+whole number, *deploy* fails and names it.
 """
 
 from __future__ import annotations
@@ -59,13 +59,12 @@ with DAG(
     )
 
     @task_group
-    def combination(run_id: Any, dataset_key: Any, parameters: Any) -> None:
+    def combination(run_id: Any, dataset_key: Any) -> None:
         train = SnnTrainOperator(
             task_id="train",
             stack="{{ params.stack_name }}",
             run_id=run_id,
             dataset_key=dataset_key,
-            parameters=parameters,
             resume="{{ params.resume }}",
             max_active_tis_per_dag=AT_ONCE.value,  # deferred ones count
         )
@@ -74,7 +73,6 @@ with DAG(
     table = SnnSweepTableOperator(
         task_id="table",
         stack="{{ params.stack_name }}",
-        plan=plan.output,
         sweep=plan.output["sweep"],
         train="combination.train",
         evaluate="combination.evaluate",

@@ -1,13 +1,13 @@
 """
-### Train a neural network inside AWS Lambda, and judge it
+### Train a neural network inside AWS Lambda, and evaluate it
 
 1. **deploy** brings the CloudFormation stack up to date.
 2. **stage** checks data set, parameters and photos, and only then uploads them.
 3. **train** starts the run in Lambda and watches the ledger; deferred, it holds no worker slot.
-4. **evaluate** judges the network by the test set, and **predict** classifies the new photos.
+4. **evaluate** tests the network on the test set, and **predict** classifies the new photos.
 5. **report** leaves `report.json` and `report.html` in the run's folder in S3, and the report in XCom.
 
-Fill in the form and trigger it. A mistake in it stops the run at *stage*, with one line that says what to mend.
+Fill in the form and trigger it. A mistake in it stops the run at *stage*, with one line that says what to fix.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ with DAG(
         parameters="{{ params.parameters_file or default_parameters }}",
         overrides=overrides(),
         images="{{ params.images }}",
+        data_options="{{ params.data_options }}",
         outlets=[AssetAlias("snn-dataset")],
     )
 

@@ -9,7 +9,7 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.places import check_run_id
 from snn_cloud.aws.saying import refusal
 from snn_cloud.aws.settings import Settings
-from snn_cloud.train.following import Follower, check_follower, follow
+from snn_cloud.train.following import Follower, follow
 from snn_cloud.train.training import advance
 
 clients = Clients.from_environment()
@@ -17,7 +17,7 @@ init_phase.done()
 
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
-    """Parse, train (or follow the trainer that holds the lease), answer where the run stands, or {"error"}."""
+    """Parse, train (or follow the trainer that holds the lease), answer with the run's state, or {"error"}."""
     try:
         run_id, follower = _parse(event)
     except InvalidInput as error:
@@ -25,7 +25,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     settings = Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
     # First of all: should Lambda kill this invocation, its own lines name no run, and are found by what they follow.
-    print(f"{run_id}: begins, {_seconds_left(context)():.0f} s and {settings.memory_mb:,} MB to itself")
+    print(f"{run_id}: starts with {_seconds_left(context)():.0f} s and {settings.memory_mb:,} MB")
     if follower:
         run = follow(run_id, follower, settings, clients)
     else:
@@ -36,9 +36,9 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _parse(event: Any) -> tuple[str, Follower | None]:
     if not isinstance(event, dict):
-        mend = 'send {"run_id": "…"}'
-        raise InvalidInput(f"is a {type(event).__name__}, not an event", source="TrainerLambda", mend=mend)
-    return check_run_id(event.get("run_id", "")), check_follower(event["follower"]) if "follower" in event else None
+        hint = 'send {"run_id": "…"}'
+        raise InvalidInput(f"is a {type(event).__name__}, not an event", source="TrainerLambda", hint=hint)
+    return check_run_id(event.get("run_id", "")), Follower.load(event["follower"]) if "follower" in event else None
 
 
 def _seconds_left(context: Any) -> Callable[[], float]:

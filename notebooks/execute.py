@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local import emulator
 from snn_client.data.staging import stage
+from snn_client.reports.contents import Report
 from snn_client.reports.report import evaluate_run, make_report, predict_images
 from snn_client.runs import runs
 from snn_client.stack.deploy import deploy_stack
@@ -88,7 +89,7 @@ def figures(book: Any) -> dict[str, Any]:
 
 def finished_run(
     clients: Clients, stack: StackOutputs, run_id: str, dataset: Path, parameters: Parameters, photos: list[Path]
-) -> dict[str, Any]:
+) -> Report:
     """Train a network in Lambda, judge it and ask it about photos, and return the report: what `Analysis` reads."""
     staged = stage(clients, stack.bucket, run_id, dataset, parameters, photos)
     runs.launch(clients, stack, run_id, staged.dataset_key, parameters)

@@ -97,7 +97,7 @@ def _where(
     ] = "snn",
     profile: Annotated[str, typer.Option(help="a profile of the AWS command line", rich_help_panel=PANEL)] = "",
     region: Annotated[str, typer.Option(help="the AWS region", rich_help_panel=PANEL)] = "",
-    endpoint_url: Annotated[str, typer.Option(help="an endpoint that is not AWS's own", rich_help_panel=PANEL)] = "",
+    endpoint_url: Annotated[str, typer.Option(help="an endpoint other than AWS's own", rich_help_panel=PANEL)] = "",
     home: Annotated[
         Path, typer.Option(envvar="SNN_LOCAL_HOME", help="where `snn local` keeps its state", rich_help_panel=PANEL)
     ] = Path(".local"),
@@ -130,7 +130,10 @@ def connect(
     endpoint_url = os.environ.get("AWS_ENDPOINT_URL", "")
     if endpoint_url and not re.match(r"https?://[^/\s]", endpoint_url):
         raise InvalidInput(
-            f"{endpoint_url} is no address", field="endpoint-url", source="AWS", mend="such as http://127.0.0.1:4570"
+            f"{endpoint_url} is not an address",
+            field="endpoint-url",
+            source="AWS",
+            hint="such as http://127.0.0.1:4570",
         )
     place, running = (home, None) if profile or region or endpoint_url else _emulator(home)
     if running:
@@ -149,7 +152,9 @@ def connect(
         session = _session(profile, region)
     if not session.region_name:
         raise InvalidInput(
-            "no region is known", source="AWS", mend="--region, AWS_DEFAULT_REGION, or `snn local up` for the emulator"
+            "no region is set",
+            source="AWS",
+            hint="use --region, AWS_DEFAULT_REGION, or `snn local up` for the emulator",
         )
     by = f", profile {session.profile_name}" if session.profile_name != "default" else ""
     at = f"at {endpoint_url}" if endpoint_url else f"on AWS, {session.region_name}{by}"
@@ -173,7 +178,7 @@ def check_region(name: str) -> str:
     session = boto3.Session()
     partitions = session.get_available_partitions()
     if not any(name in session.get_available_regions("cloudformation", each) for each in partitions):
-        raise InvalidInput(f"{name!r} is no region of AWS", field="region", mend="such as us-east-1 or eu-central-1")
+        raise InvalidInput(f"{name!r} is not an AWS region", field="region", hint="such as us-east-1 or eu-central-1")
     return name
 
 
@@ -184,6 +189,6 @@ def _session(profile: str, region: str) -> Any:
     except ProfileNotFound:
         name = profile or os.environ.get("AWS_PROFILE", "")
         raise InvalidInput(
-            "is not configured", field=f"profile {name}", source="AWS", mend="aws configure list-profiles"
+            "is not configured", field=f"profile {name}", source="AWS", hint="aws configure list-profiles"
         ) from None
     return boto3.DEFAULT_SESSION

@@ -22,7 +22,9 @@ PIPE_WIDTH = 240  # columns; a program that reads us reads lines, and none of ou
 results = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 progress = Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
-Json = Annotated[bool, typer.Option("--json", help="print the result as JSON, for scripts; all else goes to stderr")]
+Json = Annotated[
+    bool, typer.Option("--json", help="print the result as JSON, for scripts; everything else goes to stderr")
+]
 
 
 class Exit(IntEnum):

@@ -10,25 +10,31 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import boto3
 import numpy as np
 import typer
 from numpy.typing import NDArray
 from PIL import Image
 
 from snn.batches import Samples
-from snn.errors import InvalidDataset, InvalidImage, InvalidInput
-from snn_client.data.images import load_pixels
-from snn_data.dataset import Dataset, load_dataset, save_dataset
+from snn.errors import InvalidDataset, InvalidInput
+from snn_cli.console import interruptible
+from snn_cli.making import SOURCE, Classes, FitOption, Labels, SizeOption, SkipBad, Strict, TestShare, shown
+from snn_client.data import judging
+from snn_client.data.addresses import address_of
+from snn_client.data.folders import Walker
+from snn_client.data.options import Options, Progress
+from snn_client.data.photos import split
+from snn_client.data.sources import prepare
+from snn_data.dataset import Dataset, check_dataset, load_dataset, save_dataset
 
 ITSACAT_SHA256 = "24eff5d858a0f6c929f531ff721bcee60646ede1a99bce9de7d05c18128e057f"
 """The `datasets.h5` of itsacat: 209 training and 50 test photos, cats and others, 64×64."""
 
 FACES_TEST_SHARE = 0.2
-CLUTTER = {"thumbs.db", "desktop.ini"}  # what file managers leave in folders of photos; dot files are passed over too
-
 SHOWN_CLASSES = 20
 
-app = typer.Typer(no_args_is_help=True, help="Make a datasets.h5, or look into one.")
+app = typer.Typer(no_args_is_help=True, help="Create a datasets.h5, or inspect one.")
 
 
 @app.command("faces")
@@ -38,22 +44,50 @@ def faces_command(out: Annotated[Path, typer.Argument(help="the file to write, e
     typer.echo(describe(out))
 
 
-@app.command("from-folder")
-def from_folder_command(
-    directory: Annotated[Path, typer.Argument(help="holds two folders of photos; a folder is a class")],
+@app.command("make")
+def make_command(
+    source: Annotated[str, typer.Argument(help=SOURCE)],
     out: Annotated[Path, typer.Argument(help="the file to write")],
-    size: Annotated[int, typer.Option(min=1, max=1024, help="photos become SIZE×SIZE pixels")] = 64,
-    test_share: Annotated[float, typer.Option(min=0.01, max=0.99, help="this part becomes the test set")] = 0.2,
-    seed: Annotated[int, typer.Option(min=0, help="decides which photos those are")] = 0,
+    classes: Classes = None,
+    size: SizeOption = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = None,
+    labels: Labels = None,
+    test_share: TestShare = None,
+    strict: Strict = None,
+    seed: Annotated[int | None, typer.Option(help="decides which samples become the test set")] = None,
 ) -> None:
-    """Make a data set of your own photos. In alphabetical order the first folder is class 0, the second class 1."""
-    build_from_folder(directory, out, size=size, test_share=test_share, seed=seed)
+    """Make a datasets.h5 of what you have: folders of photos, an archive of them, the course's pair of files.
+
+    A folder is a class. If there are folders named train and test, the classes are
+    in those. On Ctrl-C nothing half-done stays.
+
+    \b
+    Examples:
+      snn dataset make my-photos datasets/pets.h5
+      snn dataset make mnist.tar.xz datasets/mnist.h5 --skip-bad
+      snn dataset make my-photos datasets/pets.h5 --size 32 --fit crop --classes non-cat,cat
+    """
+    options = Options.of(
+        {
+            "classes": classes,
+            "size": size,
+            "fit": fit,
+            "skip_bad": skip_bad,
+            "labels": labels,
+            "test_share": test_share,
+            "strict": strict,
+            "seed": seed,
+        }
+    )
+    with interruptible(lambda: "Nothing was written."), shown() as progress:
+        make_dataset(source, out, options, progress)
     typer.echo(describe(out))
 
 
 @app.command("check")
 def check_command(file: Annotated[Path, typer.Argument(help="a datasets.h5")]) -> None:
-    """Tell what a data set holds, and whether it is itsacat's."""
+    """Show what a data set holds, and whether it is itsacat's."""
     typer.echo(describe(file))
 
 
@@ -76,46 +110,17 @@ def build_faces(out: Path | str) -> None:
     _write(Path(out), pixels, labels, ("non-face", "face"), FACES_TEST_SHARE, seed=0)
 
 
-def build_from_folder(
-    directory: Path | str, out: Path | str, *, size: int = 64, test_share: float = 0.2, seed: int = 0
-) -> None:
-    """Write a data set of the photos below `directory`, which has exactly two folders, one for each class.
-
-    Folders of photos may have folders of their own. The split is stratified and depends only on the names, the share
-    and the seed. Raises InvalidDataset, which names every file that is no picture; nothing is written then.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise InvalidDataset("not a folder", source=str(directory))
-    folders = sorted(path for path in directory.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(folders) != 2:
-        found = ", ".join(folder.name for folder in folders) or "none"
-        raise InvalidDataset(f"expected two folders, one for each class; found {found}", source=str(directory))
-    photos: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    bad: list[str] = []
-    for label, folder in enumerate(folders):
-        for path in files_of(folder):
-            try:
-                photos.append(load_pixels(path, (size, size, 3), source=str(path.relative_to(directory))))
-                labels.append(label)
-            except InvalidImage as problem:
-                bad.append(f"{problem.source}: {problem.problem}")
-    if bad:
-        raise InvalidDataset(
-            f"{len(bad)} of {len(bad) + len(photos)} files are no usable pictures: {'; '.join(bad)}",
-            source=str(directory),
-            mend="take them out of the folder",
-        )
-    for label, folder in enumerate(folders):
-        if labels.count(label) < 2:
-            raise InvalidDataset(
-                f"{labels.count(label)} photos",
-                field=folder.name,
-                source=str(directory),
-                mend="at least 2 are needed, one to train and one to test",
-            )
-    _write(Path(out), np.stack(photos), np.array(labels), (folders[0].name, folders[1].name), test_share, seed)
+def make_dataset(source: str | Path, out: Path, options: Options, progress: Progress) -> None:
+    """Write a data set of what is at `source` (see `sources`) to `out`, whole or not at all. Raises InvalidInput."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    s3 = boto3.client("s3") if address_of(source) else None
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".snn-") as workshop:
+        made = prepare(source, options, Path(workshop), progress, s3)
+        check_dataset(made, str(source))
+        judging.check(made, options.strict, str(source), progress.warn)
+        if Path(workshop) not in made.parents:  # it was a data set already
+            made = Path(shutil.copyfile(made, Path(workshop, "copy.h5")))
+        made.replace(out)
 
 
 def sample_images(directory: Path | str) -> list[Path]:
@@ -151,13 +156,13 @@ def describe(file: Path | str) -> str:
     more = len(dataset.classes) - SHOWN_CLASSES
     rows = [
         ("file", str(file)),
-        ("classes", f"{names}  … and {more:,} more" if more > 0 else names or "none: labels are numbers to give"),
+        ("classes", f"{names}  … and {more:,} more" if more > 0 else names or "none: labels are numbers to predict"),
         _kind(dataset),
         ("train", _balance(dataset.train, dataset.classes)),
         ("test", _balance(dataset.test, dataset.classes)),
         *([("validation", _balance(dataset.validation, dataset.classes))] if dataset.validation else []),
         ("sha256", sha256),
-        ("itsacat's", "yes, byte for byte" if sha256 == ITSACAT_SHA256 else "no, a data set of its own"),
+        ("itsacat's", "yes, byte for byte" if sha256 == ITSACAT_SHA256 else "no, another data set"),
     ]
     return "\n".join(f"{name:<10} {value}" for name, value in rows)
 
@@ -180,25 +185,7 @@ def _balance(samples: Samples, classes: tuple[str, ...]) -> str:
 
 def files_of(folder: Path) -> list[Path]:
     """Return the files below a folder, without those that nobody put there as photos."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.name.lower() not in CLUTTER
-    )
-
-
-def _split(labels: NDArray[np.integer], test_share: float, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the places of training and test samples, shuffled; each class has its share, and one at least, in both."""
-    random = np.random.default_rng(seed)
-    train, test = [], []
-    for label in (0, 1):
-        places = random.permutation(np.flatnonzero(labels == label))
-        share = min(max(round(places.size * test_share), 1), places.size - 1)
-        test.append(places[:share])
-        train.append(places[share:])
-    return random.permutation(np.concatenate(train)), random.permutation(np.concatenate(test))
+    return list(Walker(folder).files(folder))
 
 
 def _write(
@@ -210,7 +197,7 @@ def _write(
     seed: int,
 ) -> None:
     """Split and save; whoever looks at `out` sees the old file or the whole new one, never half of it."""
-    train, test = _split(labels, test_share, seed)
+    train, test = split(labels, test_share, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".snn-") as workshop:
         unfinished = Path(workshop) / out.name
@@ -225,4 +212,4 @@ def _scikit_image_data(name: str) -> Path:
         path = Path(place) / "data" / name
         if path.is_file():
             return path
-    raise InvalidInput("scikit-image's photos are not installed", field=name, mend="pip install scikit-image")
+    raise InvalidInput("scikit-image's photos are not installed", field=name, hint="pip install scikit-image")

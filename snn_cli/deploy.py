@@ -35,16 +35,16 @@ def deploy(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="ask nothing: defaults, and no confirmation")] = False,
     bucket: Annotated[
-        str | None, typer.Option(help="the data bucket's name, for the stack's life", rich_help_panel=STACK)
+        str | None, typer.Option(help="the data bucket's name; cannot be changed later", rich_help_panel=STACK)
     ] = None,
     email: Annotated[
-        str | None, typer.Option(help='gets the training messages; "" for nobody', rich_help_panel=STACK)
+        str | None, typer.Option(help='receives the training messages; "" for nobody', rich_help_panel=STACK)
     ] = None,
     with_cache: Annotated[
         bool | None,
         typer.Option(
             "--with-cache/--no-cache",
-            help="a cache, for granularity neuron and layer; it costs money by the hour",
+            help="a cache, for granularity neuron and layer; billed by the hour",
             rich_help_panel=STACK,
         ),
     ] = None,
@@ -55,10 +55,11 @@ def deploy(
         int | None, typer.Option(help="simultaneous neuron invocations of one run", rich_help_panel=STACK)
     ] = None,
     reserve_neuron_concurrency: Annotated[
-        int | None, typer.Option(help="of all runs, set aside; 0 for none", rich_help_panel=STACK)
+        int | None, typer.Option(help="reserved for all runs together; 0 for none", rich_help_panel=STACK)
     ] = None,
     reserve_trainer_concurrency: Annotated[
-        int | None, typer.Option(help="trainers of all runs, which wait above it; 0 for none", rich_help_panel=STACK)
+        int | None,
+        typer.Option(help="trainers reserved for all runs together; others wait; 0 for none", rich_help_panel=STACK),
     ] = None,
     runtime: Annotated[str | None, typer.Option(help=f"{', '.join(RUNTIMES)}", rich_help_panel=STACK)] = None,
     architecture: Annotated[str | None, typer.Option(help=" or ".join(ARCHITECTURES), rich_help_panel=STACK)] = None,
@@ -66,7 +67,7 @@ def deploy(
         bool | None,
         typer.Option(
             "--with-notebook/--no-notebook",
-            help="a SageMaker notebook instance; it costs money by the hour",
+            help="a SageMaker notebook instance; billed by the hour",
             rich_help_panel=STACK,
         ),
     ] = None,
@@ -74,7 +75,7 @@ def deploy(
         str | None, typer.Option(help="its size, such as ml.t3.medium", rich_help_panel=STACK)
     ] = None,
     layer_arn: Annotated[
-        str | None, typer.Option(help="a dependency layer that exists, instead of building one", rich_help_panel=STACK)
+        str | None, typer.Option(help="an existing dependency layer, instead of building one", rich_help_panel=STACK)
     ] = None,
     log_retention_days: Annotated[
         int | None, typer.Option(help="how long logs are kept", rich_help_panel=STACK)
@@ -87,9 +88,9 @@ def deploy(
 ) -> None:
     """Create the stack, or bring it up to date.
 
-    Asks for what it must know, shows what would change, and asks again
-    before it does it. Options that nobody gives come from the environment
-    (SNN_WITH_CACHE=true …), then from the stack that is there, then from the
+    Asks for what it needs to know, shows what would change, and asks again
+    before changing it. Options that are not given come from the environment
+    (SNN_WITH_CACHE=true …), then from the existing stack, then from the
     defaults.
 
     \b
@@ -101,7 +102,7 @@ def deploy(
     left = NOTHING
     with interruptible(lambda: left):
         if not yes and not can_ask():
-            raise InvalidInput("there is no terminal to ask on", source="deploy", mend="give --yes")
+            raise InvalidInput("cannot ask without a terminal", source="deploy", hint="use --yes")
         given: dict[str, Any] = {
             "bucket": bucket, "email": email, "with_cache": with_cache, "cache_node_type": cache_node_type,
             "neuron_concurrency": neuron_concurrency, "reserve_neuron_concurrency": reserve_neuron_concurrency,
@@ -110,7 +111,7 @@ def deploy(
             "log_retention_days": log_retention_days, "tags": tags, "with_notebook": with_notebook,
             "notebook_instance_type": notebook_instance_type, "permissions_boundary": permissions_boundary,
         }  # fmt: skip
-        StackOptions.from_environment(**given)  # a mistake in an option is told before anything is asked
+        StackOptions.from_environment(**given)  # a mistake in an option is reported before anything is asked
         aws = here(ask_region=None if yes else lambda usual: ask("AWS region", usual or "us-east-1", check_region))
         source = context.get_parameter_source("stack")
         if not yes and source is not None and source.name.startswith("DEFAULT"):
@@ -118,21 +119,21 @@ def deploy(
         aws.tell()
         options = StackOptions.from_environment(stack_name=aws.stack, **given)
         goes_on = (
-            f"CloudFormation goes on: {aws.command('deploy')} follows it to its end; when it has ended, "
-            f"{aws.command('cleanup')} takes the stack away."
+            f"CloudFormation continues: {aws.command('deploy')} follows it; once it has finished, "
+            f"{aws.command('cleanup')} deletes the stack."
         )
         found = live_stack(aws.clients, aws.stack)
         if found and not StackStatus(found["StackStatus"]).done:
             left = goes_on
-            say(f"the stack {aws.stack} is {found['StackStatus']}: following that to its end first")
+            say(f"the stack {aws.stack} is {found['StackStatus']}: waiting for that to finish first")
             watch(aws.clients, found["StackId"])
             left = NOTHING
         if not yes:
             options = _ask(aws, options)
 
         left = (
-            f"Nothing is deployed yet; what was uploaded stays. {aws.command('deploy')} goes on from there, "
-            f"{aws.command('cleanup')} takes it away."
+            f"Nothing is deployed yet; what was uploaded is kept. {aws.command('deploy')} continues from there, "
+            f"{aws.command('cleanup')} deletes it."
         )
         with progress.status("preparing …"):
             changes = propose(aws.clients, options, lambda text: say(text, markup=False))
@@ -157,7 +158,7 @@ def deploy(
 
 
 def _ask(aws: Aws, options: StackOptions) -> StackOptions:
-    """Ask for the bucket of a new stack and for the e-mail address, as far as nobody gave them."""
+    """Ask for the bucket of a new stack and for the e-mail address, unless they were given."""
     live: Any = describe_stack(aws.clients, aws.stack) or {}
     if "bucket" not in options.given and not live.get("Outputs"):
         usual = Names.of(aws.clients, aws.stack).bucket
@@ -182,8 +183,8 @@ def _ask(aws: Aws, options: StackOptions) -> StackOptions:
 
 
 def _leave(aws: Aws, changes: ChangeSet) -> None:
-    """Leave nothing behind of changes that are not made."""
-    with progress.status("taking the change set away …"):
+    """Clean up after changes that are not made."""
+    with progress.status("deleting the change set …"):
         discard(aws.clients, changes)
         if stack_status(aws.clients, aws.stack).status == "MISSING":
             forget_artifacts(aws.clients, aws.stack)
@@ -197,7 +198,7 @@ def _show_changes(changes: ChangeSet) -> None:
         shown.add_row(action, escape(change.resource), kind, REPLACED.get(change.replacement, ""))
     progress.print(shown)
     if not changes.whole:
-        say("CloudFormation cannot tell yet what changes inside of nested stacks.")
+        say("CloudFormation cannot yet tell what changes inside nested stacks.")
 
 
 def _show(outputs: StackOutputs) -> None:

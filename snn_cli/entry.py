@@ -12,5 +12,5 @@ def main() -> None:
 
         app()
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted before anything was begun.\n")
+        sys.stderr.write("\ninterrupted before anything was started.\n")
         sys.exit(130)

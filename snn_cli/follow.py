@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -16,6 +14,7 @@ from rich.text import Text
 from snn_cli.aws import Aws
 from snn_cli.console import interruptible, progress, say
 from snn_cli.curve import Curve
+from snn_client.runs.progress import Progress
 from snn_client.runs.watching import Watch
 from snn_cloud.cost.formats import dollars, duration
 from snn_cloud.ledger.record import Run
@@ -26,7 +25,7 @@ CURVE_HEIGHT, CURVE_WIDTH, OTHER_LINES = 12, 100, 5
 
 
 def follow(aws: Aws, run_id: str) -> Run:
-    """Follow a run until it ends; return it COMPLETED. Ctrl-C ends the command, not the run.
+    """Follow a run until it ends; return it COMPLETED. Ctrl-C stops the command, not the run.
 
     Raises RunFailed, with the reason and the last lines of its functions, or RunCancelled.
     """
@@ -39,14 +38,14 @@ def follow(aws: Aws, run_id: str) -> Run:
 def how_to_go_on(aws: Aws, run_id: str) -> str:
     """Return what to tell a person who stops following a run."""
     return (
-        f"Run {run_id} goes on in Lambda.\n"
+        f"Run {run_id} continues in Lambda.\n"
         f"  follow it:  {aws.command(f'status {run_id} --follow')}\n"
         f"  stop it:    {aws.command(f'cancel {run_id}')}\n"
-        f"  and later:  {aws.command(f'resume {run_id}')}"
+        f"  resume it:  {aws.command(f'resume {run_id}')}"
     )
 
 
-def view(record: Mapping[str, Any], curve: Curve, width: int, height: int) -> RenderableType:
+def view(record: Progress, curve: Curve, width: int, height: int) -> RenderableType:
     """Return what a terminal of this size shows of a run; `record` is what a Narrator says of it."""
     bar = Table.grid(padding=(0, 1))
     bar.add_row(

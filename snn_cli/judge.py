@@ -15,6 +15,7 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, say
 from snn_cli.tables import about, classified, judged, run_details, show
+from snn_client.data.addresses import address_of
 from snn_client.data.staging import read_source
 from snn_client.models.champion import find_champion
 from snn_client.reports.report import evaluate_run, make_report, predict_images
@@ -23,22 +24,20 @@ from snn_cloud.aws import places
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.ledger.record import Run, State
 
-Promoted = Annotated[bool, typer.Option("--promoted", help="take the run whose model is the promoted one")]
+Promoted = Annotated[bool, typer.Option("--promoted", help="use the run whose model is promoted")]
 DatasetKey = Annotated[
-    str, typer.Option("--dataset", help="key in the stack's bucket of another data set to judge by, not the run's own")
+    str, typer.Option("--dataset", help="key, in the stack's bucket, of a data set to use instead of the run's own")
 ]
 
 
 def evaluate(
     aws: Aws,
-    run: Annotated[
-        str, typer.Argument(help="a completed run; without it the newest that completed", show_default=False)
-    ] = "",
+    run: Annotated[str, typer.Argument(help="a completed run; default: the newest one", show_default=False)] = "",
     dataset: DatasetKey = "",
     promoted: Promoted = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a run's model by the test set: rates or errors, confusion matrix, mislabelled samples.
+    """Evaluate a run's model on the test set: rates or errors, confusion matrix, mislabelled samples.
 
     \b
     Examples:
@@ -54,7 +53,7 @@ def evaluate(
 def predict(
     aws: Aws,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="photos, folders of photos, s3://bucket/key")],
-    run: Annotated[str, typer.Option(help="a completed run; without it the newest that completed")] = "",
+    run: Annotated[str, typer.Option(help="a completed run; default: the newest one")] = "",
     promoted: Promoted = False,
     as_json: Json = False,
 ) -> None:
@@ -72,9 +71,7 @@ def predict(
 
 def report(
     aws: Aws,
-    run: Annotated[
-        str, typer.Argument(help="a completed run; without it the newest that completed", show_default=False)
-    ] = "",
+    run: Annotated[str, typer.Argument(help="a completed run; default: the newest one", show_default=False)] = "",
     images: Annotated[
         list[str] | None, typer.Argument(metavar="IMAGE", help="photos to classify, as for `snn predict`")
     ] = None,
@@ -83,7 +80,7 @@ def report(
     promoted: Promoted = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a run's model, classify photos, and write report.json and report.html into the run's folder.
+    """Evaluate a run's model, classify photos, and write report.json and report.html into the run's folder.
 
     \b
     Examples:
@@ -101,10 +98,10 @@ def report(
     written = [made["artifacts"]["report_json"], made["artifacts"]["report_html"]]
     if out:
         written += _copies(aws, written, out)
-    told = about(aws, chosen)
+    summary = about(aws, chosen)
 
     def show_all() -> None:
-        show(run_details(told), "", *judged(made["test_set"]))
+        show(run_details(summary), "", *judged(made["test_set"]))
         if made["new_images"]:
             show("", classified(made["new_images"], _classes(chosen)))
         show("", *(Text(f"report  {place}", overflow="fold") for place in written))
@@ -113,26 +110,26 @@ def report(
 
 
 def _completed(aws: Aws, run: str, promoted: bool) -> Run:
-    """Return the run whose model is meant; where it was not named, say which. Raises CloudError if it has none."""
+    """Return the run whose model to use, and print which one if it was not named. Raises CloudError if it has none."""
     if run and promoted:
-        raise typer.BadParameter("name a run or say --promoted, not both")
+        raise typer.BadParameter("give a run or --promoted, not both")
     if promoted:
         run = _promoted(aws)
     if run:
         chosen = aws.ledger.get(run)
         if chosen.state is not State.COMPLETED:
-            raise CloudError(f"run {run} is {chosen.state}: only a run that completed has a model")
+            raise CloudError(f"run {run} is {chosen.state}: only a completed run has a model")
         return chosen
     newest = newest_runs(aws.clients.dynamodb, aws.outputs.table)
     completed = next((each for each in newest if each.state is State.COMPLETED), None)
     if completed is None:
         raise CloudError(f"no run of the stack {aws.stack} has completed yet; train one: {aws.command('train')}")
-    say(f"run {completed.run_id}, the newest that completed", markup=False)
+    say(f"run {completed.run_id}, the newest completed run", markup=False)
     return completed
 
 
 def _classes(run: Run) -> int:
-    """Return how many classes a run's model tells apart, 0 if it gives numbers."""
+    """Return how many classes a run's model distinguishes, 0 if it predicts numbers."""
     return run.parameters.classes if run.parameters else 2
 
 
@@ -142,18 +139,18 @@ def _promoted(aws: Aws) -> str:
         f"s3://{aws.outputs.bucket}/{places.PROMOTED_PARAMS}",
     )
     if champion is None:
-        raise InvalidInput("no model was promoted yet", source=source, mend=aws.command("train --promote"))
+        raise InvalidInput("no model has been promoted yet", source=source, hint=aws.command("train --promote"))
     if not champion.run_id:
-        raise InvalidInput("does not say which run trained it", source=source, mend="name a run")
-    say(f"run {champion.run_id}, whose model is the promoted one", markup=False)
+        raise InvalidInput("does not say which run trained it", source=source, hint="name a run")
+    say(f"run {champion.run_id}, whose model is promoted", markup=False)
     return champion.run_id
 
 
 def _photos(given: Sequence[str]) -> list[str]:
-    """Return the photos that are meant: of a folder all its files. Raises InvalidInput for an empty one."""
+    """Return the photos to classify: for a folder, all its files. Raises InvalidInput for an empty one."""
     photos = []
     for place in given:
-        if place.startswith("s3://") or not Path(place).is_dir():
+        if address_of(place) or not Path(place).is_dir():
             photos.append(place)
             continue
         inside = [str(path) for path in datasets.files_of(Path(place))]
@@ -164,7 +161,7 @@ def _photos(given: Sequence[str]) -> list[str]:
 
 
 def _is_name(text: str) -> bool:
-    """Return whether this is a run's name, and not a photo or a folder of photos."""
+    """Return whether this is a run's name, rather than a photo or a folder of photos."""
     return bool(re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", text)) and not Path(text).exists()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
@@ -14,6 +13,7 @@ from snn_cli.aws import on_aws
 from snn_cli.console import Exit, say
 from snn_cli.local import commands
 from snn_cloud.aws.errors import RunCancelled, RunFailed
+from snn_cloud.aws.passing import AWS_ERRORS, reason
 
 ENDS: dict[type[SnnError], Exit] = {RunFailed: Exit.RUN_FAILED, RunCancelled: Exit.RUN_CANCELLED}
 
@@ -27,15 +27,15 @@ class OneLineErrors(typer.core.TyperGroup):
             return super().invoke(ctx)
         except SnnError as error:
             text, end = str(error), ENDS.get(type(error), Exit.REFUSED)
-        except (BotoCoreError, ClientError) as error:
-            text, end = one_line(f"AWS: {error}"), Exit.REFUSED
+        except AWS_ERRORS as error:
+            text, end = f"AWS: {reason(error)}", Exit.REFUSED
         except OSError as error:  # a file that cannot be read or written; one that names none is no user's mistake
             file = error.filename2 or error.filename
             if file is None:
                 raise
             text, end = one_line(f"{file}: {(error.strerror or str(error)).lower()}"), Exit.REFUSED
         except KeyboardInterrupt:
-            say("\n[yellow]interrupted.[/] Nothing is half-done: the same command begins anew, or does the rest.")
+            say("\n[yellow]interrupted.[/] Nothing is half done: the same command starts over, or does the rest.")
             raise SystemExit(Exit.INTERRUPTED) from None
         say(f"[bold red]error:[/] {escape(text)}")
         raise SystemExit(end)

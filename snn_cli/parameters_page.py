@@ -23,8 +23,8 @@ from snn_cloud.ledger.parameters import Execution, Parameters
 HEAD = """# parameters.json
 
 Written by `make docs` from the registries in `lambda_functions/snn`. An entry there is in this table, in the schema
-that `snn parameters` prints for editors, in the DAG's form and in the neurons' own checks. What is not said has its
-default, which is *itsacat's* way. Unknown keys are refused, with the nearest known one.
+that `snn parameters` prints for editors, in the DAG's form and in the neurons' own checks. What is left out has
+its default, as in *itsacat*. Unknown keys are refused; the message names the nearest known one.
 """
 EXAMPLE = {
     "epochs": 10,
@@ -65,8 +65,8 @@ def _example() -> Iterator[str]:
 
 def _fields() -> Iterator[str]:
     for title, model, meaning in (
-        ("The recipe", Recipe, "What decides the model: with the same data and recipe, the same weights."),
-        ("The execution", Execution, "What decides time and money, and numbers by no more than rounding."),
+        ("The recipe", Recipe, "What determines the model: the same data and recipe give the same weights."),
+        ("The execution", Execution, "What determines time and cost; it changes results by rounding at most."),
     ):
         properties = model.model_json_schema()["properties"]
         yield from (f"## {title}", "", meaning, "")
@@ -82,7 +82,7 @@ def _registries() -> Iterator[str]:
     yield from ("## Activations", "", "Of hidden layers. First weights are N(0,1)·√(gain/inputs).", "")
     yield from _table(("name", "gain"), [(f"`{name}`", f"{one.gain:g}") for name, one in ACTIVATIONS.items()])
     yield from ("Of the last layer, which decides what the network answers:", "")
-    answers = {"sigmoid": "1 neuron: two classes", "softmax": "a neuron a class", "identity": "1 neuron: a number"}
+    answers = {"sigmoid": "1 neuron: two classes", "softmax": "one neuron per class", "identity": "1 neuron: a number"}
     yield from _table(
         ("name", "neurons", "loss"),
         [(f"`{name}`", answers.get(name, ""), f"`{loss}`") for name, loss in outputs.items()],
@@ -103,7 +103,12 @@ def _registries() -> Iterator[str]:
         )
         rows = [(f"`{name}`", _sentence(kind), _options(kind)) for name, kind in registry.items()]
         yield from _table(("name", "what it does", "options and their defaults"), rows)
-    yield from ("## Augmentation", "", 'Of photos: `"augmentation": {"mirror": true, "shift": 1}`.', "")
+    yield from (
+        "## Augmentation",
+        "",
+        'Of photos: `"augmentation": {"mirror": true, "shift": 1, "rotation": 10, "brightness": 0.2}`.',
+        "",
+    )
     yield from _table(
         ("name", "what it does"),
         [
@@ -115,7 +120,7 @@ def _registries() -> Iterator[str]:
 
 def _default(field: Any) -> str:
     if field.is_required():
-        return "must be given"
+        return "required"
     if field.default is None:
         return "none"
     if hasattr(field.default, "factor") or hasattr(field.default, "step"):
@@ -141,7 +146,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:,}" for key, sign in words.items() if key in schema]
     named = {"integer": "a whole number", "number": "a number", "object": "an object by layer", "array": "a list",
-             "boolean": "true or false", "string": "a text"}  # fmt: skip
+             "boolean": "true or false", "string": "text"}  # fmt: skip
     if "properties" in schema:
         return "an object with options"
     return " ".join([named.get(schema.get("type", ""), "an object"), " and ".join(limits)]).strip()

@@ -25,19 +25,19 @@ from snn_cloud.ledger.record import Run, State
 LOG_SECONDS = 1.0  # between two readings; CloudWatch answers an account five times a second
 LAST_WORD_SECONDS = 10.0  # until what a function printed last can be read
 
-OneRun = Annotated[str, typer.Argument(help="the run; without it the newest", show_default=False)]
+OneRun = Annotated[str, typer.Argument(help="the run; default: the newest", show_default=False)]
 
 
 def status(
     aws: Aws,
-    run: Annotated[str, typer.Argument(help="a run; without it the newest runs", show_default=False)] = "",
+    run: Annotated[str, typer.Argument(help="a run; default: list the newest ones", show_default=False)] = "",
     follow_it: Annotated[
         bool, typer.Option("--follow", "-f", help="follow the run, or the newest, until it ends, as `snn train` does")
     ] = False,
-    last: Annotated[int, typer.Option(min=1, help="so many runs are listed")] = 20,
+    last: Annotated[int, typer.Option(min=1, help="maximum number of runs")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Show the stack's runs, newest first; or one run, and with --follow until it ends.
+    """List the stack's runs, newest first; or show one run, with --follow until it ends.
 
     \b
     Examples:
@@ -49,23 +49,23 @@ def status(
     if not run and not follow_it:
         listed = [about(aws, each) for each in islice(newest_runs(aws.clients.dynamodb, aws.outputs.table), last)]
         if not listed:
-            say(f"no runs yet; the first: {aws.command('train')}", markup=False)
+            say(f"no runs yet; start one: {aws.command('train')}", markup=False)
         answer(listed, as_json, lambda: show(run_table(listed)) if listed else None)
         return
     chosen = the_run(aws, run)
     if follow_it:
         chosen = follow(aws, chosen.run_id)
-    told = about(aws, chosen)
-    answer(told, as_json, lambda: show(run_details(told)))
+    summary = about(aws, chosen)
+    answer(summary, as_json, lambda: show(run_details(summary)))
 
 
 def logs(
     aws: Aws,
     run: OneRun = "",
-    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="go on until the run ends")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print every line as a JSON object of its own")] = False,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="keep printing until the run ends")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print each line as a JSON object")] = False,
 ) -> None:
-    """Print what the Lambda functions said of a run; of a failed one also its last lines in full.
+    """Print what the Lambda functions logged for a run; for a failed run, also their last lines in full.
 
     \b
     Examples:
@@ -74,7 +74,7 @@ def logs(
     """
     chosen = the_run(aws, run)
     reading = RunLogs(aws.clients.logs, aws.outputs, chosen.run_id, chosen.created_at)
-    with interruptible(lambda: f"Read on with: {aws.command(f'logs {chosen.run_id} --follow')}"):
+    with interruptible(lambda: f"Continue with: {aws.command(f'logs {chosen.run_id} --follow')}"):
         seen = set(_print(reading.new(), as_json))
         while reading.more or (follow_it and not chosen.state.is_terminal):
             if not reading.more:
@@ -90,22 +90,24 @@ def logs(
             _print((line for line in last_lines(aws.clients.logs, aws.outputs, chosen) if line not in seen), as_json)
 
 
-def cancel(aws: Aws, run: Annotated[str, typer.Argument(help="a run that is not over")], as_json: Json = False) -> None:
-    """Stop a run, and wait until it has stopped; its last checkpoint stays, `snn resume` goes on from there.
+def cancel(
+    aws: Aws, run: Annotated[str, typer.Argument(help="a run that has not ended")], as_json: Json = False
+) -> None:
+    """Stop a run and wait until it has stopped. Its last checkpoint is kept: `snn resume` continues from it.
 
     \b
     Examples:
       snn cancel my-first
     """
     before, began = aws.ledger.get(run), time.monotonic()
-    with interruptible(lambda: f"Run {run} has been told to stop; has it? {aws.command(f'status {run}')}"):
+    with interruptible(lambda: f"Run {run} was asked to stop; check with: {aws.command(f'status {run}')}"):
         stopped = before if before.state.is_terminal else runs.stop(aws.clients, aws.outputs, run)
     seconds = time.monotonic() - began
     if stopped.state is not State.CANCELLED:
         raise CloudError(f"run {run} is {stopped.state}: there is nothing to cancel")
-    word = "was CANCELLED already" if before.state.is_terminal else f"is CANCELLED, after {duration(seconds)}"
+    word = "was already CANCELLED after" if before.state.is_terminal else f"is CANCELLED, after {duration(seconds)} and"
     told = {**about(aws, stopped), "seconds_to_cancel": 0.0 if before.state.is_terminal else round(seconds, 3)}
-    answer(told, as_json, lambda: results.print(f"run {run} {word} and {stopped.epoch:,} epochs", markup=False))
+    answer(told, as_json, lambda: results.print(f"run {run} {word} {stopped.epoch:,} epochs", markup=False))
 
 
 def the_run(aws: Aws, run: str) -> Run:
@@ -114,7 +116,7 @@ def the_run(aws: Aws, run: str) -> Run:
         return aws.ledger.get(run)
     newest = next(newest_runs(aws.clients.dynamodb, aws.outputs.table), None)
     if newest is None:
-        raise CloudError(f"the stack {aws.stack} has no runs yet; the first: {aws.command('train')}")
+        raise CloudError(f"the stack {aws.stack} has no runs yet; start one: {aws.command('train')}")
     say(f"run {newest.run_id}, the newest", markup=False)
     return newest
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal, get_args
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -12,15 +12,19 @@ from rich.text import Text
 
 from snn_cli.aws import Aws
 from snn_cli.console import results, table
-from snn_client.reports.sections import Kind, confusions, confusions_are_complete, how_wrong, kind_of, worst_first
-from snn_client.runs.estimate import cost_on
-from snn_client.runs.progress import summary
+from snn_client.reports.contents import NewImage
+from snn_client.reports.metrics import ManyClasses, Numbers, RateName, TestSet, TwoClasses
+from snn_client.reports.sections import Kind, confusions, confusions_are_complete, how_wrong, worst_first
+from snn_client.runs.progress import Summary, summary
 from snn_cloud.aws import places
 from snn_cloud.cost.formats import dollars, duration
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.record import Run, State
 
-RATES = ("accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1")
-AVERAGES = ("macro", "weighted")
+RATES: tuple[RateName, ...] = get_args(RateName)
+OVERALL: tuple[Literal["accuracy", "error"], ...] = ("accuracy", "error")
+AVERAGES: tuple[Literal["macro", "weighted"], ...] = ("macro", "weighted")
+OF_A_CLASS: tuple[Literal["precision", "recall", "f1"], ...] = ("precision", "recall", "f1")
 MAX_MATRIX = 12  # classes whose confusion matrix a terminal is wide enough for
 MAX_ROWS = 20  # of a table of classes or confusions
 COLOURS = {State.COMPLETED: "green", State.FAILED: "red", State.CANCELLED: "yellow"}
@@ -32,7 +36,17 @@ def show(*parts: RenderableType) -> None:
         results.print(part)
 
 
-def about(aws: Aws, run: Run) -> dict[str, Any]:
+class About(Summary):
+    """What there is to say of a run; `launched` is in UTC, `artifacts` are addresses in S3."""
+
+    launched: str
+    usd: float
+    reason: str
+    resumed_from: str
+    artifacts: dict[str, str]
+
+
+def about(aws: Aws, run: Run) -> About:
     """Return what there is to say of a run: what the operators return of it, what it cost, where things lie."""
     bucket = aws.outputs.bucket
     keys = {"params": places.params(run.run_id), "results": places.results(run.run_id)}
@@ -40,14 +54,14 @@ def about(aws: Aws, run: Run) -> dict[str, Any]:
     return {
         **summary(run),
         "launched": _time(run.created_at),
-        "usd": cost_on(aws.outputs, run)["usd"],
+        "usd": cost_of(run, aws.outputs)["usd"],
         "reason": run.reason,
         "resumed_from": run.resumed_from,
         "artifacts": left,
     }
 
 
-def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
+def run_table(runs: Sequence[About]) -> Table:
     """Return a table of runs, each as `about` says."""
     shown = table("run", "state", "epochs", "cost", "time", "USD", "launched (UTC)")
     for column in shown.columns[2:6]:
@@ -65,12 +79,12 @@ def run_table(runs: Sequence[Mapping[str, Any]]) -> Table:
     return shown
 
 
-def run_details(run: Mapping[str, Any]) -> Table:
+def run_details(run: About) -> Table:
     """Return a table of one run, as `about` says."""
     stopped = f", stopped by {run['stopped_by']}" if run["stopped_by"] else ""
     invocations = ", ".join(f"{function} {count:,}" for function, count in run["invocations"].items())
     how = f"{run['strategy']}, an invocation per {run['granularity']}" if run["strategy"] else ""
-    rows = [
+    rows: list[tuple[str, str | Text]] = [
         ("run", run["run_id"]),
         ("state", _state(run)),
         ("reason", run["reason"]),
@@ -89,28 +103,29 @@ def run_details(run: Mapping[str, Any]) -> Table:
     return _pairs([row for row in rows if row[1]])
 
 
-def judged(test_set: Mapping[str, Any]) -> list[RenderableType]:
+def judged(test_set: TestSet) -> list[RenderableType]:
     """Return what a report's `test_set` says: rates, confusion matrix and mislabelled samples, or errors of numbers."""
-    kind = kind_of(test_set)
-    if kind is Kind.NUMBERS:
+    if "r2" in test_set:
         return _judged_numbers(test_set)
-    return _judged_two(test_set) if kind is Kind.TWO_CLASSES else _judged_many(test_set)
+    return _judged_many(test_set) if "per_class" in test_set else _judged_two(test_set)
 
 
-def classified(images: Iterable[Mapping[str, Any]], classes: int = 2) -> Table:
+def classified(images: Iterable[NewImage], classes: int = 2) -> Table:
     """Return a table of the photos of a report's `new_images`; `classes` is how many are told apart, 0 for numbers."""
     if not classes:
         shown = table("photo", "number")
         for image in images:
-            shown.add_row(Text(image["uri"]), _number(image["value"]))
+            if "value" in image:
+                shown.add_row(Text(image["uri"]), _number(image["value"]))
         return shown
     shown = table("photo", "class", "p of class 1" if classes == 2 else "probability")
     for image in images:
-        shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
+        if "value" not in image:
+            shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
     return shown
 
 
-def _judged_two(test_set: Mapping[str, Any]) -> list[RenderableType]:
+def _judged_two(test_set: TwoClasses) -> list[RenderableType]:
     confusion = test_set["confusion_matrix"]
     matrix = table("", "called 0", "called 1")
     matrix.add_row("is 0", f"{confusion['tn']:,}", f"{confusion['fp']:,}")
@@ -118,11 +133,11 @@ def _judged_two(test_set: Mapping[str, Any]) -> list[RenderableType]:
     wrong = table("mislabelled sample", "is", "called", "p of class 1")
     for one in test_set["mislabelled"]:
         wrong.add_row(f"{one['index']}", f"{one['label']}", f"{one['predicted']}", f"{one['probability']:.4f}")
-    rates = _pairs([(name.replace("_", " "), _rate(test_set[name])) for name in RATES])
+    rates = _pairs([(rate.replace("_", " "), _rate(test_set[rate])) for rate in RATES])
     return [rates, "", matrix, "", wrong, *_more(test_set.get("mislabelled_left_out", 0))]
 
 
-def _judged_many(test_set: Mapping[str, Any]) -> list[RenderableType]:
+def _judged_many(test_set: ManyClasses) -> list[RenderableType]:
     left_out = test_set.get("classes_left_out", 0)
     # Where the report had no room for all classes, it has them in another order, and so without their numbers.
     names = [] if left_out else [rates["class_name"] for rates in test_set["per_class"]]
@@ -130,16 +145,17 @@ def _judged_many(test_set: Mapping[str, Any]) -> list[RenderableType]:
     def name(label: int) -> Text:
         return Text(names[label] if label < len(names) else f"class {label}")
 
-    averages = [(f"{kind} {rate}", test_set[kind][rate]) for kind in AVERAGES for rate in ("precision", "recall", "f1")]
-    rates = [(rate, test_set[rate]) for rate in ("accuracy", "error")]
+    averages = [(f"{kind} {rate}", test_set[kind][rate]) for kind in AVERAGES for rate in OF_A_CLASS]
+    rates = [(rate, test_set[rate]) for rate in OVERALL]
     per_class = table("class", "precision", "recall", "f1", "samples")
     ranked = worst_first(test_set["per_class"])
     for one in ranked[:MAX_ROWS]:
-        figures = [_rate(one[rate]) for rate in ("precision", "recall", "f1")]
+        figures = [_rate(one[rate]) for rate in OF_A_CLASS]
         per_class.add_row(Text(one["class_name"]), *figures, f"{one['support']:,}")
     wrong = table("mislabelled sample", "is", "called", "probability")
-    for one in test_set["mislabelled"]:
-        wrong.add_row(f"{one['index']}", name(one["label"]), name(one["predicted"]), f"{one['probability']:.4f}")
+    for missed in test_set["mislabelled"]:
+        called = name(missed["label"]), name(missed["predicted"])
+        wrong.add_row(f"{missed['index']}", *called, f"{missed['probability']:.4f}")
     return [
         _pairs([(rate, _rate(value)) for rate, value in (*rates, *averages)]),
         "",
@@ -153,7 +169,7 @@ def _judged_many(test_set: Mapping[str, Any]) -> list[RenderableType]:
     ]
 
 
-def _confused(test_set: Mapping[str, Any], name: Callable[[int], Text]) -> list[RenderableType]:
+def _confused(test_set: ManyClasses, name: Callable[[int], Text]) -> list[RenderableType]:
     """Return the confusion matrix or, of more classes than a terminal is wide, the most frequent confusions."""
     matrix = test_set["confusion_matrix"]
     if matrix is not None and len(matrix) <= MAX_MATRIX:
@@ -172,14 +188,15 @@ def _confused(test_set: Mapping[str, Any], name: Callable[[int], Text]) -> list[
     return [listed, *_more(max(0, len(found) - MAX_ROWS)), *([] if complete else [Text(known)])]
 
 
-def _judged_numbers(test_set: Mapping[str, Any]) -> list[RenderableType]:
-    errors = [(name, _number(test_set[key])) for name, key in (("R²", "r2"), ("MAE", "mae"), ("RMSE", "rmse"))]
+def _judged_numbers(test_set: Numbers) -> list[RenderableType]:
+    figures = (("R²", test_set["r2"]), ("MAE", test_set["mae"]), ("RMSE", test_set["rmse"]))
+    errors = [(name, _number(value)) for name, value in figures]
     wrong = table("sample furthest off", "is", "answer", "off by")
     for column in wrong.columns[1:]:
         column.justify = "right"
     for one in sorted(test_set["mislabelled"], key=lambda one: how_wrong(one, Kind.NUMBERS), reverse=True):
-        figures = (one["label"], one["predicted"], one["predicted"] - one["label"])
-        wrong.add_row(f"{one['index']}", *map(_number, figures))
+        told = (one["label"], one["predicted"], one["predicted"] - one["label"])
+        wrong.add_row(f"{one['index']}", *map(_number, told))
     return [_pairs([*errors, ("samples", f"{test_set['samples']:,}")]), "", wrong]
 
 
@@ -195,15 +212,15 @@ def _pairs(rows: Sequence[tuple[str, str | Text]]) -> Table:
     return shown
 
 
-def _state(run: Mapping[str, Any]) -> Text:
+def _state(run: About) -> Text:
     return Text(run["state"], style=COLOURS.get(State(run["state"]), ""))
 
 
-def _epochs(run: Mapping[str, Any]) -> str:
+def _epochs(run: About) -> str:
     return f"{run['epochs_run']:,} of {run['epochs_configured']:,}"
 
 
-def _cost(run: Mapping[str, Any]) -> str:
+def _cost(run: About) -> str:
     return "" if run["final_cost"] is None else f"{run['final_cost']:.6f}"
 
 

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +21,10 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
+from snn_cli.making import SOURCE, Classes, FitOption, Labels, SizeOption, SkipBad, Strict, TestShare, shown
 from snn_cli.tables import about, run_details, show
+from snn_client.data.options import Options
+from snn_client.data.sources import stem
 from snn_client.data.staging import Staged, read_source, stage, withdraw
 from snn_client.runs import runs
 from snn_client.runs.estimate import estimate_on
@@ -43,18 +46,18 @@ DEFAULT_PARAMETERS: dict[str, Any] = {
 }
 
 
-HOW = "How to train (each replaces what the parameters say)"
+HOW = "How to train (overrides the parameters)"
 
 
 def _name(what: str, names: Iterable[str], more: str = "") -> Any:
-    """Return an option that takes one of a registry's names; what is none, the parameters themselves refuse."""
+    """Return an option that takes one of a registry's names; the parameters themselves refuse any other."""
     known = list(names)
     about = f"{what}: {', '.join(known)}{more}"
     return typer.Option(help=about, metavar="NAME", rich_help_panel=HOW, autocompletion=lambda: known)
 
 
 WITH_OPTIONS = "; with options: '{\"name\": …}'"
-Epochs = Annotated[int | None, typer.Option(help="passes over the data, at most", rich_help_panel=HOW)]
+Epochs = Annotated[int | None, typer.Option(help="maximum number of passes over the data", rich_help_panel=HOW)]
 Threshold = Annotated[float | None, typer.Option(help="stop at this cost or below", rich_help_panel=HOW)]
 GranularityOption = Annotated[
     Granularity | None, typer.Option(help="what one Lambda invocation computes", rich_help_panel=HOW)
@@ -65,65 +68,86 @@ MaxUsd = Annotated[
 MaxSeconds = Annotated[
     float | None, typer.Option(help="stop the run once it has trained for this long", rich_help_panel=HOW)
 ]
-Workers = Annotated[int | None, typer.Option(help="trainers that share out the mini-batches", rich_help_panel=HOW)]
-Detach = Annotated[bool, typer.Option("--detach", help="start the run and do not follow it")]
-Promote = Annotated[bool, typer.Option("--promote", help="make the model the promoted one when the run completes")]
+Workers = Annotated[
+    int | None, typer.Option(help="number of trainers that share the mini-batches", rich_help_panel=HOW)
+]
+Detach = Annotated[bool, typer.Option("--detach", help="start the run without following it")]
+Promote = Annotated[bool, typer.Option("--promote", help="promote the model when the run completes")]
 
 
 def train(
     aws: Aws,
-    dataset: Annotated[
-        str, typer.Option(help="a datasets.h5: path or s3://bucket/key; without it the faces of `snn dataset faces`")
-    ] = "",
+    dataset: Annotated[str, typer.Option(help=f"{SOURCE}; without it the faces of `snn dataset faces`")] = "",
     parameters: Annotated[
-        str, typer.Option(help="a parameters.json, also itsacat's: path or s3://bucket/key; without it 20-7-5-1")
+        str, typer.Option(help="a parameters.json, itsacat's too: path or s3://bucket/key; default: 20-7-5-1")
     ] = "",
     epochs: Epochs = None,
-    learning_rate: Annotated[float | None, typer.Option(help="length of a step", rich_help_panel=HOW)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="step size", rich_help_panel=HOW)] = None,
     batch_size: Annotated[int | None, typer.Option(help="samples in a mini-batch", rich_help_panel=HOW)] = None,
     threshold: Threshold = None,
     strategy: Annotated[str | None, _name("what an epoch does with its mini-batches", STRATEGIES)] = None,
-    optimizer: Annotated[str | None, _name("how gradients move the weights", OPTIMIZERS, WITH_OPTIONS)] = None,
+    optimizer: Annotated[str | None, _name("how gradients update the weights", OPTIMIZERS, WITH_OPTIONS)] = None,
     schedule: Annotated[str | None, _name("how the learning rate changes", SCHEDULES, WITH_OPTIONS)] = None,
-    dtype: Annotated[str | None, _name("of weights and arithmetic", ("float32", "float64"))] = None,
+    dtype: Annotated[str | None, _name("number type of weights and arithmetic", ("float32", "float64"))] = None,
     validation: Annotated[
         str | None,
-        typer.Option(help="a share held out of the training part, or file, the file's own set", rich_help_panel=HOW),
+        typer.Option(
+            help="share of the training set to hold out, or: file (its own validation set)", rich_help_panel=HOW
+        ),
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="stop after so many epochs that validate no better", rich_help_panel=HOW)
+        int | None, typer.Option(help="stop after this many epochs without a better validation", rich_help_panel=HOW)
     ] = None,
     sub_batches: Annotated[
-        int | None, typer.Option(help="parts of a mini-batch that trainers share, for sgd", rich_help_panel=HOW)
+        int | None, typer.Option(help="for sgd: parts of a mini-batch, which trainers share", rich_help_panel=HOW)
     ] = None,
     granularity: GranularityOption = None,
     neurons_per_invocation: Annotated[
         int | None, typer.Option(help="for granularity neuron", rich_help_panel=HOW)
     ] = None,
     workers: Workers = None,
-    seed: Annotated[int | None, typer.Option(help="decides weights and mini-batches", rich_help_panel=HOW)] = None,
+    seed: Annotated[int | None, typer.Option(help="determines weights and mini-batches", rich_help_panel=HOW)] = None,
     max_usd: MaxUsd = None,
     max_seconds: MaxSeconds = None,
-    name: Annotated[str, typer.Option(help="the run's name: a-z, 0-9 and -; without it one is made")] = "",
+    name: Annotated[str, typer.Option(help="the run's name: a-z, 0-9 and -; default: generated")] = "",
     resume: Annotated[
-        str, typer.Option(help="begin at the last checkpoint of this failed or cancelled run, with its data")
+        str, typer.Option(help="start from the last checkpoint of this failed or cancelled run, with its data")
     ] = "",
     detach: Detach = False,
     promote: Promote = False,
+    classes: Classes = None,
+    size: SizeOption = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = None,
+    labels: Labels = None,
+    test_share: TestShare = None,
+    strict: Strict = None,
     as_json: Json = False,
 ) -> None:
     """Train a network in Lambda, and follow it.
 
-    Data and parameters are checked before anything is uploaded: a mistake is one line, and leaves nothing behind.
-    Ctrl-C ends the command, not the run.
+    Data and parameters are checked before anything is uploaded: a mistake costs one line and leaves nothing behind.
+    Ctrl-C stops the command, not the run.
 
     \b
     Examples:
       snn train
       snn train --epochs 50 --granularity layer
       snn train --dataset datasets/faces.h5 --parameters parameters.json --name my-first
+      snn train --dataset my-photos --classes dog,cat --size 32
       snn train --detach --json
     """
+    options = Options.of(
+        {
+            "classes": classes,
+            "size": size,
+            "fit": fit,
+            "skip_bad": skip_bad,
+            "labels": labels,
+            "test_share": test_share,
+            "strict": strict,
+        }
+    )
     overrides = {
         "epochs": epochs,
         "learning_rate": learning_rate,
@@ -147,12 +171,12 @@ def train(
     chosen = _parameters(aws, parameters, older, overrides)
     run_id = _new_name(aws, name, dataset, older)
     if older and not dataset:
-        key, size = older.dataset, Size.of_run(older)
+        key, amount = older.dataset, Size.of_run(older)
     else:
         with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
-            staged = _stage(aws, run_id, dataset, chosen)
-        key, size = staged.dataset_key, staged.size
-    estimate = estimate_on(aws.outputs, chosen, size)
+            staged = _stage(aws, run_id, dataset, chosen, options)
+        key, amount = staged.dataset_key, staged.size
+    estimate = estimate_on(aws.outputs, chosen, amount)
     for line in filter(None, (estimate_line(estimate), warning(estimate, chosen))):
         say(line, markup=False)
     launched = _launch(aws, run_id, key, chosen, older, promote)
@@ -168,17 +192,17 @@ def resume(
     workers: Workers = None,
     max_usd: MaxUsd = None,
     max_seconds: MaxSeconds = None,
-    name: Annotated[str, typer.Option(help="the new run's name; without it RUN-t2, -t3 …")] = "",
+    name: Annotated[str, typer.Option(help="the new run's name; default: RUN-t2, -t3 …")] = "",
     detach: Detach = False,
     promote: Promote = False,
     as_json: Json = False,
 ) -> None:
-    """Go on with a failed or cancelled run from its last checkpoint, as a new run, and follow it.
+    """Continue a failed or cancelled run from its last checkpoint, as a new run, and follow it.
 
-    It ends with the weights of a run that never stopped, bit for bit in the same
-    granularity and within rounding in another. Its budget is its own, the older
-    run's unless another is given. If the run is not over, its trainer is started
-    once more, in case AWS has lost it; if AWS has not, that changes nothing.
+    It ends with the weights of a run that never stopped: bit for bit with the
+    same granularity, within rounding with another. It has a budget of its own:
+    the older run's, unless you give another. If the run has not ended, its
+    trainer is restarted, in case AWS lost it; otherwise nothing changes.
 
     \b
     Examples:
@@ -209,13 +233,13 @@ def resume(
 
 
 def _spelled(given: str | None, field: str) -> Any:
-    """Return what an option says: a name, or the JSON object that it holds. Raises InvalidParameters."""
+    """Return the value of an option: a name, or the JSON object that it holds. Raises InvalidParameters."""
     if given is None or not given.lstrip().startswith("{"):
         return given
     try:
         return json.loads(given)
     except ValueError as error:
-        raise InvalidParameters(f"is not JSON: {error}", field=field, mend='write {"name": "adam", …}') from None
+        raise InvalidParameters(f"is not JSON: {error}", field=field, hint='write {"name": "adam", …}') from None
 
 
 def _share(given: str | None) -> float | str | None:
@@ -233,7 +257,7 @@ def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str,
     elif older is None:
         chosen = Parameters.load(DEFAULT_PARAMETERS, source="parameters", **overrides)
     elif older.parameters is None:
-        raise InvalidInput("never had parameters", source=f"run {older.run_id}", mend="train anew")
+        raise InvalidInput("has no parameters", source=f"run {older.run_id}", hint="train anew")
     else:
         known = json.loads(older.parameters.to_json())
         chosen = Parameters.load(known, source=f"parameters of run {older.run_id}", **overrides)
@@ -242,21 +266,22 @@ def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str,
 
 
 def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
-    """Return a name that no run has: the wanted one, or one that tells what is trained on and when."""
+    """Return a name that no run has: the given one, or one that says what is trained on and when."""
     if name:
         if aws.ledger.find(check_run_id(name)):
-            mend = f"choose another, or follow it: {aws.command(f'status {name} --follow')}"
-            raise InvalidInput(f"there is a run {name} already", field="name", mend=mend)
+            hint = f"choose another, or follow it: {aws.command(f'status {name} --follow')}"
+            raise InvalidInput(f"there is already a run {name}", field="name", hint=hint)
         return name
     if older:
         return runs.next_run_id(aws.ledger, older)
-    of = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(dataset or "faces.h5").stem.lower()).strip("-")[:32].strip("-")
+    of = re.sub(r"[^a-z0-9]+", "-", stem(dataset or "faces.h5").lower()).strip("-")[:32].strip("-")
     return f"{of or 'run'}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters) -> Staged:
+def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters, options: Options) -> Staged:
     if dataset:
-        return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters)
+        with shown() as progress:
+            return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress)
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder, "faces.h5")
         datasets.build_faces(faces)
@@ -266,20 +291,23 @@ def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters) -> Stage
 def _launch(aws: Aws, run_id: str, key: str, parameters: Parameters, older: Run | None, promote: bool) -> Run:
     """Start the run; if LaunchLambda refuses it, what was staged for it goes away again."""
     how: Any = {"promote": promote or bool(older and older.promote), "resume_from": older.run_id if older else ""}
-    with interruptible(lambda: f"Run {run_id} may have been started: {aws.command(f'status {run_id}')}"):
+    with interruptible(lambda: f"Run {run_id} may have started; check with: {aws.command(f'status {run_id}')}"):
         try:
             return runs.launch(aws.clients, aws.outputs, run_id, key, parameters, **how)
         except LaunchRejected:
-            if aws.ledger.find(run_id) is None:  # else somebody was quicker with a run of this name
+            if aws.ledger.find(run_id) is None:  # else someone else's run of this name came first
                 withdraw(aws.clients, aws.outputs.bucket, run_id)
             raise
 
 
 def _see_through(aws: Aws, run: Run, detach: bool, as_json: bool) -> None:
-    """Follow the run and show how it ended, or say how to follow it."""
+    """Follow the run and show how it ended, or print how to follow it."""
     if detach:
-        say(f"run {run.run_id} is on its way; follow it: {aws.command(f'status {run.run_id} --follow')}", markup=False)
+        say(
+            f"run {run.run_id} has started; follow it with: {aws.command(f'status {run.run_id} --follow')}",
+            markup=False,
+        )
     else:
         run = follow(aws, run.run_id)
-    told = about(aws, run)
-    answer(told, as_json, lambda: show(run_details(told)))
+    summary = about(aws, run)
+    answer(summary, as_json, lambda: show(run_details(summary)))

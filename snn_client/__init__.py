@@ -1,1 +1,1 @@
-"""What operators and commands use and Lambda never sees: the stack, runs, data, reports, models, sweeps."""
+"""What operators and commands use and Lambda does not: the stack, runs, data, reports, models, sweeps."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 
+import held
 import pytest
+import witnesses
 
 # As in the Lambda functions, and on the emulator. With a thread a core, OpenBLAS' threads wait for one another by
 # spinning: beside anything else that computes, a test of ten seconds took minutes. OpenBLAS reads it when NumPy is
@@ -19,3 +22,32 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Scenes assert, and what does not hold in them is told of as in a test.
 pytest.register_assert_rewrite("scenes")
+held.install()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say whose answers come from now on, also to fixtures."""
+    held.emulator = "moto" if item.path.parent.name == "moto" else "ministack"
+
+
+@pytest.fixture(autouse=True)
+def _answers_are_as_the_service_model_has_them() -> Iterator[None]:
+    """Fail a test in which a client was answered what AWS cannot answer; see `held.KNOWN`."""
+    yield
+    told = [f"{one.operation}: {one.member} {one.why}: {value}" for one, value in held.unknown().items()]
+    assert not told, "\n".join(["answers that are not as botocore's service model has them:", *told])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell of listed deviations that there are none any more."""
+    for one in held.mended():
+        terminalreporter.write_line(f"take it out of held.KNOWN, it is as AWS has it: {one}", yellow=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail if all tests of an emulator ran, and docs/witnesses.md says of it what is not so."""
+    wrong = witnesses.record(item.path for item in session.items) if exitstatus == pytest.ExitCode.OK else []
+    for line in wrong:
+        session.config.get_terminal_writer().line(line, red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

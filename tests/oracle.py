@@ -8,6 +8,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy import ndimage
 
 
 def photos_and_labels(samples=24, height=3, width=3, seed=5):
@@ -178,21 +179,29 @@ def batches_of(chosen, m, epoch):
 
 def augmented(photos, chosen, m, epoch, places):
     """Photos (k, h, w[, c]) as an epoch changes them."""
-    asked = {name: chosen.augmentation.get(name) for name in ("mirror", "shift")}
-    if not any(asked.values()):
+    drawn = {"mirror": 1, "shift": 2, "rotation": 1, "brightness": 1}
+    asked = {name: chosen.augmentation[name] for name in drawn if chosen.augmentation.get(name)}
+    if not asked:
         return photos
-    numbers = (1 if asked["mirror"] else 0) + (2 if asked["shift"] else 0)
+    numbers = sum(drawn[name] for name in asked)
     draw = np.random.default_rng([chosen.seed, 4, epoch]).random((m, numbers))[places]
     out = []
     for photo, one in zip(photos, draw):
-        if asked["mirror"] and one[0] < 0.5:
+        given = iter(one)
+        if "mirror" in asked and next(given) < 0.5:
             photo = photo[:, ::-1]
-        if asked["shift"]:
+        if "shift" in asked:
             n = asked["shift"]
-            down, right = (math.floor(x * (2 * n + 1)) - n for x in one[-2:])
+            down, right = (math.floor(next(given) * (2 * n + 1)) - n for _ in range(2))
             padded = np.pad(photo, [(n, n), (n, n)] + [(0, 0)] * (photo.ndim - 2), mode="edge")
             photo = padded[n - down : n - down + photo.shape[0], n - right : n - right + photo.shape[1]]
-        out.append(photo)
+        if "rotation" in asked:
+            degrees = (2 * next(given) - 1) * asked["rotation"]
+            photo = ndimage.rotate(photo, degrees, reshape=False, order=1, mode="nearest")
+        if "brightness" in asked:
+            factor = 1 + (2 * next(given) - 1) * asked["brightness"]
+            photo = np.array([min(math.floor(x * factor + 0.5), 255) for x in photo.ravel()]).reshape(photo.shape)
+        out.append(photo.astype(np.uint8))
     return np.stack(out)
 
 

@@ -193,7 +193,7 @@ WITHOUT_SERVERS: dict[str, Callable[[Path, pytest.MonkeyPatch], str]] = {
     "The model was trained for samples of another size": other_size,
     "The cost is not a number": diverges,
     "The data do not fit into a function": too_large,
-    "A stack cannot be called so": stack_name,
+    "A stack name is not allowed": stack_name,
     "python3.11 is refused": old_runtime,
     "No region is known": no_region,
     "A profile is not configured": no_profile,

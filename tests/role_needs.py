@@ -15,7 +15,7 @@ from snn_client.stack.belongings import NOTEBOOK_LOGS
 from snn_cloud.aws.clients import Clients
 
 DENIED = r"AccessDenied|not authorized|UnauthorizedOperation|Forbidden"
-UNREADABLE = "does not exist, or may not be read"  # who may not list a bucket is not told what is in it
+UNREADABLE = "S3 denies access, or there is no such object"  # who may not list a bucket is not told what is in it
 ONE, SUBNET, GROUP = {"NetworkInterfaceId": "eni-0123456789abcdef0"}, "subnetid-1", "securitygroupid-1"
 NOT_LAUNCHED, NOT_STORED = f"LaunchLambda failed: .*({DENIED})", f"failed after 3 epochs: .*({DENIED})"
 
@@ -131,7 +131,7 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("operator WatchAndCancelRuns dynamodb:UpdateItem", may_do(Work.cancelled), DENIED),
     ("operator ListRuns", may_do(Work.listed), DENIED),
     ("operator FindTheStack", may_do(Work.found), DENIED),
-    ("operator StageReadAndReport s3:GetObject", may_do(Work.judged), r"S3 denies access \(allow s3:GetObject"),
+    ("operator StageReadAndReport s3:GetObject", may_do(Work.judged), UNREADABLE),
     ("operator StageReadAndReport s3:GetObjectVersion", may_do(Work.champion_over_a_hand_s), DENIED),
     ("operator StageReadAndReport s3:PutObject", may_do(Work.staged), DENIED),
     ("operator StageReadAndReport s3:DeleteObject", may_do(Work.champion_over_a_hand_s), DENIED),

@@ -1,4 +1,4 @@
-"""What is to be made small: the cost of the last layer's weighted sums Z (its logits), and the cost's slope dZ in them.
+"""What is minimised: the cost of the last layer's weighted sums Z (its logits), and the cost's slope dZ in them.
 
 A loss takes the logits of all neurons of the last layer at once, since softmax couples them: neurons that are computed
 apart give logits, and who holds the layer finishes. To add a loss, add one entry to LOSSES. Names are Keras', formulas

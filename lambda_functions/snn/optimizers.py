@@ -1,4 +1,4 @@
-"""How gradients move the weights. To add an optimizer, add one class and one entry to OPTIMIZERS.
+"""How gradients update the weights. To add an optimizer, add one class and one entry to OPTIMIZERS.
 
 Formulas and defaults are PyTorch's, names Keras' and scikit-learn's. All work element by element, so they are given the
 weights in pieces that a processor's cache holds.
@@ -40,7 +40,7 @@ class Optimizer(Protocol):
 
 @dataclass(frozen=True)
 class GradientDescent:
-    """Steps down the gradient, with momentum if asked.
+    """Steps down the gradient, optionally with momentum.
 
     v ← momentum·v + g; w ← w - rate·v, or, with Nesterov's momentum, w - rate·(g + momentum·v).
     """
@@ -65,7 +65,7 @@ class GradientDescent:
 
 @dataclass(frozen=True)
 class RMSprop:
-    """Steps measured, weight by weight, by how large its gradients were of late.
+    """Steps scaled, weight by weight, by the size of recent gradients.
 
     s ← rho·s + (1 - rho)·g²; d = g/(√s + epsilon); v ← momentum·v + d; w ← w - rate·v (Hinton, 2012).
     """
@@ -95,7 +95,7 @@ class RMSprop:
 
 @dataclass(frozen=True)
 class Adam:
-    """Momentum, with steps measured, weight by weight, by how large its gradients were of late.
+    """Momentum, with steps scaled, weight by weight, by the size of recent gradients.
 
     m ← β₁·m + (1 - β₁)·g; s ← β₂·s + (1 - β₂)·g²; w ← w - rate·m̂/(√ŝ + ε) with m̂ = m/(1 - β₁ᵗ), ŝ = s/(1 - β₂ᵗ)
     (Kingma and Ba, arXiv:1412.6980). What is remembered is m/(1 - β₁) and s/(1 - β₂), which spares two passes.
@@ -121,7 +121,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """Adam, and all weights decay a little by themselves.
+    """Adam with decoupled weight decay.
 
     Before the step w ← w - rate·weight_decay·w (Loshchilov and Hutter, arXiv:1711.05101).
     """
@@ -157,7 +157,7 @@ def move(
 
 
 def clip(gradients: Params, most: float) -> None:
-    """Shorten the gradients, all together, to a norm of at most `most`, as PyTorch's
+    """Scale all gradients down together to a norm of at most `most`, as PyTorch's
     `clip_grad_norm_` does."""
     squares = [float(np.vdot(gradients[name], gradients[name])) for name in sorted(gradients)]
     norm = sum(squares) ** 0.5

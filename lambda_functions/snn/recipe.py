@@ -41,15 +41,15 @@ OUTPUTS = {loss.output: name for name, loss in LOSSES.items()}
 
 
 class Mismatch(ValueError):
-    """A field that cannot be used, or two that contradict each other: where, what is wrong, and the mend."""
+    """A field that cannot be used, or two that contradict each other: where, what is wrong, and how to fix it."""
 
-    def __init__(self, field: str, problem: str, mend: str) -> None:
-        self.field, self.problem, self.mend = field, problem, mend
+    def __init__(self, field: str, problem: str, hint: str) -> None:
+        self.field, self.problem, self.hint = field, problem, hint
         super().__init__(problem)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the mend for a name that is not known: the nearest one that is, and all of them."""
+    """Return the hint for a name that is not known: the nearest one that is, and all of them."""
     names = list(known)
     close = get_close_matches(name, names, n=1)
     return (f"did you mean {close[0]}? " if close else "") + f"known are {', '.join(names)}"
@@ -66,14 +66,14 @@ def _named(field: str, what: str, known: Iterable[str]) -> Any:
     return Annotated[str, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(known)})]
 
 
-def _either(field: str, mend: str) -> WrapValidator:
+def _either(field: str, hint: str) -> WrapValidator:
     """Return what refuses a value that is of none of a field's types in one line."""
 
     def check(given: Any, of_a_type: Callable[[Any], Any]) -> Any:
         try:
             return of_a_type(given)
         except ValidationError:
-            raise Mismatch(field, f"{repr(given)[:200]} cannot be used", mend) from None
+            raise Mismatch(field, f"{repr(given)[:200]} cannot be used", hint) from None
 
     return WrapValidator(check)
 
@@ -87,8 +87,8 @@ def _chosen(field: str, what: str, registry: Mapping[str, type[Any]]) -> Any:
             return given
         asked = {"name": given} if isinstance(given, str) else given
         if not isinstance(asked, Mapping) or not isinstance(asked.get("name"), str):
-            mend = f'give a name, or {{"name": …}} with options; {nearest("", registry)}'
-            raise Mismatch(field, f"{repr(given)[:200]} names no {what}", mend)
+            hint = f'give a name, or {{"name": …}} with options; {nearest("", registry)}'
+            raise Mismatch(field, f"{repr(given)[:200]} names no {what}", hint)
         name, options = asked["name"], {key: value for key, value in asked.items() if key != "name"}
         if name not in registry:
             raise Mismatch(field, f"{name!r} is no {what}", nearest(name, registry))
@@ -141,11 +141,13 @@ Dropout = Annotated[
     Share | dict[str, Share], _either("dropout", 'give a share from 0 to below 1, or one by layer: {"layer1": 0.5}')
 ]
 ClassWeights = Annotated[
-    Literal["balanced"] | list[Weight] | None, _either("class_weights", "give a positive number a class, or balanced")
+    Literal["balanced"] | list[Weight] | None, _either("class_weights", "give a positive number per class, or balanced")
 ]
 HeldOut = Annotated[
     Annotated[float, Field(gt=0, lt=1)] | Literal["file"] | None,
-    _either("validation", "give a share between 0 and 1 of the training part, or file for the file's own set"),
+    _either(
+        "validation", "give a share of the training set between 0 and 1, or file for the file's own validation set"
+    ),
 ]
 
 
@@ -154,49 +156,54 @@ class Recipe(BaseModel):
 
     model_config = STRICT
 
-    epochs: int = Field(ge=1, le=10_000_000, description="passes over the data, at most")
+    epochs: int = Field(ge=1, le=10_000_000, description="maximum number of passes over the data")
     layers: int = Field(ge=1, le=100, description="L: layers 1..L have weights, layer 0 is the input")
     activations: dict[str, AnyActivation] = Field(  # type: ignore[valid-type]
         description="of layer1 to layerL; the last one: sigmoid (two classes), softmax (K classes), identity (a number)"
     )
     neurons: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(description="of layer1 to layerL")
-    learning_rate: float = Field(gt=0, le=1_000, description="length of a step")
+    learning_rate: float = Field(gt=0, le=1_000, description="step size")
     batch_size: int | None = Field(default=None, ge=1, description="samples in a mini-batch; absent: all in one")
     threshold: float | None = Field(default=None, gt=0, description="stop when an epoch's cost is at or below this")
-    seed: int = Field(default=1, ge=0, lt=2**63, description="decides the first weights and all draws")
+    seed: int = Field(default=1, ge=0, lt=2**63, description="determines the first weights and all draws")
     strategy: _named("strategy", "strategy", STRATEGIES) = Field(  # type: ignore[valid-type]
         default="full-batch", description="what an epoch does with its mini-batches"
     )
-    sub_batches: int = Field(default=1, ge=1, le=1_000, description="sgd: parts of a mini-batch that trainers share")
-    dtype: Literal["float32", "float64"] = Field(default="float64", description="of weights and arithmetic")
+    sub_batches: int = Field(default=1, ge=1, le=1_000, description="sgd: parts of a mini-batch, which trainers share")
+    dtype: Literal["float32", "float64"] = Field(default="float64", description="number type of weights and arithmetic")
     loss: _named("loss", "loss", LOSSES) | None = Field(  # type: ignore[valid-type]
-        default=None, description="what is made small; absent: what belongs to the last activation"
+        default=None, description="the loss to minimise; absent: the one that goes with the last activation"
     )
-    label_smoothing: Share = Field(default=0.0, description="of a label, shared out among all classes")
+    label_smoothing: Share = Field(default=0.0, description="share of a label that is spread over all classes")
     class_weights: ClassWeights = Field(
-        default=None, description="what a sample of each class counts; balanced: rare classes as much as frequent ones"
+        default=None,
+        description="weight of a sample of each class; balanced: rare classes count as much as frequent ones",
     )
     optimizer: _chosen("optimizer", "optimizer", OPTIMIZERS) = Field(  # type: ignore[valid-type]
-        default=GradientDescent(), description="how gradients move the weights"
+        default=GradientDescent(), description="how gradients update the weights"
     )
     schedule: _chosen("schedule", "schedule", SCHEDULES) = Field(  # type: ignore[valid-type]
         default=Schedule(), description="how the learning rate changes"
     )
-    l2: float = Field(default=0.0, ge=0, le=1_000, description="times W is added to W's gradient")
-    clip_norm: float | None = Field(default=None, gt=0, description="the gradients' norm, at most")
+    l2: float = Field(default=0.0, ge=0, le=1_000, description="this times W is added to W's gradient")
+    clip_norm: float | None = Field(default=None, gt=0, description="maximum norm of the gradients")
     dropout: Dropout = Field(
         default=0.0,
-        description="share of outputs left out while training: of all hidden layers, or by name (layer0: input)",
+        description="share of outputs left out while training: for all hidden layers, or by name (layer0: input)",
     )
     augmentation: Annotated[dict[str, Any], WithJsonSchema(_Augmentation.model_json_schema())] = Field(
-        default={}, description="photos changed while training, another way in every epoch"
+        default={}, description="changes to the photos while training, different in every epoch"
     )
     validation: HeldOut = Field(
-        default=None, description="a share held out of the training part to validate by, or the file's own set"
+        default=None, description="share of the training set to hold out, or the file's own validation set"
     )
-    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs that validate no better")
-    min_delta: float = Field(default=0.0, ge=0, description="what counts as better")
-    restore_best_weights: bool = Field(default=True, description="the model is that of the epoch that validated best")
+    patience: int | None = Field(
+        default=None, ge=1, description="stop after this many epochs without a better validation"
+    )
+    min_delta: float = Field(default=0.0, ge=0, description="minimum improvement that counts as better")
+    restore_best_weights: bool = Field(
+        default=True, description="keep the weights of the epoch with the best validation"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -225,25 +232,25 @@ class Recipe(BaseModel):
         output, neurons = self.activations[last], self.neurons[last]
         for name, activation in self.activations.items():
             if name != last and activation not in ACTIVATIONS:
-                mend = f"use one of {', '.join(ACTIVATIONS)}"
-                raise Mismatch(f"activations.{name}", f"{activation} is for the last layer only", mend)
+                hint = f"use one of {', '.join(ACTIVATIONS)}"
+                raise Mismatch(f"activations.{name}", f"{activation} is only for the last layer", hint)
         if output not in OUTPUTS:
-            mend = "use sigmoid (two classes), softmax (more), or identity (a number)"
-            raise Mismatch(f"activations.{last}", f"the last layer gives an answer, {output} does not", mend)
+            hint = "use sigmoid (two classes), softmax (more), or identity (a number)"
+            raise Mismatch(f"activations.{last}", f"{output} cannot be the last layer's activation", hint)
         if output == "softmax" and neurons < 2:
-            raise Mismatch(f"neurons.{last}", "softmax needs a neuron for each class", "give as many as classes")
+            raise Mismatch(f"neurons.{last}", "softmax needs one neuron per class", "give as many neurons as classes")
         if output != "softmax" and neurons != 1:
-            what, mend = ("tells two classes apart", "use 1 neuron, or softmax with a neuron for each class")
+            what, hint = ("distinguishes two classes", "use 1 neuron, or softmax with one neuron per class")
             if output == "identity":
-                what, mend = "gives one number", "use 1 neuron"
-            raise Mismatch(f"neurons.{last}", f"a last layer of {output} {what}", mend)
+                what, hint = "predicts one number", "use 1 neuron"
+            raise Mismatch(f"neurons.{last}", f"a last layer of {output} {what}", hint)
         if self.loss is not None and LOSSES[self.loss].output != output:
             belongs = f"use {OUTPUTS[output]}, or {LOSSES[self.loss].output} in the last layer"
-            raise Mismatch("loss", f"{self.loss} does not belong to {output}", belongs)
+            raise Mismatch("loss", f"{self.loss} does not go with {output}", belongs)
         if not self.loss_function.of_classes:
             for field in ("label_smoothing", "class_weights"):
                 if getattr(self, field):
-                    raise Mismatch(field, "says nothing to a network that gives a number", "leave it out")
+                    raise Mismatch(field, "has no effect on a network that predicts a number", "leave it out")
         if isinstance(self.class_weights, list) and len(self.class_weights) != self.classes:
             raise Mismatch(
                 "class_weights", f"has {len(self.class_weights)} for {self.classes} classes", "give one for each"
@@ -254,20 +261,22 @@ class Recipe(BaseModel):
             others = [name for name, strategy in STRATEGIES.items() if strategy.in_batches]
             raise Mismatch(
                 "strategy",
-                f"{self.strategy} takes all data in one step, yet batch_size is given",
+                f"{self.strategy} takes all data in one step, but batch_size is given",
                 f"leave batch_size out, or choose {' or '.join(others)}",
             )
         if self.how.in_batches and self.batch_size is None:
-            raise Mismatch("batch_size", f"{self.strategy} works on mini-batches, yet none is given", "add batch_size")
+            raise Mismatch(
+                "batch_size", f"{self.strategy} works on mini-batches, but batch_size is missing", "add batch_size"
+            )
         if self.sub_batches > 1 and not self.how.step_a_batch:
-            raise Mismatch("sub_batches", f"says nothing to {self.strategy}", "leave it out, or choose sgd")
+            raise Mismatch("sub_batches", f"has no effect with {self.strategy}", "leave it out, or choose sgd")
 
     def _check_extras(self, expected: list[str]) -> None:
         if isinstance(self.dropout, dict):
             wrong = set(self.dropout) - {"layer0", *expected[:-1]}
             if wrong:
-                mend = f"name layer0 (the input) or {names(expected[:-1])}"
-                raise Mismatch(f"dropout.{min(wrong)}", "is no layer that can leave something out", mend)
+                hint = f"name layer0 (the input) or {names(expected[:-1])}"
+                raise Mismatch(f"dropout.{min(wrong)}", "is not a layer that can have dropout", hint)
         _checked(_Augmentation, "augmentation.", self.augmentation, "known are")
         if self.patience is not None and self.validation is None:
             raise Mismatch("patience", "needs samples to validate by", "add validation, such as 0.1, or leave it out")

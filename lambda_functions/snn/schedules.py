@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Always the same rate, but for a warm-up.
+    """A constant rate, after an optional warm-up.
 
     All others begin here; fields are what parameters.json may say of a schedule. Over the first `warmup` epochs the
     rate grows in a straight line, by the same amount at every step.
@@ -27,7 +27,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Step(Schedule):
-    """A step down every so many epochs.
+    """Lowers the rate every few epochs.
 
     gamma^⌊time/step_size⌋, as PyTorch's StepLR.
     """
@@ -42,7 +42,7 @@ class Step(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(Schedule):
-    """A little lower with every step.
+    """Lowers the rate a little with every step.
 
     gamma^time: at whole epochs what PyTorch's ExponentialLR has, and smooth in between.
     """
@@ -56,7 +56,7 @@ class Exponential(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class Cosine(Schedule):
-    """Down to nearly nothing by the last epoch, slowly at both ends.
+    """Lowers the rate to nearly zero by the last epoch, slowly at both ends.
 
     From 1 after the warm-up to `final` at the end, along half a cosine (Loshchilov and Hutter, arXiv:1608.03983).
     """

@@ -56,9 +56,11 @@ class Strategy(NamedTuple):
 
 STRATEGIES: dict[str, Strategy] = {
     "full-batch": Strategy("one step on all data", in_batches=False),
-    "sgd": Strategy("a step a mini-batch, the field's standard", drawn=True, step_a_batch=True),
-    "average": Strategy("the mini-batches' gradients, weighted by size, make one step"),
-    "best-batch": Strategy("each takes a step of its own, the one with the lowest cost wins", drawn=True, combine=best),
+    "sgd": Strategy("one step per mini-batch, the standard", drawn=True, step_a_batch=True),
+    "average": Strategy("one step with the mean of the mini-batches' gradients, weighted by size"),
+    "best-batch": Strategy(
+        "each mini-batch takes its own step, the one with the lowest cost wins", drawn=True, combine=best
+    ),
 }
 
 

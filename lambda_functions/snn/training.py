@@ -20,7 +20,7 @@ from snn.strategies import Epoch, GradientsOf
 
 
 class Diverged(SnnError):
-    """The cost left the numbers: the steps are too long for this data."""
+    """The cost is no longer finite: the steps are too long for this data."""
 
 
 class Stop(StrEnum):
@@ -138,7 +138,7 @@ def _end_epoch(training: Training, recipe: Recipe, cost: float, validate: Valida
 
 
 def check_finite(value: float, what: str, recipe: Recipe) -> None:
-    """Raise Diverged, with what to turn, unless a number is one."""
+    """Raise Diverged, with what to change, unless a number is finite."""
     if math.isfinite(value):
         return
     knobs = f"lower learning_rate, now {recipe.learning_rate:g}"

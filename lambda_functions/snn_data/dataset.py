@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,17 +23,22 @@ Stored = NDArray[Any]
 MAX_SAMPLES = 10_000_000  # whose labels are read even to refuse them
 MAX_NAME = 200  # characters of a class name; it stands in the model's attributes, in pages and messages
 MAX_CLASSES = 100_000
+BLOCK_BYTES = 32 * 2**20  # of samples that are looked at together
 FIX_LABELS = "number the classes from 0 in the order of list_classes"
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples, split into a training and a test set. `classes` are their names; none where a number is to be given."""
+    """Samples, split into a training and a test set. `classes` are their names; none where a number is to be given.
+
+    `photos`, of what was files of photos, is JSON text: how they were read. A model trained on it keeps it.
+    """
 
     train: Samples
     test: Samples
     classes: tuple[str, ...]
     validation: Samples | None = None
+    photos: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,6 +84,7 @@ class Header:
     test: Part
     validation: Part | None
     classes: tuple[str, ...]
+    photos: str = ""
     parts: tuple[Part, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -129,16 +135,9 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
 
     header, stored = read_hdf5(file, source, InvalidDataset, read)
     for part, numbers in zip(header.parts, stored, strict=True):
-        if numbers.dtype != np.uint8 and not np.isfinite(numbers).all():
-            wrong = np.argwhere(~np.isfinite(numbers))[0]
-            raise InvalidDataset(
-                f"holds {numbers[tuple(wrong)]} in row {wrong[0]}, column {wrong[1]}",
-                field=f"{part.name}_set_x",
-                source=source,
-                mend="fill in or leave out what is missing",
-            )
+        _check_numbers(part, numbers, 0, source)
     train, test, *others = (Samples(numbers, part.y) for part, numbers in zip(header.parts, stored, strict=True))
-    return Dataset(train, test, header.classes, others[0] if others else None)
+    return Dataset(train, test, header.classes, others[0] if others else None, header.photos)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
@@ -147,9 +146,47 @@ def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
     return read_hdf5(file, source, InvalidDataset, lambda h5: _header(h5, source))
 
 
+def check_dataset(file: Path | str | BinaryIO, source: str = "") -> Header:
+    """Check a `datasets.h5` as `load_dataset` does, samples and all, a block at a time. Raises InvalidDataset."""
+    source = source or _name(file)
+
+    def read(h5: h5py.File) -> Header:
+        header = _header(h5, source)
+        header.check_stored(source)
+        raise_limits(2 * sum(part.nbytes for part in header.parts))
+        for part in header.parts:
+            for begin, block in blocks_of(h5, part):
+                _check_numbers(part, block, begin, source)
+        return header
+
+    return read_hdf5(file, source, InvalidDataset, read)
+
+
+def blocks_of(h5: h5py.File, part: Part) -> Iterator[tuple[int, Stored]]:
+    """Yield the samples of a part, as they are kept, some megabytes at a time, and the place of the first of each."""
+    kept, item = kept_as(part.dtype), h5[f"{part.name}_set_x"]
+    rows = max(1, BLOCK_BYTES // max(1, math.prod(part.shape[1:]) * kept.itemsize))
+    for begin in range(0, len(part), rows):
+        yield begin, np.asarray(item[begin : begin + rows], kept)
+
+
+def _check_numbers(part: Part, numbers: Stored, begin: int, source: str) -> None:
+    """Raise InvalidDataset if samples, the first of which is number `begin`, hold what is no number."""
+    if numbers.dtype == np.uint8 or np.isfinite(numbers).all():
+        return
+    wrong = np.argwhere(~np.isfinite(numbers))[0]
+    raise InvalidDataset(
+        f"holds {numbers[tuple(wrong)]} in row {begin + wrong[0]}, column {wrong[1]}",
+        field=f"{part.name}_set_x",
+        source=source,
+        hint="fill in or leave out what is missing",
+    )
+
+
 def save_dataset(
     file: Path | str | BinaryIO, train_x: Stored, train_y: NDArray[Any], test_x: Stored, test_y: NDArray[Any],
     classes: Sequence[str] = (), validation_x: Stored | None = None, validation_y: NDArray[Any] | None = None,
+    photos: str = "",
 ) -> None:  # fmt: skip
     """Write a `datasets.h5`: samples as the contract has them, and for each the number of its class or a number."""
     parts = {"train": (train_x, train_y), "test": (test_x, test_y), "validation": (validation_x, validation_y)}
@@ -160,6 +197,8 @@ def save_dataset(
                 h5.create_dataset(f"{name}_set_y", data=y, dtype=np.int64 if classes else np.float64)
         if classes:
             h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
+        if photos:
+            h5.attrs["photos"] = photos
 
 
 def _name(file: Path | str | BinaryIO) -> str:
@@ -173,13 +212,15 @@ def _header(h5: h5py.File, source: str) -> Header:
     for part in parts[1:]:
         if part.shape[1:] != parts[0].shape[1:] or kept_as(part.dtype) != kept_as(parts[0].dtype):
             raise InvalidDataset(
-                f"samples are {part.shape[1:]} {part.dtype}, the training set's are {parts[0].shape[1:]} "
+                f"samples are {part.shape[1:]} {part.dtype}, but the training set's are {parts[0].shape[1:]} "
                 f"{parts[0].dtype}",
                 field=f"{part.name}_set_x",
                 source=source,
-                mend="make both the same",
+                hint="make both the same",
             )
-    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes)
+    photos = h5.attrs.get("photos", "")
+    photos = photos if isinstance(photos, str) else ""
+    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes, photos)
 
 
 def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Part:
@@ -190,13 +231,13 @@ def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Pa
             f"is {item.shape} {item.dtype}",
             field=f"{name}_set_x",
             source=source,
-            mend="make it photos, (samples, height, width, 3) or (samples, height, width) uint8, or features, "
+            hint="make it photos, (samples, height, width, 3) or (samples, height, width) uint8, or features, "
             "(samples, features) of float32 or float64, with at least one sample",
         )
     samples = len(item)
     if samples > MAX_SAMPLES:
         raise InvalidDataset(
-            f"claims {samples:,} samples", field=f"{name}_set_x", source=source, mend=f"at most {MAX_SAMPLES:,}"
+            f"claims {samples:,} samples", field=f"{name}_set_x", source=source, hint=f"at most {MAX_SAMPLES:,}"
         )
     dtype = np.dtype(np.float64) if item.ndim == 2 and item.dtype == np.uint8 else item.dtype  # numbers, no photos
     y = _labels(h5, f"{name}_set_y", samples, len(classes), source)
@@ -211,7 +252,7 @@ def _classes(h5: h5py.File, source: str) -> tuple[str, ...]:
             f"holds {item.shape} {item.dtype}",
             field="list_classes",
             source=source,
-            mend="give the names of the classes, two or more; without list_classes labels are numbers to give",
+            hint="give the names of the classes, two or more; without list_classes, labels are numbers to predict",
         )
     check_stored("list_classes", item.nbytes, item.id.get_storage_size(), source, InvalidDataset)
     names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()]]
@@ -221,7 +262,7 @@ def _classes(h5: h5py.File, source: str) -> tuple[str, ...]:
                 f"holds a name of {len(name):,} characters",
                 field="list_classes",
                 source=source,
-                mend=f"at most {MAX_NAME}",
+                hint=f"at most {MAX_NAME}",
             )
     return tuple(names)
 
@@ -233,7 +274,7 @@ def _labels(h5: h5py.File, name: str, samples: int, classes: int, source: str) -
             f"is {item.shape} {item.dtype}",
             field=name,
             source=source,
-            mend=f"give one label for each of the {samples} samples",
+            hint=f"give one label for each of the {samples} samples",
         )
     check_stored(name, samples * 8, item.id.get_storage_size(), source, InvalidDataset)
     labels: NDArray[Any] = np.asarray(item[()]).reshape(samples)
@@ -241,13 +282,13 @@ def _labels(h5: h5py.File, name: str, samples: int, classes: int, source: str) -
         numbers = labels.astype(np.float64)
         if not np.isfinite(numbers).all():
             row = int(np.flatnonzero(~np.isfinite(numbers))[0])
-            raise InvalidDataset(f"holds {labels[row]} in row {row}", field=name, source=source, mend="give a number")
+            raise InvalidDataset(f"holds {labels[row]} in row {row}", field=name, source=source, hint="give a number")
         return numbers
     wrong = ~np.isin(labels, np.arange(classes))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         known = "0 and 1" if classes == 2 else f"0 to {classes - 1}"
         raise InvalidDataset(
-            f"holds other values than {known}: {labels[row]} in row {row}", field=name, source=source, mend=FIX_LABELS
+            f"holds values other than {known}: {labels[row]} in row {row}", field=name, source=source, hint=FIX_LABELS
         )
     return labels.astype(np.int64)

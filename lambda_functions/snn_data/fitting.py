@@ -1,4 +1,4 @@
-"""Whether a recipe fits a data set: asked before anything is uploaded, and again when a run is launched."""
+"""Whether a recipe fits a data set: checked before anything is uploaded, and again when a run is launched."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from snn_data.dataset import Dataset, Header
 
 
 def check_recipe(recipe: Recipe, data: Dataset | Header, source: str = "parameters.json") -> None:
-    """Raise InvalidParameters, naming the field and the mend, if the recipe cannot be trained on the data."""
+    """Raise InvalidParameters, naming the field and what to do, if the recipe cannot be trained on the data."""
     last = f"layer{recipe.layers}"
     known, output = len(data.classes), recipe.activations[last]
     if known != recipe.classes:
         has = f"{known} classes" if known else "numbers for labels (no list_classes)"
-        wants = f"tells {recipe.classes} classes apart" if recipe.classes else "gives a number"
-        mend = {0: "use 1 identity", 2: "use 1 sigmoid, or 2 softmax"}.get(known, f"use {known} softmax")
+        wants = f"distinguishes {recipe.classes} classes" if recipe.classes else "predicts a number"
+        hint = {0: "use 1 identity", 2: "use 1 sigmoid, or 2 softmax"}.get(known, f"use {known} softmax")
         raise InvalidParameters(
-            f"{recipe.neurons[last]} {output} {wants}, the data set has {has}",
+            f"{recipe.neurons[last]} {output} {wants}, but the data set has {has}",
             field=f"neurons.{last}" if output == "softmax" and known > 1 else f"activations.{last}",
             source=source,
-            mend=f"{mend} in the last layer",
+            hint=f"{hint} in the last layer",
         )
     if recipe.augment and len(data.shape) < 2:
         raise InvalidParameters(
-            "changes photos, the data set has features", field="augmentation", source=source, mend="leave it out"
+            "changes photos, but the data set has features", field="augmentation", source=source, hint="leave it out"
         )
     if recipe.validation == "file" and data.validation is None:
         raise InvalidParameters(
             "is file, but the data set has no validation_set_x",
             field="validation",
             source=source,
-            mend="give a share of the training part, such as 0.1",
+            hint="give a share of the training part, such as 0.1",
         )
     if isinstance(recipe.validation, float):
         held_per_class(data.train.y, recipe.validation, known)

@@ -1,4 +1,4 @@
-"""Work that may break the process it is done in, done by a child of ours.
+"""Runs work that may break its process in a child process.
 
 The HDF5 library, given a file with a few wrong bytes, may crash, never end, or ask for all memory there is, and no
 exception tells of it. The child is a fork: it has everything imported already, so it costs milliseconds. It has limits
@@ -42,7 +42,7 @@ class Broken(Exception):
 
 
 class _Gone(Exception):
-    """Nobody is at the other end of the line, or nobody who speaks."""
+    """The other end of the connection is gone or silent."""
 
 
 def isolated(work: Callable[[io.RawIOBase | None], T], lent: BinaryIO | None = None) -> T:

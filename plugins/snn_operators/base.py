@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
 from airflow.sdk import Asset, AssetAlias
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
 
 from snn.errors import InvalidInput, SnnError
 from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.aws.passing import AWS_ERRORS, reason
+from snn_operators.compat import AirflowFailException
 from snn_operators.fields import NAME, STACK, VERIFY, Kind, TemplatedFields
 from snn_operators.hook import SnnHook
 
@@ -70,13 +72,13 @@ class SnnOperator(OnStack, AwsBaseOperator[SnnHook]):
         return self.hook.outputs(self.stack)
 
     def announce(self, context: Context, uri: str, extra: dict[str, Any]) -> None:
-        """Tell of an object that the task made: an event for each :class:`~airflow.sdk.AssetAlias` in its outlets."""
+        """Announce an object that the task made: an event for each :class:`~airflow.sdk.AssetAlias` in its outlets."""
         for alias in self.outlets:
             if isinstance(alias, AssetAlias):
                 context["outlet_events"][alias].add(Asset(uri), extra=extra)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is told: the files that the task read, and those that it made."""
+        """Return the lineage for OpenLineage: the files that the task read, and those that it made."""
         if self.files is None:
             return None
         from snn_operators.lineage import of_files
@@ -86,9 +88,9 @@ class SnnOperator(OnStack, AwsBaseOperator[SnnHook]):
 
 @contextmanager
 def plain_failure() -> Iterator[None]:
-    """Turn the project's exceptions into Airflow's, after a line in the log that says what is wrong and no more.
+    """Turn our exceptions and AWS's into Airflow's, after a line in the log that says what is wrong and no more.
 
-    What a retry cannot mend (a mistake in the input, a run that ended badly) fails the task without one. Airflow adds
+    What a retry cannot fix (a mistake in the input, a run that ended badly) fails the task without one. Airflow adds
     the exception with its stack below; nothing of ours is in between, as `from None` drops the cause.
     """
     try:
@@ -99,6 +101,10 @@ def plain_failure() -> Iterator[None]:
     except SnnError as error:
         log.error("%s", error)
         raise AirflowException(str(error)) from None
+    except AWS_ERRORS as error:
+        line = f"AWS: {reason(error)}"
+        log.error("%s", line)
+        raise AirflowException(line) from None
 
 
 def reads_fields(method: Method) -> Method:

@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from snn.errors import InvalidInput
 from snn_operators.base import SnnOperator, reads_fields
+from snn_operators.compat import AirflowSkipException
 from snn_operators.fields import DECISION, DOCUMENT, ETAG, NAME, NUMBER, Kind
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn_client.data.uploads import Upload
+    from snn_client.models.challenge import Comparison, Decision
 
 
 class SnnChooseOperator(SnnOperator):
@@ -59,13 +59,13 @@ class SnnChooseOperator(SnnOperator):
         dataset = self._uploaded(context, outputs.bucket) or self.dataset
         if not dataset:
             raise InvalidInput(
-                "none was uploaded and none is given",
+                "was neither uploaded nor given",
                 field="dataset",
-                mend=f"name one, or upload it under s3://{outputs.bucket}/retraining_input/",
+                hint=f"name one, or upload it under s3://{outputs.bucket}/retraining_input/",
             )
         parameters = self.parameters or self._of_champion(outputs.bucket) or self.fallback
         if not parameters:
-            raise InvalidInput("none are given and there is no champion to take them from", field="parameters")
+            raise InvalidInput("are not given, and there is no champion to take them from", field="parameters")
         self.log.info("data set: %s", dataset)
         self.log.info("parameters: %s", parameters)
         return {"dataset": dataset, "parameters": parameters}
@@ -76,7 +76,7 @@ class SnnChooseOperator(SnnOperator):
 
         uploads = newest_first(upload for upload in _uploads(context) if upload.bucket == bucket)
         for upload in uploads[1:]:
-            self.log.info("passed over, as there is a newer one: %s of %s", upload.address, upload.time)
+            self.log.info("skipped, because there is a newer one: %s of %s", upload.address, upload.time)
         return uploads[0].address if uploads else None
 
     def _of_champion(self, bucket: str) -> dict[str, Any] | None:
@@ -85,14 +85,14 @@ class SnnChooseOperator(SnnOperator):
         champion = find_champion(self.hook.clients, bucket)
         if champion is None or champion.parameters is None:
             return None
-        self.log.info("as the champion was trained, run %s", champion.run_id)
+        self.log.info("parameters: the champion's, from run %s", champion.run_id)
         return champion.parameters
 
 
 class SnnCompareOperator(SnnOperator):
-    """Judge champion and challenger by the test set of the challenger's data, and decide which it is to be.
+    """Evaluate champion and challenger on the test set of the challenger's data, and decide which becomes champion.
 
-    There is something to compare only if the champion was trained for photos of this size and these classes; else it
+    They can be compared only if the champion was trained for photos of this size and these classes; otherwise it
     stays, and the reason says so. The first champion needs no comparison.
 
     Returns ``champion`` (its report, or None), ``challenger`` (its report), ``decision`` (promote, reason, metric,
@@ -102,7 +102,7 @@ class SnnCompareOperator(SnnOperator):
 
     :param run_id: the challenger, a completed run (templated)
     :param metric: accuracy, f1, precision, sensitivity or specificity (templated)
-    :param margin: by how much the challenger has to be better, 0..1 (templated)
+    :param margin: minimum improvement required, 0..1 (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -116,7 +116,7 @@ class SnnCompareOperator(SnnOperator):
         self.run_id, self.metric, self.margin = run_id, metric, margin
 
     @reads_fields
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Comparison:
         """Compare; return both reports and the decision."""
         from snn_client.models.challenge import compare
 
@@ -127,9 +127,9 @@ class SnnCompareOperator(SnnOperator):
 
 
 class SnnPromoteOperator(SnnOperator):
-    """Make a run's model the champion, and keep the former one as the previous; skipped if it was decided otherwise.
+    """Make a run's model the champion, and keep the former one as the previous; skipped if the decision was not to.
 
-    Repeating it changes nothing. If the champion is not any more the one that was compared, the task fails. An
+    Repeating it changes nothing. If the champion is no longer the one that was compared, the task fails. An
     ``AssetAlias`` among its ``outlets`` gets an event of the champion.
 
     Returns ``champion`` and ``previous``: the runs that trained them.
@@ -138,7 +138,7 @@ class SnnPromoteOperator(SnnOperator):
 
     :param run_id: a completed run (templated)
     :param decision: what the compare task returned as ``decision``; None promotes in any case (templated)
-    :param over: what the compare task returned as ``champion_etag``; None: whichever champion there is (templated)
+    :param over: what the compare task returned as ``champion_etag``; None: any champion (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -149,7 +149,7 @@ class SnnPromoteOperator(SnnOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"decision": "json"}
 
     def __init__(
-        self, *, run_id: str, decision: Mapping[str, Any] | None = None, over: str | None = None, **kwargs: Any
+        self, *, run_id: str, decision: Decision | None = None, over: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.run_id, self.decision, self.over = run_id, decision, over
@@ -172,10 +172,10 @@ class SnnPromoteOperator(SnnOperator):
 
 
 class SnnRollbackOperator(SnnOperator):
-    """Swap the champion and the previous one: the former bytes are back. Done twice, all is as it was.
+    """Swap the champion and the previous one, byte for byte. Doing it twice restores the original state.
 
-    Give it no retries: a task that dies after its work would undo it. An ``AssetAlias`` among its ``outlets`` gets an
-    event of the champion.
+    Do not give it retries: a retry of a task that died after the swap would undo it. An ``AssetAlias``
+    among its ``outlets`` gets an event of the champion.
 
     Returns ``champion`` and ``previous``: the runs that trained them.
 
@@ -198,7 +198,7 @@ class SnnRollbackOperator(SnnOperator):
 
 
 def _uploads(context: Context) -> list[Upload]:
-    """Return the uploads that `NewDataTrigger` told of in the events that started the DAG run."""
+    """Return the uploads in the events of `NewDataTrigger` that started the DAG run."""
     from snn_client.data.uploads import Upload
 
     events = [event for some in (context.get("triggering_asset_events") or {}).values() for event in some]

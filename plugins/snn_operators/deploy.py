@@ -7,32 +7,31 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import conf
-
 from snn_cloud.aws.errors import StackFailed
 from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.compat import conf
 from snn_operators.fields import FLAG, VALUES, Kind
-from snn_operators.trigger import StackTrigger
+from snn_operators.trigger import StackEvent, StackTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
 class SnnDeployOperator(SnnOperator):
-    """Create the stack, or bring it up to date, and return its outputs.
+    """Create or update the stack, and return its outputs.
 
-    A stack that is up to date already takes a second. Options that are not given come from the environment of the
-    worker (``SNN_WITH_CACHE``, ``SNN_RUNTIME``, …); what is not said there either stays as it is in a stack that is
-    there, and has its default in a new one.
+    A stack that is already up to date takes a second. Options that are not given come from the environment of the
+    worker (``SNN_WITH_CACHE``, ``SNN_RUNTIME``, …), then from the existing stack, and for a new stack from the
+    defaults.
 
     Returns the outputs (bucket, table, functions, …): what the other operators take as ``stack``.
 
     .. seealso:: ``docs/operators.md``
 
     :param stack: the stack's name, or outputs that name it (templated)
-    :param deploy: False only reads the outputs of a stack that is there (templated)
-    :param options: fields of :class:`snn_client.stack.options.StackOptions`, such as ``with_cache``; None says nothing
+    :param deploy: False only reads the outputs of an existing stack (templated)
+    :param options: fields of :class:`snn_client.stack.options.StackOptions`, such as ``with_cache``; None: not given
         (templated)
     :param timeout: how long to wait for CloudFormation; None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
@@ -84,7 +83,7 @@ class SnnDeployOperator(SnnOperator):
         return finish_deploy(clients, name, operation).to_dict()
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: StackEvent) -> dict[str, Any]:
         """Return the outputs of the stack that the trigger waited for."""
         from snn_client.stack.deploy import finish_deploy
 

@@ -1,4 +1,4 @@
-"""The forms that start a training and a cleanup: what the fields mean, what they may be, what they are when left alone.
+"""The forms that start a training and a cleanup: what the fields mean, their allowed values and their defaults.
 
 Its fields are the keys of a DAG run's `conf`, for whoever starts one by the API.
 """
@@ -37,86 +37,97 @@ def training_form() -> dict[str, Param]:
     return {
         "dataset": Param(
             os.environ.get("SNN_DATASET"), type="string", minLength=1, title="Data set",
-            description="A datasets.h5: a path that the workers can read, or s3://bucket/key.",
+            description="A datasets.h5, a folder or archive of photos: a path that the workers can read, or "
+            "s3://bucket/key; a prefix ends in /.",
+        ),
+        "data_options": Param(
+            None, type=["null", "object"], title="Options of the data", section=HOW,
+            description='How data that are no .h5 are read: {"size": 32, "classes": ["non-cat", "cat"], '
+            '"skip_bad": true}. Empty: found out from the data.',
         ),
         "images": Param(
             None, type=["null", "array"], items={"type": "string", "minLength": 1}, title="Photos to classify",
-            description="Paths or s3:// addresses of new photos for the trained network, one a line.",
+            description="Paths or s3:// addresses of new photos for the trained network, one per line.",
         ),
         "parameters_file": Param(
             os.environ.get("SNN_PARAMETERS"), type=["null", "string"], minLength=1, title="Parameters", section=HOW,
             description="A parameters.json: path or s3:// address. Empty: itsacat's network, 20-7-5-1.",
         ),
-        "epochs": _override("integer", "Epochs", "Passes over the data, at most.", minimum=1, maximum=10_000_000),
-        "learning_rate": _override("number", "Learning rate", "Length of a step.", exclusiveMinimum=0, maximum=1000),
+        "epochs": _override(
+            "integer", "Epochs", "Maximum number of passes over the data.", minimum=1, maximum=10_000_000,
+        ),
+        "learning_rate": _override("number", "Learning rate", "Step size.", exclusiveMinimum=0, maximum=1000),
         "batch_size": _override("integer", "Batch size", "Samples in a mini-batch.", minimum=1),
         "threshold": _override("number", "Threshold", "Stop at this cost or below.", exclusiveMinimum=0),
-        "seed": _override("integer", "Seed", "Decides the first weights and the mini-batches.", minimum=0),
+        "seed": _override("integer", "Seed", "Determines the first weights and the mini-batches.", minimum=0),
         "strategy": _override(
             "string", "Strategy", "What an epoch does with its mini-batches.",
             **_names({name: strategy.meaning for name, strategy in STRATEGIES.items()}),
         ),
         "optimizer": _override(
-            "string", "Optimizer", "How gradients move the weights.", **_names(_meanings(OPTIMIZERS))
+            "string", "Optimizer", "How gradients update the weights.", **_names(_meanings(OPTIMIZERS))
         ),
         "schedule": _override("string", "Schedule", "How the learning rate changes.", **_names(_meanings(SCHEDULES))),
         "dtype": _override(
-            "string", "Arithmetic", "float32 is quicker, and as good for most networks.",
+            "string", "Arithmetic", "float32 is faster, and as good for most networks.",
             enum=[None, "float32", "float64"],
         ),
         "validation": _override(
-            "number", "Validation", "A share held out of the training part, to see each epoch how good the network is.",
+            "number", "Validation",
+            "Share of the training set to hold out, to see after each epoch how good the network is.",
             exclusiveMinimum=0, exclusiveMaximum=1,
         ),
         "patience": _override(
-            "integer", "Patience", "Stop after so many epochs that validate no better. Needs a validation.", minimum=1,
+            "integer", "Patience", "Stop after this many epochs without a better validation. Needs Validation.",
+            minimum=1,
         ),
         "granularity": _override(
             "string", "Granularity",
-            "What one Lambda invocation computes: changes cost and visibility, and numbers by rounding.",
+            "What one Lambda invocation computes. Changes cost and visibility; results only by rounding.",
             enum=[None, "batch", "layer", "neuron"],
             values_display={
-                "null": "as the parameters say",
-                "batch": "batch: the trainer computes all",
-                "layer": "layer: an invocation a layer (needs the cache)",
-                "neuron": "neuron: an invocation a neuron (needs the cache)",
+                "null": "as in the parameters",
+                "batch": "batch: the trainer computes everything",
+                "layer": "layer: one invocation per layer (needs the cache)",
+                "neuron": "neuron: one invocation per neuron (needs the cache)",
             },
         ),
         "max_usd": _override(
-            "number", "At most, USD",
+            "number", "Maximum cost, USD",
             "The run ends FAILED once it has cost this much at list prices; it can be resumed.",
             exclusiveMinimum=0,
         ),
         "max_seconds": _override(
-            "number", "At most, seconds", "The run ends FAILED once it has trained for this long; it can be resumed.",
+            "number", "Maximum time, seconds",
+            "The run ends FAILED once it has trained for this long; it can be resumed.",
             exclusiveMinimum=0, maximum=MAX_SECONDS,
         ),
         "resume": Param(
             False, type="boolean", title="Resume", section=HOW,
-            description="When the train task is cleared, go on from its failed or cancelled run's checkpoint. Off: "
+            description="When the train task is cleared, continue from its failed or cancelled run's checkpoint. Off: "
             "train from the first epoch.",
         ),
         "deploy": Param(
             True, type="boolean", title="Deploy", section=WHERE,
-            description="Create the stack or bring it up to date first. Off: use the stack as it is.",
+            description="Create or update the stack first. Off: use the stack as it is.",
         ),
         "stack_name": _stack_name("Name of the CloudFormation stack.", section=WHERE),
     }  # fmt: skip
 
 
 def cleanup_form() -> dict[str, Param]:
-    """Return the Params of a DAG that takes a stack away. No field can name anything but a stack of ours."""
+    """Return the Params of a DAG that deletes a stack. No field can name anything but a stack of ours."""
     return {
-        "stack_name": _stack_name("Name of the CloudFormation stack to take away, with all it holds."),
+        "stack_name": _stack_name("Name of the CloudFormation stack to delete, with everything in it."),
         "dry_run": Param(
-            True, type="boolean", title="Dry run", description="List what there is, and change nothing.",
+            True, type="boolean", title="Dry run", description="List what there is; change nothing.",
         ),
         "confirm": Param(
             None, type=["null", "string"], title="Confirm",
-            description="The stack's name once more. Not needed for a dry run.",
+            description="Enter the stack's name again. Not needed for a dry run.",
         ),
         "cancel_runs": Param(
-            False, type="boolean", title="Cancel runs", description="Cancel runs that are not over, else: refuse.",
+            False, type="boolean", title="Cancel runs", description="Cancel runs that have not ended. Off: refuse.",
         ),
     }  # fmt: skip
 
@@ -124,7 +135,7 @@ def cleanup_form() -> dict[str, Param]:
 def sweep_form() -> dict[str, Param]:
     """Return the Params of a DAG that trains many networks and compares them: those of one, and what differs."""
     form = training_form()
-    del form["images"], form["validation"]  # the sweep's own takes its place
+    del form["images"], form["data_options"], form["validation"]  # the sweep's own takes its place
     return {
         "dataset": form.pop("dataset"),
         "combinations": Param(
@@ -136,7 +147,7 @@ def sweep_form() -> dict[str, Param]:
         "validation": Param(
             0.2, type="number", exclusiveMinimum=0, anyOf=[{"exclusiveMaximum": 1}, {"multipleOf": 1, "minimum": 2}],
             title="Held out",
-            description="What of the training set the networks are compared by: a share (0.2), or a number of folds "
+            description="Part of the training set to compare the networks on: a share (0.2), or a number of folds "
             "(5), each held out in turn. The test set is not touched.",
         ),
         "retrain": Param(
@@ -147,17 +158,17 @@ def sweep_form() -> dict[str, Param]:
 
 
 def retraining_form() -> dict[str, Param]:
-    """Return the Params of a DAG that retrains: all may be left alone, as for a run that nobody starts."""
+    """Return the Params of a DAG that retrains: every field has a default, for runs that nobody starts by hand."""
     training = training_form()
     kept = {name: training[name] for name in ("parameters_file", *OVERRIDES, "resume", "stack_name")}
     return {
         "dataset": Param(
             os.environ.get("SNN_DATASET"), type=["null", "string"], minLength=1, title="Data set",
-            description="A datasets.h5: path or s3:// address. A run that an upload starts takes what was uploaded.",
+            description="A datasets.h5: path or s3:// address. A run started by an upload uses the uploaded file.",
         ),
         "metric": Param(
             "accuracy", type="string", enum=list(METRICS),
-            title="Compare by", description="The figure on the test set by which champion and challenger are compared.",
+            title="Compare by", description="The metric on the test set to compare champion and challenger by.",
         ),
         "margin": Param(
             0.01, type="number", minimum=0, maximum=1, title="Margin",
@@ -165,29 +176,29 @@ def retraining_form() -> dict[str, Param]:
         ),
         "roll_back": Param(
             False, type="boolean", title="Roll back",
-            description="Train nothing: swap the champion and the one before it.",
+            description="Train nothing; swap the champion and the previous one.",
         ),
         "parameters": Param(
             None, type=["null", "object"], title="Parameters as JSON", section=HOW,
-            description="The contents of a parameters.json. Empty: the file below; without it the champion's own.",
+            description="The contents of a parameters.json. Empty: the file below, or else the champion's own.",
         ),
         **kept,
     }  # fmt: skip
 
 
 def overrides(*without: str) -> dict[str, str]:
-    """Return the templates that read the overrides from the form, but for some."""
+    """Return the templates that read the overrides from the form, except some."""
     return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES if name not in without}
 
 
 def _names(meanings: Mapping[str, str]) -> dict[str, Any]:
-    """Return the choice among names, each with what it means."""
+    """Return a choice of names, each with its meaning."""
     shown = {name: f"{name}: {meaning}" for name, meaning in meanings.items()}
-    return {"enum": [None, *meanings], "values_display": {"null": "as the parameters say", **shown}}
+    return {"enum": [None, *meanings], "values_display": {"null": "as in the parameters", **shown}}
 
 
 def _meanings(registry: Mapping[str, type[Any]]) -> dict[str, str]:
-    """Return the first sentence of what each class of a registry says of itself."""
+    """Return the first sentence of the docstring of each class in a registry."""
     return {
         name: inspect.cleandoc(kind.__doc__ or name).split("\n\n")[0].replace("\n", " ")
         for name, kind in registry.items()
@@ -202,5 +213,5 @@ def _stack_name(description: str, **where: Any) -> Param:
 
 
 def _override(kind: str, title: str, description: str, **schema: Any) -> Param:
-    text = f"{description} Empty: as the parameters say."
+    text = f"{description} Empty: as in the parameters."
     return Param(None, type=["null", kind], title=title, section=HOW, description=text, **schema)

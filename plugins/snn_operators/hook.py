@@ -50,6 +50,6 @@ class SnnHook(AwsBaseHook):
         return self._session.client(
             service,
             endpoint_url=self.conn_config.get_service_endpoint_url(service),
-            config=self._get_config(),
+            config=self.config,
             verify=self.verify,
         )

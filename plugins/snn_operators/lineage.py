@@ -1,4 +1,4 @@
-"""What OpenLineage is told of a task: the files it read and made, and the run between them.
+"""A task's lineage for OpenLineage: the files it read and made, and the run between them.
 
 Imported by an operator only when Airflow asks it, which it does where the provider `openlineage` is installed.
 """
@@ -22,6 +22,8 @@ from openlineage.client.facet_v2 import (
     input_statistics_input_dataset,
 )
 
+from snn.errors import InvalidInput
+from snn_client.data.addresses import address_of
 from snn_cloud.aws import places
 
 if TYPE_CHECKING:
@@ -86,9 +88,12 @@ def of_training(bucket: str, run: Run) -> OperatorLineage[Any, Any]:
 
 def _named(source: str) -> tuple[str, str]:
     """Return a file's namespace and name as OpenLineage spells them."""
-    if source.startswith("s3://"):
-        bucket, _, key = source.removeprefix("s3://").partition("/")
-        return f"s3://{bucket}", key or "/"
+    try:
+        address = address_of(source)
+    except InvalidInput:  # a whole bucket, where photos lie in no folder
+        return source, "/"
+    if address:
+        return f"s3://{address.bucket}", address.key or "/"
     return "file", str(Path(source).absolute())
 
 

@@ -1,4 +1,4 @@
-"""Buttons on the task's page that lead to what the task works on or left behind."""
+"""Buttons on the task's page that lead to what the task works on or has made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits in the triggerer for uploaded data sets, to start a DAG with each."""
+"""The trigger that waits for uploaded data sets and starts a DAG with each."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
-from airflow.triggers.shared_stream import AdvanceItem, SharedStreamProducer
-from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import InvalidInput
+from snn_cloud.aws.passing import AWS_ERRORS, reason
+from snn_operators.compat import SharedStreamProducer, in_thread
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
+    from airflow.triggers.shared_stream import AdvanceItem
+
     from snn_client.data.uploads import Upload
 
 log = logging.getLogger(__name__)
 
 AWS = {"aws_conn_id": "aws_default"}
+STORED_WITHIN = 10.0  # seconds until Airflow has surely stored an event; much less than a message stays hidden
 
 
 class NewDataTrigger(BaseEventTrigger):
-    """Watch the queue in which a stack hears of data sets that are uploaded under ``retraining_input/``.
+    """Watch the queue in which a stack receives notifications of data sets uploaded under ``retraining_input/``.
 
     For an :class:`~airflow.sdk.AssetWatcher`. It fires ``{"uploads": [{"bucket": …, "key": …, "version": …, "time":
     …}]}``. A message leaves the queue when Airflow has stored the event of it, so a triggerer that dies in between
-    loses no upload. A stack that is not there yet is waited for in silence.
+    loses no upload. It waits silently for a stack that does not exist yet.
 
     :param stack: the stack's name
     :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``
@@ -42,7 +45,7 @@ class NewDataTrigger(BaseEventTrigger):
         self.stack, self.aws, self.poll_interval = stack, aws, poll_interval
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes this trigger from again."""
+        """Return what the triggerer recreates this trigger from."""
         return "snn_operators.new_data.NewDataTrigger", {
             "stack": self.stack, "aws": dict(self.aws), "poll_interval": self.poll_interval,
         }  # fmt: skip
@@ -62,9 +65,16 @@ class NewDataTrigger(BaseEventTrigger):
             yield TriggerEvent({"uploads": uploads})  # type: ignore[no-untyped-call]
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Never called: Airflow runs a trigger by its shared stream where it has one."""
-        raise NotImplementedError
-        yield
+        """Fire the same where Airflow, before 3.3, has no shared streams, and does not say when an event is stored.
+
+        A message leaves the queue some seconds after its event was fired: a triggerer that dies in between fires it
+        again.
+        """
+        data = self.create_shared_stream_producer(self.serialize()[1])
+        async for uploads, receipts in data.open_stream():
+            yield TriggerEvent({"uploads": uploads})  # type: ignore[no-untyped-call]
+            await asyncio.sleep(STORED_WITHIN)
+            await in_thread(data.remove, receipts)
 
 
 class NewData(SharedStreamProducer):
@@ -80,7 +90,7 @@ class NewData(SharedStreamProducer):
     async def open_stream(self) -> AsyncIterator[tuple[list[dict[str, str]], list[str]]]:
         """Yield uploads, and the receipts of the messages that told of them, for ever."""
         while True:
-            uploads, receipts = await asyncio.to_thread(self.look)
+            uploads, receipts = await in_thread(self.look)
             if uploads:
                 yield [asdict(upload) for upload in uploads], receipts
             else:
@@ -90,7 +100,7 @@ class NewData(SharedStreamProducer):
         """Take messages out of the queue whose events are stored; the others will show up in it again."""
         for item in batch:
             if item.outcome.is_clean:
-                await asyncio.to_thread(self.remove, item.broker_payload)
+                await in_thread(self.remove, item.broker_payload)
 
     def look(self) -> tuple[list[Upload], list[str]]:
         """Return new uploads and the receipts of their messages; nothing while the queue cannot be read."""
@@ -101,7 +111,7 @@ class NewData(SharedStreamProducer):
             answer = self._hook.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
         except Exception as error:  # Airflow starts a trigger that fails anew every second, with a traceback
             self._queue = ""  # the stack may be deployed anew
-            self._say(f"cannot watch for new data, trying on: {error}")
+            self._say(f"cannot watch for new data, retrying: {reason(error)}")
             return [], []
         self._say(f"watching for new data: {queue}")
         uploads: list[Upload] = []
@@ -123,17 +133,17 @@ class NewData(SharedStreamProducer):
         try:
             for receipt in receipts:
                 self._hook.clients.sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=receipt)
-        except (ClientError, BotoCoreError) as error:
-            log.warning("a message stays in %s: %s", self._queue, error)
+        except AWS_ERRORS as error:
+            log.warning("a message stays in %s: %s", self._queue, reason(error))
 
     def _find_queue(self) -> str:
         if not self._queue:
             self._queue = self._hook.outputs(self._stack).new_data_queue
         if not self._queue:
             raise InvalidInput(
-                "was deployed by an earlier version and does not tell of new data",
+                "was deployed by an earlier version, which does not announce new data",
                 source=f"stack {self._stack}",
-                mend="deploy it again: run snn_training with Deploy on",
+                hint="deploy it again: run snn_training with Deploy on",
             )
         return self._queue
 

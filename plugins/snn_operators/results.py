@@ -1,8 +1,9 @@
-"""The tasks after training: judge the model, classify new photos, write the report."""
+"""The tasks after training: evaluate the model, classify new photos, write the report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_operators.base import SnnOperator, reads_fields
@@ -12,9 +13,13 @@ from snn_operators.links import ReportLink, object_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from snn_client.data.lists import Shortened
+    from snn_client.reports.contents import NewImage, Report
+    from snn_client.reports.metrics import TestSet
+
 
 class SnnEvaluateOperator(SnnOperator):
-    """Judge a run's model by the test set of the data it was trained on.
+    """Evaluate a run's model on the test set of the data it was trained on.
 
     Returns accuracy, error, sensitivity, specificity, false_positive_rate, precision, f1, confusion_matrix and
     mislabelled.
@@ -22,7 +27,7 @@ class SnnEvaluateOperator(SnnOperator):
     .. seealso:: ``docs/operators.md``
 
     :param run_id: a completed run (templated)
-    :param dataset_key: key of another data set in the stack's bucket to judge by; None: the run's own (templated)
+    :param dataset_key: key of another data set in the stack's bucket to evaluate on; None: the run's own (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "dataset_key": NAME.or_else(None)}
@@ -32,24 +37,26 @@ class SnnEvaluateOperator(SnnOperator):
         self.run_id, self.dataset_key = run_id, dataset_key
 
     @reads_fields
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> TestSet:
         """Judge the model; return the report's ``test_set``."""
         from snn_client.reports.report import evaluate_run
+        from snn_client.reports.sections import in_a_line
         from snn_cloud.aws.places import params
 
         outputs = self.outputs
         dataset_key = self.dataset_key or self.hook.ledger(outputs).get(self.run_id).dataset
         test_set = evaluate_run(self.hook.clients, outputs.bucket, self.run_id, dataset_key)
         self.files = [f"s3://{outputs.bucket}/{key}" for key in (params(self.run_id), dataset_key)], []
-        self.log.info("accuracy %.3f on the test set, %s", test_set["accuracy"], test_set["confusion_matrix"])
+        self.log.info("on the test set: %s", in_a_line(test_set))
         return test_set
 
 
 class SnnPredictOperator(SnnOperator):
     """Classify photos with a run's model.
 
-    A file that is no photo fails the task with one line that names it. Returns a list of uri, predicted, class_name and
-    probability, in the order of ``images``; an empty one for no images.
+    Files that are not photos fail the task with one line that names them. Returns a list of uri, predicted, class_name
+    and probability, in the order of ``images``; an empty one for no images. A list of hundreds is shortened: to its
+    first items (``head``), their ``count``, and the address of the ``whole`` list in S3; the report takes either.
 
     .. seealso:: ``docs/operators.md``
 
@@ -60,23 +67,26 @@ class SnnPredictOperator(SnnOperator):
     kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "images": PHOTOS.or_else(())}
     template_fields_renderers: ClassVar[dict[str, str]] = {"images": "json"}
 
-    def __init__(self, *, run_id: str, images: Sequence[Any] | str, **kwargs: Any) -> None:
+    def __init__(self, *, run_id: str, images: Sequence[Any] | Shortened | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.run_id = run_id
         self.images: Any = images
 
     @reads_fields
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> list[NewImage] | Shortened:
         """Classify the photos; return the report's ``new_images``."""
+        from snn_client.data.lists import shortened, whole
         from snn_client.reports.report import predict_images
-        from snn_cloud.aws.places import params
+        from snn_client.reports.sections import answer_in_a_line
+        from snn_cloud.aws.places import new_images, params
 
-        bucket, images = self.outputs.bucket, self.images
-        answers = predict_images(self.hook.clients, bucket, self.run_id, images)
+        clients, bucket = self.hook.clients, self.outputs.bucket
+        images = whole(clients, self.images)
+        answers = predict_images(clients, bucket, self.run_id, images)
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers:
-            self.log.info("%s: %s (%.3f)", answer["uri"], answer["class_name"], answer["probability"])
-        return answers
+            self.log.info("%s", answer_in_a_line(answer))
+        return shortened(clients, bucket, partial(new_images, self.run_id), answers)
 
 
 class SnnReportOperator(SnnOperator):
@@ -107,28 +117,31 @@ class SnnReportOperator(SnnOperator):
         self,
         *,
         run_id: str,
-        test_set: Mapping[str, Any],
-        new_images: Sequence[Mapping[str, Any]] = (),
-        images: Sequence[Any] | str = (),
+        test_set: TestSet,
+        new_images: Sequence[NewImage] | Shortened = (),
+        images: Sequence[Any] | Shortened | str = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id, self.test_set, self.new_images = run_id, test_set, new_images
+        self.run_id, self.test_set = run_id, test_set
+        self.new_images: Any = new_images
         self.images: Any = images
         self.report_url = ""
 
     @reads_fields
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Report:
         """Write the report; return it."""
+        from snn_client.data.lists import whole
         from snn_client.reports.report import make_report
         from snn_cloud.aws.places import params, report_html, results
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        report = make_report(clients, outputs, run, self.test_set, self.new_images, self.images)
+        images, new_images = whole(clients, self.images), whole(clients, self.new_images)
+        report = make_report(clients, outputs, run, self.test_set, new_images, images)
         read = [f"s3://{outputs.bucket}/{key}" for key in (params(run.run_id), results(run.run_id), run.dataset)]
         made = [report["artifacts"][name] for name in ("report_html", "report_json")]
-        self.files = [*read, *folders(self.images)], made
+        self.files = [*read, *folders(images)], made
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))
         self.log.info("report: %s", self.report_url)
         return report

@@ -9,17 +9,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.amazon.aws.sensors.base_aws import AwsBaseSensor
-from airflow.sdk import PokeReturnValue, conf
-from airflow.sdk.exceptions import AirflowSensorTimeout
+from airflow.sdk import PokeReturnValue
 
 from snn.errors import InvalidInput
 from snn_client.runs.progress import Summary, summary
 from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError
 from snn_operators.base import OnStack, plain_failure, reads_fields
+from snn_operators.compat import AirflowSensorTimeout, conf
 from snn_operators.fields import NAME, TIME, Kind
 from snn_operators.hook import SnnHook
-from snn_operators.trigger import RunTrigger
+from snn_operators.trigger import RunEvent, RunTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,10 +31,10 @@ OWN_INTERVAL = "{{ data_interval_start | default(None) if dag_run.run_type in ('
 
 
 class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
-    """Wait for a run that this task did not start: most often one that an upload to S3 started.
+    """Wait for a run that this task did not start: usually one started by an upload to S3.
 
     The run may begin later than the sensor, and so may the upload. COMPLETED succeeds, FAILED fails with the run's
-    reason, CANCELLED fails. Killing the task leaves the run alone: it is not the sensor's.
+    reason, CANCELLED fails. Killing the task does not stop the run, since the sensor did not start it.
 
     Returns the same summary as :class:`~snn_operators.train.SnnTrainOperator`.
 
@@ -48,11 +48,11 @@ class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
         it says otherwise. The default is the start of the DAG run's data interval if it was scheduled, else None.
         None: any upload (templated)
     :param watch: ``ledger``, or ``redis`` to follow the progress in the stack's cache, which Airflow must be able to
-        reach; the ledger still has the last word (templated)
+        reach; the ledger still decides (templated)
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
     :param poke_interval: seconds between two looks
     :param log_interval: seconds between two lines in the log
-    :param timeout: seconds after which the task fails; the run goes on
+    :param timeout: seconds after which the task fails; the run continues
     :param aws_conn_id: the Airflow connection used for AWS credentials; None or empty: boto3's own search (templated)
     :param region_name: the region; None: the connection's (templated)
     :param verify: whether to verify TLS certificates, or the path of a CA bundle (templated)
@@ -93,10 +93,10 @@ class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
             raise InvalidInput(
                 f"the sensor waits for one run, it has run_id {self.run_id!r} and upload {self.upload!r}",
                 field="run_id",
-                mend="give either run_id or upload",
+                hint="give either run_id or upload",
             )
         if self.watch not in ("ledger", "redis"):
-            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", mend="use 'ledger' or 'redis'")
+            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", hint="use 'ledger' or 'redis'")
         if self.deferrable:
             run = self._new_watch().look().run
             if run is None or not run.state.is_terminal:
@@ -120,7 +120,7 @@ class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
         return PokeReturnValue(True, summary(self._watching.outcome(look.run)))
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
+    def execute_complete(self, context: Context, event: RunEvent) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(f"the run has not ended within {self.timeout:g} s")

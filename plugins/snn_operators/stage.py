@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_operators.base import SnnOperator, reads_fields
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from snn_cloud.ledger.parameters import Parameters
 
-# One run for each time the task is run: a retry, or a task cleared by hand, does not meet what an earlier one left.
+# One run for each time the task is run, so a retry, or a task cleared by hand, finds nothing left by an earlier one.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
 
 
@@ -22,20 +23,25 @@ class SnnStageOperator(SnnOperator):
     """Check a data set, parameters and photos, and only then upload them to the folder of a new run.
 
     A mistake in any of them fails the task without a retry, with one line that names the file and the field, and
-    nothing is left in S3. Uploading starts nothing. An ``AssetAlias`` among its ``outlets`` gets an event of the data
-    set.
+    nothing is left in S3. The upload itself starts no run. An ``AssetAlias`` among its ``outlets`` gets an event of the
+    data set.
 
     Returns ``run_id``, ``dataset_key``, ``parameters_key``, ``parameters``, ``images`` and ``sha256``, each as an XCom
-    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator.
+    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator. With hundreds of photos
+    ``images`` is shortened: to the first (``head``), their ``count``, and the address of the ``whole`` list in S3; the
+    predict and report tasks take either.
 
     .. seealso:: ``docs/operators.md``
 
-    :param dataset: path or ``s3://`` address of a ``datasets.h5`` (templated)
+    :param dataset: path or ``s3://`` address of a ``datasets.h5``, or of what one is made of: a folder or archive of
+        photos, an ``s3://`` prefix that ends in ``/`` (templated)
     :param parameters: the parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json``
         (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param images: paths or ``s3://`` addresses of photos to classify once trained (templated)
-    :param run_id: any text, made into a valid run id; the default is another for each try of the task (templated)
+    :param data_options: how a data set is made of what is no ``.h5``: fields of
+        ``snn_client.data.options.Options``; None leaves one as it is (templated)
+    :param run_id: any text, made into a valid run id; the default differs for each try of the task (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -43,9 +49,12 @@ class SnnStageOperator(SnnOperator):
         "parameters": DOCUMENT,
         "overrides": VALUES.or_else(None),
         "images": PATHS.or_else(()),
+        "data_options": VALUES.or_else(None),
         "run_id": NAME,
     }
-    template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "overrides": "json", "images": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "parameters": "json", "overrides": "json", "images": "json", "data_options": "json"
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -54,30 +63,39 @@ class SnnStageOperator(SnnOperator):
         parameters: str | Mapping[str, Any],
         overrides: Mapping[str, Any] | None = None,
         images: Sequence[str] | str | None = None,
+        data_options: Mapping[str, Any] | str | None = None,
         run_id: str = RUN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
         self.images: Any = images
+        self.data_options: Any = data_options
         self.run_id = run_id
 
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
+        from snn_client.data.lists import LIMIT, shortened
+        from snn_client.data.options import Options
         from snn_client.data.staging import stage
         from snn_client.runs.runs import check_cache
-        from snn_cloud.aws.places import new_run_id
+        from snn_cloud.aws.places import input_images, new_run_id
 
         outputs, parameters = self.outputs, self._parameters()
         check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
-        staged = stage(self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images)
+        options = Options.of(self.data_options or {})
+        staged = stage(self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options)
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [self.dataset], [made]
         self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
-        return {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+        returned: dict[str, Any] = {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+        room = LIMIT - len(json.dumps({**returned, "images": None}))
+        key_of = partial(input_images, run_id)
+        returned["images"] = shortened(self.hook.clients, outputs.bucket, key_of, returned["images"], room)
+        return returned
 
     def _parameters(self) -> Parameters:
         """Return the parameters. Raises InvalidParameters."""

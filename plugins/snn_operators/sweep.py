@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_cloud.aws.errors import RunFailed
 from snn_operators.base import SnnOperator, reads_fields
-from snn_operators.fields import COMBINATIONS, DOCUMENT, NAME, NUMBER, PLAN, SWEEP, VALUES, Kind
+from snn_operators.fields import COMBINATIONS, DOCUMENT, NAME, NUMBER, SWEEP, VALUES, Kind
 from snn_operators.links import TableLink, object_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from snn_client.sweeps.table import Sweep, WrittenTable
 
 # Without the number of the try: planned again, a sweep finds its data sets staged.
 SWEEP_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }}"
@@ -22,23 +24,24 @@ class SnnSweepPlanOperator(SnnOperator):
     """Make the trainings of a sweep from a grid or a list, check every one, and stage what they are trained on.
 
     Part of the training set is held out to compare the networks by: a share of it, or each of several folds in turn.
-    The data sets of that are staged once, under the sweep's own id, for all combinations. The test set is in none.
+    These data sets are staged once, under the sweep's own id, for all combinations. The test set is in none.
     A mistake in any combination fails the task without a retry, with one line that names the combination and the field,
     and nothing is left in S3.
 
-    Returns a list to map training tasks over: ``run_id``, ``dataset_key`` and ``parameters`` of each run, and the
-    number and overrides of its combination. XCom ``sweep`` has what the table says of the whole sweep.
+    Returns a list to map training tasks over: ``run_id`` and ``dataset_key`` of each run. Its parameters lie in its
+    input folder, where :class:`~snn_operators.train.SnnTrainOperator` finds them; the whole plan is ``plan.json`` in
+    the sweep's input folder. XCom ``sweep`` has what the table says of the whole sweep.
 
     .. seealso:: ``docs/operators.md``
 
     :param dataset: path or ``s3://`` address of a ``datasets.h5`` (templated)
     :param parameters: what the combinations have in common: a mapping, JSON text, or a path or ``s3://`` address of
-        ``parameters.json``; its seed decides which photos are held out (templated)
+        ``parameters.json``; its seed determines which samples are held out (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param combinations: a grid, ``{"learning_rate": [0.001, 0.01], "layer_sizes": [[20, 7, 5, 1], [10, 1]]}``, or a
         list of mappings; a mapping, a list, or JSON text (templated)
     :param validation: the share of the training set that is held out, or a number of folds from 2 on (templated)
-    :param sweep_id: any text, made into a valid run id; the default is another for each DAG run (templated)
+    :param sweep_id: any text, made into a valid run id; the default differs for each DAG run (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -70,12 +73,12 @@ class SnnSweepPlanOperator(SnnOperator):
         self.validation: Any = validation
 
     @reads_fields
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def execute(self, context: Context) -> list[dict[str, str]]:
         """Plan the sweep; return its trainings."""
         from snn_client.data.staging import stage_folds
         from snn_client.runs.estimate import estimate_on
         from snn_client.runs.runs import check_cache
-        from snn_client.sweeps.sweep import expand, trainings
+        from snn_client.sweeps.sweep import expand, plan_items, trainings
         from snn_cloud.aws.places import new_run_id
         from snn_cloud.cost.budget import warning
 
@@ -86,7 +89,10 @@ class SnnSweepPlanOperator(SnnOperator):
             check_cache(one.parameters, outputs, source=f"combination {one.number}")
         # Short, as run ids are made of it.
         sweep_id = new_run_id(self.sweep_id, longest=30)
-        staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed)
+        staged = stage_folds(
+            self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed,
+            more=lambda keys: plan_items(sweep_id, trainings(sweep_id, combinations, keys)),
+        )  # fmt: skip
         self.files = [self.dataset], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
         usd = 0.0
@@ -101,7 +107,7 @@ class SnnSweepPlanOperator(SnnOperator):
         )  # fmt: skip
         sweep = {"sweep_id": sweep_id, "validation": validation, "combinations": len(combinations), "runs": len(plan)}
         context["ti"].xcom_push(key="sweep", value=sweep)
-        return plan
+        return [{"run_id": one["run_id"], "dataset_key": one["dataset_key"]} for one in plan]
 
     def _base(self) -> tuple[dict[str, Any], int]:
         """Return what the combinations have in common, as parameters.json has it, and its seed."""
@@ -119,11 +125,11 @@ class SnnSweepPlanOperator(SnnOperator):
 
 
 class SnnSweepTableOperator(SnnOperator):
-    """Compare the networks of a sweep by the photos that were held out, and name the best.
+    """Compare the networks of a sweep on the samples that were held out, and name the best.
 
     The table lies in ``sweep.json`` in the sweep's folder and, line by line, in the log. A combination that failed is
     in it with its reason; the task fails only if all did. Give it ``trigger_rule="all_done_min_one_success"``, or one
-    failed training is the end of the sweep. An ``AssetAlias`` among its ``outlets`` gets an event of the table.
+    failed training ends the sweep. An ``AssetAlias`` among its ``outlets`` gets an event of the table.
 
     Returns the table: ``rows``, best first, ``winner``, ``failed``, ``seconds``, ``usd``, ``sweep_json``; under 48 KB,
     with the last rows left out if need be. XCom ``winner`` has the winner alone: combination, overrides, score, std and
@@ -131,35 +137,34 @@ class SnnSweepTableOperator(SnnOperator):
 
     .. seealso:: ``docs/operators.md``
 
-    :param plan: what the plan task returned (templated)
     :param sweep: the plan task's XCom ``sweep`` (templated)
     :param train: id of the training task that was mapped over the plan
     :param evaluate: id of the evaluating task that was mapped with it
     """
 
-    kinds: ClassVar[Mapping[str, Kind]] = {"plan": PLAN, "sweep": SWEEP}
-    template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json", "sweep": "json"}
+    kinds: ClassVar[Mapping[str, Kind]] = {"sweep": SWEEP}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sweep": "json"}
     operator_extra_links = (TableLink(),)
 
-    def __init__(
-        self, *, plan: Sequence[Mapping[str, Any]], sweep: Mapping[str, Any], train: str, evaluate: str, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, sweep: Sweep, train: str, evaluate: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.plan, self.sweep, self.train, self.evaluate = plan, sweep, train, evaluate
+        self.sweep, self.train, self.evaluate = sweep, train, evaluate
         self.report_url = ""
 
     @reads_fields
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> WrittenTable:
         """Compare the networks; return the table."""
+        from snn_client.sweeps.sweep import read_plan
         from snn_client.sweeps.table import lines, make_table, outcomes, write_table
         from snn_cloud.aws.places import sweep_json
 
         outputs, clients, ti = self.outputs, self.hook.clients, context["ti"]
+        plan = read_plan(clients, outputs.bucket, self.sweep["sweep_id"])
         # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.
-        indexes = range(len(self.plan))
+        indexes = range(len(plan))
         run_ids = ti.xcom_pull(task_ids=self.train, key="run_id", map_indexes=indexes)
         judged = ti.xcom_pull(task_ids=self.evaluate, map_indexes=indexes)
-        table = make_table(self.sweep, outcomes(clients, outputs, self.plan, run_ids, judged))
+        table = make_table(self.sweep, outcomes(clients, outputs, plan, run_ids, judged))
         for line in lines(table):
             self.log.info("%s", line)
         short = write_table(clients, outputs.bucket, table)
@@ -167,9 +172,9 @@ class SnnSweepTableOperator(SnnOperator):
         self.log.info("table: %s", self.report_url)
         if table["winner"] is None:
             rows = table["rows"]
-            raise RunFailed(f"none of {len(rows)} combinations completed, the first: {rows[0]['failure']}")
+            raise RunFailed(f"none of {len(rows)} combinations completed; the first one: {rows[0]['failure']}")
         ti.xcom_push(key="winner", value=table["winner"])
-        datasets = dict.fromkeys(one["dataset_key"] for one in self.plan)
+        datasets = dict.fromkeys(one["dataset_key"] for one in plan)
         self.files = [f"s3://{outputs.bucket}/{key}" for key in datasets], [short["sweep_json"]]
         winner = {name: table["winner"][name] for name in ("combination", "score")}
         self.announce(context, short["sweep_json"], {"sweep_id": table["sweep_id"], **winner})

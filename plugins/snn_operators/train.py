@@ -1,4 +1,4 @@
-"""The task that starts a run and sees it through."""
+"""The task that starts a run and follows it to its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from snn_client.runs.progress import Summary, estimate_line, summary
@@ -15,15 +14,17 @@ from snn_client.runs.watching import Watch
 from snn_cloud.aws.errors import CloudError, RunFailed, RunNotFound
 from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
+from snn_operators.compat import conf
 from snn_operators.fields import FLAG, MAPPING, NAME, Kind
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run
-from snn_operators.trigger import RunTrigger, is_wanted
+from snn_operators.trigger import RunEvent, RunTrigger, is_wanted
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
+    from snn_cloud.ledger.parameters import Parameters
     from snn_cloud.ledger.record import Run
 
 LAUNCHING_SECONDS = 30.0  # until a run that was being launched when its task was killed must be in the ledger
@@ -33,9 +34,9 @@ class SnnTrainOperator(SnnOperator):
     """Train a network in Lambda: start the run, watch the ledger until it ends.
 
     The training belongs to Lambda. The task only watches: deferred, it holds no worker slot, and a restart of worker or
-    triggerer changes nothing. A try that Airflow repeats by itself goes on with the run that is there.
+    triggerer changes nothing. A retry by Airflow itself continues with the existing run.
 
-    How the run ends is how the task ends: COMPLETED succeeds; FAILED fails, with the run's own reason; CANCELLED fails.
+    The task ends as the run does: COMPLETED succeeds; FAILED fails, with the run's own reason; CANCELLED fails.
     None of them is retried, as the same run would only be read again. Clearing, marking, killing or deleting the task
     cancels the run. A cleared task starts a new run, ``<run_id>-t2`` for its second try, or resumes the one before.
 
@@ -50,11 +51,11 @@ class SnnTrainOperator(SnnOperator):
 
     :param run_id: the run, as the stage task named it (templated)
     :param dataset_key: key of the staged data set in the stack's bucket (templated)
-    :param parameters: what to train, as the stage task returned it (templated)
-    :param resume: whether a cleared task goes on from the checkpoint of the run that failed or was cancelled, with the
-        same result as if it had not stopped; False: it trains from the first epoch (templated)
-    :param promote: whether to copy model and results to the promoted model's places when the run completes (templated)
-    :param timeout: how long the run may take; it is cancelled then, and the task fails. None: as long as it takes
+    :param parameters: what to train, as the stage task returned it; None: what was staged for ``run_id`` (templated)
+    :param resume: whether a cleared task continues from the checkpoint of the run that failed or was cancelled, with
+        the same result as if it had not stopped; False: it trains from the first epoch (templated)
+    :param promote: whether to promote the model when the run completes (templated)
+    :param timeout: how long the run may take; then it is cancelled and the task fails. None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
     :param poll_interval: seconds between two looks at the ledger
     :param log_interval: seconds between two lines in the log
@@ -63,7 +64,7 @@ class SnnTrainOperator(SnnOperator):
     kinds: ClassVar[Mapping[str, Kind]] = {
         "run_id": NAME,
         "dataset_key": NAME,
-        "parameters": MAPPING,
+        "parameters": MAPPING.or_else(None),
         "resume": FLAG.or_else(False),
         "promote": FLAG.or_else(False),
     }
@@ -75,7 +76,7 @@ class SnnTrainOperator(SnnOperator):
         *,
         run_id: str,
         dataset_key: str,
-        parameters: str | Mapping[str, Any],
+        parameters: str | Mapping[str, Any] | None = None,
         resume: bool | str = False,
         promote: bool | str = False,
         timeout: timedelta | float | None = timedelta(days=2),
@@ -100,11 +101,10 @@ class SnnTrainOperator(SnnOperator):
         from snn_client.runs.runs import launch
         from snn_cloud.cost.budget import warning
         from snn_cloud.cost.workload import Size
-        from snn_cloud.ledger.parameters import Parameters
 
         began = time.time()
         deadline = None if self.timeout is None else began + self.timeout
-        outputs, parameters = self.outputs, Parameters.load(self.parameters)
+        outputs, parameters = self.outputs, self._parameters()
         chosen = self._choose_run(context)
         if chosen.why:
             self.log.info("%s", chosen.why)
@@ -137,7 +137,7 @@ class SnnTrainOperator(SnnOperator):
         return self._conclude(context, self._watch, self._wait(context, self._watch, deadline))
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
+    def execute_complete(self, context: Context, event: RunEvent) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "error":
             raise CloudError(f"run {event['run_id']}: {event['message']}")
@@ -148,7 +148,7 @@ class SnnTrainOperator(SnnOperator):
         return self._conclude(context, watch, self.hook.ledger(watch.outputs).get(watch.run_id))
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage[Any, Any] | None:
-        """Return what OpenLineage is told: data set, model, parameters, and how the training went."""
+        """Return the lineage for OpenLineage: data set, model, parameters, and how the training went."""
         from snn_operators.lineage import of_training
 
         return of_training(*self._trained) if self._trained else None
@@ -168,6 +168,17 @@ class SnnTrainOperator(SnnOperator):
                     return
                 time.sleep(0.2)
 
+    def _parameters(self) -> Parameters:
+        """Return what to train. Raises InvalidInput (InvalidParameters)."""
+        from snn_client.data.staging import read_source
+        from snn_cloud.aws.places import check_run_id, input_parameters
+        from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
+
+        if self.parameters is not None:
+            return Parameters.load(self.parameters)
+        source = f"s3://{self.outputs.bucket}/{input_parameters(check_run_id(self.run_id))}"
+        return Parameters.load(read_source(self.hook.clients.s3, source, MAX_TEXT), source=source)
+
     def _choose_run(self, context: Context) -> Choice:
         from snn_client.runs.runs import stop
 
@@ -182,7 +193,7 @@ class SnnTrainOperator(SnnOperator):
         )
 
     def _is_over_soon(self, run: Run) -> bool:
-        """Return whether the run has ended, or does within the time that the trip to the triggerer would take."""
+        """Return whether the run has ended, or ends within the time that deferring would take."""
         if not run.state.is_terminal:
             time.sleep(min(self.poll_interval, 2.0))
             run = self.hook.ledger(self.outputs).get(run.run_id)
@@ -204,7 +215,7 @@ class SnnTrainOperator(SnnOperator):
             time.sleep(self.poll_interval)
 
     def _tell(self, context: Context, **values: Any) -> None:
-        """Write values to XCom. That one is not taken is no reason to leave the run to itself.
+        """Write values to XCom. A failure is no reason to stop watching the run.
 
         A deleted task may hear of it here first; its next heartbeat is refused too, and has it killed.
         """
@@ -216,9 +227,7 @@ class SnnTrainOperator(SnnOperator):
 
     def _give_up(self, watch: Watch) -> None:
         watch.cancel()
-        raise RunFailed(
-            f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it has been told to stop"
-        )
+        raise RunFailed(f"run {watch.run_id} did not end within {duration(self.timeout or 0)}; it was asked to stop")
 
     def _conclude(self, context: Context, watch: Watch, run: Run) -> Summary:
         """Return the summary of a completed run. Raises RunFailed or RunCancelled for any other."""

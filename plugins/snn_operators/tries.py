@@ -1,11 +1,11 @@
-"""Which run a try of the training task works on: one that is under way, the same result again, or a new run.
+"""Which run a try of the training task works on: one under way, one that has ended, or a new one.
 
-Airflow repeats a task for two reasons, and wants opposite things of it:
+Airflow repeats a task for two reasons, which need opposite behaviour:
 
     a worker, or its machine, died      try 1: run x  ✗  try 2: run x      the training went on: watch it again
     a person cleared the task           try 1: run x  │  try 2: run x-t2   train again, or on from x's checkpoint
 
-They are told apart by `max_tries`: clearing sets it to the tries so far and the task's retries on top; Airflow's own
+`max_tries` distinguishes them: clearing sets it to the tries so far and the task's retries on top; Airflow's own
 retries leave it alone. Only a task that is cleared while it runs in a worker keeps it; that one has cancelled its run.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """The run of this try, to be launched: one that is there already is launched again in the same words.
+    """The run of this try, to be launched: an existing one is launched again with the same request.
 
     `resume_from` is the run whose checkpoint it begins with, if any.
     """
@@ -39,7 +39,7 @@ def choose_run(
     find: Callable[[str], Run | None],
     stop: Callable[[str], Run],
 ) -> Choice:
-    """Return the run that a try works on; one that goes on although a person has cleared its task is stopped first.
+    """Return the run that a try works on; a run still going although its task was cleared is stopped first.
 
     `first_try` is the first since the task was last cleared. `find` looks a run up in the ledger, `stop` stops one
     and waits for its end.
@@ -53,12 +53,14 @@ def choose_run(
         return Choice(mine, "", "")
     cancelled = last.cancel_requested or last.state is State.CANCELLED
     if number >= first_try and not cancelled:
-        why = f"run {last.run_id} was started by try {number}: it is the run of this try too"
+        why = f"run {last.run_id} was started by try {number}; this try continues with it"
         return Choice(last.run_id, last.resumed_from, why)
     if not last.state.is_terminal:
         last = stop(last.run_id)
     if not resume:
-        return Choice(mine, "", f"run {last.run_id} of try {number} is {last.state}: a new run, from the first epoch")
+        return Choice(
+            mine, "", f"run {last.run_id} of try {number} is {last.state}: starting a new run from the first epoch"
+        )
     if last.state is State.COMPLETED:
-        return Choice(mine, "", f"run {last.run_id} of try {number} is complete, nothing to resume: a new run")
+        return Choice(mine, "", f"run {last.run_id} of try {number} is complete, nothing to resume: starting a new run")
     return Choice(mine, last.run_id, f"resuming run {last.run_id} of try {number} ({last.state}) from its checkpoint")

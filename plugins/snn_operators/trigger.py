@@ -1,4 +1,4 @@
-"""What waits in the triggerer while no worker slot is held.
+"""The triggers that wait for runs and stacks without holding a worker slot.
 
 The triggers share the blocking functions of `snn_cloud` with everything else and call them in a thread: one way to
 look at a run, not an asynchronous twin of it. A look takes milliseconds; the threads are the event loop's own few.
@@ -10,29 +10,50 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import SnnError
 from snn_client.runs.watching import Watch
-from snn_cloud.aws.passing import passes
+from snn_cloud.aws.passing import AWS_ERRORS, passes, reason
+from snn_operators.compat import CALLS_ON_KILL, in_thread, set_xcom
 from snn_operators.hook import SnnHook
 
 if TYPE_CHECKING:
     from snn_client.runs.progress import Progress
     from snn_client.stack.status import StackStatus
 
+# Seconds that a cancelled trigger takes to ask Airflow why, and to stop its run if that is what a person wanted.
+KILLED_WITHIN = 30.0
 # Seconds. A triggerer is busy for some five with its first write to XCom, and hears of no event meanwhile: a short run
 # is over before it would be written about.
 FIRST_PROGRESS, PROGRESS_EVERY = 8.0, 3.0
 
 
+class Ended(TypedDict):
+    """How waiting ended; `message` says what went wrong."""
+
+    status: Literal["ended", "timeout", "error"]
+    message: NotRequired[str]
+
+
+class RunEvent(Ended):
+    """What the trigger of a run tells its task."""
+
+    run_id: str
+
+
+class StackEvent(Ended):
+    """What the trigger of a stack tells its task; `carried` is what the task gave it."""
+
+    operation: str
+    carried: Any
+
+
 class RunTrigger(BaseTrigger):
-    """Wait until a run ends, telling its epochs to the task log and its progress to XCom ``progress``.
+    """Wait until a run ends, writing its epochs to the task log and its progress to XCom ``progress``.
 
     It fires one event: ``{"status": "ended" | "timeout" | "error", "run_id": …, "message": …}``. How the run ended is
     for the task to read from the ledger.
@@ -62,7 +83,7 @@ class RunTrigger(BaseTrigger):
         self._cancelled = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes this trigger from again."""
+        """Return what the triggerer recreates this trigger from."""
         # Written out: __module__ would follow whatever name the file happened to be imported under.
         return "snn_operators.trigger.RunTrigger", {
             "aws": dict(self.aws), "stack": self.stack, "run_id": self.run_id, "upload": self.upload,
@@ -76,13 +97,14 @@ class RunTrigger(BaseTrigger):
         import redis  # here, as no DAG needs it while it is parsed
 
         try:
-            event = await self._ended()
-        except (SnnError, ClientError, BotoCoreError, redis.RedisError) as error:
-            event = {"status": "error", "message": str(error)}
-        yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
+            ended = await (self._ended() if CALLS_ON_KILL else self._ended_or_killed())
+        except (SnnError, *AWS_ERRORS, redis.RedisError) as error:
+            ended = {"status": "error", "message": str(error)}
+        event: RunEvent = {"run_id": self._watch.run_id, **ended}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Stop the run: someone cleared the task, marked or deleted it, or its DAG run. Not called on a restart.
+        """Stop the run: someone cleared, marked or deleted the task, or its DAG run. Not called on a restart.
 
         Airflow gives it ``[triggerer] on_kill_timeout`` seconds, and within them a failure that passes is no reason to
         let the run go on.
@@ -92,15 +114,41 @@ class RunTrigger(BaseTrigger):
         self.log.info("the task was killed: cancelling run %s", self.run_id)
         while True:
             try:
-                await asyncio.to_thread(self._watch.cancel)
+                await in_thread(self._watch.cancel)
             except Exception as error:
                 if not passes(error):
                     raise
-                self.log.info("cannot cancel the run now, retrying: %s", error)
+                self.log.info("cannot cancel the run now, retrying: %s", reason(error))
                 await asyncio.sleep(1.0)
             else:
                 self._cancelled = True
                 return
+
+    async def _ended_or_killed(self) -> Ended:
+        # Airflow cancels a trigger alone; a triggerer that ends cancels whatever there is.
+        bystander = asyncio.create_task(asyncio.Event().wait())
+        try:
+            return await self._ended()
+        except asyncio.CancelledError:
+            if not bystander.cancelling():
+                await self._on_cancel()
+            raise
+        finally:
+            bystander.cancel()
+
+    async def _on_cancel(self) -> None:
+        """Tell a killed task from one that another triggerer watches now, and do as `on_kill` for a killed one.
+
+        Without an answer the run goes on: a task that still waits is watched by a triggerer, which asks again.
+        """
+        if not self.cancel_on_kill or self.task_instance is None:
+            return
+        try:
+            async with asyncio.timeout(KILLED_WITHIN):
+                if not await in_thread(is_wanted, self.task_instance, "deferred"):
+                    await self.on_kill()
+        except Exception as error:
+            self.log.warning("cannot tell whether the task was killed: %s", str(error) or type(error).__name__)
 
     @cached_property
     def _watch(self) -> Watch:
@@ -115,10 +163,10 @@ class RunTrigger(BaseTrigger):
             uploaded_after=self.uploaded_after,
         )
 
-    async def _ended(self) -> dict[str, Any]:
+    async def _ended(self) -> Ended:
         tell_at, telling = time.monotonic() + FIRST_PROGRESS, None
         while True:
-            look = await asyncio.to_thread(self._watch.look)
+            look = await in_thread(self._watch.look)
             run = look.run
             for line in look.lines:
                 self.log.info("%s", line)
@@ -137,8 +185,8 @@ class RunTrigger(BaseTrigger):
         if ti is None:  # an event for an asset, or `airflow dags test`: no task to tell it to
             return
         try:
-            if await asyncio.to_thread(is_wanted, ti, "deferred"):
-                await XCom.aset(
+            if await in_thread(is_wanted, ti, "deferred"):
+                await set_xcom(
                     "progress",
                     progress,
                     dag_id=ti.dag_id,
@@ -170,13 +218,13 @@ class StackTrigger(BaseTrigger):
     """Wait until CloudFormation is done with a stack.
 
     It fires one event: ``{"status": "ended" | "timeout" | "error", "operation": …, "message": …}``. Killing the task
-    leaves CloudFormation alone: a stack half updated is worth less than either of its ends.
+    does not stop CloudFormation: a half-updated stack is worse than either the old or the new one.
 
     :param aws: the hook's parameters
     :param operation: the stack's id, as ``snn_client.stack.deploy.start_deploy`` returned it
     :param poll_interval: seconds between two looks
     :param deadline: seconds since 1970 after which to wait no longer
-    :param carried: what the task wants to find in the event, under ``carried``
+    :param carried: values that the event returns to the task, under ``carried``
     """
 
     def __init__(
@@ -188,7 +236,7 @@ class StackTrigger(BaseTrigger):
         self.carried = dict(carried or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer makes this trigger from again."""
+        """Return what the triggerer recreates this trigger from."""
         return "snn_operators.trigger.StackTrigger", {
             "aws": dict(self.aws), "operation": self.operation, "poll_interval": self.poll_interval,
             "deadline": self.deadline, "carried": self.carried,
@@ -197,21 +245,21 @@ class StackTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event and return."""
         try:
-            event = await self._ended()
-        except (SnnError, ClientError, BotoCoreError) as error:
-            event = {"status": "error", "message": str(error)}
-        carried = {"carried": self.carried} if self.carried else {}
-        yield TriggerEvent({"operation": self.operation, **carried, **event})  # type: ignore[no-untyped-call]
+            ended = await self._ended()
+        except (SnnError, *AWS_ERRORS) as error:
+            ended = {"status": "error", "message": str(error)}
+        event: StackEvent = {"operation": self.operation, "carried": self.carried, **ended}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _ended(self) -> dict[str, Any]:
+    async def _ended(self) -> Ended:
         said = ""
         while True:
             try:
-                status = await asyncio.to_thread(self._look)
-            except (ClientError, BotoCoreError) as error:
+                status = await in_thread(self._look)
+            except AWS_ERRORS as error:
                 if not passes(error):
                     raise
-                self.log.info("cannot reach AWS, retrying: %s", error)
+                self.log.info("cannot reach AWS, retrying: %s", reason(error))
             else:
                 if status.status != said:
                     said = status.status

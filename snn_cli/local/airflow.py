@@ -76,7 +76,7 @@ def up(
     """
     home, dags = home.resolve(), dags.resolve()
     if not dags.is_dir():
-        raise LocalError(f"{dags} is no folder of DAGs")
+        raise LocalError(f"{dags} is not a folder of DAGs")
     with processes.locked(home / "lock"):
         made_for = {"dags": str(dags), "components": repr(COMPONENTS), **emulator.environment(), **(variables or {})}
         state, folder = processes.read_state(home), home / "airflow"

@@ -1,4 +1,4 @@
-"""What this project asks of Airflow's REST API: trigger a DAG, follow its run, read XComs and task logs."""
+"""What `make demo` asks of Airflow's REST API: trigger a DAG, follow its run, read XComs and task logs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ class AirflowApi:
             raise AirflowError(f"logging in to {self._airflow.url} failed: {answer.status_code} {answer.text}")
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def _ask(self, method: str, path: str, **keywords: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, **keywords: Any) -> httpx.Response:
+        """Return the answer to a request for `path` below /api/v2/; logs in again if the token has expired."""
         answer = self._http.request(method, f"/api/v2/{path}", **keywords)
         if answer.status_code == 401:  # the token lives for a day, less than a forgotten terminal
             self._login()
@@ -58,7 +59,7 @@ class AirflowApi:
             answer = self._http.get(f"/api/v2/dags/{quote(dag_id)}")
             if answer.status_code == 200:
                 return
-            errors = self._ask("GET", "importErrors").json()["import_errors"]
+            errors = self.ask("GET", "importErrors").json()["import_errors"]
             if errors or time.monotonic() > deadline:
                 traces = "\n".join(f"{entry['filename']}: {entry['stack_trace']}" for entry in errors)
                 raise AirflowError(f"there is no DAG {dag_id}: {traces or 'it did not appear in time'}")
@@ -67,61 +68,28 @@ class AirflowApi:
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
         """Start a run of the DAG with `conf` (its Params) and return the run's id."""
         body = {"logical_date": None, "conf": dict(conf or {})}
-        run_id: str = self._ask("POST", f"dags/{quote(dag_id)}/dagRuns", json=body).json()["dag_run_id"]
+        run_id: str = self.ask("POST", f"dags/{quote(dag_id)}/dagRuns", json=body).json()["dag_run_id"]
         return run_id
-
-    def runs(self, dag_id: str) -> list[dict[str, Any]]:
-        """Return the DAG's runs (dag_run_id, run_type, state, conf, …), the oldest first."""
-        runs: list[dict[str, Any]] = self._ask("GET", f"dags/{quote(dag_id)}/dagRuns").json()["dag_runs"]
-        return sorted(runs, key=lambda run: run["run_after"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the run's state: queued, running, success or failed."""
-        state: str = self._ask("GET", _run(dag_id, run_id)).json()["state"]
+        state: str = self.ask("GET", run_path(dag_id, run_id)).json()["state"]
         return state
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """Return the run's task instances (task_id, state, start_date, duration, try_number, map_index, …)."""
-        tasks: list[dict[str, Any]] = self._ask("GET", f"{_run(dag_id, run_id)}/taskInstances").json()["task_instances"]
+        tasks: list[dict[str, Any]] = self.ask("GET", f"{run_path(dag_id, run_id)}/taskInstances").json()[
+            "task_instances"
+        ]
         return tasks
-
-    def set_run_state(self, dag_id: str, run_id: str, state: str) -> None:
-        """Mark the run as `state`, success or failed, as the button in the UI does."""
-        self._ask("PATCH", _run(dag_id, run_id), json={"state": state})
-
-    def delete_run(self, dag_id: str, run_id: str) -> None:
-        """Delete the run and all its task instances; Airflow refuses while it is running."""
-        self._ask("DELETE", _run(dag_id, run_id))
-
-    def set_task_state(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
-        """Mark the task as `state`, success, failed or skipped, as the button in the UI does."""
-        self._ask("PATCH", f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}", json={"new_state": state})
-
-    def clear_tasks(self, dag_id: str, run_id: str, *task_ids: str) -> None:
-        """Clear these tasks, so that they are run again; those after them are left alone."""
-        body = {"dry_run": False, "dag_run_id": run_id, "task_ids": list(task_ids), "only_failed": False}
-        self._ask("POST", f"dags/{quote(dag_id)}/clearTaskInstances", json=body)
-
-    def delete_task(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Delete the task instance, whatever its state."""
-        self._ask("DELETE", f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}")
-
-    def pause(self, dag_id: str, paused: bool = True) -> None:
-        """Pause the DAG, or let it go on: no task of a paused one is scheduled."""
-        self._ask("PATCH", f"dags/{quote(dag_id)}", json={"is_paused": paused})
-
-    def pool_slots(self, pool: str = "default_pool") -> dict[str, int]:
-        """Return how many slots of a pool are used: open, running, queued, scheduled, deferred, occupied."""
-        answer = self._ask("GET", f"pools/{quote(pool)}").json()
-        return {name.removesuffix("_slots"): count for name, count in answer.items() if name.endswith("_slots")}
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
         """Return an XCom's value, None if there is none."""
-        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/xcomEntries/{quote(key)}"
         answer = self._http.get(f"/api/v2/{path}", params={"deserialize": False})
         if answer.status_code == 404:
             return None
-        value = self._ask("GET", path).json()["value"]
+        value = self.ask("GET", path).json()["value"]
         # Airflow hands out the stored JSON text of objects, but plain values as they are.
         if isinstance(value, str) and value[:1] in "{[":
             try:
@@ -130,24 +98,11 @@ class AirflowApi:
                 return value
         return value
 
-    def asset_events(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """Return what the run's tasks told of assets (source_task_id, uri, extra, …)."""
-        run = {"source_dag_id": dag_id, "source_run_id": run_id}
-        events: list[dict[str, Any]] = self._ask("GET", "assets/events", params=run).json()["asset_events"]
-        return events
-
-    def log_lines(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1) -> list[str]:
-        """Return the messages in the log of one try of a task, or of one instance of a mapped task."""
-        return [
-            entry if isinstance(entry, str) else entry["event"]
-            for entry in self._log(dag_id, run_id, task_id, try_number, map_index)
-        ]
-
     def failure(self, dag_id: str, run_id: str) -> str:
         """Return the failed task of a run and why it failed, in one line."""
         for task in self.task_instances(dag_id, run_id):
             if task["state"] == "failed":
-                log = self._log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"])
+                log = self.log(dag_id, run_id, task["task_id"], task["try_number"], task["map_index"])
                 details = [
                     error for entry in log if isinstance(entry, dict) for error in entry.get("error_detail") or []
                 ]
@@ -155,13 +110,15 @@ class AirflowApi:
                 return f"task {task['task_id']} failed: {reason}"
         return f"run {run_id} failed, though none of its tasks did"
 
-    def _log(self, dag_id: str, run_id: str, task_id: str, try_number: int, map_index: int = -1) -> list[Any]:
-        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int, map_index: int = -1) -> list[Any]:
+        """Return the entries in the log of one try of a task, or of one instance of a mapped task."""
+        path = f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/logs/{try_number}"
         params = {"full_content": True, "map_index": map_index}
-        answer = self._ask("GET", path, params=params, headers={"Accept": "application/json"})
+        answer = self.ask("GET", path, params=params, headers={"Accept": "application/json"})
         content: list[Any] = answer.json()["content"]
         return content
 
 
-def _run(dag_id: str, run_id: str) -> str:
+def run_path(dag_id: str, run_id: str) -> str:
+    """Return a DAG run's path in the API."""
     return f"dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from snn_cli.local import airflow, demo, emulator, processes
 
-app = typer.Typer(no_args_is_help=True, help="The machine without AWS: emulator, Valkey and Airflow on this computer.")
+app = typer.Typer(no_args_is_help=True, help="Without AWS: emulator, Valkey and Airflow on this computer.")
 
 Home = Annotated[
-    Path, typer.Option("--home", envvar="SNN_LOCAL_HOME", help="where servers keep state, logs and what they install")
+    Path, typer.Option("--home", envvar="SNN_LOCAL_HOME", help="where servers keep their state, logs and packages")
 ]
 DEFAULT_HOME = Path(".local")
 Dags = Annotated[Path, typer.Option(help="folder of DAGs for Airflow")]
@@ -30,11 +30,13 @@ def up(
     home: Home = DEFAULT_HOME,
     with_airflow: Annotated[bool, typer.Option("--airflow", help="start Airflow too")] = False,
     dags: Dags = DEFAULT_DAGS,
-    port: Annotated[int, typer.Option(help="of the AWS emulator; another is taken if in use")] = emulator.DEFAULT_PORT,
-    redis_port: Annotated[int, typer.Option(help="of Valkey; likewise")] = emulator.DEFAULT_REDIS_PORT,
-    airflow_port: Annotated[int, typer.Option(help="of Airflow; likewise")] = airflow.DEFAULT_PORT,
+    port: Annotated[
+        int, typer.Option(help="port of the AWS emulator; another is taken if it is in use")
+    ] = emulator.DEFAULT_PORT,
+    redis_port: Annotated[int, typer.Option(help="port of Valkey; likewise")] = emulator.DEFAULT_REDIS_PORT,
+    airflow_port: Annotated[int, typer.Option(help="port of Airflow; likewise")] = airflow.DEFAULT_PORT,
 ) -> None:
-    """Start the AWS emulator and Valkey, and with --airflow a real Airflow; what runs already is left alone."""
+    """Start the AWS emulator and Valkey, and with --airflow a real Airflow; what is already running is left alone."""
     with console.status("starting the AWS emulator and Valkey …"):
         running = emulator.up(home, port=port, redis_port=redis_port)
     if with_airflow:
@@ -45,7 +47,7 @@ def up(
 
 @app.command()
 def down(home: Home = DEFAULT_HOME) -> None:
-    """Stop everything that `snn local` started here. What was in the emulator is gone; Airflow's history stays."""
+    """Stop everything that `snn local` started here. The emulator's contents are lost; Airflow's history is kept."""
     airflow.down(home)
     emulator.down(home)
     console.print("everything is stopped")
@@ -53,7 +55,7 @@ def down(home: Home = DEFAULT_HOME) -> None:
 
 @app.command()
 def status(home: Home = DEFAULT_HOME) -> None:
-    """Show what runs, and where it answers. The exit code is 1 unless the emulator and Valkey do."""
+    """Show what is running, and where. The exit code is 1 unless the emulator and Valkey answer."""
     if not _show(home):
         raise typer.Exit(1)
 
@@ -63,7 +65,7 @@ def env(home: Home = DEFAULT_HOME) -> None:
     """Print shell commands that point boto3, the AWS CLI and `snn` at the emulator: eval "$(snn local env)"."""
     running = emulator.find(home.resolve())
     if running is None:
-        raise processes.LocalError("the emulator does not run; start it with: snn local up")
+        raise processes.LocalError("the emulator is not running; start it with: snn local up")
     typer.echo("unset AWS_PROFILE AWS_SESSION_TOKEN")
     typer.echo(_exports(running.environment()))
 

@@ -18,6 +18,7 @@ from snn_cli import datasets
 from snn_cli.local import airflow, emulator
 from snn_cli.local.airflow_api import ENDED, AirflowApi
 from snn_cli.local.demo_summary import show_results
+from snn_client.data.addresses import address_of
 from snn_client.data.staging import read_source
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.ledger import Ledger
@@ -37,7 +38,7 @@ def command(
     ] = "",
     images: Annotated[
         str,
-        typer.Option(envvar="SNN_DEMO_IMAGES", help="photos to classify, blanks between them"),
+        typer.Option(envvar="SNN_DEMO_IMAGES", help="photos to classify, separated by spaces"),
     ] = "",
     parameters_file: Annotated[str, typer.Option(envvar="SNN_DEMO_PARAMETERS", help="a parameters.json")] = "",
     epochs: Annotated[int | None, typer.Option(envvar="SNN_DEMO_EPOCHS")] = None,
@@ -176,7 +177,7 @@ def _images(given: str, dataset: str, home: Path) -> list[str]:
 
 def _absolute(place: str) -> str:
     """Return a path as the Airflow workers, which run elsewhere, can find it; s3 uris stay as they are."""
-    return place if place.startswith("s3://") else str(Path(place).expanduser().resolve())
+    return place if address_of(place) else str(Path(place).expanduser().resolve())
 
 
 def _lasted(task: dict[str, Any]) -> float:

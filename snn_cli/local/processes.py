@@ -152,7 +152,7 @@ def stop(home: Path, *names: str, grace: float = 10.0) -> None:
         while _members(servers) and time.monotonic() < deadline:
             time.sleep(0.02)
     if left := _members(servers):
-        raise LocalError(f"{', '.join(names)} left processes that cannot be ended: {sorted(left)}")
+        raise LocalError(f"{', '.join(names)} left processes that cannot be killed: {sorted(left)}")
     write_state(home, servers={name: asdict(entry) for name, entry in recorded(home).items() if name not in names})
 
 

@@ -1,1 +1,1 @@
-"""Data on their way to the bucket: files of strangers, photos, folds, uploads."""
+"""Data on its way to the bucket: untrusted files, photos, folds, uploads."""

@@ -13,7 +13,7 @@ Places = NDArray[np.intp]
 
 
 def number_of_parts(validation: float) -> int:
-    """Return 1 for a share of the photos (0.2: a fifth), the number itself for a number of folds (5).
+    """Return 1 for a share of the samples (0.2: a fifth), the number itself for a number of folds (5).
 
     Raises InvalidInput, of the field `validation`, for anything else.
     """
@@ -23,9 +23,9 @@ def number_of_parts(validation: float) -> int:
         if validation >= 2 and float(validation).is_integer():
             return int(validation)
     raise InvalidInput(
-        f"{validation!r} is no way to validate",
+        f"{validation!r} is not a valid validation",
         field="validation",
-        mend="give a share between 0 and 1, or a number of folds from 2",
+        hint="give a share between 0 and 1, or a number of folds, 2 or more",
     )
 
 
@@ -61,7 +61,7 @@ def held_out(samples: Samples, validation: float, seed: int, classes: int) -> li
         raise InvalidInput(
             f"{validation:g} cannot be held out of {counted} samples{of_what}",
             field="validation",
-            mend="every class must be in what is held out and in what is left",
+            hint="every class must be both in the held-out part and in the rest",
         )
     return parts
 
@@ -74,4 +74,4 @@ def hold_out(dataset: Dataset, part: Places) -> Dataset:
     held = np.zeros(len(dataset.train), dtype=bool)
     held[part] = True
     apart = dataset.train.part(np.flatnonzero(held))
-    return Dataset(dataset.train.part(np.flatnonzero(~held)), apart, dataset.classes, apart)
+    return Dataset(dataset.train.part(np.flatnonzero(~held)), apart, dataset.classes, apart, dataset.photos)

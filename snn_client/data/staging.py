@@ -1,30 +1,37 @@
 """Staging: from files on a disk or in S3 to a run's own input folder.
 
-Everything is judged before anything is uploaded, so a mistake costs seconds and leaves nothing behind.
+Everything is checked before anything is uploaded, so a mistake costs seconds and leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO, Self, TypedDict
 
-from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import InvalidInput
+from snn_client.data import judging
+from snn_client.data.addresses import address_of
+from snn_client.data.fetching import open_object
 from snn_client.data.folds import Places, held_out, hold_out
 from snn_client.data.images import MAX_BYTES as MAX_IMAGE
-from snn_client.data.images import load_image
+from snn_client.data.images import Reading, load_image, refuse_photos
+from snn_client.data.options import Logged, Options, Progress
+from snn_client.data.sources import prepare
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
-from snn_data.dataset import Dataset, load_dataset, save_dataset
+from snn_data.dataset import Dataset, Header, check_dataset, load_dataset, save_dataset
 from snn_data.files import check_size, read_file
 from snn_data.fitting import check_recipe
 
@@ -36,8 +43,24 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 3_000_000_000
 """Of any file that is read whole: a data set has at most 2 GB of photos to train on, and a test set."""
 
-_NOT_THERE = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404", "NotFound"}
-_NOT_ALLOWED = {"AccessDenied", "403", "Forbidden"}
+
+class StagedImageFields(TypedDict):
+    """A staged photo as plain values."""
+
+    uri: str
+    name: str
+
+
+class StagedFields(TypedDict):
+    """What was staged as plain values."""
+
+    run_id: str
+    dataset_key: str
+    parameters_key: str
+    images: list[StagedImageFields]
+    sha256: str
+    features: int
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +73,7 @@ class StagedImage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a run's input lies. `sha256` is the data set's, `size` says how much there is to train on."""
+    """Where a run's input is. `sha256` is the data set's, `size` says how much there is to train on."""
 
     run_id: str
     dataset_key: str
@@ -59,74 +82,105 @@ class Staged:
     sha256: str
     size: Size
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StagedFields:
         """Return it as plain JSON values, as XCom wants them."""
-        values = asdict(self)
-        size = values.pop("size")
-        return {**values, "features": size["features"], "samples": size["samples"]}
+        return {
+            "run_id": self.run_id, "dataset_key": self.dataset_key, "parameters_key": self.parameters_key,
+            "images": [{"uri": image.uri, "name": image.name} for image in self.images], "sha256": self.sha256,
+            "features": self.size.features, "samples": self.size.samples,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StagedFolds:
-    """Where the data sets of a validation lie, and how large each is."""
+    """Where the data sets of a validation are, and how large each is."""
 
     dataset_keys: list[str]
     sizes: list[Size]
 
 
 @dataclass(frozen=True)
-class _Item:
-    """An object to be. Its bytes are read a second time when they are uploaded, so that photos need not be kept."""
+class Item:
+    """An object to be. It is read a second time when it is uploaded, so that nothing need be kept."""
 
     key: str
     content_type: str
     sha256: str
-    read: Callable[[], bytes]
+    open: Callable[[], BinaryIO]
     source: str
+
+    @classmethod
+    def of_text(cls, key: str, text: str) -> Self:
+        """Return JSON text as an object to be."""
+        content = text.encode()
+        return cls(key, "application/json", _sha256(content), partial(BytesIO, content), PurePosixPath(key).name)
 
 
 def stage(
     clients: Clients,
     bucket: str,
     run_id: str,
-    dataset_path: str | Path,
+    dataset: str | Path,
     parameters: Parameters,
     images: Sequence[str | Path] = (),
+    options: Options | None = None,
+    progress: Progress | None = None,
 ) -> Staged:
     """Check a data set and the photos to classify, then put them and the parameters into the run's input folder.
 
-    Paths are local or s3://bucket/key. What is there already with the same contents is not uploaded again. When an
-    upload fails, what this call uploaded is removed and the error goes on to the caller.
-    Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, when anything cannot be used.
+    Paths are local or s3://bucket/key; `dataset` may be all that `sources.prepare` takes, and is made as `options` say.
+    What is there already with the same contents is not uploaded again. When an upload fails, what this call uploaded
+    is removed and the error goes on to the caller.
+    What is suspicious about the data is told, or, if asked, refused (`judging`).
+    Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, or all photos, that cannot be used.
     """
     places.check_run_id(run_id)
-    s3 = clients.s3
-    dataset_bytes = read_source(s3, dataset_path)
-    dataset = load_dataset(BytesIO(dataset_bytes), source=str(dataset_path))
-    check_recipe(parameters, dataset)
-    sha256 = _sha256(dataset_bytes)
-    dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
-    text = parameters.to_json().encode()
-    items = [
-        _Item(dataset_key, "application/x-hdf5", sha256, lambda: dataset_bytes, str(dataset_path)),
-        _Item(parameters_key, "application/json", _sha256(text), lambda: text, "parameters.json"),
-    ]
-    staged_images, shape = [], photo_shape(dataset)
+    s3, source, options, progress = clients.s3, str(dataset), options or Options(), progress or Logged()
+    with tempfile.TemporaryDirectory(prefix="snn-") as folder:
+        file = prepare(dataset, options, Path(folder), progress, s3)
+        header = check_dataset(file, source)
+        check_recipe(parameters, header)
+        judging.check(file, options.strict, source, progress.warn)
+        opened = partial(_open, file)
+        sha256 = _sha256_of(opened)
+        dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
+        items = [
+            Item(dataset_key, "application/x-hdf5", sha256, opened, source),
+            Item.of_text(parameters_key, parameters.to_json()),
+        ]
+        photos = _photos(s3, run_id, images, header)
+        _upload(s3, bucket, [*items, *photos])
+    staged_images = [StagedImage(uri=f"s3://{bucket}/{photo.key}", name=photo.source) for photo in photos]
+    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, Size.of(header, parameters))
+
+
+def _photos(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Header) -> list[Item]:
+    """Return photos to classify as objects to be. Raises InvalidInput, naming all that cannot be used."""
+    if not images:
+        return []
+    shape = photo_shape(header)
+    if shape is None:
+        hint = "leave the photos out"
+        raise InvalidInput("is a photo, but the data set has features", source=str(images[0]), hint=hint)
+    items, bad, how = list[Item](), list[InvalidInput](), Reading.of(header.photos)
     for index, path in enumerate(images):
-        content = read_source(s3, path, MAX_IMAGE)
-        if shape is None:
-            mend = "leave the photos out"
-            raise InvalidInput("is a photo, the data set has features", source=str(path), mend=mend)
-        load_image(BytesIO(content), shape, source=str(path))
+        try:
+            content = read_source(s3, path, MAX_IMAGE)
+            load_image(BytesIO(content), shape, str(path), how)
+        except InvalidInput as problem:
+            bad.append(problem)
+            continue
         key = places.input_image(run_id, index, PurePosixPath(path).name)
-        reread = partial(read_source, s3, path)
-        items.append(_Item(key, "application/octet-stream", _sha256(content), reread, str(path)))
-        staged_images.append(StagedImage(uri=f"s3://{bucket}/{key}", name=str(path)))
-    _upload(s3, bucket, items)
-    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, Size.of(dataset, parameters))
+        items.append(Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))
+    refuse_photos(bad, len(images))
+    return items
 
 
-def photo_shape(dataset: Dataset) -> tuple[int, ...] | None:
+def _again(s3: S3Client, path: str | Path) -> Callable[[], BinaryIO]:
+    return lambda: BytesIO(read_source(s3, path))
+
+
+def photo_shape(dataset: Dataset | Header) -> tuple[int, ...] | None:
     """Return the (height, width, channels) of a data set's photos, None if it has features."""
     shape = dataset.shape
     return None if len(shape) == 1 else shape if len(shape) == 3 else (*shape, 1)
@@ -141,89 +195,89 @@ def withdraw(clients: Clients, bucket: str, run_id: str) -> None:
 
 
 def stage_folds(
-    clients: Clients, bucket: str, run_id: str, dataset_path: str | Path, validation: float, seed: int
+    clients: Clients,
+    bucket: str,
+    run_id: str,
+    dataset_path: str | Path,
+    validation: float,
+    seed: int,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    *,
+    more: Callable[[list[str]], Iterable[Item]] = lambda keys: (),
 ) -> StagedFolds:
     """Put data sets for choosing between networks into a run's input folder: one, or one a fold.
 
     Each is the training set without a part of it, with that part for its test set (see `snn.validation`); the test set
-    of the data set is in none of them. What is there already is not uploaded again, and a failed upload leaves nothing.
+    of the data set is in none of them. `more` returns, given their keys, what else to upload with them. What is there
+    already is not uploaded again, and a failed upload leaves nothing.
     Raises InvalidInput (InvalidDataset), naming file or field, when anything cannot be used.
     """
     places.check_run_id(run_id)
-    dataset = load_dataset(BytesIO(read_source(clients.s3, dataset_path)), source=str(dataset_path))
+    with tempfile.TemporaryDirectory(prefix="snn-") as folder:
+        file = prepare(dataset_path, options or Options(), Path(folder), progress or Logged(), clients.s3)
+        dataset = load_dataset(file, source=str(dataset_path))
     parts = held_out(dataset.train, validation, seed, len(dataset.classes))
     items = []
     for part in parts:
-        read = partial(_fold, dataset, part)
-        sha256 = _sha256(read())
+        made = partial(_fold, dataset, part)
+        sha256 = _sha256_of(made)
         key = places.input_dataset(run_id, sha256)
-        items.append(_Item(key, "application/x-hdf5", sha256, read, str(dataset_path)))
-    _upload(clients.s3, bucket, items)
+        items.append(Item(key, "application/x-hdf5", sha256, made, str(dataset_path)))
+    keys = [item.key for item in items]
+    _upload(clients.s3, bucket, [*items, *more(keys)])
     itemsize = dataset.train.stored.itemsize
     sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
-    return StagedFolds([item.key for item in items], sizes)
+    return StagedFolds(keys, sizes)
 
 
 def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
-    """Return the contents of a local file, of s3://bucket/key, or of one version: s3://bucket/key?versionId=version.
+    """Return the contents of a local file, or of an object in S3 (see `addresses.address_of`).
 
     Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
-    which a retry may mend, go on.
+    which a retry may fix, are raised as they are.
     """
     source = str(path)
-    if not source.startswith("s3://"):
+    if address_of(source) is None:
         return read_file(source, most)
-    bucket, _, key = source.removeprefix("s3://").partition("/")
-    key, _, version = key.partition("?versionId=")
-    if not bucket or not key:
-        raise InvalidInput("not an address in S3", source=source, mend="write s3://bucket/key")
-    try:
-        named: Any = {"VersionId": version} if version else {}
-        answer = s3.get_object(Bucket=bucket, Key=key, **named)
-        check_size(answer["ContentLength"], most, InvalidInput, source)
-        return answer["Body"].read()
-    except ParamValidationError as problem:  # by boto3, of a name that no bucket can have
-        raise InvalidInput(f"not an address in S3: {problem}", source=source, mend="write s3://bucket/key") from None
-    except ClientError as problem:
-        code = problem.response.get("Error", {}).get("Code", "")
-        if code in _NOT_THERE:
-            raise InvalidInput("no such object in S3", source=source) from None
-        if code in _NOT_ALLOWED:
-            raise InvalidInput("S3 denies access", source=source, mend="allow s3:GetObject on it") from None
-        raise
+    stream, length = open_object(s3, source)
+    check_size(length, most, InvalidInput, source)
+    content: bytes = stream.read()
+    return content
 
 
-def _fold(dataset: Dataset, part: Places) -> bytes:
-    """Return a fold as the bytes of a `datasets.h5`, the same whenever it is made."""
+def _fold(dataset: Dataset, part: Places) -> BinaryIO:
+    """Return a fold as a `datasets.h5`, the same bytes whenever it is made."""
     fold, file = hold_out(dataset, part), BytesIO()
     held = fold.test.stored, fold.test.y
-    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held)
-    return file.getvalue()
+    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held, fold.photos)
+    file.seek(0)
+    return file
 
 
-def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
-    begun: list[_Item] = []
+def _upload(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
+    begun: list[Item] = []
     try:
         for item in items:
             if _version_holding(s3, bucket, item) is not None:
                 continue
-            content = item.read()
-            if _sha256(content) != item.sha256:
-                raise InvalidInput("changed while it was being staged", source=item.source, mend="try again")
+            if _sha256_of(item.open) != item.sha256:
+                raise InvalidInput("changed while it was being staged", source=item.source, hint="try again")
             begun.append(item)
-            s3.put_object(
-                Bucket=bucket,
-                Key=item.key,
-                Body=content,
-                ContentType=item.content_type,
-                Metadata={"sha256": item.sha256},
-            )
+            with item.open() as content:
+                s3.put_object(
+                    Bucket=bucket,
+                    Key=item.key,
+                    Body=content,
+                    ContentType=item.content_type,
+                    Metadata={"sha256": item.sha256},
+                )
     except BaseException:  # a task killed by its scheduler tidies up as well
         _remove(s3, bucket, begun)
         raise
 
 
-def _remove(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
+def _remove(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
     """Take back uploads, each by its version, so that neither they nor delete markers are left.
 
     S3 is asked what it holds: an upload whose answer got lost may have arrived.
@@ -239,16 +293,29 @@ def _remove(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
             log.warning("could not remove s3://%s/%s after a failed upload: %s", bucket, item.key, problem)
 
 
-def _version_holding(s3: S3Client, bucket: str, item: _Item) -> str | None:
+def _version_holding(s3: S3Client, bucket: str, item: Item) -> str | None:
     """Return the version of the object if it holds the item's bytes ("" in a bucket without versions), else None."""
     try:
         head = s3.head_object(Bucket=bucket, Key=item.key)
     except ClientError as problem:
-        if problem.response.get("Error", {}).get("Code", "") in _NOT_THERE:
+        # To whom may list only a part of the bucket, as the notebook's role, S3 says Forbidden of what is not there.
+        if problem.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
             return None
         raise
     return head.get("VersionId", "") if head["Metadata"].get("sha256") == item.sha256 else None
 
 
+def _open(file: Path) -> BinaryIO:
+    return file.open("rb")
+
+
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of(opened: Callable[[], BinaryIO]) -> str:
+    digest = hashlib.sha256()
+    with opened() as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from snn.errors import InvalidInput
+from snn_client.data.addresses import Address
 from snn_cloud.aws import places
 
 
@@ -25,7 +26,7 @@ class Upload:
     @property
     def address(self) -> str:
         """Return the address of this very version, whatever is put there meanwhile."""
-        return f"s3://{self.bucket}/{self.key}" + (f"?versionId={self.version}" if self.version else "")
+        return str(Address(self.bucket, self.key, self.version))
 
 
 def upload_key(address: str, bucket: str) -> str:
@@ -39,7 +40,7 @@ def upload_key(address: str, bucket: str) -> str:
         raise InvalidInput(
             f"an upload to {address!r} starts no run",
             field="upload",
-            mend=f"name a .h5 under s3://{bucket}/{places.UPLOAD_PREFIX}, by its address or its key",
+            hint=f"name a .h5 under s3://{bucket}/{places.UPLOAD_PREFIX}, by its address or its key",
         )
     return key
 

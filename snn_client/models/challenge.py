@@ -1,20 +1,20 @@
-"""Champion and challenger judged by the same test set, and which of them it is to be."""
+"""Champion and challenger evaluated on the same test set, and which of them becomes champion."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from snn.errors import InvalidInput, InvalidModel
+from snn.errors import InvalidInput, InvalidModel, one_line
+from snn_client.data.lists import LIMIT
 from snn_client.data.staging import photo_shape, read_source
 from snn_client.models.champion import Candidate, find_champion
-from snn_client.reports.metrics import METRICS
-from snn_client.reports.report import LIMIT, build_report, fit, judge_model
-from snn_client.runs.estimate import cost_on
+from snn_client.reports.contents import Judged, Report
+from snn_client.reports.metrics import METRICS, TestSet
+from snn_client.reports.report import build_report, fit, judge_model
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
@@ -23,11 +23,11 @@ from snn_data.model import Model, load_model
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
+MAX_NAMES = 300  # characters of a list of classes; there may be thousands
 ROUNDING = 1e-9  # 0.85 - 0.80 is a little less than 0.05
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(TypedDict):
     """Whether the challenger becomes champion, and why; the scores are None where there is none."""
 
     promote: bool
@@ -38,9 +38,18 @@ class Decision:
     challenger: float | None
 
 
+class Comparison(TypedDict):
+    """Both reports and the decision; `champion_etag` is what `champion.promote` takes as `over`."""
+
+    champion: Report | Judged | None
+    challenger: Report | Judged
+    decision: Decision
+    champion_etag: str
+
+
 def judge(
-    challenger: Mapping[str, Any],
-    champion: Mapping[str, Any] | None,
+    challenger: TestSet,
+    champion: TestSet | None,
     *,
     metric: str = "accuracy",
     margin: float = 0.0,
@@ -48,17 +57,24 @@ def judge(
 ) -> Decision:
     """Decide by two `test_set`s of reports; `champion` is None when there is none, or none that can be judged.
 
-    The challenger has to be better, and by `margin` at least. An `obstacle` is why champion and challenger cannot be
-    compared; the champion stays then. Raises InvalidInput for a metric or a margin that cannot be used.
+    The challenger must be better by at least `margin`. An `obstacle` is why champion and challenger cannot be
+    compared; then the champion stays. Raises InvalidInput for a metric or a margin that cannot be used.
     """
     if metric not in METRICS:
-        raise InvalidInput(f"{metric!r} cannot be compared by", field="metric", mend=f"use one of {', '.join(METRICS)}")
+        raise InvalidInput(
+            f"{metric!r} is not a metric to compare by", field="metric", hint=f"use one of {', '.join(METRICS)}"
+        )
     if not 0 <= margin <= 1:
-        raise InvalidInput(f"{margin!r} is no difference of rates", field="margin", mend="use a number in 0..1")
+        raise InvalidInput(
+            f"{margin!r} is not a difference between two rates", field="margin", hint="use a number in 0..1"
+        )
     new, old = _figure(challenger, metric), _figure(champion, metric) if champion else None
 
     def decision(promote: bool, reason: str) -> Decision:
-        return Decision(promote, reason, metric, margin, old, new)
+        return {
+            "promote": promote, "reason": one_line(reason), "metric": metric, "margin": margin,
+            "champion": old, "challenger": new,
+        }  # fmt: skip
 
     if obstacle:
         return decision(False, obstacle)
@@ -72,22 +88,24 @@ def judge(
     if better <= ROUNDING:
         return decision(False, f"the challenger is not better: {scores}")
     if better < margin - ROUNDING:
-        return decision(False, f"the challenger is better by {better:.3f} only, {margin:g} is wanted: {scores}")
+        return decision(False, f"the challenger is better by only {better:.3f}, but {margin:g} is required: {scores}")
     return decision(True, f"the challenger is better by {better:.3f}: {scores}")
 
 
-def _figure(test_set: Mapping[str, Any], metric: str) -> float | None:
+def _figure(test_set: TestSet, metric: str) -> float | None:
     """Return a figure of a test set, None if it has none of this name."""
-    averages = test_set.get("macro", {})
-    known = {**averages, "sensitivity": averages.get("recall"), **test_set}
+    known: dict[str, Any] = dict(test_set)
+    if "macro" in test_set:
+        averages = test_set["macro"]
+        known = {**averages, "sensitivity": averages["recall"], **test_set}
     figure: float | None = known.get(metric)
     return figure
 
 
 def compare(
     clients: Clients, outputs: StackOutputs, run_id: str, *, metric: str = "accuracy", margin: float = 0.0
-) -> dict[str, Any]:
-    """Judge a completed run and the champion by the test set of the run's data, and decide.
+) -> Comparison:
+    """Evaluate a completed run and the champion on the test set of the run's data, and decide.
 
     Returns `champion` (its report; None if there is none, or none that can be judged), `challenger` (its report),
     `decision` (a Decision's fields) and `champion_etag` (what `champion.promote` takes as `over`): under 48 KB as JSON.
@@ -105,20 +123,20 @@ def compare(
     return {
         "champion": _report(outputs, former, held.run_id, champion) if held and champion else None,
         "challenger": _report(outputs, run, run_id, challenger),
-        "decision": asdict(decision),
+        "decision": decision,
         "champion_etag": held.etag if held else "",
     }
 
 
 def _judge_champion(
     held: Candidate | None, challenger: str, dataset: Dataset, source: str
-) -> tuple[dict[str, Any] | None, str]:
+) -> tuple[TestSet | None, str]:
     """Return the champion's `test_set`, and why it cannot be compared with the challenger ("" if it can)."""
     if held is None:
         return None, ""
     if held.run_id == challenger:
-        return None, f"run {challenger} is the champion already"
-    stays = f"it stays; remove {source} to begin anew"
+        return None, f"run {challenger} is already the champion"
+    stays = f"it stays; remove {source} to start over"
     try:
         model = load_model(BytesIO(held.content), source=source)
         if misfit := _misfit(model, dataset):
@@ -129,19 +147,20 @@ def _judge_champion(
 
 
 def _misfit(model: Model, dataset: Dataset) -> str:
-    """Return in what model and test set differ; a model that does not say what it was trained for fits by its size."""
+    """Return how model and test set differ; one that does not say what it was trained for only has to fit in size."""
     shape = photo_shape(dataset) or dataset.shape
     if ("image_shape" in model.attributes or "features" in model.attributes) and model.shape != shape:
-        return f"samples of {model.shape}, the test set has {shape}"
+        return f"samples of {model.shape}, but the test set has {shape}"
     if "classes" in model.attributes and model.classes != dataset.classes:
-        return f"the classes {', '.join(model.classes)}, the test set has {', '.join(dataset.classes)}"
+        was, now = (one_line(", ".join(names), MAX_NAMES) for names in (model.classes, dataset.classes))
+        return f"the classes {was}, but the test set has {now}"
     return ""
 
 
-def _report(outputs: StackOutputs, run: Run | None, run_id: str, test_set: Mapping[str, Any]) -> dict[str, Any]:
+def _report(outputs: StackOutputs, run: Run | None, run_id: str, test_set: TestSet) -> Report | Judged:
     """Return a report of at most half of what XCom takes: of a run that the ledger does not know, its test set."""
+    limit = LIMIT // 2 - 1_000
     if run is not None and run.parameters is not None:
-        report = build_report(run, test_set, [], cost_on(outputs, run))
-    else:
-        report = {"run_id": run_id, "test_set": dict(test_set), "new_images": [], "new_images_left_out": 0}
-    return fit(report, LIMIT // 2 - 1_000)
+        return fit(build_report(run, test_set, [], cost_of(run, outputs)), limit)
+    judged: Judged = {"run_id": run_id, "test_set": test_set, "new_images": [], "new_images_left_out": 0}
+    return fit(judged, limit)

@@ -1,1 +1,1 @@
-"""What is said of a model: its figures on a test set, the report and its page."""
+"""Reports on a model: its figures on a test set, the report and its page."""

@@ -11,7 +11,7 @@ from snn_client.reports.formats import is_number, short, significant
 MAX_POINTS = 2_000
 HOVER_COLUMNS = 100
 LOG_HELPS_FROM = 20.0
-"""When the largest cost is so many times the smallest, a linear axis hides most of the training."""
+"""When the largest cost is this many times the smallest, a linear axis hides most of the training."""
 
 LABEL_HEIGHT = 8.0
 """Of a label beside the plot, in percent of the plot's height on a phone."""
@@ -192,6 +192,6 @@ def _hovers(curves: Mapping[str, Curve], epochs: int) -> list[Hover]:
     for column in range(columns):
         epoch = round(column * (epochs - 1) / (columns - 1)) if columns > 1 else 0
         there = [(name, curve[epoch]) for name, curve in curves.items() if epoch < len(curve)]
-        told = [f"{curve_name(name)} {value:.6g}" for name, value in there if value is not None]
-        hovers.append(Hover(round(column * width, 2), round(width, 2), f"epoch {epoch:,}: {', '.join(told)}"))
+        figures = [f"{curve_name(name)} {value:.6g}" for name, value in there if value is not None]
+        hovers.append(Hover(round(column * width, 2), round(width, 2), f"epoch {epoch:,}: {', '.join(figures)}"))
     return hovers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, NotRequired, TypedDict, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,9 @@ from snn.errors import InvalidInput, InvalidModel
 
 METRICS = ("accuracy", "f1", "precision", "sensitivity", "specificity", "r2")
 """Figures of a test set of which more is better: rates, of many classes their macro averages; R² of numbers."""
+
+RateName = Literal["accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1"]
+"""The seven rates of two classes."""
 
 BOUNDARY = 0.5
 """A probability above it is class 1; one exactly on it is class 0."""
@@ -26,6 +29,7 @@ class ConfusionMatrix(TypedDict):
     tp: int
 
 
+@final
 class Mislabelled(TypedDict):
     """One sample that the model got wrong: its place in the test set, its label, and what the model said.
 
@@ -38,6 +42,7 @@ class Mislabelled(TypedDict):
     probability: float
 
 
+@final
 class TwoClasses(TypedDict):
     """What the report calls `test_set`, of two classes.
 
@@ -54,6 +59,7 @@ class TwoClasses(TypedDict):
     f1: float | None
     confusion_matrix: ConfusionMatrix
     mislabelled: list[Mislabelled]
+    mislabelled_left_out: NotRequired[int]
 
 
 class Averages(TypedDict):
@@ -74,8 +80,12 @@ class ClassRates(TypedDict):
     f1: float | None
 
 
+@final
 class ManyClasses(TypedDict):
-    """What the report calls `test_set`, of K classes. `confusion_matrix[label][predicted]` counts samples."""
+    """What the report calls `test_set`, of K classes. `confusion_matrix[label][predicted]` counts samples.
+
+    A report leaves out what it has no room for: a large matrix (None), and some of the classes.
+    """
 
     accuracy: float
     error: float
@@ -83,10 +93,13 @@ class ManyClasses(TypedDict):
     macro: Averages
     weighted: Averages
     per_class: list[ClassRates]
-    confusion_matrix: list[list[int]]
+    classes_left_out: NotRequired[int]
+    confusion_matrix: list[list[int]] | None
     mislabelled: list[Mislabelled]
+    mislabelled_left_out: NotRequired[int]
 
 
+@final
 class Off(TypedDict):
     """One sample whose number the model missed: its place in the test set, its number, and what the model said."""
 
@@ -95,6 +108,7 @@ class Off(TypedDict):
     predicted: float
 
 
+@final
 class Numbers(TypedDict):
     """What the report calls `test_set`, of a model that gives numbers; `mislabelled` has those furthest off."""
 
@@ -103,6 +117,11 @@ class Numbers(TypedDict):
     r2: float
     samples: int
     mislabelled: list[Off]
+    mislabelled_left_out: NotRequired[int]
+
+
+Classes = TwoClasses | ManyClasses
+TestSet = TwoClasses | ManyClasses | Numbers
 
 
 def predicted_classes(answers: ArrayLike) -> NDArray[np.int64]:
@@ -112,9 +131,7 @@ def predicted_classes(answers: ArrayLike) -> NDArray[np.int64]:
     return classes
 
 
-def evaluate(
-    labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1")
-) -> TwoClasses | ManyClasses | Numbers:
+def evaluate(labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1")) -> TestSet:
     """Judge a model's answers against the true labels (m,), m ≥ 1.
 
     Answers are probabilities of class 1, (m,) or (1, m); or those of K classes, (K, m); or, without classes, numbers.
@@ -123,10 +140,10 @@ def evaluate(
     truth, said = np.ravel(np.asarray(labels)), np.atleast_2d(np.asarray(answers, dtype=np.float64))
     if truth.size != said.shape[1] or truth.size == 0:
         raise InvalidInput(f"{truth.size} labels for {said.shape[1]} answers")
-    mend = "the training diverged: try a lower learning_rate"
+    hint = "the training diverged: try a lower learning_rate"
     if not classes:
         if not np.isfinite(said).all():
-            raise InvalidModel("some of its answers are no numbers", mend=mend)
+            raise InvalidModel("some of its answers are not numbers", hint=hint)
         return _numbers(truth.astype(np.float64), said[0])
     if not np.isin(truth, np.arange(len(classes))).all():
         known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
@@ -134,7 +151,7 @@ def evaluate(
     # NaN is not > 0.5, so without this a model that diverged would pass for one that always answers class 0.
     unusable = int(np.count_nonzero(~((said >= 0) & (said <= 1))))
     if unusable:
-        raise InvalidModel(f"{unusable} of {said.size} probabilities are not numbers in 0..1", mend=mend)
+        raise InvalidModel(f"{unusable} of {said.size} probabilities are not numbers in 0..1", hint=hint)
     truth = truth.astype(np.int64)
     return _two_classes(truth, said) if len(classes) == 2 else _many_classes(truth, said, classes)
 

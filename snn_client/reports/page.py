@@ -17,8 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
 
 from snn.batches import Samples
-from snn_client.data.images import load_pixels, preview_jpeg, thumbnail_png
+from snn_client.data.images import Reading, load_pixels, preview_jpeg, thumbnail_png
 from snn_client.reports.chart import Curve, cost_chart, curve_name
+from snn_client.reports.contents import Report
 from snn_client.reports.formats import (
     figure,
     is_number,
@@ -31,6 +32,7 @@ from snn_client.reports.formats import (
     utc,
     visible,
 )
+from snn_client.reports.metrics import Classes, Mislabelled, Off, TestSet
 from snn_client.reports.recipe import guessing_cost, training_facts
 from snn_client.reports.sections import (
     Kind,
@@ -74,7 +76,7 @@ class DataFacts:
 
     `shape` is that of a sample; `train` and `test` count the samples of each class, or, without classes, all of them.
     `validation` are the samples in the data set's own validation set, `variance` is that of the training samples'
-    numbers.
+    numbers; `photos` tells how its photos were read.
     """
 
     classes: tuple[str, ...]
@@ -85,6 +87,7 @@ class DataFacts:
     uri: str
     validation: int = 0
     variance: float = 0.0
+    photos: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset, sha256: str, uri: str) -> DataFacts:
@@ -105,6 +108,7 @@ class DataFacts:
             uri,
             len(dataset.validation) if dataset.validation else 0,
             0.0 if classes else float(np.var(dataset.train.y)),
+            dataset.photos,
         )
 
     @property
@@ -114,7 +118,7 @@ class DataFacts:
 
 
 def render_page(
-    report: Mapping[str, Any],
+    report: Report,
     parameters: Parameters,
     curves: Mapping[str, Curve],
     data: DataFacts,
@@ -150,7 +154,7 @@ def render_page(
         thing=things.removesuffix("s"),
         size=_size(data.shape),
         judged=sample_count(test_set),
-        **(_judged(test_set, data, things) if kind is not Kind.NUMBERS else {}),
+        **({} if "r2" in test_set else _judged(test_set, data, things)),
         **_curve(curves, parameters, data, training.get("best_epoch")),
         missed=missed,
         more_missed=len(test_set["mislabelled"]) + test_set["mislabelled_left_out"] - len(missed),
@@ -159,13 +163,13 @@ def render_page(
             for answer, file in zip(fresh, [*new_images, *[b""] * len(fresh)], strict=False)
         ],
         more_new_images=len(report["new_images"]) - len(fresh) + report["new_images_left_out"],
-        stopped_by=STOPPED_BY.get(training["stopped_by"], ""),
+        stopped_by=STOPPED_BY.get(training["stopped_by"] or "", ""),
         started_at=started_at,
         ended_at=ended_at,
     )
 
 
-def _judged(test_set: Mapping[str, Any], data: DataFacts, things: str) -> dict[str, Any]:
+def _judged(test_set: Classes, data: DataFacts, things: str) -> dict[str, Any]:
     """Return what the page needs to show how well classes were told apart."""
     judged = sample_count(test_set)
     majority = max(range(len(data.test)), key=lambda k: (data.test[k], k))
@@ -174,9 +178,9 @@ def _judged(test_set: Mapping[str, Any], data: DataFacts, things: str) -> dict[s
         "majority": data.test[majority] / (sum(data.test) or 1),
         "majority_class": data.classes[majority],
     }
-    if kind_of(test_set) is Kind.TWO_CLASSES:
-        matrix = test_set["confusion_matrix"]
-        return {**shown, "right": matrix["tn"] + matrix["tp"], "rates": two_class_rates(test_set, data.classes, things)}
+    if "per_class" not in test_set:
+        counts = test_set["confusion_matrix"]
+        return {**shown, "right": counts["tn"] + counts["tp"], "rates": two_class_rates(test_set, data.classes, things)}
     matrix, confused = test_set["confusion_matrix"], confusions(test_set)
     rates = worst_first(test_set["per_class"])
     return {
@@ -192,9 +196,9 @@ def _judged(test_set: Mapping[str, Any], data: DataFacts, things: str) -> dict[s
     }
 
 
-def _missed(test_set: Mapping[str, Any], kind: Kind, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
+def _missed(test_set: TestSet, kind: Kind, pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
     """Return what the model got wrong, the surest mistakes or those furthest off first, with pictures if there are."""
-    wrong = test_set["mislabelled"]
+    wrong: Sequence[Mislabelled | Off] = test_set["mislabelled"]
     pairs = zip(wrong, [*pictures, *[None] * len(wrong)], strict=False)
     first = sorted(pairs, key=lambda pair: how_wrong(pair[0], kind), reverse=True)[:MAX_PHOTOS]
     return [{**one, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 128))} for one, pixels in first]
@@ -270,7 +274,7 @@ def _views(file: bytes, data: DataFacts) -> dict[str, Any]:
     shape = data.shape if len(data.shape) == 3 else (*data.shape, 1)
     return {
         "picture": _uri("jpeg", preview_jpeg(BytesIO(file), 480)),
-        "seen": _uri("png", thumbnail_png(load_pixels(BytesIO(file), shape), 128)),
+        "seen": _uri("png", thumbnail_png(load_pixels(BytesIO(file), shape, how=Reading.of(data.photos)), 128)),
     }
 
 

@@ -59,9 +59,9 @@ def _facts(parameters: Parameters, classes: Sequence[str], validated: int) -> It
     yield Fact("L2", f"{parameters.l2} times the weights is added to their gradients" if parameters.l2 else "")
     yield Fact("Gradient clipping", f"to a norm of at most {parameters.clip_norm}" if parameters.clip_norm else "")
     changes = ", ".join(name if asked is True else f"{name} {asked}" for name, asked in parameters.augment)
-    yield Fact("Augmentation", "photos are changed in another way in every epoch" if changes else "", changes)
+    yield Fact("Augmentation", "photos are changed differently in every epoch" if changes else "", changes)
     smoothing = parameters.label_smoothing
-    yield Fact("Label smoothing", f"{smoothing} of a label is shared out among all classes" if smoothing else "")
+    yield Fact("Label smoothing", f"{smoothing} of a label is spread over all classes" if smoothing else "")
     yield Fact("Class weights", _class_weights(parameters, classes))
     yield Fact("Arithmetic", parameters.dtype if parameters.dtype != "float64" else "")
     yield Fact("Seed", f"{parameters.seed}: the same seed and data give the same weights again")

@@ -1,25 +1,27 @@
-"""What a run is worth: its test set judged, new photos classified, and the report of it all for XCom, S3 and people."""
+"""A run's results: its test set evaluated, new photos classified, and the report for XCom, S3 and people."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from snn.errors import InvalidModel
-from snn_client.data.images import MAX_BYTES, load_image
+from snn.errors import InvalidInput, InvalidModel
+from snn_client.data.images import MAX_BYTES, Reading, load_image, refuse_photos
+from snn_client.data.judging import judge
+from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import StagedImage, read_source
-from snn_client.reports.metrics import evaluate, predicted_classes
+from snn_client.reports.contents import AnyReport, NewImage, Report
+from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, evaluate, predicted_classes
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
-from snn_client.runs.estimate import cost_on
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
+from snn_cloud.cost.money import Cost, cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
@@ -28,56 +30,61 @@ from snn_data.model import Model, load_model
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
-LIMIT = 48_000
-"""Bytes of the report as JSON text, at most: some XCom stores take no more."""
-
 MAX_MISLABELLED = 300
-"""So many mislabelled samples are told of, at most; of more, those the model was surest about."""
+"""Maximum number of mislabelled samples reported; if there are more, those the model was surest about."""
 
 MAX_MATRIX = 900
-"""Cells of a confusion matrix of many classes, at most; a larger one is left out."""
+"""Maximum number of cells in a confusion matrix of many classes; a larger one is left out."""
 
 Image = StagedImage | Mapping[str, Any] | str
 
 
-def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> dict[str, Any]:
-    """Judge a run's model by the test set and return the report's `test_set`.
+def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> TestSet:
+    """Evaluate a run's model on the test set and return the report's `test_set`, in at most `LIMIT` bytes.
 
     Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
     """
     dataset, _ = _dataset(clients, bucket, dataset_key)
-    return fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+    test_set = fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+    most = len(test_set["mislabelled"])
+    return _keep_mislabelled(test_set, longest(most, lambda length: size(_keep_mislabelled(test_set, length)) <= LIMIT))
 
 
-def judge_model(model: Model, dataset: Dataset) -> dict[str, Any]:
-    """Judge any model by a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
+def judge_model(model: Model, dataset: Dataset) -> TestSet:
+    """Evaluate any model on a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
     check_answers(model, dataset)
     judged = evaluate(dataset.test.y, model.judge(dataset.test), dataset.classes)
-    return _keep_mislabelled(dict(judged), MAX_MISLABELLED)
+    return _keep_mislabelled(judged, MAX_MISLABELLED)
 
 
 def check_answers(model: Model, dataset: Dataset) -> None:
-    """Raise InvalidModel if a model answers another question than the data set's labels do."""
+    """Raise InvalidModel if a model answers a different question from the data set's labels."""
     wanted, answers = len(dataset.classes), model.network.layers[-1].size
     if model.of_classes != bool(wanted) or (wanted and max(2, answers) != wanted):
-        says = f"tells {max(2, answers)} classes apart" if model.of_classes else "gives numbers"
+        says = f"distinguishes {max(2, answers)} classes" if model.of_classes else "predicts numbers"
         has = f"{wanted} classes" if wanted else "numbers for labels"
-        raise InvalidModel(f"{says}, the data set has {has}", source=model.source, mend="use data of the same kind")
+        raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, hint="use data of the same kind")
 
 
-def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[dict[str, Any]]:
+def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
     """Classify photos with a run's model and return the report's `new_images`, in the same order.
 
-    Raises InvalidImage, naming the photo as the user did, for the first one that is no picture.
+    Raises InvalidImage, naming all photos that cannot be used as the user named them.
     """
     model = _model(clients, bucket, run_id)
-    answers = []
+    how = Reading.of(str(model.attributes.get("photos", "")))
+    if images and len(model.shape) == 1:
+        hint = f"a photo cannot take the place of {model.features} features"
+        raise InvalidModel("reads features, not photos", source=model.source, hint=hint)
+    answers, bad = list[NewImage](), list[InvalidInput]()
     for image in map(_staged, images):
-        content = read_source(clients.s3, image.uri, MAX_BYTES)
-        if len(model.shape) == 1:
-            mend = f"a photo cannot take the place of {model.features} features"
-            raise InvalidModel("reads features, no photos", source=model.source, mend=mend)
-        said = model.answers(load_image(BytesIO(content), model.shape, source=image.name))[:, 0]
+        try:
+            content = read_source(clients.s3, image.uri, MAX_BYTES)
+            photo = load_image(BytesIO(content), model.shape, image.name, how)
+        except InvalidInput as problem:
+            bad.append(problem)
+            continue
+        said = model.answers(photo)[:, 0]
         if not model.of_classes:
             answers.append({"uri": image.name, "value": float(said[0])})
             continue
@@ -91,16 +98,17 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
                 "probability": float(said[-1] if len(model.classes) == 2 else said[predicted]),
             }
         )
+    refuse_photos(bad, len(images))
     return answers
 
 
 def build_report(
     run: Run,
-    test_set: Mapping[str, Any],
-    new_images: Sequence[Mapping[str, Any]],
-    costs_usd: Mapping[str, Any],
+    test_set: TestSet,
+    new_images: Sequence[NewImage],
+    cost: Cost,
     artifacts: Mapping[str, str] | None = None,
-) -> dict[str, Any]:
+) -> Report:
     """Put together the report that goes to XCom and to `report.json`: at most `LIMIT` bytes, whatever the data.
 
     Where the lists of mislabelled and new photos are too long for that, `mislabelled_left_out` (in `test_set`) and
@@ -108,7 +116,7 @@ def build_report(
     """
     if run.parameters is None:
         raise CloudError(f"the ledger holds no parameters of run {run.run_id}")
-    report = {
+    report: Report = {
         "run_id": run.run_id,
         "training": {
             "epochs_configured": run.parameters.epochs,
@@ -122,10 +130,10 @@ def build_report(
             "validation_cost": run.validation_cost,
             "best_epoch": run.best_epoch,
         },
-        "test_set": {"mislabelled_left_out": 0, **test_set},
-        "new_images": [dict(image) for image in new_images],
+        "test_set": cast(TestSet, {"mislabelled_left_out": 0, **test_set}),
+        "new_images": list(new_images),
         "new_images_left_out": 0,
-        "cost": dict(costs_usd),
+        "cost": cost,
         "artifacts": dict(artifacts or {}),
     }
     return fit(report)
@@ -135,10 +143,10 @@ def write_report(
     clients: Clients,
     bucket: str,
     run: Run,
-    report: Mapping[str, Any],
+    report: Report,
     images: Sequence[Image] = (),
     dataset_key: str = "",
-) -> dict[str, Any]:
+) -> Report:
     """Put `report.json` and the page `report.html` into the run's folder and return the report that names them.
 
     `images` are the staged photos that `new_images` tells of, in the same order; without them the page shows names
@@ -152,9 +160,11 @@ def write_report(
         "params": places.params(run.run_id),
         "results": places.results(run.run_id),
     }
-    finished = fit({**report, "artifacts": {name: f"s3://{bucket}/{key}" for name, key in keys.items()}})
     dataset_key = dataset_key or run.dataset
     dataset, sha256 = _dataset(clients, bucket, dataset_key)
+    artifacts = {name: f"s3://{bucket}/{key}" for name, key in keys.items()}
+    told: Report = {**report, "data": {"findings": judge(dataset)}, "artifacts": artifacts}
+    finished = fit(told)
     judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)
     wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
     curves = _curves(clients, bucket, run.run_id)
@@ -181,13 +191,13 @@ def make_report(
     clients: Clients,
     outputs: StackOutputs,
     run: Run,
-    test_set: Mapping[str, Any],
-    new_images: Sequence[Mapping[str, Any]] = (),
+    test_set: TestSet,
+    new_images: Sequence[NewImage] = (),
     images: Sequence[Image] = (),
     dataset_key: str = "",
-) -> dict[str, Any]:
+) -> Report:
     """Build a run's report with its cost, write it as `write_report` does, and return it."""
-    report = build_report(run, test_set, new_images, cost_on(outputs, run))
+    report = build_report(run, test_set, new_images, cost_of(run, outputs))
     return write_report(clients, outputs.bucket, run, report, images, dataset_key)
 
 
@@ -196,7 +206,7 @@ def to_json(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=2, allow_nan=False)
 
 
-def fit_test_set(test_set: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+def fit_test_set(test_set: TestSet, limit: int = LIMIT) -> TestSet:
     """Return a test set that XCom takes: of many classes a large matrix and the rates of most classes are left out.
 
     `per_class` keeps those that were told apart worst; `classes_left_out` counts the others. The mislabelled samples
@@ -205,34 +215,26 @@ def fit_test_set(test_set: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]
     if "per_class" not in test_set:
         return test_set
     matrix, rates = test_set["confusion_matrix"], test_set["per_class"]
-    small = {**test_set, "confusion_matrix": matrix if matrix and len(matrix) ** 2 <= MAX_MATRIX else None}
-    worst = worst_first(rates)
+    small: ManyClasses = {
+        **test_set, "confusion_matrix": matrix if matrix and len(matrix) ** 2 <= MAX_MATRIX else None,
+    }  # fmt: skip
+    worst, already = worst_first(rates), test_set.get("classes_left_out", 0)
 
-    def cut(length: int) -> dict[str, Any]:
-        kept = rates if length == len(rates) else worst[:length]
-        left_out = test_set.get("classes_left_out", 0) + len(rates) - length
-        return {**small, "per_class": kept, "classes_left_out": left_out}
+    def cut(length: int) -> ManyClasses:
+        kept: list[ClassRates] = rates if length == len(rates) else worst[:length]
+        return {**small, "per_class": kept, "classes_left_out": already + len(rates) - length}
 
-    return cut(longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
+    return cut(longest(len(rates), lambda length: size({**cut(length), "mislabelled": []}) <= limit // 2))
 
 
-def fit(report: dict[str, Any], limit: int = LIMIT) -> dict[str, Any]:
+def fit(report: AnyReport, limit: int = LIMIT) -> AnyReport:
     """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
     report = {**report, "test_set": fit_test_set(report["test_set"], limit)}
     most = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
-    return _cut(report, longest(most, lambda length: _size(_cut(report, length)) <= limit))
+    return _cut(report, longest(most, lambda length: size(_cut(report, length)) <= limit))
 
 
-def longest(length: int, fits: Callable[[int], bool]) -> int:
-    """Return the greatest length, at most this one, that fits; 0 if none does."""
-    return max(bisect_left(range(length + 1), True, key=lambda tried: not fits(tried)) - 1, 0)
-
-
-def _size(report: Mapping[str, Any]) -> int:
-    return len(to_json(report).encode())
-
-
-def _cut(report: dict[str, Any], length: int) -> dict[str, Any]:
+def _cut(report: AnyReport, length: int) -> AnyReport:
     kept = report["new_images"][:length]
     return {
         **report,
@@ -242,15 +244,14 @@ def _cut(report: dict[str, Any], length: int) -> dict[str, Any]:
     }
 
 
-def _keep_mislabelled(test_set: Mapping[str, Any], length: int) -> dict[str, Any]:
+def _keep_mislabelled(test_set: TestSet, length: int) -> TestSet:
     """Return the test set with at most `length` mislabelled samples: the worst mistakes, in the order of the file."""
-    wrong, kind = test_set["mislabelled"], kind_of(test_set)
+    wrong: list[Mislabelled] | list[Off] = test_set["mislabelled"]
+    kind = kind_of(test_set)
     surest = sorted(wrong, key=lambda one: how_wrong(one, kind), reverse=True)[:length]
-    return {
-        **test_set,
-        "mislabelled": sorted(surest, key=lambda one: one["index"]),
-        "mislabelled_left_out": test_set.get("mislabelled_left_out", 0) + len(wrong) - len(surest),
-    }
+    left_out = test_set.get("mislabelled_left_out", 0) + len(wrong) - len(surest)
+    kept = {"mislabelled": sorted(surest, key=lambda one: one["index"]), "mislabelled_left_out": left_out}
+    return cast(TestSet, {**test_set, **kept})
 
 
 def _staged(image: Image) -> StagedImage:

@@ -9,8 +9,8 @@ environment is taken to be cold. All epochs are taken to be run: a threshold can
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from snn_cloud.aws.objects import BLOCK_BYTES
 from snn_cloud.cost.money import Cost, cost_of
@@ -58,13 +58,15 @@ BURST_SECONDS = 300.0  # "typically from 5 to 60 minutes" (EC2 User Guide, insta
 
 @dataclass(frozen=True)
 class Machine:
-    """What a stack gives its runs: the template's sizes, and its options."""
+    """What a stack gives its runs: the template's sizes, and its options. A Platform, as `cost_of` wants one."""
 
     launch_mb: int = 1024
     trainer_mb: int = 1769
     neuron_mb: int = 512
     neuron_concurrency: int = 8
+    has_cache: bool = False
     cache_node_type: str = "cache.t4g.micro"
+    architecture: str = "arm64"
     region: str = REGION
 
 
@@ -76,29 +78,27 @@ class Estimate(Cost):
     granularity: str
 
 
-def estimate(
-    parameters: Parameters,
-    size: Size,
-    has_cache: bool,
-    architecture: str,
-    machine: Machine | None = None,
-) -> Estimate:
-    """Return what such a run will use and cost at most."""
-    machine = machine or Machine()
+def estimate(parameters: Parameters, size: Size, machine: Machine | None = None, **options: Any) -> Estimate:
+    """Return what such a run will use and cost at most; `options` are fields of the machine, the default's others."""
+    machine = replace(machine or Machine(), **options)
     run = forecast(parameters, size, machine)
-    cost = cost_of(run, has_cache, architecture, machine.cache_node_type, machine.region)
-    return {**cost, "seconds": run.seconds, "epochs": run.epoch, "granularity": parameters.granularity.value}
+    return {
+        **cost_of(run, machine),
+        "seconds": run.seconds,
+        "epochs": run.epoch,
+        "granularity": parameters.granularity.value,
+    }
 
 
 def estimate_on(outputs: StackOutputs, parameters: Parameters, size: Size) -> Estimate:
     """Return what `estimate` says of a run on a stack."""
-    machine = Machine(cache_node_type=outputs.cache_node_type, region=outputs.region)
-    return estimate(parameters, size, outputs.has_cache, outputs.architecture, machine)
-
-
-def cost_on(outputs: StackOutputs, run: Run) -> Cost:
-    """Return what `cost_of` says of a run on its stack."""
-    return cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type, outputs.region)
+    machine = Machine(
+        has_cache=outputs.has_cache,
+        cache_node_type=outputs.cache_node_type,
+        architecture=outputs.architecture,
+        region=outputs.region,
+    )
+    return estimate(parameters, size, machine)
 
 
 def forecast(parameters: Parameters, size: Size, machine: Machine) -> Run:

@@ -37,7 +37,7 @@ def newest_runs(dynamodb: DynamoDBClient, table: str) -> Iterator[Run]:
             yield from sorted(_read(dynamodb, table, keys), key=lambda run: -run.created_at)
     except ClientError as error:
         if error.response["Error"]["Code"] == "ValidationException" and "index" in str(error):
-            raise CloudError(f"the ledger {table} cannot list its runs yet: deploy the stack once more") from None
+            raise CloudError(f"the ledger {table} cannot list its runs yet: deploy the stack again") from None
         raise
 
 

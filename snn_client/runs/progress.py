@@ -1,4 +1,4 @@
-"""What a watched run has to tell: lines at a readable rate, and a small record of where it is."""
+"""The progress of a watched run: log lines at a readable rate, and a small record of where it is."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Progress(TypedDict):
 
 
 class Summary(TypedDict):
-    """What there is to say of an ended run; `invocations` are by function."""
+    """The summary of an ended run; `invocations` are by function."""
 
     run_id: str
     state: str
@@ -56,7 +56,7 @@ WINDOW_SECONDS = 30.0
 
 
 class Narrator:
-    """Follows one run through what each look at the ledger shows, and decides what of it is worth saying.
+    """Follows one run from look to look at the ledger, and decides what is worth logging.
 
     It says the first epoch, then one line every ``every`` seconds, and the last epoch: a run of ten thousand epochs is
     as readable as a run of three.

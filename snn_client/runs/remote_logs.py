@@ -1,4 +1,4 @@
-"""A run's Lambda lines as who watches it takes them: a few at a time, seldom, and never in the way of the watch."""
+"""A run's Lambda log lines for its watchers: a few at a time, seldom, and without delaying the watch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JUST = 60.0
 class RemoteLogs:
     """Reads a run's lines in a thread of its own, now and then; `lines` has what has come since it was last asked.
 
-    A log is a courtesy: what cannot be read (no permission, no log group) is said once, and left alone from then on.
+    Logs are optional: one that cannot be read (no permission, no log group) is reported once and not tried again.
     """
 
     def __init__(self, logs: RunLogs, clock: Callable[[], float] = time.monotonic) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from snn.errors import InvalidParameters, one_line
+from snn.errors import one_line
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError, LaunchRejected, RunCancelled, RunFailed
 from snn_cloud.aws.places import new_run_id, run_id_for_upload, run_of_try
@@ -33,13 +33,7 @@ GONE_SECONDS = 5.0  # after which it may be that nobody hears
 
 def check_cache(parameters: Parameters, outputs: StackOutputs, source: str = "") -> None:
     """Raise InvalidParameters when parameters need a cache, but the stack has none."""
-    if (field := parameters.needs_cache) and not outputs.has_cache:
-        raise InvalidParameters(
-            f"{getattr(parameters, field)} needs a cache, but the stack {outputs.stack_name} has none",
-            field=field,
-            source=source,
-            mend="deploy it with the option with_cache, or use granularity batch with one worker",
-        )
+    parameters.check_cache(outputs.has_cache, f"the stack {outputs.stack_name}", source)
 
 
 def launch(
@@ -54,17 +48,17 @@ def launch(
     trainer_seconds: float = 0.0,
     resume_from: str = "",
 ) -> Run:
-    """Start a run, or find the one that was started before by the same request; return it.
+    """Start a run, or find the one that the same request started before; return it.
 
-    Found before its end it gets a trainer again, which leaves at once if the run has one.
-    `resume_from` names a failed or cancelled run of the same data and parameters (how far to go and who computes may
+    If it has not ended, it gets another trainer, which leaves at once if the run already has one.
+    `resume_from` names a failed or cancelled run of the same data and parameters (how far to train and who computes may
     differ): the new run begins at its last checkpoint. Raises LaunchRejected with LaunchLambda's one-line reason, and
     CloudError for a stack of an older version, or when LaunchLambda itself failed, so that it may be tried again.
     """
     if outputs.version < VERSION:
         raise CloudError(
-            f"the stack {outputs.stack_name} was deployed by an older version, whose trainers draw mini-batches once a "
-            "run: deploy it again (snn deploy)"
+            f"the stack {outputs.stack_name} was deployed by an older version, whose trainers draw mini-batches only "
+            "once a run: deploy it again (snn deploy)"
         )
     request = {
         "run_id": run_id,
@@ -85,12 +79,12 @@ def launch(
 
 
 def launch_again(clients: Clients, outputs: StackOutputs, run: Run) -> Run:
-    """Launch a run in the words that the ledger has of it: one that has lost its trainer goes on.
+    """Launch a run again with the request that the ledger has: a run that has lost its trainer continues.
 
     Raises as `launch` does.
     """
     if run.parameters is None:
-        raise LaunchRejected(f"run {run.run_id} never had parameters")
+        raise LaunchRejected(f"run {run.run_id} has no parameters")
     return launch(
         clients, outputs, run.run_id, run.dataset, run.parameters, dataset_version=run.dataset_version,
         promote=run.promote, trainer_seconds=run.trainer_seconds, resume_from=run.resumed_from,
@@ -106,9 +100,9 @@ def watch(
     every_seconds: float = 1.0,
     limit_seconds: float = float("inf"),
 ) -> Run:
-    """Follow a run to its end, telling of new epochs as they come; return it as `outcome` does.
+    """Follow a run to its end, reporting new epochs as they come; return it as `outcome` does.
 
-    Raises TimeoutError after `limit_seconds`; the run goes on.
+    Raises TimeoutError after `limit_seconds`; the run continues.
     """
     ledger, deadline, seen = Ledger(clients.dynamodb, outputs.table), time.monotonic() + limit_seconds, -1
     while True:
@@ -119,7 +113,7 @@ def watch(
         if run.state.is_terminal:
             return outcome(run)
         if time.monotonic() > deadline:
-            raise TimeoutError(f"run {run_id} is still {run.state} after {limit_seconds:g} s; it goes on")
+            raise TimeoutError(f"run {run_id} is still {run.state} after {limit_seconds:g} s; it continues")
         time.sleep(every_seconds)
 
 
@@ -146,9 +140,9 @@ def next_run_id(ledger: Ledger, run: Run) -> str:
 
 
 def stop(clients: Clients, outputs: StackOutputs, run_id: str) -> Run:
-    """Ask a run to stop, wait until it has ended and return it: CANCELLED, or as it ended before it heard of it.
+    """Ask a run to stop, wait until it has ended and return it: CANCELLED, or as it ended before it noticed.
 
-    Should it have lost its trainer, another comes to end it, which takes half a minute. Raises RunNotFound, CloudError
+    If it has lost its trainer, another one ends it, which takes half a minute. Raises RunNotFound, CloudError
     when it does not stop, and as `launch` does.
     """
     ledger, began, called = Ledger(clients.dynamodb, outputs.table), time.monotonic(), False
@@ -156,7 +150,7 @@ def stop(clients: Clients, outputs: StackOutputs, run_id: str) -> Run:
     while not run.state.is_terminal:
         waited = time.monotonic() - began
         if waited > STOP_SECONDS:
-            raise CloudError(f"run {run_id} was told to stop and has not within {STOP_SECONDS:g} s")
+            raise CloudError(f"run {run_id} was asked to stop but did not within {STOP_SECONDS:g} s")
         if waited > GONE_SECONDS and not called:
             launch_again(clients, outputs, run)
             called = True

@@ -1,4 +1,4 @@
-"""Looking at a run again and again until it ends: what tasks, waiting or deferred, and commands have in common."""
+"""Watching a run until it ends: what tasks, waiting or deferred, and commands have in common."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from snn_client.runs.progress import Narrator
 from snn_cloud.aws.errors import RunFailed, RunNotFound
-from snn_cloud.aws.passing import passes
+from snn_cloud.aws.passing import passes, reason
 
 if TYPE_CHECKING:
     from snn_client.runs.remote_logs import RemoteLogs
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Look(NamedTuple):
-    """What one look showed: the run, None if there is none yet, and what of it is worth saying.
+    """What one look showed: the run (None if there is none yet) and the lines to log.
 
     `epochs` says how far the run is and `remarks` all else, the functions' own lines among it. `rows` are
     all epochs that are new since the last look.
@@ -43,7 +43,7 @@ class Look(NamedTuple):
 
 
 class Watch:
-    """One wait for one run. All its methods block, for as long as a call to AWS takes.
+    """One wait for one run. All methods block for as long as a call to AWS takes.
 
     :param clients: the AWS clients
     :param stack: name of the stack, or its outputs, also as a mapping; a name is looked up when it is first needed
@@ -93,7 +93,7 @@ class Watch:
             if now - self._trouble_at < self._log_interval:
                 return Look(self._last_run)
             self._trouble_at = now
-            return Look(self._last_run, remarks=[f"cannot reach AWS, retrying: {error}"])
+            return Look(self._last_run, remarks=[f"cannot reach AWS, retrying: {reason(error)}"])
 
     def outcome(self, run: Run) -> Run:
         """Return a COMPLETED run. Raises RunCancelled; or RunFailed, with the last lines of its functions.
@@ -155,9 +155,9 @@ class Watch:
 
     def _price(self, run: Run) -> float:
         """Return what the run has cost so far, in USD."""
-        from snn_client.runs.estimate import cost_on
+        from snn_cloud.cost.money import cost_of
 
-        usd: float = cost_on(self.outputs, run)["usd"]
+        usd: float = cost_of(run, self.outputs)["usd"]
         return usd
 
     def _run_of_upload(self) -> tuple[str, list[str]]:
@@ -189,9 +189,8 @@ class Watch:
         computes whole batches, of runs that are over, and of a trainer that died.
         """
         from snn_cloud.ledger.record import State
-        from snn_cloud.neurons.cache import read_progress
 
-        last, progress = self._last_run, read_progress(self._cache, self.run_id)
+        last, progress = self._last_run, self._cache.progress_of(self.run_id)
         if last is None or not progress or progress["epoch"] <= last.epoch or State(progress["state"]).is_terminal:
             return None
         return replace(last, state=State(progress["state"]), epoch=progress["epoch"], cost=progress["cost"])
@@ -208,6 +207,6 @@ class Watch:
             raise InvalidInput(
                 f"stack {self.outputs.stack_name} has no cache to watch",
                 field="watch",
-                mend='watch="ledger" works with every stack',
+                hint='watch="ledger" works with every stack',
             )
         return cache

@@ -93,15 +93,15 @@ def tags_of_bucket(clients: Clients, bucket: str, account: str) -> dict[str, str
         if code in ("404", "NoSuchBucket", "NotFound", "NoSuchTagSet"):
             return {}
         if code == "AccessDenied":
-            line = f"the bucket {bucket} is not account {account}'s, or this role may not look at it"
+            line = f"the bucket {bucket} does not belong to account {account}, or this role may not access it"
             raise CloudError(line) from error
         raise
     return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
 
 
 def _tag(clients: Clients, bucket: str, tags: Mapping[str, str], account: str) -> None:
-    told: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
-    clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": told}, ExpectedBucketOwner=account)
+    tag_set: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
+    clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tag_set}, ExpectedBucketOwner=account)
 
 
 def _digest(content: bytes) -> str:
@@ -131,7 +131,9 @@ def _ensure_bucket(
         return
     except ClientError as error:
         if error.response["Error"]["Code"] == "403":
-            raise CloudError(f"the bucket {bucket} is not account {account}'s, or this role may not use it") from error
+            raise CloudError(
+                f"the bucket {bucket} does not belong to account {account}, or this role may not use it"
+            ) from error
         if error.response["Error"]["Code"] not in ("404", "NoSuchBucket", "NotFound"):
             raise
     settings: dict[str, Any] = (

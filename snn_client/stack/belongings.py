@@ -83,7 +83,7 @@ def our_stacks(clients: Clients, names: Names) -> list[StackTypeDef]:
     """
     root = describe_stack(clients, names.stack)
     if root is not None:
-        check_ours(clients, root, "CloudFormation", "stack", "name one that was deployed from here")
+        check_ours(clients, root, "CloudFormation", "stack", "name one that snn deployed")
         return [root]
     kept = [
         stack

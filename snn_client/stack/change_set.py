@@ -1,4 +1,4 @@
-"""Look at what a deployment would change, and then do it or leave it.
+"""Show what a deployment would change, and then apply or discard it.
 
 `propose` returns the change set, or None if the stack is as wanted; `apply` starts it and returns what
 `snn_client.stack.status.wait_for_stack` and `finish_deploy` take; `discard` takes it away.
@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from snn_client.stack.events import newest_event
 from snn_client.stack.options import StackOptions
-from snn_client.stack.status import LIMIT_SECONDS, describe_stack
+from snn_client.stack.status import LIMIT_SECONDS, describe_stack, insist
 from snn_client.stack.submitting import submit
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import StackFailed
@@ -83,7 +83,8 @@ def apply(clients: Clients, changes: ChangeSet) -> str:
         discard(clients, changes)
         message = error.response["Error"].get("Message", str(error))
         raise StackFailed(
-            f"the stack {changes.stack_name} could not be deployed: {message}; did somebody else deploy it meanwhile?"
+            f"the stack {changes.stack_name} could not be deployed: {message}; did someone else deploy it in the "
+            "meantime?"
         ) from error
     # Until it has begun the stack looks as if it had ended.
     _until(lambda: newest_event(clients, changes.stack_id) != before)
@@ -100,7 +101,7 @@ def create(
 ) -> ChangeSet | None:
     """Make the change set of a request, for a stack as it is there, or a new one; None if nothing would change."""
     stack, reason = request["StackName"], ""
-    on_progress(f"looking what would change in the stack {stack}")
+    on_progress(f"checking what would change in the stack {stack}")
     if live is None:
         request = {**request, "ChangeSetType": "CREATE", "OnStackFailure": "DELETE"}
     # CloudFormation cannot always look into nested stacks, as some of what one tells the next is only known when it is
@@ -183,7 +184,7 @@ def _waiting(clients: Clients, stack: str) -> set[str]:
 def _until(look: Callable[[], T | None]) -> T:
     """Return what a look finds as soon as it finds anything. Raises StackFailed if that takes too long."""
     deadline, pause = time.monotonic() + SECONDS, 0.1
-    while not (found := look()):
+    while not (found := insist(look)):
         if time.monotonic() > deadline:
             raise StackFailed(f"CloudFormation did not answer for {SECONDS:g} s")
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""Take a stack away, with all it holds: data, models, reports, ledger, logs, artifacts.
+"""Delete a stack and everything in it: data, models, reports, ledger, logs, artifacts.
 
 `clean_up` does it in one call. Whoever must not wait (a deferrable operator) calls `start_cleanup`, polls
 `snn_client.stack.status.stack_status` until it is done, calls `next_deletion` and polls again until that returns "",
@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
 
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, one_line
 from snn_client.stack.belongings import NOTEBOOK_LOGS, census, is_missing, our_stacks, plan
-from snn_client.stack.cleanup_plan import Belonging, Plan
+from snn_client.stack.cleanup_plan import MAX_LISTED, Belonging, BelongingFields, Plan, fields_of
 from snn_client.stack.events import first_failure
 from snn_client.stack.status import StackStatus, describe_stack, silent, wait_for_stack
 from snn_cloud.aws.clients import Clients
@@ -33,6 +33,7 @@ from snn_cloud.ledger.ledger import Ledger
 __all__ = [
     "Plan",
     "Report",
+    "ReportFields",
     "clean_up",
     "finish_cleanup",
     "forget_artifacts",
@@ -44,9 +45,18 @@ __all__ = [
 CANCEL_SECONDS = 60.0  # a trainer that lives stops within seconds of being asked
 # What AWS itself keeps for a while, of a kind in the plan.
 STAYS = {
-    "table": "DynamoDB keeps a backup of {} for 35 days, free of charge, and then deletes it",
-    "KMS::Key": "KMS deletes the key {} in 7 days; it costs nothing any more",
+    "table": "DynamoDB keeps a backup of {} for 35 days, free of charge, then deletes it",
+    "KMS::Key": "KMS deletes the key {} in 7 days; it no longer costs anything",
 }
+
+
+class ReportFields(TypedDict):
+    """A report as plain values; for XCom with how many belongings are left out."""
+
+    stack_name: str
+    deleted: list[BelongingFields]
+    stays: list[str]
+    deleted_left_out: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -57,18 +67,24 @@ class Report:
     deleted: tuple[Belonging, ...]
     stays: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for XCom."""
-        deleted = [asdict(item) for item in self.deleted]
-        return {"stack_name": self.stack_name, "deleted": deleted, "stays": list(self.stays)}
+    def to_dict(self) -> ReportFields:
+        """Return plain values."""
+        return {"stack_name": self.stack_name, "deleted": fields_of(self.deleted), "stays": list(self.stays)}
+
+    def for_xcom(self) -> ReportFields:
+        """Return the same for XCom: at most MAX_LISTED belongings, and how many are left out."""
+        cut = self.to_dict()
+        deleted = cut["deleted"]
+        cut["deleted"], cut["deleted_left_out"] = deleted[:MAX_LISTED], max(0, len(deleted) - MAX_LISTED)
+        return cut
 
 
 def clean_up(
     clients: Clients, stack_name: str, *, cancel_runs: bool = False, on_progress: Callable[[str], None] = silent
 ) -> Report:
-    """Take a stack away and wait until it is gone; nothing happens if there is none.
+    """Delete a stack and wait until it is gone; does nothing if there is none.
 
-    Raises InvalidInput if the stack is none of ours or has runs that are not over, unless `cancel_runs`; StackFailed
+    Raises InvalidInput if the stack is none of ours or has runs that have not ended, unless `cancel_runs`; StackFailed
     with what could not be deleted and why.
     """
     wanted = plan(clients, stack_name)
@@ -89,10 +105,10 @@ def start_cleanup(
     """
     for stack in filter(None, (describe_stack(clients, stack_id) for stack_id in wanted.stack_ids)):
         if stack.get("EnableTerminationProtection"):
-            raise _failed(wanted, "it is protected from termination")
+            raise _failed(wanted, "it has termination protection")
         status = StackStatus(stack["StackStatus"])
         if not status.done and status.status != "DELETE_IN_PROGRESS":
-            raise _failed(wanted, f"it is {status.status}, somebody is deploying it")
+            raise _failed(wanted, f"it is {status.status}: someone is deploying it")
     try:
         _stop_runs(clients, wanted, cancel_runs, on_progress)
     except ClientError as error:
@@ -112,7 +128,7 @@ def next_deletion(clients: Clients, wanted: Plan, ended: str, on_progress: Calla
         return ""
     stack = left[0]
     if stack["StackName"] == wanted.names.stack and stack["StackId"] not in wanted.stack_ids:
-        raise _failed(wanted, "somebody deployed it again meanwhile")
+        raise _failed(wanted, "someone deployed it again in the meantime")
     removed = sum(_empty(clients, wanted, bucket, on_progress) for bucket in wanted.data_buckets)
     if stack["StackId"] == ended and not removed:
         raise _failed(wanted, first_failure(clients, ended, ("DELETE",)) or stack["StackStatus"])
@@ -132,7 +148,7 @@ def finish_cleanup(clients: Clients, wanted: Plan, on_progress: Callable[[str], 
         on_progress(f"deleting the {item.kind} {item.name}")
         _delete(clients, wanted, item, on_progress)
     if left := _left(clients, wanted):
-        raise _failed(wanted, f"there still is {', '.join(f'{item.kind} {item.name}' for item in left)}")
+        raise _failed(wanted, f"still left: {', '.join(f'{item.kind} {item.name}' for item in left)}")
     if wanted.has("bucket", names.artifact_bucket):
         on_progress(f"deleting the bucket {names.artifact_bucket}")
         _delete(clients, wanted, Belonging("bucket", names.artifact_bucket), on_progress)
@@ -151,7 +167,7 @@ def _left(clients: Clients, wanted: Plan) -> list[Belonging]:
     """Return what there is without a stack, but for the artifact bucket."""
     now = plan(clients, wanted.names.stack)
     if now.stack_ids:
-        raise _failed(wanted, "somebody deployed it again meanwhile")
+        raise _failed(wanted, "someone deployed it again in the meantime")
     return [item for item in now.items if item.name != wanted.names.artifact_bucket]
 
 
@@ -160,7 +176,7 @@ def _failed(wanted: Plan, reason: str) -> StackFailed:
 
 
 def _stop_runs(clients: Clients, wanted: Plan, cancel_runs: bool, on_progress: Callable[[str], None]) -> None:
-    """See to it that no run goes on and none begins. Raises InvalidInput if runs are not over, unless `cancel_runs`."""
+    """Make sure that no run continues or starts. Raises InvalidInput if runs have not ended, unless `cancel_runs`."""
     names, launch = wanted.names, wanted.names.functions[0]
     _refuse(wanted, wanted.runs, cancel_runs)
     if wanted.has("function", launch):
@@ -180,7 +196,7 @@ def _stop_runs(clients: Clients, wanted: Plan, cancel_runs: bool, on_progress: C
         ledger.request_cancel(run_id)
     while runs := [run_id for run_id in runs if not ledger.get(run_id).state.is_terminal]:
         if time.monotonic() > deadline:
-            on_progress(f"no answer within {CANCEL_SECONDS:g} s, going on without: {', '.join(runs)}")
+            on_progress(f"no answer within {CANCEL_SECONDS:g} s, continuing without: {', '.join(runs)}")
             return
         time.sleep(0.5)
 
@@ -188,8 +204,8 @@ def _stop_runs(clients: Clients, wanted: Plan, cancel_runs: bool, on_progress: C
 def _refuse(wanted: Plan, runs: Sequence[str], cancel_runs: bool) -> None:
     if runs and not cancel_runs:
         raise InvalidInput(
-            f"not over: {', '.join(runs)}", field="runs", source=f"stack {wanted.names.stack}",
-            mend="wait for them, or set cancel_runs",
+            f"not ended: {', '.join(runs)}", field="runs", source=f"stack {wanted.names.stack}",
+            hint="wait for them, or set cancel_runs",
         )  # fmt: skip
 
 

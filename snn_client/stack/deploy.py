@@ -1,4 +1,4 @@
-"""Deploy the stack; `snn_client.stack.cleanup` takes it away.
+"""Deploy the stack; `snn_client.stack.cleanup` deletes it.
 
 `deploy_stack` does it in one call. Whoever must not wait (a deferrable operator) calls `start_deploy`, polls
 `stack_status` until it is done, and ends with `finish_deploy`.
@@ -47,9 +47,9 @@ def start_deploy(
 ) -> str:
     """Upload the artifacts and start to create or update the stack; return the id to poll `stack_status` with.
 
-    The id is empty if the stack is as wanted already. Options that nobody gave stay as they are in a stack that is
-    there. What an earlier, failed creation left behind is removed first; a deployment under way is waited for, until
-    `limit_seconds` have passed. Raises StackFailed if the stack is in a state that only a person can mend.
+    The id is empty if the stack is as wanted already. Options that were not given stay as they are in an existing
+    stack. What an earlier, failed creation left behind is removed first; a deployment under way is waited for, until
+    `limit_seconds` have passed. Raises StackFailed if the stack is in a state that has to be fixed by hand.
     """
     return submit(clients, options, _create_or_update, on_progress, limit_seconds)
 

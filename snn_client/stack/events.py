@@ -1,4 +1,4 @@
-"""What CloudFormation tells of its work on a stack: event by event, and what failed first."""
+"""What CloudFormation reports about a stack: event by event, and what failed first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.passing import AWS_ERRORS
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackEventTypeDef
@@ -86,7 +85,7 @@ def first_failure(clients: Clients, stack: str, operations: Sequence[str] = ("CR
                     failures.append(event)
             elif state == "IN_PROGRESS":
                 break
-    except ClientError:
+    except AWS_ERRORS:
         return ""  # the reason is a courtesy, and this one is hidden from us
     if not failures:
         return ""
@@ -114,8 +113,8 @@ def _since(clients: Clients, stack: str, last: str, began: datetime | None) -> l
             begins = event.get("ResourceStatus") in BEGINNINGS and event.get("PhysicalResourceId") == event["StackId"]
             if begins and began is None:
                 break
-    except ClientError:
-        pass  # events are a courtesy, and these are hidden from us
+    except AWS_ERRORS:
+        pass  # events are a courtesy, and these are hidden from us, or CloudFormation is busy
     return found
 
 

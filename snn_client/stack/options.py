@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from snn.errors import InvalidInput
 
@@ -103,36 +103,37 @@ class StackOptions:
                 "the ARN of a managed policy, or nothing",
             ),
         }
-        for name, (good, mend) in checks.items():
+        for name, (good, hint) in checks.items():
             if not good:
                 raise InvalidInput(
-                    f"{getattr(self, name)!r} is not possible", field=name, source="stack options", mend=mend
+                    f"{getattr(self, name)!r} is not possible", field=name, source="stack options", hint=hint
                 )
 
     @classmethod
     def from_environment(cls, **overrides: Any) -> Self:
         """Return the options that SNN_STACK_NAME, SNN_WITH_CACHE, … and, before these, `overrides` give.
 
-        Overrides that are None say nothing. Text is converted, as from a form ("true", "8", tags "team=ml,env=dev").
+        Overrides that are None count as not given. Text is converted, as from a form ("true", "8", tags
+        "team=ml,env=dev").
         """
         values: dict[str, Any] = {}
-        for option in (option for option in fields(cls) if option.name != "given"):
-            value = overrides.pop(option.name, None)
+        for name in (option.name for option in fields(cls) if option.name != "given"):
+            value = overrides.pop(name, None)
             if value is None:
-                value = os.environ.get(f"SNN_{option.name.upper()}")
+                value = os.environ.get(f"SNN_{name.upper()}")
             if value is not None:
-                values[option.name] = _converted(option.name, str(option.type), value)
+                values[name] = _converted(name, value)
         if overrides:
-            raise InvalidInput("there is no such option", field=", ".join(sorted(overrides)), source="stack options")
+            raise InvalidInput("no such option", field=", ".join(sorted(overrides)), source="stack options")
         return cls(**values, given=frozenset(values))
 
     def keeping(self, parameters: Mapping[str, str], tags: Mapping[str, str]) -> Self:
-        """Return the options for a stack that is there: what nobody gave stays as in its parameters and tags."""
+        """Return the options for an existing stack: what was not given stays as in its parameters and tags."""
         kept: dict[str, Any] = {} if "tags" in self.given else {"tags": dict(tags)}
         for option in fields(self):
             name = PARAMETERS.get(option.name, "")
             if name in parameters and option.name not in self.given:
-                kept[option.name] = _converted(option.name, str(option.type), parameters[name])
+                kept[option.name] = _converted(option.name, parameters[name])
         return replace(self, **kept)
 
     @property
@@ -148,29 +149,41 @@ def template_value(value: Any) -> str:
 
 
 def check_stack_name(name: str) -> str:
-    """Return `name`. Raises InvalidInput unless a stack of ours can be called so."""
+    """Return `name`. Raises InvalidInput unless it is a valid name for a stack of ours."""
     if not isinstance(name, str) or len(name) > MAX_NAME or not re.fullmatch(NAME_PATTERN, name):
         raise InvalidInput(
             f"{name!r} is not possible", field="stack_name", source="stack options",
-            mend=f"at most {MAX_NAME} lower-case letters, digits, single hyphens; a letter first, not -artifacts last",
+            hint=f"use at most {MAX_NAME} lower-case letters, digits and single hyphens; begin with a letter, do not "
+            "end in -artifacts",
         )  # fmt: skip
     return name
 
 
-def _converted(name: str, kind: str, value: Any) -> Any:
-    if kind == "str" and isinstance(value, int) and not isinstance(value, bool):
+def _truth(text: str) -> bool:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}[text.lower()]
+
+
+def _tags(text: str) -> dict[str, str]:
+    return {key.strip(): tag.strip() for key, tag in (pair.split("=", 1) for pair in text.split(",") if pair)}
+
+
+# How an option of each type is written as text, and what to say of a text that is not.
+_CONVERSIONS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    bool: (_truth, "true or false"),
+    int: (int, "a whole number"),
+    Mapping[str, str]: (_tags, "key=value,key=value"),
+}
+
+
+def _converted(name: str, value: Any) -> Any:
+    """Return an option's value, converted if it is the text of one that is no text."""
+    kind = get_type_hints(StackOptions)[name]
+    if kind is str and isinstance(value, int) and not isinstance(value, bool):
         return str(value)  # a bucket's name may be all digits
-    if not isinstance(value, str) or kind == "str":
+    if not isinstance(value, str) or kind is str:
         return value
-    text = value.strip()
+    convert, hint = _CONVERSIONS[kind]
     try:
-        if kind == "bool":
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}[
-                text.lower()
-            ]
-        if kind == "int":
-            return int(text)
-        return {key.strip(): tag.strip() for key, tag in (pair.split("=", 1) for pair in text.split(",") if pair)}
+        return convert(value.strip())
     except (KeyError, ValueError) as error:
-        mend = {"bool": "true or false", "int": "a whole number"}.get(kind, "key=value,key=value")
-        raise InvalidInput(f"{value!r} is not possible", field=name, source="stack options", mend=mend) from error
+        raise InvalidInput(f"{value!r} is not possible", field=name, source="stack options", hint=hint) from error

@@ -1,4 +1,4 @@
-"""What a deployed stack tells: the names that everything else needs."""
+"""A deployed stack's outputs: the names that everything else needs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StackOutputs:
             status = stack["StackStatus"] if stack else "missing"
             raise StackFailed(f"the stack {stack_name} is not deployed ({status})")
         if not is_ours(stack):
-            raise StackFailed(f"the stack {stack_name} is a stack of something else (name one of ours)")
+            raise StackFailed(f"the stack {stack_name} was not deployed by snn (name one that was)")
         outputs = {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
         if not {"Bucket", "LaunchFunction"} <= outputs.keys():
             raise StackFailed(f"the stack {stack_name} is not deployed ({stack['StackStatus']})")

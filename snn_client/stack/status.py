@@ -1,21 +1,26 @@
-"""How a stack stands, and waiting for it."""
+"""A stack's status, and waiting for it."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
 
 from snn_client.stack.events import StackEvent, follow
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import StackFailed
+from snn_cloud.aws.passing import AWS_ERRORS, passes, reason
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
+T = TypeVar("T")
+PATIENCE_SECONDS = 300.0
+"""So long a wait goes on although CloudFormation cannot be asked: it throttles an account as a whole."""
 LIMIT_SECONDS = 7_200.0  # for CloudFormation; a cache takes up to half an hour, a VPC's interfaces as long to go
 
 
@@ -25,7 +30,7 @@ def silent(line: str) -> None:
 
 @dataclass(frozen=True)
 class StackStatus:
-    """How a stack stands: CloudFormation's word for it, or MISSING."""
+    """A stack's status in CloudFormation's terms, or MISSING."""
 
     status: str
 
@@ -46,6 +51,23 @@ def stack_status(clients: Clients, stack: str) -> StackStatus:
     return StackStatus(found["StackStatus"] if found else "MISSING")
 
 
+def insist(look: Callable[[], T], on_trouble: Callable[[str], None] = silent, deadline: float = math.inf) -> T:
+    """Return what a look finds, looking again while it fails in a way that passes.
+
+    Raises the failure that is still there after PATIENCE_SECONDS, or at the deadline (`time.monotonic`).
+    """
+    until, pause = min(time.monotonic() + PATIENCE_SECONDS, deadline), 0.5
+    while True:
+        try:
+            return look()
+        except AWS_ERRORS as error:
+            if not passes(error) or time.monotonic() >= until:
+                raise
+            on_trouble(f"cannot reach AWS, retrying: {reason(error)}")
+        time.sleep(pause)
+        pause = min(pause * 2, 20.0)
+
+
 def wait_for_stack(
     clients: Clients,
     stack: str,
@@ -55,14 +77,15 @@ def wait_for_stack(
 ) -> StackStatus:
     """Wait until CloudFormation is done with a stack. Raises StackFailed at the deadline (`time.monotonic`).
 
-    `on_event` hears of every resource as CloudFormation goes on with it, nested stacks' too.
+    A look that fails in a way that passes does not end it: see `insist`.
+    `on_event` is called for every resource that CloudFormation works on, nested stacks' too.
     """
     pause, last = 0.1, ""
     began = time.monotonic()
     deadline = began + LIMIT_SECONDS if deadline is None else deadline
     news = follow(clients, stack) if on_event else None
     while True:
-        status = stack_status(clients, stack)
+        status = insist(lambda: stack_status(clients, stack), on_progress, deadline)
         if status.status != last:
             on_progress(status.status)
             last = status.status
@@ -73,7 +96,7 @@ def wait_for_stack(
             return status
         if time.monotonic() >= deadline:
             waited = time.monotonic() - began
-            raise StackFailed(f"the stack {stack} is still {status.status} after {waited:.0f} s; that goes on")
+            raise StackFailed(f"the stack {stack} is still {status.status} after {waited:.0f} s, and continues")
         time.sleep(pause)
         pause = min(pause * 1.5, 5.0)  # seconds; AWS takes minutes
 

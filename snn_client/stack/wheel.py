@@ -16,8 +16,8 @@ PROJECT = "serverless-neural-network-airflow"
 def wheel() -> tuple[str, bytes]:
     """Return the name and the contents of a wheel of this project.
 
-    It is made of what is installed here. Building one from sources would need sources, which a worker that deploys has
-    not.
+    It is made of what is installed here. Building one from sources would need sources, but a worker that deploys has
+    none.
     """
     project = distribution(PROJECT)
     name = f"{PROJECT.replace('-', '_')}-{project.version}"

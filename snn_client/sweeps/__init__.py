@@ -1,1 +1,1 @@
-"""Many runs beside each other: what a sweep trains, and how its networks compare."""
+"""Sweeps: what they train, and how their networks compare."""

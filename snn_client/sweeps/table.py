@@ -1,17 +1,20 @@
-"""What a sweep found: how its runs ended, who did best on the photos that were held out, and what it cost."""
+"""What a sweep found: how its runs ended, which did best on the held-out samples, and what it cost."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from snn_client.reports.report import LIMIT, longest, to_json
+from snn_client.data.lists import LIMIT, longest, size
+from snn_client.reports.metrics import TestSet
+from snn_client.reports.report import to_json
 from snn_client.runs import runs
+from snn_client.sweeps.sweep import Training
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import RunCancelled, RunFailed
@@ -23,6 +26,57 @@ if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
 
+class Sweep(TypedDict):
+    """What there is to say of a sweep before it trains; `validation` is a share, or a number of folds."""
+
+    sweep_id: str
+    validation: float
+    combinations: int
+    runs: int
+
+
+class Row(TypedDict):
+    """How one combination did: see `rank`."""
+
+    combination: int
+    overrides: dict[str, Any]
+    score: float | None
+    std: float | None
+    final_cost: float | None
+    epochs: float
+    seconds: float
+    usd: float
+    run_ids: list[str]
+    failure: str
+
+
+class Winner(TypedDict):
+    """The best combination, and the parameters that it makes."""
+
+    combination: int
+    overrides: dict[str, Any]
+    score: float | None
+    std: float | None
+    parameters: dict[str, Any]
+
+
+class Table(Sweep):
+    """What a sweep found."""
+
+    failed: int
+    seconds: float
+    usd: float
+    winner: Winner | None
+    rows: list[Row]
+    rows_left_out: int
+
+
+class WrittenTable(Table):
+    """A table, and where it lies in full."""
+
+    sweep_json: str
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one training of a sweep ended.
@@ -31,14 +85,14 @@ class Outcome:
     `score_of` says of the samples held out (None: it was not judged).
     """
 
-    training: Mapping[str, Any]
+    training: Training
     run: Run | None
     score: float | None
     usd: float
 
     @property
     def failure(self) -> str:
-        """Return in one line why there is nothing to compare, or nothing."""
+        """Return in one line why there is nothing to compare, or ""."""
         if self.run is None:
             return f"run {self.training['run_id']} was not started: its task's log says why"
         if not self.run.state.is_terminal:
@@ -53,29 +107,29 @@ class Outcome:
 def outcomes(
     clients: Clients,
     outputs: StackOutputs,
-    plan: Iterable[Mapping[str, Any]],
+    plan: Iterable[Training],
     run_ids: Iterable[str | None],
-    judged: Iterable[Mapping[str, Any] | None],
+    judged: Iterable[TestSet | None],
 ) -> list[Outcome]:
     """Return how the trainings of a plan ended, asking the ledger.
 
     For each of them `run_ids` has the run that was started for it and `judged` what its evaluation found, the report's
-    `test_set`; either is None where it did not come to that.
+    `test_set`; either is None if it does not exist.
     """
     ledger, found = Ledger(clients.dynamodb, outputs.table), []
     for training, run_id, test_set in zip(plan, run_ids, judged, strict=True):
         run = ledger.find(run_id) if run_id else None
-        cost = cost_of(run, outputs.has_cache, outputs.architecture, outputs.cache_node_type)["usd"] if run else 0.0
+        cost = cost_of(run, outputs)["usd"] if run else 0.0
         found.append(Outcome(training, run, score_of(test_set) if test_set else None, cost))
     return found
 
 
-def score_of(test_set: Mapping[str, Any]) -> float:
+def score_of(test_set: TestSet) -> float:
     """Return the figure that networks are compared by: the accuracy, or R² of those that give a number."""
-    return float(test_set["accuracy"] if "accuracy" in test_set else test_set["r2"])
+    return float(test_set["r2"] if "r2" in test_set else test_set["accuracy"])
 
 
-def rank(ended: Iterable[Outcome]) -> list[dict[str, Any]]:
+def rank(ended: Iterable[Outcome]) -> list[Row]:
     """Return a row for each combination: the best first, those that failed last, with the reason.
 
     `score` is the mean over the parts held out and `std` their (population) standard deviation, None of a single one.
@@ -87,17 +141,22 @@ def rank(ended: Iterable[Outcome]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (bool(row["failure"]), -(row["score"] or 0.0), row["std"] or 0))
 
 
-def make_table(sweep: Mapping[str, Any], ended: Sequence[Outcome]) -> dict[str, Any]:
+def make_table(sweep: Sweep, ended: Sequence[Outcome]) -> Table:
     """Return what a sweep found: `rows` as `rank` sorts them, the `winner` (None if all failed), and the sums.
 
-    `sweep` is what there is to say of it beforehand, `sweep_id` at least.
+    `sweep` is what there is to say of it beforehand.
     """
     rows = rank(ended)
     parameters = {one.training["combination"]: one.training["parameters"] for one in ended}
-    winner = None
-    if not rows[0]["failure"]:
-        winner = {name: rows[0][name] for name in ("combination", "overrides", "score", "std")}
-        winner["parameters"] = parameters[winner["combination"]]
+    winner: Winner | None = None
+    if not (best := rows[0])["failure"]:
+        winner = {
+            "combination": best["combination"],
+            "overrides": best["overrides"],
+            "score": best["score"],
+            "std": best["std"],
+            "parameters": parameters[best["combination"]],
+        }
     return {
         **sweep,
         "failed": sum(bool(row["failure"]) for row in rows),
@@ -109,24 +168,24 @@ def make_table(sweep: Mapping[str, Any], ended: Sequence[Outcome]) -> dict[str, 
     }
 
 
-def write_table(clients: Clients, bucket: str, table: Mapping[str, Any]) -> dict[str, Any]:
+def write_table(clients: Clients, bucket: str, table: Table) -> WrittenTable:
     """Put the table into `sweep.json` in the sweep's folder; return it, in at most `LIMIT` bytes, for XCom."""
     key = places.sweep_json(table["sweep_id"])
-    whole = {**table, "sweep_json": f"s3://{bucket}/{key}"}
+    whole: WrittenTable = {**table, "sweep_json": f"s3://{bucket}/{key}"}
     clients.s3.put_object(Bucket=bucket, Key=key, Body=to_json(whole).encode(), ContentType="application/json")
     return fit(whole)
 
 
-def fit(table: dict[str, Any]) -> dict[str, Any]:
+def fit(table: WrittenTable) -> WrittenTable:
     """Return the table with as many of its first rows as `LIMIT` bytes allow; `rows_left_out` counts the others."""
 
-    def cut(length: int) -> dict[str, Any]:
+    def cut(length: int) -> WrittenTable:
         return {**table, "rows": table["rows"][:length], "rows_left_out": len(table["rows"]) - length}
 
-    return cut(longest(len(table["rows"]), lambda length: len(to_json(cut(length)).encode()) <= LIMIT))
+    return cut(longest(len(table["rows"]), lambda length: size(cut(length)) <= LIMIT))
 
 
-def lines(table: Mapping[str, Any]) -> Iterator[str]:
+def lines(table: Table) -> Iterator[str]:
     """Yield the table for people to read, a line a combination."""
     for place, row in enumerate(table["rows"], start=1):
         asked = f"combination {row['combination']} {json.dumps(row['overrides'])}"
@@ -140,7 +199,7 @@ def lines(table: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _row(folds: Sequence[Outcome]) -> dict[str, Any]:
+def _row(folds: Sequence[Outcome]) -> Row:
     started = [fold.run for fold in folds if fold.run is not None]
     failure = next((fold.failure for fold in folds if fold.failure), "")
     scores = [fold.score for fold in folds if fold.score is not None]

@@ -98,7 +98,7 @@ NO_FILES = ["folder", "pipe", "device", "dangling link", "link in a circle", "to
 
 
 def no_file(kind: str, path: Path) -> Path:
-    """Make at `path` what is there but is no plain file, or is not there; return where it is."""
+    """Make at `path` what is there but is not a regular file, or is not there; return where it is."""
     match kind:
         case "folder":
             path.mkdir()

@@ -13,6 +13,8 @@ import numpy as np
 import oracle
 from small import photos
 
+from snn_data.hdf5 import FILTERS
+
 PIXELS, LABELS = oracle.photos_and_labels()
 Plant = Callable[[h5py.File], Any]
 
@@ -91,6 +93,20 @@ def _bomb(height: int, width: int, chunks: tuple[int, ...], written: bool) -> by
     return with_change(plant, "train_set_x", "test_set_x")
 
 
+def _filtered(number: int) -> bytes:
+    """Photos that were compressed by a filter which is not here: it is named, and its bytes are there."""
+
+    def plant(h5: h5py.File) -> None:
+        how = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        how.set_chunk(X.shape)
+        how.set_filter(number, h5py.h5z.FLAG_OPTIONAL, (1, 2))
+        space = h5py.h5s.create_simple(X.shape)
+        made = h5py.h5d.create(h5.id, b"train_set_x", h5py.h5t.NATIVE_UINT8, space, how)
+        made.write_direct_chunk((0, 0, 0, 0), bytes(100))
+
+    return with_change(plant, "train_set_x")
+
+
 def _many_names(h5: h5py.File) -> None:
     for number in range(3_000):
         h5[f"name {number}"] = 0
@@ -133,15 +149,18 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "soft link to nowhere": (lambda: _linked(h5py.SoftLink("/x/y")), "train_set_x: is (a link|missing)"),
     "soft links in a circle": (lambda: with_change(_soft_cycle, "train_set_x"), "train_set_x: is (a link|missing)"),
     "external link": (lambda: _linked(h5py.ExternalLink("/etc/passwd", "/x")), "train_set_x: is (a link|missing)"),
-    "virtual": (lambda: with_change(_virtual, "train_set_x"), "train_set_x: is no plain data set"),
+    "virtual": (lambda: with_change(_virtual, "train_set_x"), "train_set_x: is not a plain data set"),
     "external storage": (
         lambda: _put("train_set_x", shape=X.shape, dtype=np.uint8, external=[("/etc/passwd", 0, X.size)]),
-        "train_set_x: is no plain data set",
+        "train_set_x: is not a plain data set",
     ),
-    "a group": (lambda: with_change(lambda h5: h5.create_group("train_set_x"), "train_set_x"), "is no plain data set"),
+    "a group": (
+        lambda: with_change(lambda h5: h5.create_group("train_set_x"), "train_set_x"),
+        "is not a plain data set",
+    ),
     "a named type": (
         lambda: with_change(lambda h5: h5.__setitem__("train_set_x", np.dtype("u1")), "train_set_x"),
-        "train_set_x: is no plain data set",
+        "train_set_x: is not a plain data set",
     ),
     "null data space": (lambda: _put("train_set_x", data=h5py.Empty("u1")), "train_set_x: "),
     "null labels": (lambda: _put("train_set_y", data=h5py.Empty("i8")), "train_set_y: "),
@@ -172,6 +191,11 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "ten exabytes": (
         lambda: _put("train_set_x", shape=(2**40, 2**10, 2**10, 3), dtype=np.uint8, chunks=(1, 64, 64, 3)), "claims "
     ),
+    **{
+        f"compressed by {name}": (lambda number=number: _filtered(number), f"train_set_x: is compressed by {name} ")  # type: ignore[misc]
+        for number, name in FILTERS.items()
+    },
+    "compressed by nobody knows what": (lambda: _filtered(999), "a filter that is not registered .999., which is not"),
     "shape bomb": (lambda: _bomb(3_000, 9_000, (1, 300, 300, 3), False), "train_set_x: claims 1,944 MB"),
     "compressed bomb": (lambda: _bomb(2_000, 3_000, (1, 2_000, 3_000, 3), True), "train_set_x: claims 432 MB"),
     "one chunk of 120 MB": (

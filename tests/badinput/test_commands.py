@@ -73,11 +73,11 @@ def test_a_folder_with_one_bad_picture_makes_no_data_set(name: str, tmp_path: Pa
         bad.write_bytes(BAD[name]())
     else:
         no_file(name, bad)
-    words = ("dataset", "from-folder", photos, out, "--size", "6")
-    said = judge(DOOR, "dataset from-folder", lambda: ask(*words), InvalidInput)
-    if name in BAD:
+    words = ("dataset", "make", photos, out, "--size", "6")
+    said = judge(DOOR, "dataset make", lambda: ask(*words), InvalidInput)
+    if name != "folder":
         assert (said, out.exists()) == (None, False)
-    else:  # what is no file is none of the photos
+    else:  # an empty one holds no photos
         assert len(load_dataset(out).train) + len(load_dataset(out).test) == 6
     assert {each.name for each in tmp_path.iterdir()} == ({"photos", "out.h5"} if said else {"photos"})
 
@@ -92,10 +92,10 @@ OTHERS: dict[str, list[str]] = {
     "a name with control characters": ["dataset", "check", "\x1b[2J\u202e.h5"],
     "a name of 5,000 letters": ["dataset", "check", "x" * 5_000],
     "a name with markup": ["dataset", "check", "[bold]x[/]"],
-    "size 0": ["dataset", "from-folder", "a", "b", "--size", "0"],
-    "size NaN": ["dataset", "from-folder", "a", "b", "--size", "nan"],
-    "share NaN": ["dataset", "from-folder", "/tmp", "b", "--test-share", "nan"],
-    "no folder": ["dataset", "from-folder", "/dev/null", "b"],
+    "size 0": ["dataset", "make", "a", "b", "--size", "0"],
+    "size NaN": ["dataset", "make", "a", "b", "--size", "nan"],
+    "share NaN": ["dataset", "make", "/tmp", "b", "--test-share", "nan"],
+    "no folder": ["dataset", "make", "/dev/null", "b"],
     "a place that may not be written": ["dataset", "faces", "/proc/snn/x.h5"],
     "a place below a file": ["dataset", "samples", "/dev/null/x"],
 }

@@ -1,4 +1,4 @@
-"""Pictures at `load_pixels`: what staging, prediction and `snn dataset from-folder` read."""
+"""Pictures at `load_pixels`: what staging, prediction and `snn dataset make` read."""
 
 from __future__ import annotations
 

@@ -30,8 +30,8 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "a BOM in text": ("\ufeff" + TEXT, "is not JSON"),
     "Latin-1": (TEXT.replace("relu", "relü").encode("latin-1"), "is not JSON"),
     "zeros": (bytes(1_000), "is not JSON"),
-    "NaN": (TEXT.replace("0.1", "NaN"), "NaN is not a number"),
-    "-Infinity": (TEXT.replace("0.1", "-Infinity"), "-Infinity is not a number"),
+    "NaN": (TEXT.replace("0.1", "NaN"), "NaN is not a finite number"),
+    "-Infinity": (TEXT.replace("0.1", "-Infinity"), "-Infinity is not a finite number"),
     "1e400": (TEXT.replace("0.1", "1e400"), "learning_rate: .*finite"),
     "epochs of 400 digits": (TEXT.replace('"epochs": 3', f'"epochs": {"9" * 400}'), "epochs: "),
     "epochs of 5,000 digits": (TEXT.replace('"epochs": 3', f'"epochs": {"9" * 5_000}'), "is not JSON: .*digits"),
@@ -45,7 +45,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "50,000 keys": (json.dumps(network() | {f"k{i}": 0 for i in range(50_000)}), "is not a parameter"),
     "a key of 100,000 letters": (json.dumps({**network(), "k" * 100_000: 0}), "is not a parameter .*known are"),
     "a key of control characters": (json.dumps({**network(), "\x1b[2J\r\n\u202e": 0}), "is not a parameter"),
-    "half a pair": (TEXT.replace("relu", "\\ud800"), "holds half a character"),
+    "half a pair": (TEXT.replace("relu", "\\ud800"), "holds half of a surrogate pair"),
     "99 layers of which none": (json.dumps({**network(), "layers": 99}), "activations: .*layers is 99 .name exactly"),
 }
 
@@ -61,7 +61,7 @@ def test_the_list(name: str, tmp_path: Path) -> None:
             Parameters.load(one)
         line = str(refused.value)
         judge(FILE, "list", lambda error=refused.value: _raise(error))
-        assert line.endswith(")") or ": Input should" in line or "is not a number" in line, line
+        assert line.endswith(")") or ": Input should" in line or "is not a finite number" in line, line
 
 
 def _raise(error: Exception) -> None:

@@ -28,6 +28,7 @@ from snn_client.data.images import load_image
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.page import DataFacts, render_page
 from snn_client.reports.report import build_report
+from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
@@ -89,7 +90,7 @@ def written(
     )
     prefix = f"s3://snn-data-000000000000/runs/{run.run_id}"
     artifacts = {"report_html": f"{prefix}/report/report.html", "params": f"{prefix}/params.h5"}
-    report = build_report(run, test_set, new_images, cost_of(run, True, "arm64"), artifacts)
+    report = build_report(run, test_set, new_images, cost_of(run, Machine(has_cache=True)), artifacts)
     if len(dataset.classes) <= 20:  # what a report leaves out is the matter of the hundred
         report["test_set"] = {"mislabelled_left_out": 0, "classes_left_out": 0, **test_set}
     wrong = report["test_set"]["mislabelled"]
@@ -546,7 +547,7 @@ def test_the_headline_of_many_classes_and_the_baseline(browser: Browser, example
     test_set, y = example.report["test_set"], example.dataset.test.y
     matrix, counts = np.array(test_set["confusion_matrix"]), np.bincount(y)
     with opened(browser, example) as page:
-        assert "Tells 5 classes apart in photos of 9×12 pixels." in text(page, "header")
+        assert "Distinguishes 5 classes in photos of 9×12 pixels." in text(page, "header")
         assert float(text(page, "#accuracy").rstrip(" %")) == pytest.approx(100 * test_set["accuracy"], abs=0.051)
         assert f"classified correctly: {np.trace(matrix)} of 400." in text(page, ".score")
         name, share = re.search(r"always saying “(.+)”: ([\d.]+) %$", text(page, ".share-key")).groups()  # type: ignore[union-attr]

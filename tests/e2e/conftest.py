@@ -14,10 +14,10 @@ from typing import Any
 
 import boto3
 import pytest
+from airflow_clicks import Clicks
 
 from snn_cli.datasets import build_faces
 from snn_cli.local import airflow, emulator, processes
-from snn_cli.local.airflow_api import AirflowApi
 from snn_cli.local.emulator import Emulator
 from snn_client.stack.deploy import deploy_stack
 from snn_client.stack.options import StackOptions
@@ -46,7 +46,7 @@ PARAMETERS = {
 class Machine:
     """Everything on this machine: Airflow's API, AWS clients for the emulator; and Airflow's parts can be killed."""
 
-    api: AirflowApi
+    api: Clicks
     clients: Clients
     home: Path
     dags: Path
@@ -108,7 +108,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], None, keys["AWS_DEFAULT_REGION"]
         )
         clients = Clients(lambda name: session.client(name, endpoint_url=aws.endpoint_url))
-        yield Machine(AirflowApi(web), clients, home, dags, aws)
+        yield Machine(Clicks(web), clients, home, dags, aws)
     finally:
         airflow.down(home)
         emulator.down(home)

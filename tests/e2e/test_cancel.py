@@ -13,8 +13,9 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from airflow_clicks import Clicks
 
-from snn_cli.local.airflow_api import ENDED, AirflowApi, AirflowError
+from snn_cli.local.airflow_api import ENDED, AirflowError
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.ledger.ledger import Ledger
@@ -24,33 +25,33 @@ LIMIT = 10.0  # seconds from the click to CANCELLED
 EPOCHS = 2_000  # ten seconds and more
 
 
-def mark_the_task_failed(api: AirflowApi, dag: str, dag_run: str) -> None:
+def mark_the_task_failed(api: Clicks, dag: str, dag_run: str) -> None:
     api.set_task_state(dag, dag_run, "train", "failed")
 
 
-def mark_the_task_success(api: AirflowApi, dag: str, dag_run: str) -> None:
+def mark_the_task_success(api: Clicks, dag: str, dag_run: str) -> None:
     api.set_task_state(dag, dag_run, "train", "success")
 
 
-def clear_the_task(api: AirflowApi, dag: str, dag_run: str) -> None:
+def clear_the_task(api: Clicks, dag: str, dag_run: str) -> None:
     api.clear_tasks(dag, dag_run, "train")
 
 
-def fail_the_run(api: AirflowApi, dag: str, dag_run: str) -> None:
+def fail_the_run(api: Clicks, dag: str, dag_run: str) -> None:
     api.set_run_state(dag, dag_run, "failed")
 
 
-def delete_the_run(api: AirflowApi, dag: str, dag_run: str) -> None:
+def delete_the_run(api: Clicks, dag: str, dag_run: str) -> None:
     # Airflow deletes no run that is running.
     api.set_run_state(dag, dag_run, "failed")
     api.delete_run(dag, dag_run)
 
 
-def delete_the_task(api: AirflowApi, dag: str, dag_run: str) -> None:
+def delete_the_task(api: Clicks, dag: str, dag_run: str) -> None:
     api.delete_task(dag, dag_run, "train")
 
 
-def pause_the_dag_and_clear_the_task(api: AirflowApi, dag: str, dag_run: str) -> None:
+def pause_the_dag_and_clear_the_task(api: Clicks, dag: str, dag_run: str) -> None:
     api.pause(dag)
     api.clear_tasks(dag, dag_run, "train")
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import boto3
 import pytest
+from airflow_clicks import Clicks
 from holding import held_trainers
 
 from snn_cli.datasets import build_faces
 from snn_cli.local import airflow, emulator
-from snn_cli.local.airflow_api import ENDED, AirflowApi
+from snn_cli.local.airflow_api import ENDED
 from snn_client.stack.deploy import deploy_stack
 from snn_client.stack.options import StackOptions
 from snn_cloud.aws.clients import Clients
@@ -31,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 class Trained:
     """A DAG run that has ended well: its API, what it wrote to S3, and the folder with OpenLineage's events."""
 
-    api: AirflowApi
+    api: Clicks
     s3: Any
     run_id: str
     dataset: Path
@@ -66,7 +67,7 @@ def until(condition: Callable[[], Any], limit: float) -> Any:
     return found
 
 
-def states(api: AirflowApi, run_id: str) -> set[tuple[str, str]]:
+def states(api: Clicks, run_id: str) -> set[tuple[str, str]]:
     return {(task["task_id"], task["state"]) for task in api.task_instances(DAG, run_id)}
 
 
@@ -84,7 +85,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     try:
         aws = emulator.up(home, venv=ROOT / ".local" / "emulator-venv", port=0, redis_port=0)
         web = airflow.up(home, dags, aws, port=0, variables={"AIRFLOW__OPENLINEAGE__TRANSPORT": transport})
-        api, keys = AirflowApi(web), aws.environment()
+        api, keys = Clicks(web), aws.environment()
         session = boto3.Session(
             keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], None, keys["AWS_DEFAULT_REGION"]
         )

@@ -207,5 +207,5 @@ def test_uploads_start_it_and_only_a_better_model_is_promoted_and_a_rollback_res
 def test_a_run_by_hand_without_data_says_what_to_do_and_a_bad_form_is_refused(retraining: Retraining) -> None:
     with pytest.raises(AirflowError, match="400: Invalid input for param margin: -1 is less than the minimum of 0"):
         retraining.machine.api.trigger(DAG, {"margin": -1})
-    with pytest.raises(AssertionError, match=r"task choose failed: dataset: none was uploaded and none is given"):
+    with pytest.raises(AssertionError, match=r"task choose failed: dataset: was neither uploaded nor given"):
         retraining.trigger()

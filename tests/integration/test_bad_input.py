@@ -43,7 +43,7 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import State
 from snn_cloud.neurons import task as neuron_task
 from snn_cloud.neurons.cache import Cache
-from snn_cloud.train.following import check_follower
+from snn_cloud.train.following import Follower
 
 DIRECT, UPLOAD, NEURON, TRAINER, GONE = (
     "LaunchLambda, direct", "S3 event", "NeuronLambda", "TrainerLambda", "failure destination",
@@ -307,9 +307,10 @@ FOLLOWER = {"fence": 1, "rank": 1, "workers": 2, "checkpoint_version": "v"}
 @generated
 @given(changed(FOLLOWER))
 def test_any_follower(event: Any) -> None:
-    follower = judge(TRAINER, "followers", lambda: check_follower(event), InvalidInput)
+    follower = judge(TRAINER, "followers", lambda: Follower.load(event), InvalidInput)
     if follower:
-        assert all(type(follower[name]) is int and follower[name] >= 0 for name in ("fence", "rank", "workers"))
+        counts = (follower.fence, follower.rank, follower.workers)
+        assert all(type(count) is int and count >= 0 for count in counts)
 
 
 class Neurons:
@@ -433,7 +434,7 @@ def test_a_task_that_fits_nothing(emulator: Emulator, cache: Cache, name: str) -
 
 
 def test_the_header_s_reader_is_told_of_s3_s_own_errors(clients: Clients, settings: Settings, world: World) -> None:
-    with pytest.raises(InvalidInput, match=r"runs/bad/input/nobody\.h5: does not exist, or may not be read"):
+    with pytest.raises(InvalidInput, match=r"runs/bad/input/nobody\.h5: no such object in S3"):
         launch(request(dataset="runs/bad/input/nobody.h5"), settings, clients)
     world.check(DIRECT, "data sets, list")
 

@@ -20,13 +20,13 @@ from training import Lesson
 
 from snn_cli.local.emulator import Emulator
 from snn_client.runs import runs
-from snn_client.runs.estimate import cost_on
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import RunFailed
 from snn_cloud.aws.metering import Requests
 from snn_cloud.cost import prices
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Granularity, Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
@@ -87,12 +87,12 @@ class Runs:
                 self.over.append(run)
             asked = time.time()
 
-        return runs.watch(self.clients, self.stack, run_id, look, every_seconds=0.1, limit_seconds=60)
+        return runs.watch(self.clients, self.stack, run_id, look, every_seconds=0.1, limit_seconds=180)
 
     def is_over_budget(self, run: Run) -> bool:
         assert run.parameters is not None
         limits = run.parameters
-        usd = float(cost_on(self.stack, run)["usd"])
+        usd = float(cost_of(run, self.stack)["usd"])
         return usd >= (limits.max_usd or inf) or run.seconds >= (limits.max_seconds or inf)
 
     def ends(self, field: str, chosen: Parameters, **options: Any) -> Run:
@@ -137,7 +137,7 @@ class Runs:
         """Return what a run has cost: above its limit, by no more than OVERSHOOT_SECONDS at so many USD a second."""
         assert run.parameters is not None
         assert run.parameters.max_usd is not None
-        usd = float(cost_on(self.stack, run)["usd"])
+        usd = float(cost_of(run, self.stack)["usd"])
         assert run.parameters.max_usd <= usd < run.parameters.max_usd + OVERSHOOT_SECONDS * a_second
         return usd
 
@@ -188,7 +188,7 @@ def test_max_usd_ends_a_run_of_one_trainer(of: Runs) -> None:
 
 
 def test_max_usd_ends_a_run_in_the_middle_of_an_epoch_of_neurons(of: Runs) -> None:
-    chosen = LONG_EPOCH.model_copy(update={"max_usd": 0.0001})
+    chosen = LONG_EPOCH.model_copy(update={"max_usd": 0.0003})  # ten seconds: a busy machine starts a trainer in three
     run = of.ends("max_usd", chosen)
     of.usd(run, TRAINER + CACHE + NEURONS)
     assert run.epoch == 0
@@ -206,9 +206,9 @@ def test_a_cancel_does_not_wait_for_an_epoch_of_neurons(of: Runs) -> None:
 
 
 def test_what_earlier_trainers_used_counts(of: Runs) -> None:
-    run = of.ends("max_usd", parameters(epochs=ENDLESS, max_usd=0.0005), trainer_seconds=0.7)
+    run = of.ends("max_usd", parameters(epochs=ENDLESS, max_usd=0.0015), trainer_seconds=0.7)
     assert run.continuations >= 2
-    assert of.usd(run, TRAINER + CACHE + COSTS) / (1 + run.continuations) < 0.0005 / 2  # none alone came near it
+    assert of.usd(run, TRAINER + CACHE + COSTS) / (1 + run.continuations) < 0.0015 / 2  # none alone came near it
 
 
 def test_a_trainer_that_is_gone_before_its_first_look_does_not_hand_over(of: Runs) -> None:
@@ -256,7 +256,7 @@ def test_what_other_trainers_use_is_foreseen_until_they_count_it(
     cache = Cache(redis.Redis(emulator.redis_host, emulator.redis_port))
     run = Run("r", usage={"trainer": Usage(1, 500, 1769), "launch": Usage(1, 9, 1024)})
     meter = Meter(time.monotonic(), 1769, Requests())
-    assert meter.so_far(run) is run
+    assert meter.so_far(run) == run
     began = time.monotonic()
     meter.helpers = peers = Peers(cache, f"snn:{request.node.name}:1", 0, 4, job)
     time.sleep(0.2)

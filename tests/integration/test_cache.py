@@ -12,7 +12,7 @@ from snn.errors import InvalidInput
 from snn_cloud.aws.errors import CacheLost
 from snn_cloud.ledger.record import Run, State
 from snn_cloud.neurons import task as neuron_task
-from snn_cloud.neurons.cache import Cache, Ref, read_progress
+from snn_cloud.neurons.cache import Cache, Ref
 from snn_cloud.neurons.task import work
 
 
@@ -61,11 +61,11 @@ def test_what_is_missing_or_short_is_a_loss_never_a_number(cache, valkey, rows):
 
 
 def test_progress_is_what_was_last_put(cache):
-    assert read_progress(cache, "nobody") is None
+    assert cache.progress_of("nobody") is None
     cache.put_progress(Run("t-run", State.RUNNING, epoch=3, cost=0.5))
-    assert read_progress(cache, "t-run") == {"state": "RUNNING", "epoch": 3, "cost": 0.5}
+    assert cache.progress_of("t-run") == {"state": "RUNNING", "epoch": 3, "cost": 0.5}
     cache.forget_progress(Run("t-run", State.COMPLETED))
-    assert read_progress(cache, "t-run") is None
+    assert cache.progress_of("t-run") is None
 
 
 def test_a_cache_that_is_down_stops_no_progress(capsys):

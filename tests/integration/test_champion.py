@@ -118,7 +118,7 @@ def test_there_may_be_nothing_to_go_back_to(bucket: Bucket) -> None:
             roll_back(bucket.clients, bucket.name)
         assert str(caught.value) == (
             f"s3://{bucket.name}/predict_input/previous/params.h5: there is no previous champion to go back to "
-            "(there is one as soon as a model was promoted over another)"
+            "(there is one once a second model has been promoted)"
         )
         promote(bucket.clients, bucket.name, "one")
     assert bucket.holds("one", None)
@@ -136,7 +136,9 @@ def test_whoever_was_compared_with_a_former_champion_is_refused(bucket: Bucket) 
     champion = find_champion(bucket.clients, bucket.name)
     assert champion is not None
     promote(bucket.clients, bucket.name, "two", over=champion.etag)
-    with pytest.raises(ChampionChanged, match=r"the champion was changed meanwhile, it is run two: compare with that"):
+    with pytest.raises(
+        ChampionChanged, match=r"the champion has changed in the meantime, it is now run two: compare with that"
+    ):
         promote(bucket.clients, bucket.name, "three", over=champion.etag)
     with pytest.raises(ChampionChanged):
         promote(bucket.clients, bucket.name, "three", over="")
@@ -171,7 +173,7 @@ def test_the_first_champion_is_one_too_when_two_want_to_be_it(bucket: Bucket) ->
     quicker = Clients(boto3.client)
     acts = [lambda: promote(quicker, bucket.name, "two")]
     bucket.before("PutObject", lambda _: acts.pop()() if acts else None)
-    with pytest.raises(ChampionChanged, match="it is run two"):
+    with pytest.raises(ChampionChanged, match="it is now run two"):
         promote(bucket.clients, bucket.name, "one")
     assert bucket.holds("two", None)
 
@@ -182,7 +184,7 @@ def test_a_rollback_is_refused_when_someone_promotes_just_then(bucket: Bucket) -
     quicker = Clients(boto3.client)
     acts = [lambda: promote(quicker, bucket.name, "three")]
     bucket.before("PutObject", lambda _: acts.pop()() if acts else None)
-    with pytest.raises(ChampionChanged, match="it is run three"):
+    with pytest.raises(ChampionChanged, match="it is now run three"):
         roll_back(bucket.clients, bucket.name)
     assert bucket.holds("three", "two")
 

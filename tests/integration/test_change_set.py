@@ -73,7 +73,7 @@ def test_changes_are_told_and_made_or_left(clients: Clients) -> None:
     assert [event.time for event in events] == sorted(event.time for event in events)
     lines: list[str] = []
     assert propose(clients, options(), lines.append) is None
-    assert lines == [f"looking what would change in the stack {NAME}", f"the stack {NAME} is up to date"]
+    assert lines == [f"checking what would change in the stack {NAME}", f"the stack {NAME} is up to date"]
 
     there = inventory(clients)
     more = propose(clients, options(log_retention_days=7), silent)
@@ -86,7 +86,7 @@ def test_changes_are_told_and_made_or_left(clients: Clients) -> None:
     assert inventory(clients) == there
     forget_artifacts(clients, NAME)  # not those of a stack that is there
     assert inventory(clients) == there
-    with pytest.raises(StackFailed, match=rf"^the stack {NAME} could not be deployed: .* somebody else deploy it"):
+    with pytest.raises(StackFailed, match=rf"^the stack {NAME} could not be deployed: .* someone else deploy it"):
         apply(clients, more)
 
     # What is told of an operation is that operation: nothing of the creation before.
@@ -118,7 +118,7 @@ def test_who_looks_at_the_same_stack_is_not_in_the_way_of_others(clients: Client
     assert stack_status(clients, NAME).status == "REVIEW_IN_PROGRESS"
     # What asks nobody, such as a DAG, waits for nobody; and who is asked hears of it.
     outputs = deploy_stack(clients, options())
-    refused = rf"^the stack {NAME} could not be deployed: .* did somebody else deploy it meanwhile\?$"
+    refused = rf"^the stack {NAME} could not be deployed: .* did someone else deploy it in the meantime\?$"
     with pytest.raises(StackFailed, match=refused):
         apply(clients, second)
     assert waiting(clients) == set()
@@ -177,7 +177,7 @@ def test_a_change_set_that_nobody_finished_goes_with_a_cleanup(clients: Clients)
         StackName=NAME, ChangeSetName="theirs", ChangeSetType="CREATE",
         TemplateBody=json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}),
     )  # fmt: skip
-    with pytest.raises(InvalidInput, match=f"{NAME} is a stack of something else"):
+    with pytest.raises(InvalidInput, match=f"{NAME} was not deployed by snn"):
         plan(clients, NAME)
     clients.cloudformation.delete_stack(StackName=NAME)
 
@@ -219,7 +219,7 @@ def test_a_bucket_of_ones_own_name_is_kept(clients: Clients, monkeypatch: pytest
     with pytest.raises(InvalidInput) as refused:
         deploy_stack(clients, options(bucket="dogs-and-others"))
     assert str(refused.value) == (
-        "stack options: bucket: dogs-and-others cannot take the place of cats-and-others (leave it out: a stack keeps "
+        "stack options: bucket: dogs-and-others cannot replace cats-and-others (leave it out: a stack keeps "
         "its bucket, and the data in it)"
     )
     assert inventory(clients) == there
@@ -250,7 +250,7 @@ def test_a_bucket_that_is_there_is_nobodys_to_take(clients: Clients, monkeypatch
             with pytest.raises(InvalidInput) as refused:
                 deploy_stack(clients, options(bucket=name))
             assert str(refused.value) == (
-                f"stack options: bucket: there is a bucket {name} already (S3 knows every name once in the world: "
+                f"stack options: bucket: there is already a bucket {name} (bucket names are unique across all of S3: "
                 "choose another, or leave it out)"
             )
         assert inventory(clients) == before

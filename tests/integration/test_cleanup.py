@@ -105,7 +105,10 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
     held = held_by(clients, two)
     assert len(held) == 2 * 2 + 1 + 3 + 3  # buckets with their notifications, table, functions, log groups
     assert held[f"log group /aws/lambda/{two.launch_function}"]
-    assert len(held[f"table {two.table}"]) == 4  # two runs and their costs
+    # Two runs, and the costs of their epochs: in one item if they were flushed at once, in more on a slow machine.
+    items = held[f"table {two.table}"]
+    assert sum("'state': " in item for item in items) == 2
+    assert {item.split("'}", 1)[0] for item in items if "'costs#" in item} == {item.split("'}", 1)[0] for item in items}
 
     one = deploy(ONE, with_cache=True)
     use(clients, one, data)
@@ -136,7 +139,7 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
         sum(size for *_, size in in_bucket if size > 0),
     )
     assert len(in_bucket) > 1150
-    assert listed[one.table].count == len(found[f"table {one.table}"]) == 4
+    assert listed[one.table].count == len(found[f"table {one.table}"]) >= 4
     assert wanted.items[-1].name == one.artifact_bucket
     assert wanted.runs == ()
 
@@ -145,7 +148,7 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
     assert inventory(clients) == before
     assert held_by(clients, two) == held
     assert report.deleted == wanted.items
-    assert report.stays == (f"DynamoDB keeps a backup of {one.table} for 35 days, free of charge, and then deletes it",)
+    assert report.stays == (f"DynamoDB keeps a backup of {one.table} for 35 days, free of charge, then deletes it",)
     assert [line for line in lines if not line.startswith("DELETE_")] == [
         f"emptied the bucket {one.bucket}: {len(in_bucket):,} versions",
         f"deleting the stack {ONE}",
@@ -198,7 +201,7 @@ def test_runs_that_are_not_over_make_it_refuse_and_nothing_is_changed(
     assert plan(clients, ONE).runs == ("going",)
     with pytest.raises(InvalidInput) as refused:
         clean_up(clients, ONE)
-    assert str(refused.value) == f"stack {ONE}: runs: not over: going (wait for them, or set cancel_runs)"
+    assert str(refused.value) == f"stack {ONE}: runs: not ended: going (wait for them, or set cancel_runs)"
     assert inventory(clients) == there
     seen = ledger.get("going")
     wait_until(lambda: ledger.get("going").epoch > seen.epoch, "it did not go on")
@@ -232,7 +235,7 @@ def test_a_run_that_slips_in_makes_it_refuse_and_may_go_on(
 
     wanted = plan(clients, ONE)
     monkeypatch.setattr(clients.lambda_, "put_function_concurrency", slip_in)
-    with pytest.raises(InvalidInput, match="not over: slips "):
+    with pytest.raises(InvalidInput, match="not ended: slips "):
         start_cleanup(clients, wanted)
     assert "Concurrency" not in clients.lambda_.get_function(FunctionName=one.launch_function)
     assert runs.cancel(clients, one, "slips").state is not State.FAILED
@@ -278,7 +281,7 @@ def test_what_is_left_is_named_and_the_next_cleanup_takes_it(
     monkeypatch.setattr(clients.logs, "delete_log_group", lambda **request: None)
     with pytest.raises(StackFailed) as failed:
         clean_up(clients, ONE, on_progress=make)
-    assert str(failed.value) == f"the stack {ONE} could not be cleaned up: there still is log group {group}"
+    assert str(failed.value) == f"the stack {ONE} could not be cleaned up: still left: log group {group}"
     monkeypatch.undo()
     assert [item.name for item in clean_up(clients, ONE).deleted] == [group, one.artifact_bucket]
     assert inventory(clients) == before
@@ -365,7 +368,7 @@ def test_a_protected_stack_and_one_under_way_are_refused_before_anything_is_chan
     protect = clients.cloudformation.update_termination_protection
     protect(StackName=ONE, EnableTerminationProtection=True)
     try:
-        with pytest.raises(StackFailed, match="could not be cleaned up: it is protected from termination"):
+        with pytest.raises(StackFailed, match="could not be cleaned up: it has termination protection"):
             clean_up(clients, ONE)
     finally:
         protect(StackName=ONE, EnableTerminationProtection=False)
@@ -380,7 +383,7 @@ def test_a_stack_deployed_again_meanwhile_is_left_alone(clients: Clients, deploy
     clients.s3.put_object(Bucket=one.bucket, Key="runs/x/new", Body=b"new")
     there, found = inventory(clients), held_by(clients, one)
     for step in (lambda: next_deletion(clients, wanted, wanted.stack_ids[0]), lambda: finish_cleanup(clients, wanted)):
-        with pytest.raises(StackFailed, match="somebody deployed it again meanwhile"):
+        with pytest.raises(StackFailed, match="someone deployed it again in the meantime"):
             step()
     assert (inventory(clients), held_by(clients, one)) == (there, found)
 
@@ -404,7 +407,7 @@ def test_things_of_others_under_our_names_are_left_alone(clients: Clients) -> No
     stack_id = clients.cloudformation.create_stack(StackName="data", TemplateBody=json.dumps(template))["StackId"]
     wait_for_stack(clients, stack_id, lambda line: None)
     for ask in (plan, clean_up):
-        with pytest.raises(InvalidInput, match="CloudFormation: stack: data is a stack of something else"):
+        with pytest.raises(InvalidInput, match="CloudFormation: stack: data was not deployed by snn"):
             ask(clients, "data")  # type: ignore[operator]
     assert stack_status(clients, "data").status == "CREATE_COMPLETE"
     clients.cloudformation.delete_stack(StackName="data")
@@ -430,7 +433,7 @@ def test_the_operator_lists_then_wants_the_name_then_deletes(
     there, found = inventory(clients), held_by(clients, one)
     given: Any = {"task_id": "clean_up", "stack": one.to_dict(), "deferrable": deferrable, **AWS}
     listed = SnnCleanupOperator(**given).execute({})
-    assert json.loads(json.dumps(listed)) == plan(clients, ONE).to_dict()
+    assert json.loads(json.dumps(listed)) == plan(clients, ONE).for_xcom()
     missing, other = "the stack's name is missing", f"'{TWO}' is not the stack's name"
     for confirm, wrong in (("", missing), (TWO, other), ("SNN-ONE", "'SNN-ONE' is not the stack's name")):
         with pytest.raises(AirflowFailException) as refused:

@@ -140,17 +140,17 @@ def test_a_person_is_asked_and_told_what_is_wrong_and_may_decline(
     child = terminal("deploy")
     child.expect_exact("AWS region [us-east-1]: ")
     child.sendline("mars")
-    child.expect_exact("region: 'mars' is no region of AWS (such as us-east-1 or eu-central-1)")
+    child.expect_exact("region: 'mars' is not an AWS region (such as us-east-1 or eu-central-1)")
     child.expect_exact("AWS region [us-east-1]: ")
     child.sendline("")
     child.expect_exact("Stack name [snn]: ")
     child.sendline("Not A Name")
-    child.expect_exact("stack options: stack_name: 'Not A Name' is not possible (at most 25 lower-case letters")
+    child.expect_exact("stack options: stack_name: 'Not A Name' is not possible (use at most 25 lower-case letters")
     child.expect_exact("Stack name [snn]: ")
     child.sendline(NAME)
     child.expect_exact(f"Data bucket [{DATA}]: ")
     child.sendline(taken)
-    child.expect_exact(f"stack options: bucket: there is a bucket {taken} already (S3 knows every name once")
+    child.expect_exact(f"stack options: bucket: there is already a bucket {taken} (bucket names are unique")
     child.expect_exact(f"Data bucket [{DATA}]: ")
     child.sendline("")
     child.expect_exact("E-mail for training messages, or none [none]: ")
@@ -206,7 +206,7 @@ def test_a_person_deploys_into_a_bucket_of_their_own_and_takes_it_away(clients: 
     assert StackOutputs.load(clients, NAME) == outputs
 
     child = terminal("cleanup", "--stack", NAME)
-    child.expect_exact("The stack's name, to delete all of this [keep it]: ")
+    child.expect_exact("Enter the stack's name to delete all of this [keep it]: ")
     assert "cats-of-a-person" in str(child.before)
     child.sendline("snn")
     assert end(child) == (1, "Not the stack's name: nothing was deleted.\n")
@@ -245,15 +245,14 @@ def test_ctrl_c_while_it_works_says_how_to_go_on_and_that_does(
         child = terminal(*command)
         assert held.wait(60)
         assert interrupted(child) == (
-            f"Nothing is deployed yet; what was uploaded stays. {deploy} goes on from there, {cleanup} takes it away."
+            f"Nothing is deployed yet; what was uploaded is kept. {deploy} continues from there, {cleanup} deletes it."
         )
     assert stack_status(clients, NAME).status == "MISSING"
     with gate.holding("Action=DescribeStacks&Version=2010-05-15&StackName=arn") as held:
         child = terminal(*command)
         assert held.wait(60)
         assert interrupted(child) == (
-            f"CloudFormation goes on: {deploy} follows it to its end; when it has ended, {cleanup} takes the stack "
-            "away."
+            f"CloudFormation continues: {deploy} follows it; once it has finished, {cleanup} deletes the stack."
         )
 
     done = script(*command, "--json")
@@ -270,7 +269,7 @@ def test_ctrl_c_while_it_works_says_how_to_go_on_and_that_does(
         child = terminal(*again)
         assert held.wait(60)
         left = len(plan(clients, NAME).items)
-        assert interrupted(child) == f"{left} things of the stack {NAME} are left; this goes on: {cleanup}"
+        assert interrupted(child) == f"{left} resources of the stack {NAME} are left; continue with: {cleanup}"
     assert stack_status(clients, NAME).status == "CREATE_COMPLETE"
     assert clients.s3.list_objects_v2(Bucket=outputs.bucket)["KeyCount"] == 0
     gone = script(*again, "--json")
@@ -288,10 +287,10 @@ def test_what_is_under_way_already_is_followed_first(
                   "Timeout": "600", "Count": 1}},
     }}  # fmt: skip
     clients.cloudformation.create_stack(StackName=NAME, TemplateBody=json.dumps(waits))
-    follows = f"the stack {NAME} is CREATE_IN_PROGRESS: following that to its end first"
+    follows = f"the stack {NAME} is CREATE_IN_PROGRESS: waiting for that to finish first"
     child = terminal("deploy", "--yes", "--stack", NAME)
     child.expect_exact(follows)
-    assert interrupted(child).startswith(f"CloudFormation goes on: snn deploy --stack {NAME} follows it to its end")
+    assert interrupted(child).startswith(f"CloudFormation continues: snn deploy --stack {NAME} follows it;")
 
     command = [SNN, "deploy", "--yes", "--stack", NAME, "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as goes:
@@ -336,7 +335,7 @@ def test_a_stack_in_use_is_only_taken_away_with_its_runs(clients: Clients, scrip
     refused = script("cleanup", "--stack", NAME, "--yes")
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == (
-        f"error: stack {NAME}: runs: not over: going (wait for them, or give --cancel-runs)"
+        f"error: stack {NAME}: runs: not ended: going (wait for them, or use --cancel-runs)"
     )
     assert Ledger(clients.dynamodb, outputs.table).get("going").state in (State.PENDING, State.RUNNING)
     done = script("cleanup", "--stack", NAME, "--yes", "--cancel-runs")

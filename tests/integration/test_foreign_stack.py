@@ -25,7 +25,7 @@ from snn_cloud.aws.errors import StackFailed
 from snn_operators.deploy import SnnDeployOperator
 
 NAME = "payroll"
-REFUSED = "stack options: stack_name: payroll is a stack of something else (choose another name)"
+REFUSED = "stack options: stack_name: payroll was not deployed by snn (choose another name)"
 TOPIC = {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "salaries"}}}
 # As somebody else's might be called, or made up to look like ours.
 PARAMETERS = {"ArtifactBucket": {"Type": "String", "Default": "theirs"}, "Prefix": {"Type": "String", "Default": NAME}}
@@ -51,13 +51,13 @@ def by_command(clients: Clients) -> str:
 
 
 def by_operator(clients: Clients) -> str:
-    with pytest.raises(Exception, match="something else") as raised:
+    with pytest.raises(Exception, match="was not deployed by snn") as raised:
         SnnDeployOperator(task_id="deploy", stack=NAME, options={"with_cache": False}, deferrable=False).execute({})
     return str(raised.value)
 
 
 def by_deferrable_operator(clients: Clients) -> str:
-    with pytest.raises(Exception, match="something else") as raised:
+    with pytest.raises(Exception, match="was not deployed by snn") as raised:
         SnnDeployOperator(task_id="deploy", stack=NAME, options={"with_cache": False}, deferrable=True).execute({})
     return str(raised.value)
 
@@ -115,10 +115,10 @@ def test_nothing_of_it_is_changed_and_nothing_of_ours_left(
 
 
 def test_nobody_takes_it_for_a_deployed_one(clients: Clients, foreign: str) -> None:
-    wanted = "is not deployed" if "REVIEW" in str(describe_stack(clients, foreign)) else "is a stack of something else"
+    wanted = "is not deployed" if "REVIEW" in str(describe_stack(clients, foreign)) else "was not deployed by snn"
     with pytest.raises(StackFailed, match=wanted):
         StackOutputs.load(clients, NAME)
-    with pytest.raises(InvalidInput, match="payroll is a stack of something else"):
+    with pytest.raises(InvalidInput, match="payroll was not deployed by snn"):
         clean_up(clients, NAME)
 
 

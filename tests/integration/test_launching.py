@@ -167,6 +167,7 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
         "running": {"state": State.RUNNING},
         "completed": {"state": State.COMPLETED},
         "upload": {"parameters": None, "checkpoint_version": ""},
+        "unversioned": {"checkpoint_version": ""},
         "spanned": {"parameters": parameters(epochs=1_000_000, first_layer="span", threshold=1e-9)},
         "cosine": {"parameters": chosen.model_copy(update={"schedule": Cosine()})},
     }.items():
@@ -178,22 +179,27 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
         ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED or CANCELLED run)"),
         ({"resume_from": "completed"}, "resume_from: run completed is COMPLETED (resume a FAILED or CANCELLED run)"),
         ({"resume_from": "upload"}, "resume_from: run upload never had a checkpoint (launch anew)"),
-        ({"seed": 2}, "parameters.seed: 2 where run stopped had 1 (keep 1)"),
-        ({"learning_rate": 0.2}, "parameters.learning_rate: 0.2 where run stopped had 0.1 (keep 0.1)"),
-        ({"dropout": 0.5}, "parameters.dropout: 0.5 where run stopped had 0.0 (keep 0.0)"),
-        ({"dtype": "float32"}, "parameters.dtype: float32 where run stopped had float64 (keep float64)"),
+        (
+            {"resume_from": "unversioned"},
+            "resume_from: the checkpoint of run unversioned has no version, as its bucket kept none (turn on the "
+            "bucket's versioning, and launch anew)",
+        ),
+        ({"seed": 2}, "parameters.seed: is 2, but run stopped had 1 (keep 1)"),
+        ({"learning_rate": 0.2}, "parameters.learning_rate: is 0.2, but run stopped had 0.1 (keep 0.1)"),
+        ({"dropout": 0.5}, "parameters.dropout: is 0.5, but run stopped had 0.0 (keep 0.0)"),
+        ({"dtype": "float32"}, "parameters.dtype: is float32, but run stopped had float64 (keep float64)"),
         (
             {"strategy": "sgd", "batch_size": 7},
-            "parameters.batch_size: 7 where run stopped had None (keep None)",
+            "parameters.batch_size: is 7, but run stopped had None (keep None)",
         ),
         (
             {"resume_from": "cosine", "schedule": "cosine", "epochs": 2_000_000},
-            "parameters.epochs: 2000000 where run cosine had 1000000 (keep 1000000)",
+            "parameters.epochs: is 2000000, but run cosine had 1000000 (keep 1000000)",
         ),
-        ({"dataset": other}, f"dataset: is another than run stopped's (use {key})"),
+        ({"dataset": other}, f"dataset: differs from run stopped's (use {key})"),
         (
             {"epochs": 4},
-            f"parameters.epochs: 4 where run stopped has done {older.epoch} (choose {older.epoch} or more)",
+            f"parameters.epochs: is 4, but run stopped has already done {older.epoch} (choose {older.epoch} or more)",
         ),
         (
             {"threshold": costs[2]},
@@ -202,11 +208,11 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
         ),
         (
             {"first_layer": "span"},
-            "parameters.first_layer: would be span where run stopped's was direct (choose direct)",
+            "parameters.first_layer: would be span, but run stopped's was direct (choose direct)",
         ),
         (
             {"resume_from": "spanned", "granularity": "layer"},
-            "parameters.first_layer: would be direct where run spanned's was span (choose span and granularity batch)",
+            "parameters.first_layer: would be direct, but run spanned's was span (choose span and granularity batch)",
         ),
     ]:
         asked = {"run_id": "refused", "dataset": key, "resume_from": "stopped"}
@@ -235,7 +241,7 @@ def test_a_failed_run_can_be_resumed_and_an_upload_s_version_is_kept(
     for _ in range(2):
         run = launch(request, settings, clients)
         assert (run.dataset_version, run.epoch, run.state) == (version, older.epoch, State.PENDING)
-    with pytest.raises(InvalidInput, match="dataset: is another than run broke's"):
+    with pytest.raises(InvalidInput, match="dataset: differs from run broke's"):
         launch({**request, "run_id": "other", "dataset_version": "other"}, settings, clients)
 
 
@@ -245,7 +251,7 @@ def test_runs_share_a_data_set(clients: Clients, stack: StackOutputs, key: str) 
         runs.launch(clients, stack, run_id, key, parameters(seed=seed))
         run = watch(clients, stack, run_id)
         assert (run.state, run.dataset, run.epoch) == (State.COMPLETED, key, EPOCHS)
-    with pytest.raises(LaunchRejected, match=r"dataset: 'runs/.*/params.h5' is no place for a data set"):
+    with pytest.raises(LaunchRejected, match=r"dataset: 'runs/.*/params.h5' is not a place for data sets"):
         runs.launch(clients, stack, "thief", places.params(run_id), parameters())
 
 
@@ -262,10 +268,10 @@ def test_a_name_stands_for_one_request(clients: Clients, stack: StackOutputs, se
     ]:
         with pytest.raises(InvalidInput) as refused:
             launch({**request, **change}, settings, clients)
-        line = f"launch request: run_id: taken is the name of a run with other {what} (choose another name)"
+        line = f"launch request: run_id: taken already names a run with different {what} (choose another name)"
         assert str(refused.value) == line
     assert launch(request, settings, clients) == first
-    with pytest.raises(LaunchRejected, match="taken is the name of a run with other promote"):
+    with pytest.raises(LaunchRejected, match="taken already names a run with different promote"):
         runs.launch(clients, stack, "taken", key, parameters(), promote=True)
 
 
@@ -308,7 +314,7 @@ def huge(samples: int, side: int) -> bytes:
         (
             {},
             5,
-            r"61,474 weights need 4,316 MB where TrainerLambda has 1,769 "
+            r"61,474 weights need 4,316 MB, but TrainerLambda has 1,769 "
             r"\(choose dtype float32, use fewer or smaller samples, "
             r"or enlarge TrainerLambda in cloudformation/training.yaml\)",
         ),

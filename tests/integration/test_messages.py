@@ -152,7 +152,7 @@ def test_a_trainer_that_fails_says_why(clients, stack, inbox, data):
     ledger = Ledger(clients.dynamodb, stack.table)
     ledger.create(Run(run_id, parameters=chosen, dataset=key, checkpoint_version=put["VersionId"]))
     start_trainer(clients, stack.trainer_function, run_id)
-    with pytest.raises(RunFailed, match="W1: holds values that are no numbers"):
+    with pytest.raises(RunFailed, match="W1: holds values that are not numbers"):
         runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
     assert inbox(1) == [("Training update!", f"Training failed: {ledger.get(run_id).reason}")]
 

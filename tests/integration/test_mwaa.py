@@ -17,13 +17,14 @@ from typing import Any
 
 import pytest
 
+from snn.errors import InvalidInput
 from snn_cli import mwaa
 from snn_client.stack.package import function_zip, templates
 from snn_client.stack.wheel import PROJECT, wheel
 
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".venv" / "bin" / "uv"
-CONSTRAINTS = Path(__file__).with_name("mwaa_constraints.txt")  # what stands under mwaa.CONSTRAINTS
+CONSTRAINTS = Path(__file__).with_name("mwaa_constraints.txt")  # what stands under mwaa.constraints(mwaa.AIRFLOW)
 IMAGE = [
     f"apache-airflow[celery,statsd]=={mwaa.AIRFLOW}",
     "apache-airflow-providers-amazon[aiobotocore]",
@@ -71,8 +72,9 @@ def home(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with zipfile.ZipFile(built / "plugins.zip") as plugins:
         plugins.extractall(home / "plugins")
     text = (built / "requirements.txt").read_text()
-    assert text.count(mwaa.PLUGINS) == text.count(mwaa.CONSTRAINTS) == 1
-    text = text.replace(mwaa.PLUGINS, str(home / "plugins")).replace(mwaa.CONSTRAINTS, str(CONSTRAINTS))
+    published = mwaa.constraints(mwaa.AIRFLOW)
+    assert text.count(mwaa.PLUGINS) == text.count(published) == 1
+    text = text.replace(mwaa.PLUGINS, str(home / "plugins")).replace(published, str(CONSTRAINTS))
     (home / "requirements.txt").write_text(text)
     (home / "image.txt").write_text("\n".join(IMAGE))
     return home
@@ -104,6 +106,17 @@ def test_it_is_one_wheel_two_pins_and_the_dags(built: Path, home: Path) -> None:
     assert {path.name: path.read_bytes() for path in (home / "dags").iterdir()} == here
 
 
+def test_an_older_image_has_its_own_constraints_and_one_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    mwaa.build(tmp_path / "older", ROOT / "dags", "3.1.6")
+    assert (tmp_path / "older" / "requirements.txt").read_text().splitlines()[:2] == [
+        "# MWAA with Airflow 3.1.6",
+        '--constraint "https://raw.githubusercontent.com/apache/airflow/constraints-3.1.6/constraints-3.13.txt"',
+    ]
+    with pytest.raises(InvalidInput, match=r"^AIRFLOW: '2.10.3' is not possible .use one of 3.3.1, 3.2.1, 3.1.6.$"):
+        mwaa.build(tmp_path / "none", ROOT / "dags", "2.10.3")
+    assert not (tmp_path / "none").exists()
+
+
 def test_the_same_sources_give_the_same_zip(built: Path, tmp_path: Path) -> None:
     mwaa.build(tmp_path / "again", ROOT / "dags")
     assert (tmp_path / "again" / "plugins.zip").read_bytes() == (built / "plugins.zip").read_bytes()
@@ -112,8 +125,8 @@ def test_the_same_sources_give_the_same_zip(built: Path, tmp_path: Path) -> None
 def test_it_fits_with_airflows_constraints_on_mwaas_python_and_leaves_nothing_open(home: Path) -> None:
     done = uv(
         "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
-        "--python-version", mwaa.PYTHON, "--python-platform", "x86_64-manylinux_2_28", "--only-binary", ":all:",
-        home / "image.txt", home / "requirements.txt",
+        "--python-version", mwaa.IMAGES[mwaa.AIRFLOW], "--python-platform", "x86_64-manylinux_2_28",
+        "--only-binary", ":all:", home / "image.txt", home / "requirements.txt",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     installed, allowed = pins(done.stdout), pins(CONSTRAINTS.read_text())

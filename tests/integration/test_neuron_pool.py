@@ -19,6 +19,7 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
+from cable import NOWHERE, Cable
 from inbox import role
 from snn_handlers import neuron
 from training import Lesson, table
@@ -195,7 +196,7 @@ def test_neurons_compute_what_the_oracle_does(clients, valkey, pool, job, data, 
     neurons = pool(clients.lambda_, step, concurrency=8, cache=cache)
     step.check(step.run(neurons), 2e-5 if kind == "float32" else 1e-12)
     each = sum(step.chosen.neurons_per_layer) if granularity == "neuron" else 3
-    assert neurons.take_usage().invocations == 2 * each * len(step.batches)
+    assert neurons.take_usage()["neuron"].invocations == 2 * each * len(step.batches)
     sent, whole = cache.samples(), dataset.train.rows
     if kind == "augmentation":
         assert sorted(each[1:] for each in sent) == sorted(((batch.size, 27), "|u1") for batch in step.batches)
@@ -259,7 +260,7 @@ def test_a_neuron_that_fails_once_or_twice_ends_nothing(clients, dying, pool, jo
         step.check(step.run(neurons))
         # Six neurons there and back for two batches, and layer 2's eight tasks so often again.
         assert unlucky.calls == 24 + 8 * len(instead)
-        used = neurons.take_usage()
+        used = neurons.take_usage()["neuron"]
         assert (used.invocations, used.memory_mb) == (unlucky.calls, 512)
         printed = capsys.readouterr().out
         assert printed.count("a-run: layer 2, neurons ") == printed.count(" again: ") == 8 * len(instead)
@@ -281,7 +282,7 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(clients, pool, job, capsy
     cut = Cut(clients.lambda_)
     neurons = pool(cut, step)
     step.check(step.run(neurons))
-    assert neurons.take_usage().invocations == cut.calls == 6 + 1
+    assert neurons.take_usage()["neuron"].invocations == cut.calls == 6 + 1
     assert "again: 10 read, but total bytes expected is 1000" in capsys.readouterr().out
 
 
@@ -291,7 +292,7 @@ def test_a_neuron_that_fails_for_good_is_named_with_its_reason(clients, dying, p
     neurons = pool(unlucky, step)
     with pytest.raises(NeuronFailed, match=r"layer 2, neurons \(0, 2\), forward: out of luck"):
         step.run(neurons)
-    assert neurons.take_usage().invocations == unlucky.calls == 1 + 3
+    assert neurons.take_usage()["neuron"].invocations == unlucky.calls == 1 + 3
 
 
 def test_a_task_that_is_refused_is_not_repeated(clients, pool, job):
@@ -329,7 +330,7 @@ def test_neurons_wait_for_their_turn(impatient, closed, pool, job):
     opening.start()
     step.check(step.run(neurons))
     assert time.monotonic() - began > 1.5
-    assert neurons.take_usage().invocations == 6
+    assert neurons.take_usage()["neuron"].invocations == 6
 
 
 def test_neurons_do_not_wait_for_ever(impatient, closed, pool, job, monkeypatch):
@@ -338,7 +339,7 @@ def test_neurons_do_not_wait_for_ever(impatient, closed, pool, job, monkeypatch)
     neurons = pool(impatient, step)
     with pytest.raises(ClientError, match="TooManyRequestsException"):
         step.run(neurons)
-    assert neurons.take_usage().invocations == 0
+    assert neurons.take_usage()["neuron"].invocations == 0
 
 
 def test_who_waits_for_a_turn_hears_of_a_stop(impatient, closed, pool, job):
@@ -348,7 +349,7 @@ def test_who_waits_for_a_turn_hears_of_a_stop(impatient, closed, pool, job):
     with pytest.raises(Stopped):
         step.run(neurons)
     assert 1 < time.monotonic() - began < 10
-    assert neurons.take_usage().invocations == 0
+    assert neurons.take_usage()["neuron"].invocations == 0
 
 
 def test_what_a_neuron_cannot_get_from_the_cache_costs_a_step(clients, emulator, valkey, pool, job):
@@ -369,12 +370,11 @@ def test_what_a_neuron_cannot_get_from_the_cache_costs_a_step(clients, emulator,
     barred = Barred(clients.lambda_)
     neurons = pool(barred, step, concurrency=1, cache=Cache(trainers))
     step.check(step.run(neurons))
-    assert neurons.take_usage().invocations == barred.calls > 12
+    assert neurons.take_usage()["neuron"].invocations == barred.calls > 12
 
 
 def test_a_neuron_answers_that_the_cache_is_gone(monkeypatch):
-    gone = redis.Redis("127.0.0.1", 1, retry=None)
-    monkeypatch.setattr(neuron, "cache", Cache(gone))
+    monkeypatch.setattr(neuron, "cache", Cache(NOWHERE))
     task = {"run_id": "a-run", "layer": 1, "neurons": [0, 1], "direction": "forward", "activation": "relu",
             "dtype": "float64", "output": "out",
             "inputs": {"W": ["W", 1, 1], "b": ["b", 1, 1], "A_prev": ["A", 1, 1]}}  # fmt: skip
@@ -385,10 +385,10 @@ def test_a_neuron_answers_that_the_cache_is_gone(monkeypatch):
 
 def test_a_pool_closes_without_a_cache_and_leaves_the_error_that_ended_it(clients, valkey, pool, job, capsys):
     step = job(granularity="layer")
-    cache = Cache(valkey)
-    neurons = pool(clients.lambda_, step, cache=cache)
+    cable = Cable(valkey)
+    neurons = pool(clients.lambda_, step, cache=Cache(cable))
     step.run(neurons)
-    cache._redis = redis.Redis("127.0.0.1", 1, retry=None)
+    cable.pulled = True
     with pytest.raises(NeuronFailed, match="what ended it"), closing(neurons):
         raise NeuronFailed("what ended it")
     assert ":1:samples and 0 more stay in the cache until they expire: Error 111" in capsys.readouterr().out

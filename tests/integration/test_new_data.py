@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import numpy as np
 import pytest
-from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
 from snn_client.data.staging import read_source
 from snn_client.stack.outputs import StackOutputs
@@ -71,9 +70,11 @@ def test_an_upload_is_told_of_in_the_version_that_was_uploaded(
 def test_a_message_leaves_the_queue_only_when_its_event_is_stored(
     clients: Clients, stack: StackOutputs, queue: str
 ) -> None:
+    shared_stream = pytest.importorskip("airflow.triggers.shared_stream", reason="Airflow has it since 3.3")
+    AdvanceItem, AdvanceOutcome = shared_stream.AdvanceItem, shared_stream.AdvanceOutcome
     clients.s3.put_object(Bucket=stack.bucket, Key="retraining_input/d.h5", Body=b"one")
 
-    async def read(outcome: AdvanceOutcome) -> list[dict[str, str]]:
+    async def read(outcome: Any) -> list[dict[str, str]]:
         """Do what the triggerer does: take one event and say what became of it."""
         producer = NewDataTrigger.create_shared_stream_producer(
             NewDataTrigger(stack="snn-test", aws=AWS, poll_interval=0.1).serialize()[1]
@@ -102,6 +103,25 @@ def test_a_message_leaves_the_queue_only_when_its_event_is_stored(
     assert [one["key"] for one in other] == ["retraining_input/e.h5"]
     assert again == other
     assert waiting(clients, queue) == (0, 1)
+
+
+def test_where_airflow_has_no_shared_streams_a_message_leaves_some_seconds_after_its_event(
+    clients: Clients, stack: StackOutputs, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snn_operators.new_data.STORED_WITHIN", 0.5)
+    names = ["retraining_input/f.h5", "retraining_input/g.h5"]
+
+    async def read() -> list[Any]:
+        events = NewDataTrigger(stack="snn-test", aws=AWS, poll_interval=0.1).run()
+        told = []
+        for name in names:
+            clients.s3.put_object(Bucket=stack.bucket, Key=name, Body=b"x")
+            event = await asyncio.wait_for(anext(events), 20)
+            told += [(upload["key"], *waiting(clients, queue)) for upload in event.payload["uploads"]]
+        return told
+
+    # The first message is out of the queue when the second event is fired; the second is not.
+    assert asyncio.run(read()) == [(name, 0, 1) for name in names]
 
 
 def test_several_messages_are_one_event_the_newest_upload_first(
@@ -143,7 +163,7 @@ def test_a_stack_that_is_not_there_is_said_once(caplog: pytest.LogCaptureFixture
         for _ in range(20):
             assert data.look() == ([], [])
     assert [record.getMessage() for record in caplog.records if record.name == "snn_operators.new_data"] == [
-        "cannot watch for new data, trying on: the stack nobody is not deployed (missing)"
+        "cannot watch for new data, retrying: the stack nobody is not deployed (missing)"
     ]
 
 
@@ -159,13 +179,13 @@ def test_a_queue_that_goes_and_comes_is_found_again(stack: StackOutputs, caplog:
     lines = [record.getMessage() for record in caplog.records if record.name == "snn_operators.new_data"]
     assert [line.partition(":")[0] for line in lines] == [
         "watching for new data",
-        "cannot watch for new data, trying on",
+        "cannot watch for new data, retrying",
         "watching for new data",
     ]
     assert "NonExistentQueue" in lines[1]
 
 
-def test_a_stack_of_an_earlier_version_says_how_to_mend_it(clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stack_of_an_earlier_version_says_how_to_fix_it(clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
     outputs = {
         name: {"Value": name}
         for name in ("Bucket", "Table", "LaunchFunction", "TrainerFunction", "NeuronFunction", "TopicArn", "HasCache")
@@ -186,7 +206,10 @@ def test_a_stack_of_an_earlier_version_says_how_to_mend_it(clients: Clients, cap
             assert reader("old").look() == ([], [])
     finally:
         clients.cloudformation.delete_stack(StackName="old")
-    assert "stack old: was deployed by an earlier version and does not tell of new data (deploy it again" in caplog.text
+    assert (
+        "stack old: was deployed by an earlier version, which does not announce new data (deploy it again"
+        in caplog.text
+    )
 
 
 def test_uploads_to_train_at_once_still_start_lambda_and_tell_nobody_else(

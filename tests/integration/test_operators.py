@@ -18,14 +18,7 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 
 import numpy as np
 import pytest
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowFailException,
-    AirflowRuntimeError,
-    AirflowSensorTimeout,
-    ErrorType,
-    TaskDeferred,
-)
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import (
     DagRunStateResult,
@@ -35,6 +28,7 @@ from airflow.sdk.execution_time.comms import (
     TaskStatesResult,
 )
 from holding import held_creation
+from other_airflow import TaskDeferred
 from PIL import Image
 
 from snn_client.runs import runs
@@ -48,6 +42,7 @@ from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State
 from snn_data.dataset import save_dataset
+from snn_operators.compat import AirflowFailException, AirflowSensorTimeout
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
@@ -162,6 +157,32 @@ def training(stack: StackOutputs, staged: dict[str, Any], **options: Any) -> Snn
     )
 
 
+@pytest.mark.parametrize(("labels", "classes", "layer", "said"), [
+    (np.arange(24) % 3, ("a", "b", "c"), {"activations": {"layer1": "softmax"}, "neurons": {"layer1": 3}},
+     (r"on the test set: accuracy 0\.\d{3}, macro F1 0\.\d{3}", r"red\.png: [abc] \(0\.\d{3}\)")),
+    (np.arange(24) / 24, (), {"activations": {"layer1": "identity"}, "neurons": {"layer1": 1}},
+     (r"on the test set: R² -?\d+\.\d{3}, mean absolute error \d", r"red\.png: -?\d+\.\d+")),
+])  # fmt: skip
+def test_many_classes_and_numbers_are_evaluated_and_predicted_too(
+    stack: StackOutputs, stage: Any, tmp_path: Path, context: Any, capsys: Any,
+    labels: Any, classes: tuple[str, ...], layer: dict[str, Any], said: tuple[str, str],
+) -> None:  # fmt: skip
+    """To log a figure that only two classes have was a KeyError."""
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 6, 6, 3), dtype=np.uint8)
+    save_dataset(tmp_path / "d.h5", pixels[:16], labels[:16], pixels[16:], labels[16:], classes)
+    parameters = {"epochs": 3, "layers": 1, "learning_rate": 0.001, **layer}
+    staged = stage(parameters, dataset=str(tmp_path / "d.h5"), images=[str(tmp_path / "red.png")])
+    run_id = training(stack, staged).execute(context)["run_id"]
+    given: Any = {"stack": stack.to_dict(), "run_id": run_id, **AWS}
+    test_set = SnnEvaluateOperator(task_id="evaluate", **given).execute({})
+    assert test_set["samples"] == 8
+    (answer,) = SnnPredictOperator(task_id="predict", images=staged["images"], **given).execute({})
+    assert answer.keys() == ({"uri", "predicted", "class_name", "probability"} if classes else {"uri", "value"})
+    log = capsys.readouterr().out
+    assert [pattern for pattern in said if not re.search(pattern, log)] == []
+
+
 def fired(trigger: Any) -> list[dict[str, Any]]:
     """Return the payloads of all events of a trigger, made anew from what it goes to the database as."""
 
@@ -274,7 +295,7 @@ def test_a_cleared_task_trains_anew_or_resumes(
     assert run.resumed_from == (stopped.run_id if resume else "")
     assert ledger.get(stopped.run_id) == stopped
     said = capsys.readouterr().out
-    wanted = "resuming run .* of try 1 .CANCELLED. from its checkpoint" if resume else "CANCELLED: a new run"
+    wanted = "resuming run .* of try 1 .CANCELLED. from its checkpoint" if resume else "CANCELLED: starting a new run"
     assert re.search(wanted, said)
 
 
@@ -296,6 +317,81 @@ def test_deferred_then_killed(clients: Clients, stack: StackOutputs, stage: Any,
     assert Ledger(clients.dynamodb, stack.table).get(staged["run_id"]).state is State.CANCELLED
     with pytest.raises(AirflowFailException, match=r"run .* was cancelled after \d+ epochs"):
         task.execute_complete(context, {"run_id": staged["run_id"], "status": "ended"})
+
+
+@pytest.mark.parametrize(
+    ("task_state", "dag_run", "stopped"),
+    [
+        ("failed", "running", True),
+        (None, "running", True),
+        ("deferred", "failed", True),
+        ("deferred", "running", False),
+    ],
+)
+def test_where_airflow_only_cancels_a_trigger_it_stops_the_run_of_a_killed_task_and_no_other(
+    clients: Clients,
+    stack: StackOutputs,
+    stage: Any,
+    supervisor: Supervisor,
+    monkeypatch: pytest.MonkeyPatch,
+    task_state: str | None,
+    dag_run: str,
+    stopped: bool,
+) -> None:
+    # Before 3.3 a trigger hears of a kill as of a triggerer that ends: its coroutine is cancelled.
+    monkeypatch.setattr("snn_operators.trigger.CALLS_ON_KILL", False)
+    staged, ledger = stage(ENDLESS), Ledger(clients.dynamodb, stack.table)
+    runs.launch(clients, stack, staged["run_id"], staged["dataset_key"], Parameters.load(ENDLESS))
+    supervisor.task, supervisor.dag_run = task_state, dag_run
+    cancelled_after = cancel(RunTrigger(aws=AWS, stack=stack.to_dict(), run_id=staged["run_id"], cancel_on_kill=True))
+    assert cancelled_after < 5
+    assert ledger.get(staged["run_id"]).cancel_requested is stopped
+    runs.cancel(clients, stack, staged["run_id"])
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_triggerer_that_ends_and_answers_no_more_stops_no_run(
+    clients: Clients,
+    stack: StackOutputs,
+    stage: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    supervisor: Supervisor,
+    capsys: pytest.CaptureFixture[str],
+    silent: bool,
+) -> None:
+    def send(msg: Any) -> Any:
+        if silent:
+            time.sleep(1.0)
+            return TaskStatesResult(task_states={})  # too late
+        raise EOFError("the supervisor is gone")
+
+    monkeypatch.setattr("snn_operators.trigger.CALLS_ON_KILL", False)
+    monkeypatch.setattr("snn_operators.trigger.KILLED_WITHIN", 0.2)
+    monkeypatch.setattr(supervisor, "send", send)
+    staged = stage(ENDLESS)
+    runs.launch(clients, stack, staged["run_id"], staged["dataset_key"], Parameters.load(ENDLESS))
+    cancel(RunTrigger(aws=AWS, stack=stack.to_dict(), run_id=staged["run_id"], cancel_on_kill=True))
+    run = Ledger(clients.dynamodb, stack.table).get(staged["run_id"])
+    assert (run.state.is_terminal, run.cancel_requested) == (False, False)
+    why = "TimeoutError" if silent else "the supervisor is gone"
+    assert f"cannot tell whether the task was killed: {why}" in capsys.readouterr().out
+    runs.cancel(clients, stack, staged["run_id"])
+
+
+def cancel(trigger: RunTrigger) -> float:
+    """Run a trigger for half a second and cancel it as Airflow does; return how many seconds it took to end."""
+    trigger.task_instance = TaskInstance()
+
+    async def cancelled() -> float:
+        waiting = asyncio.ensure_future(anext(trigger.run()))
+        await asyncio.sleep(0.5)
+        began = time.monotonic()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        return time.monotonic() - began
+
+    return asyncio.run(cancelled())
 
 
 def test_killed_while_launching(clients: Clients, stack: StackOutputs, stage: Any, context: Any) -> None:
@@ -368,7 +464,7 @@ def test_the_deadline_ends_the_run_and_the_task(
         task.execute(context)
     event = fired(deferred.value.trigger)
     assert event == [{"run_id": staged["run_id"], "status": "timeout"}]
-    with pytest.raises(AirflowFailException, match=r"did not end within 0\.5 s; it has been told to stop"):
+    with pytest.raises(AirflowFailException, match=r"did not end within 0\.5 s; it was asked to stop"):
         task.execute_complete(context, event[0])
     with pytest.raises(RunCancelled):
         runs.watch(clients, stack, staged["run_id"], lambda run, costs: None, limit_seconds=30)

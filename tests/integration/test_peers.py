@@ -14,6 +14,7 @@ import numpy as np
 import oracle
 import pytest
 import redis
+from cable import Cable
 from small import first_checkpoint
 from training import Lesson, table
 
@@ -27,11 +28,9 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_cloud.neurons.cache import Cache, run_of
 from snn_cloud.train import peers as meeting
-from snn_cloud.train.following import follow
+from snn_cloud.train.following import Follower, follow
 from snn_cloud.train.peers import Peers
 from snn_data.dataset import load_dataset
-
-NOWHERE = redis.Redis("127.0.0.1", 1, retry=None)
 
 
 @pytest.fixture
@@ -166,7 +165,8 @@ def test_results_outlive_whoever_may_still_want_them(valkey, prefix, data):
     template = (Path(__file__).parents[2] / "cloudformation" / "training.yaml").read_text()
     longest = max(int(seconds) for seconds in re.findall(r"Timeout: (\d+)", template))
     assert longest == 900
-    work, cache = Work(data), Recording(valkey)
+    cable = Cable(valkey)
+    work, cache = Work(data), Recording(cable)
     peers = work.join(cache, prefix, 0)
     with ThreadPoolExecutor(1) as pool, closing(peers):
         waiting = pool.submit(work.first_step, peers)
@@ -174,7 +174,7 @@ def test_results_outlive_whoever_may_still_want_them(valkey, prefix, data):
         for key, (_, seconds) in cache.given.items():
             assert seconds >= longest + meeting.START_SECONDS
             assert seconds - 10 < valkey.ttl(key) <= seconds
-        peers._cache = Cache(NOWHERE)
+        cable.pulled = True
         with pytest.raises(redis.RedisError):
             waiting.result()
 
@@ -223,34 +223,35 @@ def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys
     began = time.monotonic()
     lead.close()
     assert 0.5 < time.monotonic() - began < 10
-    assert f"{run_of(prefix)}: 1 trainers still work" in capsys.readouterr().out
+    assert f"{run_of(prefix)}: 1 trainers are still working" in capsys.readouterr().out
 
 
-def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypatch, capsys):
-    monkeypatch.setattr(meeting, "BREATH_SECONDS", 0.02)
-    cache = Cache(valkey)
+def test_the_heartbeat_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypatch, capsys):
+    monkeypatch.setattr(meeting, "HEARTBEAT_SECONDS", 0.02)
+    cable = Cable(valkey)
+    cache, tried = Cache(cable), []
     peers = Work(data).join(cache, prefix, 1)
     alive = f"{prefix}:peers:alive:1"
     until(lambda: valkey.exists(alive))
-    cache._redis, tried = NOWHERE, []
+    cable.pulled = True
     monkeypatch.setattr(cache, "sign", lambda *args: tried.append(args) or Cache.sign(cache, *args))
     until(lambda: len(tried) > 3)
     valkey.delete(alive)
-    cache._redis = valkey
+    cable.pulled = False
     until(lambda: valkey.exists(alive))
-    assert capsys.readouterr().out.count(f"{run_of(prefix)}: no breath of trainer 1: Error 111") == 1
+    assert capsys.readouterr().out.count(f"{run_of(prefix)}: cannot send the heartbeat of trainer 1: Error 111") == 1
     peers.close()
-    assert not peers._breath.is_alive()
+    assert not peers._heartbeat.is_alive()
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_leaving_without_a_cache_leaves_the_error_that_ended_it(valkey, prefix, data, capsys, rank):
-    cache = Cache(valkey)
-    peers = Work(data).join(cache, prefix, rank)
-    cache._redis = NOWHERE
+    cable = Cable(valkey)
+    peers = Work(data).join(Cache(cable), prefix, rank)
+    cable.pulled = True
     with pytest.raises(Diverged, match="what ended it"), closing(peers):
         raise Diverged("what ended it")
-    assert f"{run_of(prefix)}: trainer {rank} leaves without a word: Error 111" in capsys.readouterr().out
+    assert f"{run_of(prefix)}: trainer {rank} leaves without telling the others: Error 111" in capsys.readouterr().out
 
 
 class Followed:
@@ -268,7 +269,7 @@ class Followed:
         self.lease = self.ledger.acquire(self.run_id, "this test")
         self.prefix = f"snn:{self.run_id}:{self.lease.run.fence}"
         self.settings = Settings(stack.bucket, stack.table, "", stack.trainer_function, has_cache=True, memory_mb=1769)
-        self.follower = {"fence": self.lease.run.fence, "rank": 1, "workers": 2, "checkpoint_version": version}
+        self.follower = Follower(fence=self.lease.run.fence, rank=1, workers=2, checkpoint_version=version)
 
     def follow(self):
         return follow(self.run_id, self.follower, self.settings, self.clients)
@@ -304,7 +305,7 @@ def test_a_follower_leaves_quietly(clients, stack, data, valkey, monkeypatch, ca
     assert (stands.state, stands.epoch, stands.owner) == ("RUNNING", 0, run.lease.run.owner)
     assert f"{run.run_id}: follower 1 leaves: {why} " in capsys.readouterr().out
     assert run.invocations == before + 1
-    assert not [each for each in threading.enumerate() if each.name == "breath"]
+    assert not [each for each in threading.enumerate() if each.name == "heartbeat"]
 
 
 def test_a_follower_that_finds_no_cache_leaves_quietly(clients, stack, data, monkeypatch, capsys):
@@ -336,14 +337,14 @@ def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(va
     """Both have told their part and wait for the other's, which was flushed before either had read it."""
     told = threading.Barrier(2, timeout=60)
 
-    def tell(self, arrays, real=Peers._tell):
+    def publish(self, arrays, real=Peers._publish):
         real(self, arrays)
         if self._step == 2:
             if told.wait() == 0:
                 valkey.delete(*valkey.keys(f"{prefix}:peers:2:*"))
             told.wait()
 
-    monkeypatch.setattr(Peers, "_tell", tell)
+    monkeypatch.setattr(Peers, "_publish", publish)
 
     def one(rank):
         work = Work(data)
@@ -359,7 +360,7 @@ def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(va
         each.start()
     for each in both:
         each.join(60)
-    gone = "results of trainer {} are not in the cache any more"
+    gone = "results of trainer {} are no longer in the cache"
     assert {text.partition(" ")[2] for text in ended} == {gone.format(0), gone.format(1)}
 
 
@@ -377,7 +378,7 @@ def test_a_dead_follower_is_not_waited_for(valkey, prefix, data, monkeypatch):
 
     with ThreadPoolExecutor(1) as pool:
         dying = pool.submit(die)
-        with pytest.raises(PeerLost, match="trainer 1 of 2 gives no sign of life"), closing(lead):
+        with pytest.raises(PeerLost, match="trainer 1 of 2 has stopped responding"), closing(lead):
             work.go(lead.gradients_of)
         dying.result()
     assert 0 < time.monotonic() - died[0] < meeting.START_SECONDS / 6

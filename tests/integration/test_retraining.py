@@ -146,7 +146,7 @@ def test_a_better_challenger_is_promoted_a_worse_one_is_not_and_a_rollback_bring
         assert report["test_set"]["accuracy"] == found["decision"][name]
         assert report["cost"]["usd"] > 0
     assert promoted(stack, better, found) == {"champion": better, "previous": first}
-    assert compared(stack, better)["decision"]["reason"] == f"run {better} is the champion already"
+    assert compared(stack, better)["decision"]["reason"] == f"run {better} is already the champion"
 
     worse = train(data, epochs=1, seed=4)
     found = compared(stack, worse)
@@ -168,7 +168,9 @@ def test_who_was_compared_with_another_champion_is_not_promoted_and_not_retried(
     one, two = train(data), train(data, seed=5)
     both = compared(stack, one), compared(stack, two)
     promoted(stack, one, both[0])
-    with pytest.raises(AirflowFailException, match=f"the champion was changed meanwhile, it is run {one}: compare"):
+    with pytest.raises(
+        AirflowFailException, match=f"the champion has changed in the meantime, it is now run {one}: compare"
+    ):
         promoted(stack, two, both[1])
     assert read(clients, stack, places.PROMOTED_PARAMS) == read(clients, stack, places.params(one))
 
@@ -202,8 +204,8 @@ def test_a_champion_for_other_photos_stays(
     assert found["decision"]["champion"] is None
     assert (found["decision"]["promote"], found["decision"]["reason"]) == (
         False,
-        "the champion was trained for samples of (4, 4, 3), the test set has (6, 6, 3): it stays; remove "
-        f"s3://{stack.bucket}/predict_input/params.h5 to begin anew",
+        "the champion was trained for samples of (4, 4, 3), but the test set has (6, 6, 3): it stays; remove "
+        f"s3://{stack.bucket}/predict_input/params.h5 to start over",
     )
 
 
@@ -277,7 +279,7 @@ def test_without_an_upload_the_form_s_data_set_is_chosen_or_none(stack: StackOut
     by_hand: Any = {"triggering_asset_events": {"snn_new_data": [SimpleNamespace(extra={"note": "by hand"})]}}
     assert choose(stack, by_hand, dataset="s3://form/d.h5")["dataset"] == "s3://form/d.h5"
     for nothing in (None, "None", ""):
-        with pytest.raises(AirflowFailException, match=r"dataset: none was uploaded and none is given \(name one, or"):
+        with pytest.raises(AirflowFailException, match=r"dataset: was neither uploaded nor given \(name one, or"):
             choose(stack, {}, dataset=nothing)
 
 
@@ -306,5 +308,5 @@ def test_a_champion_for_other_classes_stays(clients: Clients, stack: StackOutput
     decision = compared(stack, train(data))["decision"]
     assert not decision["promote"]
     assert decision["reason"].startswith(
-        "the champion was trained for the classes dark, bright, the test set has cat, dog"
+        "the champion was trained for the classes dark, bright, but the test set has cat, dog"
     )

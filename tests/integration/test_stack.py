@@ -252,7 +252,7 @@ def test_what_nobody_says_stays_as_it_is(clients: Clients, emulator: Emulator, m
 
 def test_a_deployment_is_waited_for_only_so_long(clients: Clients) -> None:
     with held_creation(clients, NAME):
-        late = rf"the stack .*{NAME}.* is still CREATE_IN_PROGRESS after \d+ s; that goes on"
+        late = rf"the stack .*{NAME}.* is still CREATE_IN_PROGRESS after \d+ s, and continues"
         with pytest.raises(StackFailed, match=late):
             deploy_stack(clients, options(), limit_seconds=0.0)
         with pytest.raises(StackFailed, match="is still CREATE_IN_PROGRESS"):

@@ -184,12 +184,31 @@ def test_an_image_that_is_no_image_leaves_nothing(
     assert (bucket.puts, bucket.contents()) == ([], [])
 
 
+def test_all_photos_that_cannot_be_used_are_named(
+    bucket: Bucket, faces: Path, photos: list[str], tmp_path: Path
+) -> None:
+    notes, empty, gone = tmp_path / "notes.txt", tmp_path / "empty.png", f"s3://{bucket.name}/gone.png"
+    notes.write_text("no picture")
+    empty.touch()
+    given = [photos[0], str(notes), photos[1], gone, *photos[2:], str(empty), *photos]
+    with pytest.raises(InvalidImage) as caught:
+        stage(bucket.clients, bucket.name, "run-1", faces, PARAMETERS, given)
+    assert str(caught.value) == (
+        f"3 of {len(given)} photos cannot be used: {notes}: not a picture; {gone}: no such object in S3; "
+        f"{empty}: the file is empty (replace them, or leave them out)"
+    )
+    assert (bucket.puts, bucket.contents()) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [
         ("/nowhere/faces.h5", "/nowhere/faces.h5: no such file or directory (check the path)"),
         ("s3://{bucket}/nowhere.h5", "s3://{bucket}/nowhere.h5: no such object in S3"),
-        ("s3://no-such-bucket-of-ours/x.h5", "s3://no-such-bucket-of-ours/x.h5: no such object in S3"),
+        (
+            "s3://no-such-bucket-of-ours/x.h5",
+            "s3://no-such-bucket-of-ours/x.h5: no such bucket in S3 (check the address)",
+        ),
         ("s3://{bucket}", "s3://{bucket}: not an address in S3 (write s3://bucket/key)"),
     ],
 )
@@ -200,7 +219,7 @@ def test_a_file_that_is_not_there(bucket: Bucket, path: str, line: str) -> None:
 
 
 def test_a_run_id_that_would_leave_the_runs_folder(bucket: Bucket, faces: Path) -> None:
-    with pytest.raises(InvalidInput, match="is no run id"):
+    with pytest.raises(InvalidInput, match="is not a run id"):
         stage(bucket.clients, bucket.name, "../training_input", faces, PARAMETERS, [])
     assert bucket.contents() == []
 

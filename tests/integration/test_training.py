@@ -375,9 +375,9 @@ def test_launching_twice_is_one_run(clients, stack, train):
 
 def test_a_refused_launch_leaves_nothing(clients, stack, train):
     run_id = runs.new_run_id("refused")
-    with pytest.raises(LaunchRejected, match=r"does not exist"):
+    with pytest.raises(LaunchRejected, match=r"no such object in S3"):
         runs.launch(clients, stack, run_id, places.input_dataset(run_id, "0" * 64), parameters())
-    with pytest.raises(LaunchRejected, match=r"dataset: 'runs/other/x.h5' is no place for a data set \(put it under"):
+    with pytest.raises(LaunchRejected, match=r"dataset: 'runs/other/x.h5' is not a place for data sets \(put it under"):
         runs.launch(clients, stack, run_id, "runs/other/x.h5", parameters())
     assert Ledger(clients.dynamodb, stack.table).find(run_id) is None
     assert "Contents" not in clients.s3.list_objects_v2(Bucket=stack.bucket, Prefix=places.run_prefix(run_id))
@@ -386,7 +386,7 @@ def test_a_refused_launch_leaves_nothing(clients, stack, train):
 @pytest.mark.parametrize(
     ("features", "dataset", "reason"),
     [
-        (27, "runs/{}/input/none.h5", "does not exist"),
+        (27, "runs/{}/input/none.h5", "no such object in S3"),
         (99, "", r"ValueError: matmul: .* 27 is different from 99"),
     ],
 )

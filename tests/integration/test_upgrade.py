@@ -125,8 +125,8 @@ def test_a_run_with_mini_batches_is_not_resumed_and_says_why(
     older = Ledger(clients.dynamodb, stack.table).get(run_id)
     assert older.parameters is not None
     why = (
-        r"^checkpoint of run .*: was begun by an older version, which shuffled its mini-batches once .*"
-        r"\(launch the run anew\)$"
+        r"^checkpoint of run .*: was started by an older version, which shuffled its mini-batches once .*"
+        r"\(start a new run\)$"
     )
     with pytest.raises(LaunchRejected, match=why):
         runs.launch(clients, stack, f"{run_id}-t2", older.dataset, older.parameters, resume_from=run_id)

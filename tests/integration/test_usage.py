@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import boto3
@@ -12,6 +13,7 @@ from small import wait_until_counted
 
 from snn.training import History
 from snn_client.runs import runs
+from snn_client.runs.estimate import Machine
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.cost.money import cost_of
@@ -80,7 +82,7 @@ def test_a_run_counts_what_its_functions_ask(clients, stack, data, heard):
     # A trainer that was slow has flushed more often: the run's beat counts a flush and the end.
     more = run.beat - 2
     assert trainer.write_units in range(1 + 1 + 1 + 2 + more, 2 + 1 + 2 + 2 + 3 * more + 1)
-    usd = cost_of(run, has_cache=False, architecture="arm64")["usd"]
+    usd = cost_of(run, Machine())["usd"]
     # At least its S3 writes ($0.005 a thousand): how long the functions took is the machine's affair.
     assert 3 * 0.005 / 1000 < usd < 0.0005
     assert trainer.milliseconds >= 1000 * run.seconds * 0.5
@@ -99,6 +101,24 @@ def test_the_counts_of_continued_trainers_are_added(clients, stack, data, heard)
     # each reads data set and checkpoint; the first three store a checkpoint, the last model and costs
     assert (cut.usage["trainer"].s3_gets, cut.usage["trainer"].s3_puts) == (4 * 2, 3 + 2)
     assert cut.usage["trainer"].publishes == heard(cut)
+
+
+def test_an_event_with_several_uploads_is_one_invocation(clients, stack):
+    key = "training_input/several/nothing.h5"
+    beside = json.dumps(oracle.small_network((1,), ("sigmoid",)))
+    clients.s3.put_object(Bucket=stack.bucket, Key="training_input/several/parameters.json", Body=beside)
+    uploads = [
+        {"s3": {"bucket": {"name": stack.bucket}, "object": {"key": key, "versionId": version}}} for version in "abc"
+    ]
+    answer = clients.lambda_.invoke(FunctionName=stack.launch_function, Payload=json.dumps({"Records": uploads}))
+    assert json.loads(answer["Payload"].read())["state"] == "FAILED"  # there is no such data set
+    found = [
+        Ledger(clients.dynamodb, stack.table).get(places.run_id_for_upload(stack.bucket, key, version)).usage["launch"]
+        for version in "abc"
+    ]
+    assert [usage.invocations for usage in found] == [1, 0, 0]
+    assert sum(usage.write_units for usage in found) >= 3 * 2
+    assert found[1].milliseconds == found[2].milliseconds > 0
 
 
 def test_workers_count_theirs_too(clients, stack, data):

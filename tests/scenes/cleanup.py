@@ -156,7 +156,7 @@ def scene_a_run_slips_in() -> Answers:
     account = Account(keep=True)
     none = {"Items": [], "ScannedCount": 1}
     account.answers.given["dynamodb.Scan"] = [none, none, {"Items": [pack({"run_id": "r1"})], "ScannedCount": 1}, none]
-    with pytest.raises(InvalidInput, match="not over: r1"):
+    with pytest.raises(InvalidInput, match="not ended: r1"):
         clean_up(account.answers.clients, "snn")
     assert len(account.answers.asked("lambda.DeleteFunctionConcurrency")) == 1
     assert account.deleted == set()

@@ -13,10 +13,10 @@ from judged import two_classes
 from scenes.common import BUCKET, NO_KEY, OUTPUTS, RUN, model, objects
 from snn_client.models.champion import Change, promote, roll_back
 from snn_client.reports.report import build_report, evaluate_run, write_report
-from snn_client.runs.estimate import cost_on
 from snn_client.sweeps.table import write_table
 from snn_cloud.aws import places
 from snn_cloud.aws.errors import ChampionChanged
+from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.record import State
 
 LEFT = {  # by the last change of the champion, for the next one to do
@@ -54,7 +54,7 @@ def scene_the_first_champion() -> Answers:
 
 def scene_somebody_else_is_quicker() -> Answers:
     answers = Answers({"s3.GetObject": _files, "s3.PutObject": Refused("PreconditionFailed", 412)})
-    with pytest.raises(ChampionChanged, match="it is run r1"):
+    with pytest.raises(ChampionChanged, match="it is now run r1"):
         roll_back(answers.clients, BUCKET)
     return answers
 
@@ -65,7 +65,7 @@ def scene_a_report() -> Answers:
     run = replace(RUN, state=State.COMPLETED, epoch=2, cost=0.5, started_at=1.0, ended_at=9.0)
     judged = evaluate_run(answers.clients, BUCKET, "r1", run.dataset)
     assert sum(judged["confusion_matrix"].values()) == 6
-    report = build_report(run, two_classes(), [], cost_on(OUTPUTS, run))
+    report = build_report(run, two_classes(), [], cost_of(run, OUTPUTS))
     written = write_report(answers.clients, BUCKET, run, report)
     assert written["artifacts"]["report_html"] == f"s3://{BUCKET}/{places.report_html('r1')}"
     stored = [asked["Key"] for asked in answers.asked("s3.PutObject")]

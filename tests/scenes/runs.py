@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from answers import ABSENT, Answers, Refused
+from answers import ABSENT, Answers, Refused, body
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from scenes.common import BUCKET, KEY, NOT_THERE, OUTPUTS, PARAMETERS, RUN, Ledgers, data, objects
 from snn.errors import InvalidInput
+from snn_client.data.fetching import fetch
+from snn_client.data.lists import shortened, whole
+from snn_client.data.options import Logged
 from snn_client.data.staging import read_source, stage, withdraw
 from snn_client.runs.logs import RunLogs
 from snn_client.runs.runs import launch
@@ -31,6 +36,26 @@ def scene_a_run_is_staged() -> Answers:
     staged = stage(answers.clients, BUCKET, "r1", SOURCE, PARAMETERS)
     assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [staged.dataset_key, staged.parameters_key]
     assert read_source(answers.clients.s3, f"{SOURCE}?versionId=v1") == data()
+    return answers
+
+
+def scene_a_list_is_too_long_for_xcom() -> Answers:
+    items = [{"uri": f"photo {number}"} for number in range(100)]
+    answers = Answers({"s3.GetObject": lambda asked: body(json.dumps(items).encode())})
+    short = shortened(answers.clients, BUCKET, partial(places.input_images, "r1"), items, 1_000)
+    assert isinstance(short, dict)
+    assert json.load(answers.asked("s3.PutObject")[0]["Body"]) == items
+    assert whole(answers.clients, [short]) == items
+    return answers
+
+
+def scene_all_below_a_prefix_is_fetched() -> Answers:
+    listed = {"Contents": [{"Key": "photos/cat/1.png", "Size": 3}]}
+    answers = Answers({"s3.ListObjectsV2": listed, "s3.GetObject": lambda asked: body(b"png")})
+    with tempfile.TemporaryDirectory() as folder:
+        found = fetch(answers.clients.s3, "s3://elsewhere/photos/", Path(folder, "new"), Logged())
+        assert (found / "cat" / "1.png").read_bytes() == b"png"
+    assert {asked["Prefix"] for asked in answers.asked("s3.ListObjectsV2")} == {"photos/"}
     return answers
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from odd_photos import photos
 from PIL import Image
 from typer.testing import CliRunner
 
-from snn.errors import InvalidDataset
-from snn_cli.datasets import app, build_faces, build_from_folder, describe, sample_images
+from snn.errors import InvalidDataset, InvalidInput
+from snn_cli.datasets import app, build_faces, describe, sample_images
 from snn_client.data.images import load_pixels
 from snn_data.dataset import load_dataset
 
@@ -22,19 +24,13 @@ FACES_TRAIN_SHA256 = "6c7df03bee5a7346a8a4acd01e8108d7371b438ce312953403839678a6
 def run(*arguments: object) -> str:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
-
-
-def photos(folder: Path, count: int, colour: tuple[int, int, int], kind: str = "png") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        Image.new("RGB", (30, 20), (*colour[:2], number)).save(folder / f"{number:03}.{kind}")
+    return result.stdout
 
 
 @pytest.fixture
 def two_classes(tmp_path: Path) -> Path:
-    photos(tmp_path / "photos" / "dogs", 10, (200, 0, 0))
-    photos(tmp_path / "photos" / "cats", 25, (0, 200, 0))
+    photos(tmp_path / "photos" / "dogs", 10, (200, 0, 0), (30, 20))
+    photos(tmp_path / "photos" / "cats", 25, (0, 200, 0), (30, 20))
     return tmp_path / "photos"
 
 
@@ -92,80 +88,72 @@ def test_sample_images_are_real_photos(tmp_path: Path) -> None:
     ]
 
 
-def test_a_folder_a_class_in_alphabetical_order(two_classes: Path, tmp_path: Path) -> None:
-    build_from_folder(two_classes, tmp_path / "own.h5", size=16)
-    own = load_dataset(tmp_path / "own.h5")
-
-    assert own.classes == ("cats", "dogs")
-    assert own.shape == (16, 16, 3)
-    assert (own.train.y.size, own.test.y.size) == (28, 7)
-    assert (own.train.y.sum(), own.test.y.sum()) == (8, 2)  # a fifth of each class is in the test set
-    for pixels, labels in ((own.train.stored, own.train.y), (own.test.stored, own.test.y)):
-        for pixel, label in zip(pixels, labels, strict=True):
-            assert tuple(pixel[0, 0][:2]) == ((200, 0) if label else (0, 200))
-    numbers = [
-        (int(label), int(pixel[0, 0, 2]))
-        for pixel, label in zip(
-            np.concatenate([own.train.stored, own.test.stored]),
-            np.concatenate([own.train.y, own.test.y]),
-            strict=True,
-        )
-    ]
-    assert sorted(numbers) == [(0, n) for n in range(25)] + [(1, n) for n in range(10)]  # each photo once
+def test_photos_become_a_file_that_says_what_it_holds(two_classes: Path, tmp_path: Path) -> None:
+    words = ("--size", 8, "--test-share", 0.4, "--seed", 3, "--classes", "dogs,cats", "--fit", "pad")
+    said = run("make", two_classes, tmp_path / "deep" / "own.h5", *words)
+    assert "0 = dogs  1 = cats" in said
+    assert "8×8 pixels, 3 colours: 192 inputs" in said
+    assert "21 (6 dogs, 15 cats)" in said
+    assert "14 (4 dogs, 10 cats)" in said
+    assert run("check", tmp_path / "deep" / "own.h5") == said
+    own = load_dataset(tmp_path / "deep" / "own.h5")
+    assert (own.train.stored[:, 0] == 0).all()  # the border
+    assert own.photos == '{"fit": "pad", "bits": 0}'
 
 
-def test_the_split_depends_on_the_seed_alone(two_classes: Path, tmp_path: Path) -> None:
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        build_from_folder(two_classes, tmp_path / f"{name}.h5", size=4, seed=seed)
-    a, b, c = (load_dataset(tmp_path / f"{name}.h5") for name in "abc")
-    np.testing.assert_array_equal(a.test.stored, b.test.stored)
-    assert not np.array_equal(a.test.stored, c.test.stored)
+def test_a_data_set_is_copied_as_it_is(tmp_path: Path) -> None:
+    build_faces(tmp_path / "faces.h5")
+    run("make", tmp_path / "faces.h5", tmp_path / "copy.h5")
+    assert (tmp_path / "copy.h5").read_bytes() == (tmp_path / "faces.h5").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.h5", "faces.h5"]
 
 
-def test_two_photos_a_class_are_enough_and_one_is_not(tmp_path: Path) -> None:
-    photos(tmp_path / "in" / "a", 2, (1, 2, 0))
-    photos(tmp_path / "in" / "b", 2, (3, 4, 0))
-    build_from_folder(tmp_path / "in", tmp_path / "own.h5", size=2, test_share=0.01)
-    own = load_dataset(tmp_path / "own.h5")
-    assert (own.train.y.tolist(), own.test.y.size) in (([0, 1], 2), ([1, 0], 2))
-
-    (tmp_path / "in" / "b" / "001.png").unlink()
-    with pytest.raises(InvalidDataset, match="b: 1 photos"):
-        build_from_folder(tmp_path / "in", tmp_path / "own.h5")
-
-
-def test_every_bad_file_is_named_and_nothing_is_written(two_classes: Path, tmp_path: Path) -> None:
+def test_what_is_refused_leaves_the_old_file(two_classes: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.h5").write_bytes(b"the old file")
     (two_classes / "cats" / "notes.txt").write_text("feed her")
-    (two_classes / "dogs" / "old").mkdir()
-    whole = (two_classes / "dogs" / "000.png").read_bytes()
-    (two_classes / "dogs" / "old" / "half.png").write_bytes(whole[: len(whole) // 2])
-
-    with pytest.raises(InvalidDataset) as caught:
-        build_from_folder(two_classes, tmp_path / "own.h5")
-
-    assert str(caught.value) == (
-        f"{two_classes}: 2 of 37 files are no usable pictures: cats/notes.txt: not a picture; "
-        "dogs/old/half.png: the picture is cut off or damaged (take them out of the folder)"
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
-
-
-def test_what_file_managers_leave_behind_is_passed_over(two_classes: Path, tmp_path: Path) -> None:
-    (two_classes / "cats" / ".DS_Store").write_bytes(b"\0")
-    (two_classes / "cats" / "Thumbs.db").write_bytes(b"\0")
-    (two_classes / ".git").mkdir()
-    build_from_folder(two_classes, tmp_path / "own.h5", size=2)
+    with pytest.raises(InvalidDataset, match=r"1 of 36 files are no usable pictures: cats/notes\.txt: not a picture"):
+        run("make", two_classes, tmp_path / "own.h5")
+    with pytest.raises(InvalidInput, match=r"^classes: names a, b; the classes are|photos: classes: names a, b; "):
+        run("make", two_classes, tmp_path / "own.h5", "--skip-bad", "--classes", "a,b")
+    assert (tmp_path / "own.h5").read_bytes() == b"the old file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.h5", "photos"]
+    run("make", two_classes, tmp_path / "own.h5", "--skip-bad")
     assert len(load_dataset(tmp_path / "own.h5").train) == 28
 
 
-@pytest.mark.parametrize(("folders", "found"), [([], "none"), (["a"], "a"), (["a", "b", "c"], "a, b, c")])
-def test_two_folders_are_two_classes(folders: list[str], found: str, tmp_path: Path) -> None:
-    for name in folders:
-        photos(tmp_path / name, 3, (0, 0, 0))
-    with pytest.raises(InvalidDataset, match=f"expected two folders, one for each class; found {found}$"):
-        build_from_folder(tmp_path, tmp_path / "own.h5")
-    with pytest.raises(InvalidDataset, match="not a folder"):
-        build_from_folder(tmp_path / "nowhere", tmp_path / "own.h5")
+def pair(folder: Path, classes: tuple[str, ...] = ("non-cat", "cat")) -> tuple[Path, Path]:
+    """Write the two files of the course, as it made them: labels and photos of one part each."""
+    folder.mkdir()
+    files = folder / "train_catvnoncat.h5", folder / "test_catvnoncat.h5"
+    for part, file, count in (("train", files[0], 9), ("test", files[1], 4)):
+        with h5py.File(file, "w") as h5:
+            h5[f"{part}_set_x"] = np.arange(count, dtype=np.uint8).repeat(48).reshape(count, 4, 4, 3)
+            h5[f"{part}_set_y"] = np.arange(count) % 2
+            h5["list_classes"] = np.array([name.encode() for name in classes])
+    return files
+
+
+@pytest.mark.parametrize("given", ["train", "test", "folder"])
+def test_the_course_s_pair_of_files_is_one_data_set(given: str, tmp_path: Path) -> None:
+    train, test = pair(tmp_path / "course")
+    run("make", {"train": train, "test": test, "folder": train.parent}[given], tmp_path / "cats.h5")
+    cats = load_dataset(tmp_path / "cats.h5")
+    assert cats.classes == ("non-cat", "cat")
+    for part, count in ((cats.train, 9), (cats.test, 4)):
+        assert part.stored[:, 0, 0, 0].tolist() == list(range(count))
+        assert part.y.tolist() == [number % 2 for number in range(count)]
+
+
+def test_a_pair_that_is_none(tmp_path: Path) -> None:
+    train, test = pair(tmp_path / "course")
+    with h5py.File(test, "a") as h5:
+        del h5["list_classes"]
+        h5["list_classes"] = np.array([b"cat", b"non-cat"])
+    with pytest.raises(InvalidDataset, match=r"test_catvnoncat\.h5: list_classes: has other classes than train_cat"):
+        run("make", train, tmp_path / "cats.h5")
+    test.unlink()
+    with pytest.raises(InvalidDataset, match=r"train_catvnoncat\.h5: test_set_x: is missing"):
+        run("make", train, tmp_path / "cats.h5")
 
 
 def test_a_failed_write_leaves_the_old_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,14 +171,7 @@ def test_a_failed_write_leaves_the_old_file_as_it_was(tmp_path: Path, monkeypatc
     assert [path.name for path in tmp_path.iterdir()] == ["faces.h5"]
 
 
-def test_the_commands(two_classes: Path, tmp_path: Path) -> None:
-    made = run("from-folder", two_classes, tmp_path / "deep" / "own.h5", "--size", 8, "--test-share", 0.4, "--seed", 3)
-    assert "0 = cats  1 = dogs" in made
-    assert "8×8 pixels, 3 colours: 192 inputs" in made
-    assert "21 (15 cats, 6 dogs)" in made
-    assert "14 (10 cats, 4 dogs)" in made
-    assert run("check", tmp_path / "deep" / "own.h5") == made
-
+def test_the_commands(tmp_path: Path) -> None:
     faces = run("faces", tmp_path / "faces.h5")
     assert "160 (80 non-face, 80 face)" in faces
     assert "itsacat's  no" in faces

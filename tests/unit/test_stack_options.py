@@ -66,8 +66,8 @@ def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "line"),
     [
-        ("stack_name", "Snn", "stack options: stack_name: 'Snn' is not possible (at most 25 lower-case letters, "
-         "digits, single hyphens; a letter first, not -artifacts last)"),
+        ("stack_name", "Snn", "stack options: stack_name: 'Snn' is not possible (use at most 25 lower-case letters, "
+         "digits and single hyphens; begin with a letter, do not end in -artifacts)"),
         ("stack_name", "a" * 26, None),
         ("stack_name", "a--b", None),
         ("stack_name", "a-", None),
@@ -97,7 +97,7 @@ def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
         ("with_notebook", "perhaps", None),
         ("permissions_boundary", "arn:aws:iam::123456789012:role/limits", None),
         ("layer_arn", "arn:aws:lambda:us-east-1:1:function:x", None),
-        ("colour", "red", "stack options: colour: there is no such option"),
+        ("colour", "red", "stack options: colour: no such option"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_deployed_is_one_line_that_names_the_field(field: str, value: Any, line: str | None) -> None:

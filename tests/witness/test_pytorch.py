@@ -84,7 +84,12 @@ def jobs() -> Iterator[tuple[str, Parameters]]:
         yield network(output, "sgd", dtype="float32", optimizer="adam", hidden=("gelu", "relu"))
         yield network(output, "full-batch", dtype="float32", optimizer=MOMENTUM)
     for strategy in STRATEGIES:
-        yield network("sigmoid", strategy, augmentation={"mirror": True, "shift": 1}, optimizer="adam")
+        yield network(
+            "sigmoid",
+            strategy,
+            augmentation={"mirror": True, "shift": 1, "rotation": 12, "brightness": 0.3},
+            optimizer="adam",
+        )
         for optimizer in ("gradient_descent", MOMENTUM, NESTEROV):  # in the span of the data
             yield network("sigmoid", strategy, optimizer=optimizer, l2=0.05, first_layer="span")
 

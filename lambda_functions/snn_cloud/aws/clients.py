@@ -1,4 +1,4 @@
-"""AWS clients, made when first used; with which credentials and endpoint is the caller's affair."""
+"""AWS clients, made when first used; credentials and endpoint are up to the caller."""
 
 from __future__ import annotations
 

@@ -30,15 +30,15 @@ class RunCancelled(CloudError):
 
 
 class ChampionChanged(CloudError):
-    """The champion is another one than the challenger was compared with."""
+    """The champion is no longer the one that the challenger was compared with."""
 
 
 class LeaseLost(CloudError):
-    """Another trainer holds the run now: whatever this one still wants to write is no longer its to write."""
+    """Another trainer holds the run now: this one may not write any more."""
 
 
 class CacheLost(CloudError):
-    """An array that was put into the cache is not there any more, or not in full; the step can be done again."""
+    """An array that was put into the cache is no longer there, or incomplete; the step can be repeated."""
 
 
 class NeuronFailed(CloudError):
@@ -46,7 +46,7 @@ class NeuronFailed(CloudError):
 
 
 class Stopped(CloudError):
-    """The run is to stop, so no further step of its epoch is begun; the epoch is as if it had not been."""
+    """The run is to stop, so no further step of its epoch is started; the epoch is discarded."""
 
 
 class PeerLost(CloudError):

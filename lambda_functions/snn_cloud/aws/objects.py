@@ -17,6 +17,10 @@ from snn_data.files import check_size
 BLOCK_BYTES = 4 * 1024**2
 KEPT_BLOCKS = 4
 
+NOT_THERE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
+NOT_ALLOWED = frozenset({"AccessDenied", "403", "Forbidden"})
+"""Of an object that is not there as well, to whom may not list the bucket."""
+
 
 def read_object(
     clients: Clients,
@@ -28,12 +32,13 @@ def read_object(
 ) -> bytes:
     """Return an object's bytes, of that version where one is named.
 
-    Raises InvalidInput when there is none, and `too_large` for more than `most` bytes, which are not read then.
+    Raises InvalidInput when it cannot be read, and `too_large` for more than `most` bytes, which are not read then.
     """
-    with _refusing(bucket, key):
+    source = f"s3://{bucket}/{key}"
+    with _refusing(source):
         answer = clients.s3.get_object(Bucket=bucket, Key=key, **_named(version))
         if most is not None:
-            check_size(answer["ContentLength"], most, too_large, f"s3://{bucket}/{key}")
+            check_size(answer["ContentLength"], most, too_large, source)
         return answer["Body"].read()
 
 
@@ -46,8 +51,9 @@ class ObjectFile(io.RawIOBase):
     def __init__(self, clients: Clients, bucket: str, key: str, version: str = "") -> None:
         super().__init__()
         self._clients, self._bucket, self._key, self._named = clients, bucket, key, _named(version)
+        self._source = f"s3://{bucket}/{key}"
         self._position, self._blocks = 0, OrderedDict[int, bytes]()
-        with _refusing(bucket, key):
+        with _refusing(self._source):
             answer = self._get(0)
             first = self._blocks[0] = answer["Body"].read()
         self._named = {**self._named, "IfMatch": answer["ETag"]}
@@ -84,7 +90,7 @@ class ObjectFile(io.RawIOBase):
 
     def _block(self, number: int) -> bytes:
         if number not in self._blocks:
-            with _refusing(self._bucket, self._key):
+            with _refusing(self._source):
                 self._blocks[number] = self._get(number)["Body"].read()
             if len(self._blocks) > KEPT_BLOCKS:
                 self._blocks.popitem(last=False)
@@ -101,17 +107,47 @@ def _named(version: str) -> Any:
 
 
 @contextmanager
-def _refusing(bucket: str, key: str) -> Iterator[None]:
-    """Turn S3's "no such object" into InvalidInput.
-
-    To a role that may not list the bucket (ours may not), S3 says AccessDenied of an object that is not there.
-    """
+def _refusing(source: str) -> Iterator[None]:
+    """Turn what S3 says of an object that cannot be read into InvalidInput; what a retry may fix goes on."""
     try:
         yield
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in ("NoSuchKey", "NoSuchVersion", "AccessDenied"):
-            raise InvalidInput("does not exist, or may not be read", source=f"s3://{bucket}/{key}") from None
-        if code == "InvalidRange":
-            raise InvalidInput("is empty", source=f"s3://{bucket}/{key}") from None
+        if said := refusal(error.response["Error"]):
+            raise InvalidInput(said[0], source=source, hint=said[1]) from None
         raise
+
+
+def refusal(said: Any) -> tuple[str, str] | None:
+    """Return what is wrong with an object that S3 does not hand out, and the hint; None if it is not the object."""
+    code, words = said["Code"], said.get("Message", "")
+    if code in NOT_THERE:
+        return "no such object in S3", ""
+    if code == "NoSuchBucket":
+        return "no such bucket in S3", "check the address"
+    if code == "InvalidArgument" and "version" in words.lower():
+        return "S3 knows no such version", "check what stands behind ?versionId="
+    if code == "MethodNotAllowed":
+        return "was deleted in this version", "name another one"
+    if code == "InvalidRange":
+        return "is empty", ""
+    if code == "InvalidObjectState":
+        tier = said.get("StorageClass") or said.get("AccessTier") or "an archive"
+        return f"is archived in {tier}", "restore it (aws s3api restore-object), which takes minutes to days"
+    if code.startswith("KMS."):
+        return f"its key cannot be used: {words}", "enable its KMS key, or store it under another one"
+    if code in NOT_ALLOWED:
+        return _denied(words)
+    return None
+
+
+def _denied(words: str) -> tuple[str, str]:
+    """Return what to say of an object that may not be read. S3 often says no more than that."""
+    problem = "S3 denies access, or there is no such object"
+    if "kms:" in words.lower():
+        return f"its key may not be used: {words}", "allow kms:Decrypt on that key"
+    if "s3:ListBucket" in words:
+        return f"{problem}: {words}", "check the address; S3 tells only whoever may s3:ListBucket"
+    if "s3:" in words:
+        return f"{problem}: {words}", "allow s3:GetObject on it, s3:GetObjectVersion on a version"
+    hint = "allow s3:GetObject on it, and kms:Decrypt on its key if it has one; where the requester pays, add "
+    return problem, hint + "?requestPayer=requester to the address"

@@ -1,8 +1,22 @@
-"""Which failures pass: looking again may succeed, and they say nothing about the run."""
+"""Failures of calls to AWS: which of them pass, so that looking again may succeed, and what to say of one."""
 
 from __future__ import annotations
 
-from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+from botocore.parsers import ResponseParserError
+
+from snn.errors import one_line
+
+AWS_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
+"""All that a call to AWS may raise."""
+
+
+def reason(error: Exception) -> str:
+    """Return in one line why a call failed."""
+    if isinstance(error, ResponseParserError):  # its own words are a parser's, and then the whole page
+        said = one_line(" ".join(str(error).partition("\n")[2].split()) or str(error), 200)
+        return f"what answered is not AWS, perhaps a proxy or a login page between (check network and proxy): {said}"
+    return one_line(str(error))
 
 
 def passes(error: Exception) -> bool:
@@ -12,7 +26,7 @@ def passes(error: Exception) -> bool:
         status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         code = answer["Error"]["Code"]
         return status >= 500 or status == 429 or "Throttl" in code or "Exceeded" in code
-    return isinstance(error, (ConnectionError, HTTPClientError)) or _of_the_cache(error)
+    return isinstance(error, (ConnectionError, HTTPClientError, ResponseParserError)) or _of_the_cache(error)
 
 
 def _of_the_cache(error: Exception) -> bool:

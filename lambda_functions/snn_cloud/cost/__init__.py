@@ -1,1 +1,1 @@
-"""What a run takes, costs and may cost."""
+"""What a run uses, costs and may cost."""

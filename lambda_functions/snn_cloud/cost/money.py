@@ -7,7 +7,7 @@ for three that are computed: log lines, data through the interface endpoints, an
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 from snn_cloud.cost import prices
 from snn_cloud.cost.prices import Price
@@ -24,6 +24,26 @@ LEFT_OUT = (
     "what is stored in S3, DynamoDB and the logs (by the month), deliveries of messages to subscribers, what Airflow "
     "and the command line ask of AWS, and invocations that found the run taken or over"
 )
+
+
+class Platform(Protocol):
+    """What of a stack decides its prices; the stack's outputs are one, and so are its functions' settings."""
+
+    @property
+    def has_cache(self) -> bool:
+        """Whether there is a cache, with the interface endpoints that come with it."""
+
+    @property
+    def cache_node_type(self) -> str:
+        """The cache's node, such as cache.t4g.micro."""
+
+    @property
+    def architecture(self) -> str:
+        """The functions' processor: arm64 or x86_64."""
+
+    @property
+    def region(self) -> str:
+        """The AWS region."""
 
 
 class Line(TypedDict):
@@ -63,19 +83,18 @@ class Cost(TypedDict):
     prices: Source
 
 
-def cost_of(
-    run: Run, has_cache: bool, architecture: str, cache_node_type: str = "cache.t4g.micro", region: str = prices.REGION
-) -> Cost:
-    """Return what a run used and its price, on a stack with these options."""
-    at = prices.in_region(region)
+def cost_of(run: Run, platform: Platform) -> Cost:
+    """Return what a run used and its price."""
+    at = prices.in_region(platform.region)
     usage = {function: run.usage.get(function, Usage()) for function in FUNCTIONS}
     invocations = {function: used.invocations for function, used in usage.items()}
-    hours = run.seconds / 3600 if has_cache else 0.0
+    hours = run.seconds / 3600 if platform.has_cache else 0.0
     lines = []
     for function, used in usage.items():
         name = f"{function.capitalize()}Lambda"
         lines.append(_line(f"{name} invocations", used.invocations, prices.LAMBDA_REQUEST))
-        lines.append(_line(f"{name} at {used.memory_mb} MB", gb_seconds(used), prices.LAMBDA_GB_SECOND[architecture]))
+        per_gb_second = prices.LAMBDA_GB_SECOND[platform.architecture]
+        lines.append(_line(f"{name} at {used.memory_mb} MB", gb_seconds(used), per_gb_second))
     lines += [
         _line("S3 put-class", run.requests["s3_puts"], at.s3_put),
         _line("S3 get-class", run.requests["s3_gets"], at.s3_get),
@@ -87,11 +106,10 @@ def cost_of(
         ),
     ]
     unpriced = []
-    if has_cache:
-        node = prices.CACHE_NODE_HOUR.get(cache_node_type)
-        what = f"cache node {cache_node_type}" if node else f"cache node {cache_node_type}, price not known"
-        unpriced = [] if node else [f"cache node {cache_node_type}"]
-        lines.append(_line(what, hours, node or Price(0.0, "hours", "")))
+    if platform.has_cache:
+        node, what = prices.CACHE_NODE_HOUR.get(platform.cache_node_type), f"cache node {platform.cache_node_type}"
+        unpriced = [] if node else [what]
+        lines.append(_line(what if node else f"{what}, price not known", hours, node or Price(0.0, "hours", "")))
         lines.append(_line(f"{ENDPOINTS} interface endpoints", hours * ENDPOINTS, prices.ENDPOINT_HOUR))
         through = invocations["neuron"] * ENDPOINT_BYTES / 1e6
         lines.append(_line(f"endpoint data, {ENDPOINT_BYTES} bytes a neuron invocation", through, prices.ENDPOINT_MB))
@@ -113,7 +131,7 @@ def cost_of(
             "region": prices.REGION,
             "requests_region": at.region,
             "date": prices.DATE,
-            "architecture": architecture,
+            "architecture": platform.architecture,
         },
     }
 

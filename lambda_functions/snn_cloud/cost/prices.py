@@ -1,4 +1,4 @@
-"""What AWS charges: the one price table, at one date.
+"""What AWS charges: the only price table, at one date.
 
 List prices in USD without free tiers, discounts and taxes, of `REGION` but for what `in_region` knows of others.
 Compiled without access to the web, from knowledge of the pages that `source` names and, where it says so, from what

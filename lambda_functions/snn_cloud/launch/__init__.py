@@ -1,1 +1,1 @@
-"""How a run begins: what may be asked for, and what is refused."""
+"""How a run starts: what may be requested, and what is refused."""

@@ -1,4 +1,4 @@
-"""The end of a run whose trainer Lambda has given up on: nobody else would ever say so."""
+"""Ends a run whose trainer Lambda has given up on: nothing else would."""
 
 from __future__ import annotations
 

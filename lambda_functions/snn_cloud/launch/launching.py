@@ -37,18 +37,13 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
     """
     asked = LaunchRequest.load(request)
     parameters = Parameters.load(asked.parameters)
-    if (field := parameters.needs_cache) and not settings.has_cache:
-        raise InvalidParameters(
-            f"{getattr(parameters, field)} needs a cache, but this stack has none",
-            field=field,
-            mend="deploy the stack with a cache, or use granularity batch with one worker",
-        )
-    check_budget(parameters, settings.has_cache, settings.cache_node_type)
+    parameters.check_cache(settings.has_cache)
+    check_budget(parameters, settings)
     if 0 < settings.trainer_concurrency < parameters.workers:
         raise InvalidParameters(
-            f"{parameters.workers} trainers where this stack allows {settings.trainer_concurrency} at once",
+            f"{parameters.workers} trainers, but this stack allows only {settings.trainer_concurrency} at once",
             field="workers",
-            mend="take fewer, or deploy with a larger reserve_trainer_concurrency",
+            hint="take fewer, or deploy with a larger reserve_trainer_concurrency",
         )
     ledger = Ledger(clients.dynamodb, settings.table)
     older = _older(asked.resume_from, ledger)
@@ -69,10 +64,10 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
     different = [name for name in ASKED if getattr(run, name) != getattr(wanted, name)]
     if different:
         raise InvalidInput(
-            f"{run.run_id} is the name of a run with other {' and '.join(different)}",
+            f"{run.run_id} already names a run with different {' and '.join(different)}",
             field="run_id",
             source=SOURCE,
-            mend="choose another name",
+            hint="choose another name",
         )
     if run.state is State.PENDING and run.epoch:
         _copy_costs(run, settings, clients, ledger)

@@ -1,4 +1,4 @@
-"""What LaunchLambda can be asked for."""
+"""What a launch request may contain."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class LaunchRequest(BaseModel):
     dataset_version: str = Field(default="", description="the object's version; empty: the latest")
     parameters: dict[str, Any] = Field(description="an object as in parameters.json")
     promote: bool = Field(default=False, description="put the model into predict_input/ when done")
-    trainer_seconds: float = Field(default=0.0, ge=0, description="a trainer works only this long; 0: as it can")
-    resume_from: str = Field(default="", description="the failed or cancelled run whose last checkpoint to begin at")
+    trainer_seconds: float = Field(default=0.0, ge=0, description="how long one trainer works; 0: as long as it can")
+    resume_from: str = Field(default="", description="the failed or cancelled run from whose last checkpoint to start")
 
     @field_validator("run_id")
     @classmethod
@@ -37,10 +37,10 @@ class LaunchRequest(BaseModel):
     def _is_where_data_sets_are(cls, key: str) -> str:
         if not places.may_be_dataset(key):
             raise InvalidInput(
-                f"{key!r} is no place for a data set",
+                f"{key!r} is not a place for data sets",
                 field="dataset",
                 source=SOURCE,
-                mend=f"put it under runs/<a run>/input/ or {places.UPLOAD_PREFIX}",
+                hint=f"put it under runs/<a run>/input/ or {places.UPLOAD_PREFIX}",
             )
         return key
 
@@ -52,6 +52,6 @@ class LaunchRequest(BaseModel):
         except ValidationError as error:
             known = ", ".join(cls.model_fields)
             refuse(
-                error, InvalidInput, SOURCE, lambda field: ("is not part of it", f"known are {known}"),
+                error, InvalidInput, SOURCE, lambda field: ("is not a known field", f"known are {known}"),
                 f"send an object with {known}",
             )  # fmt: skip

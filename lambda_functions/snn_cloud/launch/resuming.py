@@ -1,4 +1,4 @@
-"""Resuming: a new run that begins where a failed or cancelled one left its last checkpoint.
+"""Resuming: a new run that starts from the last checkpoint of a failed or cancelled one.
 
 It ends with the weights of a run that was never stopped, bit for bit if it goes on in the same granularity, and within
 rounding in another. So whatever would have changed the epochs already done is refused.
@@ -25,23 +25,27 @@ def check_resumable(older: Run, parameters: Parameters, dataset: str, version: s
     """Raise InvalidInput unless a run with these parameters and data can go on from the older run's checkpoint."""
     if older.state not in (State.FAILED, State.CANCELLED):
         raise _refusal("resume_from", f"run {older.run_id} is {older.state}", "resume a FAILED or CANCELLED run")
-    if older.parameters is None or not older.checkpoint_version:
+    if older.parameters is None:
         raise _refusal("resume_from", f"run {older.run_id} never had a checkpoint", "launch anew")
+    if not older.checkpoint_version:
+        # Which of a run's checkpoints is the ledger's is known by its version alone.
+        problem = f"the checkpoint of run {older.run_id} has no version, as its bucket kept none"
+        raise _refusal("resume_from", problem, "turn on the bucket's versioning, and launch anew")
     free = [name for name in FREE if name != "epochs" or not parameters.schedule.needs_epochs]
     same = parameters.model_copy(update={name: getattr(older.parameters, name) for name in free})
     for name in Parameters.model_fields:
         ours, theirs = getattr(same, name), getattr(older.parameters, name)
         if ours != theirs:
-            raise _refusal(f"parameters.{name}", f"{ours} where run {older.run_id} had {theirs}", f"keep {theirs}")
+            raise _refusal(f"parameters.{name}", f"is {ours}, but run {older.run_id} had {theirs}", f"keep {theirs}")
     if not places.is_same_dataset((dataset, version), (older.dataset, older.dataset_version)):
-        raise _refusal("dataset", f"is another than run {older.run_id}'s", f"use {older.dataset}")
+        raise _refusal("dataset", f"differs from run {older.run_id}'s", f"use {older.dataset}")
     was, would = (chosen.path(older.features, older.samples)[0] for chosen in (older.parameters, parameters))
     if was != would:
         # Equal in exact arithmetic, but not in the last bits; and neurons cannot compute in the span at all.
         ways = {True: "span", False: "direct"}
         raise _refusal(
             "parameters.first_layer",
-            f"would be {ways[would]} where run {older.run_id}'s was {ways[was]}",
+            f"would be {ways[would]}, but run {older.run_id}'s was {ways[was]}",
             f"choose {ways[was]}" + (" and granularity batch" if was else ""),
         )
 
@@ -53,7 +57,7 @@ def load_done(checkpoint: bytes, older: Run, parameters: Parameters) -> Training
     if training.epoch > parameters.epochs:
         raise _refusal(
             "parameters.epochs",
-            f"{parameters.epochs} where run {older.run_id} has done {training.epoch}",
+            f"is {parameters.epochs}, but run {older.run_id} has already done {training.epoch}",
             f"choose {training.epoch} or more",
         )
     threshold = parameters.threshold
@@ -69,5 +73,5 @@ def load_done(checkpoint: bytes, older: Run, parameters: Parameters) -> Training
     return training
 
 
-def _refusal(field: str, problem: str, mend: str) -> InvalidInput:
-    return InvalidInput(problem, field=field, source="launch request", mend=mend)
+def _refusal(field: str, problem: str, hint: str) -> InvalidInput:
+    return InvalidInput(problem, field=field, source="launch request", hint=hint)

@@ -1,4 +1,4 @@
-"""How a trainer is started, by whoever has work for one."""
+"""Starting a trainer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from snn_cloud.aws.clients import Clients
 
 
 def start_trainer(clients: Clients, function: str, run_id: str, **more: Any) -> None:
-    """Invoke TrainerLambda asynchronously: the ledger, not the call, tells what becomes of it."""
+    """Invoke TrainerLambda asynchronously: its outcome is in the ledger, not in the answer."""
     event = json.dumps({"run_id": run_id, **more})
     clients.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=event)

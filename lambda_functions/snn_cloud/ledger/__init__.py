@@ -1,1 +1,1 @@
-"""What a run is, what was asked for it, and who may advance it: the DynamoDB record."""
+"""A run's record in DynamoDB: what it is, its parameters, and who may advance it."""

@@ -145,7 +145,7 @@ class Ledger:
     def acquire(self, run_id: str, owner: str, patience: float = LEASE_SECONDS) -> Lease | None:
         """Become the run's trainer; return None when the run is over or another trainer lives.
 
-        Takes `patience` seconds when the present owner gives no sign of life, less in every other case.
+        Takes `patience` seconds when the present owner has stopped responding, less in every other case.
         """
         run = self._unattended(run_id, patience)
         return self._take(run, owner, {"attempts": 1, "trainer_invocations": 1}) if run else None
@@ -180,7 +180,7 @@ class Ledger:
     def _take(self, run: Run, owner: str, add: Mapping[str, int]) -> Lease | None:
         """Take a run over as it was seen last; None when another was quicker."""
         mine = f"{owner}/{uuid4().hex}"  # the same event may be delivered twice at a time
-        taken = self._update(
+        taken = self.update_if(
             run.run_id,
             "#fence = :fence AND #beat = :beat AND #state IN (:pending, :running)",
             {":fence": run.fence, ":beat": run.beat, ":pending": State.PENDING, ":running": State.RUNNING},
@@ -196,13 +196,13 @@ class Ledger:
         self.get(run_id)
         over = {"state": State.CANCELLED, "ended_at": time.time(), "stopped_by": StoppedBy.CANCEL}
         return (
-            self._update(
+            self.update_if(
                 run_id,
                 "#state = :pending OR (#state = :running AND #owner = :nobody)",
                 {":pending": State.PENDING, ":running": State.RUNNING, ":nobody": ""},
                 put=over,
             )
-            or self._update(run_id, "#state = :running", {":running": State.RUNNING}, put={"cancel_requested": True})
+            or self.update_if(run_id, "#state = :running", {":running": State.RUNNING}, put={"cancel_requested": True})
             or self.get(run_id)
         )
 
@@ -211,9 +211,9 @@ class Ledger:
         put, add = _counters(usage)
         once = uuid4().hex
         condition = "attribute_exists(run_id) AND (attribute_not_exists(#counted) OR #counted <> :once)"
-        self._update(run_id, condition, {":once": once}, put={**put, "counted": once}, add=add)
+        self.update_if(run_id, condition, {":once": once}, put={**put, "counted": once}, add=add)
 
-    def _update(
+    def update_if(
         self,
         run_id: str,
         condition: str,
@@ -296,7 +296,7 @@ class Lease:
 
     def _write(self, put: Mapping[str, Any], add: Mapping[str, int] | None = None) -> Run:
         before = self.run
-        run = self._ledger._update(
+        run = self._ledger.update_if(
             before.run_id,
             "#fence = :fence AND #beat = :beat AND #state = :running",
             {":fence": before.fence, ":beat": before.beat, ":running": State.RUNNING},

@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 class StoppedBy(StrEnum):
-    """Why a training ended: by itself (`snn.training.Stop`), or because somebody wanted it, or it had used enough."""
+    """Why a training ended: by itself (`snn.training.Stop`), cancelled, or out of budget."""
 
     EPOCHS = "epochs"
     THRESHOLD = "threshold"

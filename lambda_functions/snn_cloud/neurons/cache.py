@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 import redis
@@ -45,6 +45,14 @@ class Ref(NamedTuple):
     def slice(self, first: int, last: int) -> Ref:
         """Return a reference to rows `first` up to, not including, `last`."""
         return self._replace(first=first, last=last)
+
+
+class CachedProgress(TypedDict):
+    """How far a run is: a few numbers for whoever watches the cache."""
+
+    state: str
+    epoch: int
+    cost: float | None
 
 
 class Cache:
@@ -122,7 +130,7 @@ class Cache:
         return bool(self._redis.set(key, 1, nx=True, ex=KEEP_SECONDS))
 
     def poke(self, inboxes: Sequence[str]) -> None:
-        """Wake who waits for a poke. It is a hint and no more: one lost or one too many does no harm."""
+        """Wake whoever waits for a poke. It is only a hint: one lost or one too many does no harm."""
         with self._redis.pipeline(transaction=False) as pipe:
             for inbox in inboxes:
                 pipe.rpush(inbox, 1)
@@ -143,28 +151,27 @@ class Cache:
             print(f"{run_of(keys[0])}: {keys[0]} and {len(keys) - 1} more stay in the cache until they expire: {error}")
 
     def put_progress(self, run: Run) -> None:
-        """Tell who watches the cache how far a run is."""
-        progress = {"state": run.state, "epoch": run.epoch, "cost": run.cost}
+        """Publish a run's progress in the cache."""
+        progress: CachedProgress = {"state": run.state.value, "epoch": run.epoch, "cost": run.cost}
         try:
             self._redis.set(_progress_key(run.run_id), json.dumps(progress), ex=KEEP_SECONDS)
         except redis.RedisError as error:  # the ledger has it too: no reason to stop training
             print(f"{run.run_id}: no progress in the cache: {error}")
 
+    def progress_of(self, run_id: str) -> CachedProgress | None:
+        """Return how far a run that uses the cache is, or None when nothing is known of it."""
+        value: Any = self._redis.get(_progress_key(run_id))
+        progress: CachedProgress | None = json.loads(value) if value else None
+        return progress
+
     def forget_progress(self, run: Run) -> None:
-        """Take away the progress of a run that is over: how it ended stands in the ledger."""
+        """Delete the progress of a run that has ended: how it ended is in the ledger."""
         self.forget([_progress_key(run.run_id)])
 
 
 def run_of(key: str) -> str:
     """Return the run whose key this is: snn:<run>:…"""
     return key.removeprefix("snn:").partition(":")[0]
-
-
-def read_progress(cache: Cache, run_id: str) -> dict[str, Any] | None:
-    """Return {"state", "epoch", "cost"} of a run that uses the cache, or None when nothing is known of it."""
-    value: Any = cache._redis.get(_progress_key(run_id))
-    progress: dict[str, Any] | None = json.loads(value) if value else None
-    return progress
 
 
 def _progress_key(run_id: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, TypedDict, cast
+from typing import Any, Self
 
 import redis
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from snn.errors import InvalidInput
 from snn.training import Diverged, train
@@ -17,6 +18,7 @@ from snn_cloud.aws.errors import CacheLost, PeerLost
 from snn_cloud.aws.settings import Settings
 from snn_cloud.launch.starting import start_trainer
 from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.parameters import refuse
 from snn_cloud.ledger.record import LAST_WRITE, Run, Usage
 from snn_cloud.neurons.cache import Cache
 from snn_cloud.train.job import Job, load_job
@@ -26,27 +28,26 @@ from snn_cloud.train.peers import Dismissed, Peers
 QUIETLY = (Dismissed, PeerLost, Diverged, CacheLost, redis.RedisError)
 
 
-class Follower(TypedDict):
-    """What the trainer that holds the lease sends to those that share its work."""
+class Follower(BaseModel):
+    """What the trainer that holds the lease sends to those that share its work. `load` checks it."""
 
-    fence: int
-    rank: int
-    workers: int
+    model_config = ConfigDict(frozen=True, strict=True)  # a field that a later version adds does no harm
+
+    fence: NonNegativeInt
+    rank: NonNegativeInt
+    workers: NonNegativeInt
     checkpoint_version: str
 
-
-def check_follower(given: Any) -> Follower:
-    """Return a follower's part of an event. Raises InvalidInput, which names the field."""
-    mend = f"send an object with {', '.join(Follower.__annotations__)}"
-    if not isinstance(given, dict):
-        problem = f"is {repr(given)[:200]}"
-        raise InvalidInput(problem, field="follower", source="TrainerLambda", mend=mend)
-    for field in Follower.__annotations__:
-        value = given.get(field)
-        if not (isinstance(value, str) if field == "checkpoint_version" else type(value) is int and value >= 0):
-            problem = f"is {repr(value)[:200]}" if field in given else "is missing"
-            raise InvalidInput(problem, field=f"follower.{field}", source="TrainerLambda", mend=mend)
-    return cast(Follower, given)
+    @classmethod
+    def load(cls, given: Any) -> Self:
+        """Return a follower's part of an event. Raises InvalidInput, which names every bad field in one line."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            refuse(
+                error, InvalidInput, "TrainerLambda: follower", lambda field: ("is not part of it", "leave it out"),
+                f"send an object with {', '.join(cls.model_fields)}",
+            )  # fmt: skip
 
 
 def lead(job: Job, run: Run, prefix: str, cache: Cache, settings: Settings, clients: Clients) -> Peers:
@@ -54,7 +55,7 @@ def lead(job: Job, run: Run, prefix: str, cache: Cache, settings: Settings, clie
     workers = min(job.parameters.workers, job.most_batches)
     for rank in range(1, workers):
         follower = Follower(fence=run.fence, rank=rank, workers=workers, checkpoint_version=run.checkpoint_version)
-        start_trainer(clients, settings.trainer_function, run.run_id, follower=follower)
+        start_trainer(clients, settings.trainer_function, run.run_id, follower=follower.model_dump())
     return Peers(cache, prefix, 0, workers, job)
 
 
@@ -64,15 +65,15 @@ def follow(run_id: str, follower: Follower, settings: Settings, clients: Clients
     A follower writes nothing but results into the cache. One that was invoked twice, or whose leader has been replaced
     (the fence tells), leaves at once.
     """
-    started, ledger, rank = time.monotonic(), Ledger(clients.dynamodb, settings.table), follower["rank"]
+    started, ledger, rank = time.monotonic(), Ledger(clients.dynamodb, settings.table), follower.rank
     run, cache = ledger.get(run_id), Cache.from_environment()
     prefix = f"snn:{run_id}:{run.fence}"
-    if run.state.is_terminal or run.fence != follower["fence"] or cache is None:
+    if run.state.is_terminal or run.fence != follower.fence or cache is None:
         return run
     try:
         if cache.claim(f"{prefix}:follower:{rank}"):
-            job = load_job(replace(run, checkpoint_version=follower["checkpoint_version"]), settings.bucket, clients)
-            with closing(Peers(cache, prefix, rank, follower["workers"], job)) as peers:
+            job = load_job(replace(run, checkpoint_version=follower.checkpoint_version), settings.bucket, clients)
+            with closing(Peers(cache, prefix, rank, follower.workers, job)) as peers:
                 try:
                     for _ in train(job.training, job.parameters, len(job.samples), job.targets, peers.gradients_of):
                         pass

@@ -75,12 +75,16 @@ class NeuronPool:
             threads.shutdown(cancel_futures=True)
         self.cache.forget([f"{self._prefix}:samples"] if self._whole_set else [])
 
-    def take_usage(self) -> Usage:
+    def take_usage(self) -> dict[str, Usage]:
         """Return what the neurons used since the last call."""
         with self._lock:
             usage = Usage(self._invocations, self._milliseconds, self._memory_mb)
             self._invocations = self._milliseconds = 0
-        return usage
+        return {"neuron": usage}
+
+    def uncounted(self) -> dict[str, Usage]:
+        """Return nothing: neurons leave all counting to their trainer."""
+        return {}
 
     def gradients_of(self, params: Params, batches: Sequence[Batch]) -> list[Result]:
         """Return every batch's cost and gradients. A step whose arrays the cache lost is done again, from the start.
@@ -193,7 +197,7 @@ class NeuronPool:
         response = self._when_allowed(json.dumps(task).encode())
         try:
             said: Any = json.loads(response["Payload"].read())
-        except BotoCoreError as error:  # cut off on its way, which botocore, having begun to read, does not mend
+        except BotoCoreError as error:  # cut off on its way, which botocore, having begun to read, does not retry
             said = str(error)
         answer = said if isinstance(said, dict) else {"errorMessage": said}
         with self._lock:
@@ -244,15 +248,15 @@ class _Walker:
     def forward(self, layer: int, A_prev: Mapping[str, Ref]) -> tuple[dict[str, Ref], dict[str, Ref]]:
         """Return where a layer's outputs lie, and what its way back needs."""
         dense = self._pool.layers[layer - 1]
-        apart = dense.dropout > 0 or dense.activation.slope_of == "Z"
+        separate = dense.dropout > 0 or dense.activation.slope_of == "Z"
         inputs = {"W": self._weights[f"{self._step}:W{layer}"], "b": self._weights[f"{self._step}:b{layer}"], **A_prev}
-        results = dict.fromkeys(("A", "kept") if apart else ("A",), self._batch.size)
+        results = dict.fromkeys(("A", "kept") if separate else ("A",), self._batch.size)
         found = self._compute(layer, "forward", inputs, ("W", "b"), results)
         if layer == len(self._pool.layers):
             self._logits = found[0]
             return {}, {}
         A = self._share(f"A{layer}", found[0])
-        return {"A_prev": A}, {"kept": self._share(f"kept{layer}", found[1]) if apart else A}
+        return {"A_prev": A}, {"kept": self._share(f"kept{layer}", found[1]) if separate else A}
 
     def cost(self, Z: Mapping[str, Ref]) -> tuple[float, dict[str, Ref]]:
         """Return the batch's cost, and where its slope in the logits lies."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
+from typing import Protocol
 
+from snn.batches import Batch
+from snn.network import Params
+from snn.strategies import Result
 from snn.training import Training
 from snn_cloud.aws import init_phase
 from snn_cloud.aws.metering import Requests
@@ -17,11 +21,25 @@ from snn_cloud.ledger.ledger import Lease
 from snn_cloud.ledger.messages import Messages
 from snn_cloud.ledger.record import Run, Usage
 from snn_cloud.neurons.cache import Cache
-from snn_cloud.train.neuron_pool import NeuronPool
-from snn_cloud.train.peers import Peers
 
 FLUSH_SECONDS = 1.0  # progress, sign of life and the look for a cancel, in one write
 FAILED_SECONDS = 3.0  # after a flush that failed, whose attempts took seconds already
+
+
+class Helpers(Protocol):
+    """What computes mini-batches beside a trainer: neurons, or other trainers of the run."""
+
+    def gradients_of(self, params: Params, batches: Sequence[Batch]) -> Sequence[Result]:
+        """Return every batch's cost and gradients."""
+
+    def take_usage(self) -> Mapping[str, Usage]:
+        """Return by function what they used since the last call, and leave to this trainer to count."""
+
+    def uncounted(self) -> Mapping[str, Usage]:
+        """Return by function what they have used so far, and will count themselves."""
+
+    def close(self) -> None:
+        """Send them away."""
 
 
 class Meter:
@@ -32,7 +50,7 @@ class Meter:
 
     def __init__(self, started: float, memory_mb: int, requests: Requests) -> None:
         self._since, self._memory_mb, self._requests = started, memory_mb, requests
-        self.helpers: NeuronPool | Peers | None = None
+        self.helpers: Helpers | None = None
         self._unsaid: dict[str, Usage] = {}
 
     def take(self, ahead: Usage | None = None) -> dict[str, Usage]:
@@ -41,9 +59,7 @@ class Meter:
         milliseconds = round((now - self._since) * 1000) + init_phase.take()
         mine = Usage(0, milliseconds, self._memory_mb, **self._requests.take()) + (ahead or Usage())
         self._since = now
-        found = {"trainer": mine}
-        if isinstance(self.helpers, NeuronPool):
-            found["neuron"] = self.helpers.take_usage()
+        found = {"trainer": mine, **(self.helpers.take_usage() if self.helpers else {})}
         unsaid, self._unsaid = self._unsaid, {}
         return {function: used + unsaid.get(function, Usage()) for function, used in found.items()}
 
@@ -53,9 +69,8 @@ class Meter:
 
     def so_far(self, run: Run) -> Run:
         """Return the run as the ledger has it, and with it what other trainers have used and not counted yet."""
-        if not isinstance(self.helpers, Peers):
-            return run
-        return replace(run, usage={**run.usage, "trainer": run.usage["trainer"] + self.helpers.uncounted()})
+        ahead = self.helpers.uncounted() if self.helpers else {}
+        return replace(run, usage={**run.usage, **{name: run.usage[name] + used for name, used in ahead.items()}})
 
 
 class Reporter:

@@ -32,8 +32,7 @@ from snn_cloud.neurons.cache import Cache
 from snn_cloud.train.following import lead
 from snn_cloud.train.job import Job, load_job
 from snn_cloud.train.neuron_pool import NeuronPool
-from snn_cloud.train.peers import Peers
-from snn_cloud.train.reporter import Meter, Reporter
+from snn_cloud.train.reporter import Helpers, Meter, Reporter
 from snn_data.checkpoint import dump_checkpoint
 from snn_data.model import save_model
 
@@ -49,7 +48,7 @@ TRANSIENT = (BotoCoreError, ClientError, redis.RedisError, CacheLost, PeerLost)
 def advance(
     run_id: str, owner: str, remaining_seconds: Callable[[], float], settings: Settings, clients: Clients
 ) -> Run:
-    """Advance a run as far as this invocation's time allows, and return where it stands then.
+    """Advance a run as far as this invocation's time allows, and return its state.
 
     Leaves at once when the run is over or another trainer has it. After an error that may pass (AWS, cache) the lease
     is given back and the run goes on from its last checkpoint: by Lambda's retry, for which the error is raised, or,
@@ -96,7 +95,7 @@ class _Trainer:
         self._cache = Cache.from_environment()
 
     def work(self, deadline: float) -> Run:
-        spent = partial(budget.spent, settings=self._settings)
+        spent = partial(budget.spent, platform=self._settings)
         with Reporter(self._lease, self._messages, self._meter, self._cache, spent) as reporter:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters
@@ -120,7 +119,7 @@ class _Trainer:
         return self._fail(reason) if reason else self._continue()
 
     def _run_steps(self, job: Job, reporter: Reporter, deadline: float) -> None:
-        """Train until the run is done or to stop, or too little time is left for one more step."""
+        """Train until the run is done or stopped, or too little time is left for one more step."""
         helpers = self._meter.helpers = self._helpers(job, reporter)
         gradients_of = helpers.gradients_of if helpers else job.here().gradients_of
         steps = train(job.training, job.parameters, len(job.samples), job.targets, gradients_of, job.validation)
@@ -142,13 +141,12 @@ class _Trainer:
             if helpers:
                 helpers.close()
 
-    def _helpers(self, job: Job, reporter: Reporter) -> NeuronPool | Peers | None:
+    def _helpers(self, job: Job, reporter: Reporter) -> Helpers | None:
         """Return what computes batches beside this invocation: neurons, other trainers, or nothing."""
         run, parameters = self._lease.run, job.parameters
-        if not parameters.needs_cache:
+        parameters.check_cache(self._cache is not None)
+        if self._cache is None or not parameters.needs_cache:
             return None
-        if self._cache is None:
-            raise SnnError(f"{parameters.needs_cache} needs a cache, but this stack has none")
         prefix = f"snn:{run.run_id}:{run.fence}"
         if parameters.granularity is not Granularity.BATCH:
             return NeuronPool(self._clients, self._settings, self._cache, job, run.run_id, prefix, reporter.stop)
@@ -164,7 +162,7 @@ class _Trainer:
         params = job.first.network(training.result(parameters))
         # An epoch's cost is that of the weights before its step; the last step has none to betray it.
         if not all(np.isfinite(array).all() for array in params.values()):
-            raise Diverged(f"weights left the numbers (lower learning_rate, now {parameters.learning_rate:g})")
+            raise Diverged(f"weights are no longer finite (lower learning_rate, now {parameters.learning_rate:g})")
         model = io.BytesIO()
         save_model(model, params, parameters.activation_per_layer, _provenance(run, job))
         results = _results(run.started_at, training.history, parameters.classes)
@@ -188,7 +186,9 @@ class _Trainer:
 
     def _continue(self) -> Run:
         if self._lease.run.continuations >= MAX_CONTINUATIONS:
-            raise SnnError(f"not finished after {MAX_CONTINUATIONS} continuations (fewer epochs, or a larger function)")
+            raise SnnError(
+                f"not finished after {MAX_CONTINUATIONS} continuations (use fewer epochs, or a larger function)"
+            )
         run = self._lease.release(continuations=1, usage=self._meter.take(LAST_WRITE))
         start_trainer(self._clients, self._settings.trainer_function, run.run_id)
         return run
@@ -218,6 +218,8 @@ def _provenance(run: Run, job: Job) -> dict[str, Any]:
         attributes["features"] = shape[0]
     else:  # grey photos have one channel, whether or not their shape says so
         attributes["image_shape"] = shape if len(shape) == 3 else (*shape, 1)
+        if job.dataset.photos:
+            attributes["photos"] = job.dataset.photos
     if job.dataset.classes:
         attributes["classes"] = job.dataset.classes
     if training.best_epoch >= 0:

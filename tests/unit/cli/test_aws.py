@@ -8,12 +8,14 @@ from pathlib import Path
 
 import boto3
 import pytest
+import typer
 
 from snn.errors import InvalidInput
 from snn_cli import aws
 from snn_cli.aws import check_region, connect
 from snn_cli.local import emulator
 from snn_cli.local.emulator import Emulator
+from snn_cli.main import app
 from snn_client.stack.options import StackOptions
 
 RUNNING = Emulator("http://127.0.0.1:1", "127.0.0.1", 2)
@@ -148,7 +150,7 @@ def test_an_endpoint_that_is_none_is_one_line(by_option: bool) -> None:
         os.environ["AWS_ENDPOINT_URL"] = "localhost:4570"
     with pytest.raises(InvalidInput) as raised:
         connect(region="us-east-1", endpoint_url="localhost:4570" if by_option else "")
-    assert str(raised.value) == "AWS: endpoint-url: localhost:4570 is no address (such as http://127.0.0.1:4570)"
+    assert str(raised.value) == "AWS: endpoint-url: localhost:4570 is not an address (such as http://127.0.0.1:4570)"
 
 
 @pytest.mark.parametrize("profile", ["", "nowhere"])
@@ -156,7 +158,7 @@ def test_no_region_is_one_line(profile: str) -> None:
     with pytest.raises(InvalidInput) as raised:
         connect(profile=profile)
     assert str(raised.value) == (
-        "AWS: no region is known (--region, AWS_DEFAULT_REGION, or `snn local up` for the emulator)"
+        "AWS: no region is set (use --region, AWS_DEFAULT_REGION, or `snn local up` for the emulator)"
     )
 
 
@@ -188,5 +190,17 @@ def test_the_emulator_has_no_region_to_ask_for(running: None) -> None:
 def test_a_region_is_one_of_aws() -> None:
     assert [check_region(name) for name in ("eu-central-1", "us-gov-west-1")] == ["eu-central-1", "us-gov-west-1"]
     for name in ("mars", "", "us-east-1 "):
-        with pytest.raises(InvalidInput, match="is no region of AWS"):
+        with pytest.raises(InvalidInput, match="is not an AWS region"):
             check_region(name)
+
+
+@pytest.mark.parametrize(
+    "command", ["deploy", "cleanup", "train", "resume", "status", "logs", "cancel", "evaluate", "predict", "report"]
+)
+def test_every_command_on_aws_says_where_with_the_same_options(command: str) -> None:
+    """They are written once, and put before Typer as the command's own signature: it has to have taken them."""
+    params = {param.name: param for param in typer.main.get_command(app).commands[command].params}  # type: ignore[attr-defined]
+    where = {name: params[name].default for name in ("stack", "profile", "region", "endpoint_url", "home")}
+    assert where == {"stack": "snn", "profile": "", "region": "", "endpoint_url": "", "home": Path(".local")}
+    assert (params["stack"].envvar, params["home"].envvar) == ("SNN_STACK_NAME", "SNN_LOCAL_HOME")
+    assert not {"aws", "here", "options"} & params.keys()

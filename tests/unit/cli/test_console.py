@@ -42,7 +42,7 @@ def test_the_exit_codes_are_what_scripts_were_told() -> None:
         (IsADirectoryError(21, "Is a directory", "part", None, "docs"), 1, "error: docs: is a directory\n"),
         (RunFailed("diverged"), 3, "error: diverged\n"),
         (RunCancelled("stopped"), 4, "error: stopped\n"),
-        (KeyboardInterrupt(), 130, "\ninterrupted. Nothing is half-done: "),
+        (KeyboardInterrupt(), 130, "\ninterrupted. Nothing is half done: "),
         (typer.Exit(1), 1, ""),
     ],
 )
@@ -78,7 +78,7 @@ def test_an_interrupt_while_the_program_is_loaded_is_no_traceback(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == Exit.INTERRUPTED
-    assert capsys.readouterr().err == "\ninterrupted before anything was begun.\n"
+    assert capsys.readouterr().err == "\ninterrupted before anything was started.\n"
 
 
 def test_a_bug_is_shown_as_one() -> None:
@@ -95,7 +95,7 @@ def test_a_bug_is_shown_as_one() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["deploy"], 1, "error: deploy: there is no terminal to ask on (give --yes)\n"),
+        (["deploy"], 1, "error: deploy: cannot ask without a terminal (use --yes)\n"),
         (
             ["deploy", "--yes", "--architecture", "amd64"],
             1,

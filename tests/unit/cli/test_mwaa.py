@@ -37,8 +37,8 @@ def test_a_folder_with_the_dags_of_others_stays_as_it_is(dags: Path, tmp_path: P
     with pytest.raises(InvalidInput) as raised:
         mwaa.build(tmp_path / "bucket", dags)
     assert str(raised.value) == (
-        f"{tmp_path}/bucket: MWAA: holds dags/payroll.py (name a folder of its own: all that is in it is made anew)"
+        f"{tmp_path}/bucket: MWAA: holds dags/payroll.py (name a separate folder: its contents are replaced)"
     )
     assert [path.name for path in (tmp_path / "bucket").rglob("*") if path.is_file()] == ["payroll.py"]
-    with pytest.raises(InvalidInput, match="MWAA: is no folder"):
+    with pytest.raises(InvalidInput, match="MWAA: is not a folder"):
         mwaa.build(theirs, dags)

@@ -119,7 +119,7 @@ def test_who_stops_following_is_told_what_to_type_for_the_same_stack() -> None:
     there = Aws(None, "snn-two", "", " --profile work --region eu-west-1")  # type: ignore[arg-type]
     where = "--stack snn-two --profile work --region eu-west-1"
     assert [line.split(":  ")[-1].strip() for line in how_to_go_on(there, "r").splitlines()] == [
-        "Run r goes on in Lambda.",
+        "Run r continues in Lambda.",
         f"snn status r --follow {where}",
         f"snn cancel r {where}",
         f"snn resume r {where}",

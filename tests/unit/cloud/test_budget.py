@@ -8,7 +8,7 @@ import oracle
 import pytest
 
 from snn.errors import InvalidParameters
-from snn_client.runs.estimate import estimate
+from snn_client.runs.estimate import Machine, estimate
 from snn_cloud.aws.settings import Settings
 from snn_cloud.cost import budget
 from snn_cloud.cost.budget import spent, warning
@@ -46,7 +46,7 @@ TRAINERS_USD = 0.0133334 + 3 * 500 * 0.50 / 1e9 + 3 * 0.20 / 1e6
     ],
 )
 def test_money_is_spent_when_the_whole_run_has_cost_as_much(max_usd: float, reason: str) -> None:
-    assert cost_of(run(usage=TRAINERS), False, "arm64")["usd"] == pytest.approx(TRAINERS_USD, rel=1e-9)
+    assert cost_of(run(usage=TRAINERS), Machine())["usd"] == pytest.approx(TRAINERS_USD, rel=1e-9)
     assert spent(run(usage=TRAINERS, max_usd=max_usd), ALONE) == reason
 
 
@@ -98,12 +98,14 @@ def test_a_run_without_a_budget_and_one_without_parameters_go_on() -> None:
 )
 def test_an_estimate_above_the_budget_is_one_line(usd: float, seconds: float, over: str) -> None:
     said = warning({"usd": usd, "seconds": seconds}, parameters(max_usd=0.01, max_seconds=60))
-    assert said == (f"warning: the estimate is above {over}: the run may end there, to be resumed" if over else "")
+    assert said == (
+        f"warning: the estimate is above {over}: the run may stop there, and can be resumed" if over else ""
+    )
 
 
 def test_an_estimate_of_more_than_a_week_is_told_without_being_asked_for() -> None:
     network = oracle.small_network(epochs=10_000_000, granularity="neuron")
-    most = estimate(Parameters.load(network), Size(12_288, 209), True, "arm64")
+    most = estimate(Parameters.load(network), Size(12_288, 209), Machine(has_cache=True))
     assert "max_seconds, 604,800 s" in warning(most, Parameters.load(network))
     assert warning(most, Parameters.load({**network, "max_usd": 1e9})).count("max_usd") == 0
 
@@ -119,8 +121,9 @@ def test_no_budget_in_usd_where_a_price_is_not_known(
 ) -> None:
     """Ten hours on such a node counted as 0.20 USD, so nothing ever ended the run."""
     chosen = Parameters.load(oracle.small_network(max_usd=max_usd))
+    platform = Machine(has_cache=has_cache, cache_node_type=node)
     if not refused:
-        budget.check_budget(chosen, has_cache, node)
+        budget.check_budget(chosen, platform)
         return
     with pytest.raises(InvalidParameters, match=f"max_usd: the price of the stack's cache node {node} is not known"):
-        budget.check_budget(chosen, has_cache, node)
+        budget.check_budget(chosen, platform)

@@ -163,7 +163,7 @@ def test_a_batch_run_is_forecast_to_the_last_request() -> None:
         "trainer": Usage(1, 4_018, 1769, s3_puts=4, s3_gets=2, write_units=9 + 1 + 4, read_units=1, publishes=3),
         "neuron": Usage(),
     }
-    cost = estimate(parameters, SIZE, has_cache=False, architecture="arm64")
+    cost = estimate(parameters, SIZE, Machine())
     millionths = (
         2 * 0.2 + (3 + 1769 / 1024 * 4.018) * 13.3334 + 5 * 5 + 3 * 0.4 + 18 * 0.625 + 3 * 0.125 + 3 * 0.5 + 0.5
     )  # fmt: skip

@@ -33,12 +33,12 @@ def test_what_is_not_said_has_a_default() -> None:
         ({"resume_from": 5}, "resume_from: Input should be a valid string, got 5"),
         (
             {"Records": 5},
-            "Records: is not part of it (known are run_id, dataset, dataset_version, parameters, promote, "
+            "Records: is not a known field (known are run_id, dataset, dataset_version, parameters, promote, "
             "trainer_seconds, resume_from)",
         ),
         (
             {"dataset": "runs/r/results.json"},
-            "dataset: 'runs/r/results.json' is no place for a data set "
+            "dataset: 'runs/r/results.json' is not a place for data sets "
             "(put it under runs/<a run>/input/ or training_input/)",
         ),
     ],
@@ -57,7 +57,7 @@ def test_every_bad_field_is_named_in_one_line() -> None:
     assert len(line) <= 1_000
     assert [line.count(f"{name}: is missing") for name in ("dataset", "parameters")] == [1, 1]
     assert "promote: " in line
-    assert "Records: is not part of it" in line
+    assert "Records: is not a known field" in line
 
 
 @pytest.mark.parametrize("given", [5, [1], None, "run"])
@@ -68,7 +68,7 @@ def test_what_is_no_object_is_refused(given: Any) -> None:
 
 @pytest.mark.parametrize("run_id", ["", "Ab", "a/b", "x" * 64])
 def test_a_run_id_is_checked(run_id: str) -> None:
-    with pytest.raises(InvalidInput, match=r"run_id: .* is no run id"):
+    with pytest.raises(InvalidInput, match=r"run_id: .* is not a run id"):
         LaunchRequest.load({**GOOD, "run_id": run_id})
 
 
@@ -83,5 +83,5 @@ def test_any_run_s_input_and_uploads_may_be_the_data_set(key: str) -> None:
      "training_input/", "predict_input/params.h5", "/runs/r/input/d.h5", "runs/r/input/d\n.h5"],
 )  # fmt: skip
 def test_no_other_place_may(key: str) -> None:
-    with pytest.raises(InvalidInput, match=r"dataset: .* is no place for a data set"):
+    with pytest.raises(InvalidInput, match=r"dataset: .* is not a place for data sets"):
         LaunchRequest.load({**GOOD, "dataset": key})

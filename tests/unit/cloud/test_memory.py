@@ -47,20 +47,20 @@ def test_a_trainer_is_filled_to_the_last_byte_and_no_further() -> None:
     fits(samples, features, {"trainer_mb": 500}, test, first_layer="direct")
     with pytest.raises(
         InvalidInput,
-        match=r"need 500 MB where TrainerLambda has 500 \(choose dtype float32, use fewer or smaller samples, or",
+        match=r"need 500 MB, but TrainerLambda has 500 \(choose dtype float32, use fewer or smaller samples, or",
     ):
         fits(samples + 1, features, {"trainer_mb": 500}, test, first_layer="direct")
     with pytest.raises(InvalidInput, match="TrainerLambda has 500"):
         fits(samples, features, {"trainer_mb": 500}, test + 100, first_layer="direct")
 
 
-def test_the_refusal_names_the_numbers_and_the_mend() -> None:
+def test_the_refusal_names_the_numbers_and_the_hint() -> None:
     with pytest.raises(InvalidInput) as refused:
         fits(40_000, 12_288, {"trainer_mb": 1769}, first_layer="span")
     as_numbers = 40_000**2 + (2 * 512 + 512) * 40_000 + 3 * 6 * 40_000 + 4 * (3 * 12_289 + 11)
     needed = (EMPTY_BYTES + 40_000 * 12_288 + 8 * as_numbers) / MIB
     assert str(refused.value) == (
-        f"d.h5: 40,000 samples of 12,288 numbers and 36,878 weights need {needed:,.0f} MB where TrainerLambda has "
+        f"d.h5: 40,000 samples of 12,288 numbers and 36,878 weights need {needed:,.0f} MB, but TrainerLambda has "
         "1,769 (choose dtype float32, choose first_layer direct, use fewer or smaller samples, or enlarge "
         "TrainerLambda in cloudformation/training.yaml)"
     )

@@ -171,5 +171,5 @@ def test_numbers_are_judged_as_by_scikit_learn(m: int, seed: int) -> None:
 
 
 def test_numbers_that_are_none_are_refused() -> None:
-    with pytest.raises(InvalidModel, match="some of its answers are no numbers"):
+    with pytest.raises(InvalidModel, match="some of its answers are not numbers"):
         evaluate([0.5, 1.0], [np.nan, 1.0], ())

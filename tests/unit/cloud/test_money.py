@@ -2,6 +2,7 @@
 
 import pytest
 
+from snn_client.runs.estimate import Machine
 from snn_cloud.cost import prices
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
@@ -26,7 +27,7 @@ def test_a_batch_run_pays_for_two_invocations_their_time_and_what_they_ask():
         "trainer": Usage(1, 60_000, 2048, s3_puts=2, s3_gets=2, write_units=97, read_units=1, publishes=4),
         "neuron": Usage(),
     }
-    cost = cost_of(Run("r", started_at=100.0, ended_at=160.0, usage=usage), has_cache=False, architecture="arm64")
+    cost = cost_of(Run("r", started_at=100.0, ended_at=160.0, usage=usage), Machine())
     # quantity × price by hand, in millionths of a dollar
     assert [(line["what"], line["quantity"], pytest.approx(line["usd"] * 1e6)) for line in cost["lines"]] == [
         ("LaunchLambda invocations", 1, 0.2),
@@ -56,7 +57,7 @@ def test_a_neuron_run_pays_for_cache_endpoints_and_their_data_while_it_trains():
     run = Run(
         "r", parameters=NEURONS, started_at=0.5, ended_at=3600.5, epoch=3, usage=usage, features=10, samples=6
     )  # fmt: skip
-    cost = cost_of(run, has_cache=True, architecture="x86_64")
+    cost = cost_of(run, Machine(has_cache=True, architecture="x86_64"))
     assert [(line["what"], line["quantity"], pytest.approx(line["usd"] * 1e6)) for line in cost["lines"]] == [
         ("TrainerLambda invocations", 1, 0.2),
         ("TrainerLambda at 1024 MB", 1.0, 16.6667),
@@ -77,7 +78,7 @@ def test_a_neuron_run_pays_for_cache_endpoints_and_their_data_while_it_trains():
 def test_the_lines_add_up(has_cache):
     usage = {name: Usage(3, 1234, 777, 5, 7, 11, 13, 17) for name in ("launch", "trainer", "neuron")}
     run = Run("r", parameters=NEURONS, started_at=7.0, ended_at=99.5, epoch=3, usage=usage, features=10, samples=6)
-    cost = cost_of(run, has_cache, "arm64", "cache.r7g.large")
+    cost = cost_of(run, Machine(has_cache=has_cache, cache_node_type="cache.r7g.large"))
     assert len(cost["lines"]) == (16 if has_cache else 12)
     for line in cost["lines"]:
         assert line["usd"] == line["quantity"] * line["price"] > 0
@@ -86,15 +87,16 @@ def test_the_lines_add_up(has_cache):
 
 def test_a_node_that_the_table_does_not_know_is_said_not_guessed():
     run = Run("r", started_at=1.0, ended_at=3601.0)
-    lines = cost_of(run, True, "arm64", "cache.x9.huge")["lines"]
-    assert (lines[0]["what"], lines[0]["usd"]) == ("cache node cache.x9.huge, price not known", 0)
-    assert cost_of(run, True, "arm64", "cache.x9.huge")["unpriced"] == ["cache node cache.x9.huge"]
-    assert cost_of(run, True, "arm64", "cache.r7g.large")["unpriced"] == []
-    assert cost_of(run, True, "arm64", "cache.r7g.large")["lines"][0]["usd"] == pytest.approx(0.1752)
+    unknown, known = (
+        cost_of(run, Machine(has_cache=True, cache_node_type=node)) for node in ("cache.x9.huge", "cache.r7g.large")
+    )
+    assert (unknown["lines"][0]["what"], unknown["lines"][0]["usd"]) == ("cache node cache.x9.huge, price not known", 0)
+    assert (unknown["unpriced"], known["unpriced"]) == (["cache node cache.x9.huge"], [])
+    assert known["lines"][0]["usd"] == pytest.approx(0.1752)
 
 
 def test_a_run_that_never_began_costs_nothing():
-    cost = cost_of(Run("r"), has_cache=True, architecture="arm64")
+    cost = cost_of(Run("r"), Machine(has_cache=True))
     assert (cost["usd"], cost["lines"]) == (0, [])
 
 
@@ -111,7 +113,7 @@ def test_every_price_says_where_it_stands():
 def test_each_region_has_its_own_prices_where_they_are_known() -> None:
     usage = {"trainer": Usage(1, 1000, 1024, s3_puts=1000, s3_gets=1000, write_units=10**6, read_units=10**6)}
     run = Run("r", started_at=1.0, ended_at=2.0, usage=usage)
-    bills = {region: cost_of(run, False, "arm64", region=region) for region in (*prices._BY_REGION, "mars-north-1")}
+    bills = {region: cost_of(run, Machine(region=region)) for region in (*prices._BY_REGION, "mars-north-1")}
     lines = {region: {line["what"]: line["usd"] for line in bill["lines"]} for region, bill in bills.items()}
     assert lines["us-east-1"]["S3 put-class"] == pytest.approx(0.005)
     assert lines["eu-central-1"]["S3 put-class"] == pytest.approx(0.0054)

@@ -179,6 +179,7 @@ def test_summary_tells_how_a_run_ended() -> None:
         (9.94, "9.9 s"),
         (9.96, "10 s"),
         (59.4, "59 s"),
+        (59.97, "1 min 0 s"),
         (60, "1 min 0 s"),
         (3599, "59 min 59 s"),
         (7800, "2 h 10 min"),

@@ -13,7 +13,7 @@ from snn.optimizers import OPTIMIZERS, Adam, GradientDescent
 from snn.recipe import Recipe
 from snn.schedules import SCHEDULES, Cosine, Schedule
 from snn.strategies import STRATEGIES
-from snn_cloud.ledger.parameters import Execution, Granularity, Parameters
+from snn_cloud.ledger.parameters import MAX_JSON, Execution, Granularity, Parameters
 
 # itsacat's own file, to the letter.
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
@@ -83,7 +83,7 @@ def test_what_is_not_said_is_itsacats():
 def test_what_itsacats_sample_file_has_and_never_reads_is_left_out_with_a_warning(caplog):
     parameters = Parameters.load({**json.loads(ITSACAT), "weight": 0.01, "bias": 0}, source="theirs.json")
     assert parameters == Parameters.load(ITSACAT)
-    assert caplog.messages == ["theirs.json: weight and bias: not used, here as in itsacat"]
+    assert caplog.messages == ["theirs.json: weight and bias: ignored, as in itsacat"]
 
 
 def test_a_strategy_without_mini_batches_drops_those_of_the_file_if_it_overrides_its_strategy():
@@ -136,12 +136,12 @@ def test_the_schema_agrees_with_what_is_loaded(document):
         ({"neurons": {"layer1": 20, "layer2": 7, "layer3": 5, "layer4": 2}}, "neurons.layer4", "two classes"),
         ({"neurons": {"layer1": 0, "layer2": 7, "layer3": 5, "layer4": 1}}, "neurons.layer1", "greater than"),
         ({"neurons": [20, 7, 5, 1]}, "neurons", "object"),
-        ({"activations": dict.fromkeys(LAYERS, "relu")}, "activations.layer4", "the last layer gives an answer, relu"),
-        ({"activations": dict.fromkeys(LAYERS, "softmax")}, "activations.layer1", "softmax is for the last layer only"),
+        ({"activations": dict.fromkeys(LAYERS, "relu")}, "activations.layer4", "relu cannot be the last layer's"),
+        ({"activations": dict.fromkeys(LAYERS, "softmax")}, "activations.layer1", "softmax is only for the last layer"),
         ({"activations": dict.fromkeys(LAYERS, "softsing")}, "activations.layer1", "'softsing' is no activation"),
-        ({"activations": {**dict.fromkeys(LAYERS, "relu"), "layer4": "softmax"}}, "neurons.layer4", "for each class"),
+        ({"activations": {**dict.fromkeys(LAYERS, "relu"), "layer4": "softmax"}}, "neurons.layer4", "one neuron per"),
         ({"activations": {**dict.fromkeys(LAYERS, "relu"), "layer4": "identity"},
-          "neurons": {"layer1": 20, "layer2": 7, "layer3": 5, "layer4": 2}}, "neurons.layer4", "gives one number"),
+          "neurons": {"layer1": 20, "layer2": 7, "layer3": 5, "layer4": 2}}, "neurons.layer4", "predicts one number"),
         ({"activations": [1]}, "activations", "object"),
         ({"optimizer": "adm"}, "optimizer", "did you mean adam?"),
         ({"optimizer": 3}, "optimizer", "names no optimizer"),
@@ -151,25 +151,25 @@ def test_the_schema_agrees_with_what_is_loaded(document):
         ({"optimizer": {"name": "gradient_descent", "nesterov": 1}}, "optimizer.nesterov", "valid boolean"),
         ({"schedule": "cosinus"}, "schedule", "did you mean cosine?"),
         ({"schedule": {"name": "step", "step_size": 0}}, "schedule.step_size", "greater than 0"),
-        ({"loss": "mean_squared_error"}, "loss", "does not belong to sigmoid"),
+        ({"loss": "mean_squared_error"}, "loss", "does not go with sigmoid"),
         ({"loss": "hinge"}, "loss", "'hinge' is no loss"),
         ({"label_smoothing": 1}, "label_smoothing", "less than 1"),
         ({"class_weights": [1.0]}, "class_weights", "has 1 for 2 classes"),
-        ({"class_weights": [1.0, 0.0]}, "class_weights", "cannot be used (give a positive number a class"),
+        ({"class_weights": [1.0, 0.0]}, "class_weights", "cannot be used (give a positive number per class"),
         ({"class_weights": "even"}, "class_weights", "or balanced"),
         ({"l2": -1}, "l2", "greater than or equal to 0"),
         ({"clip_norm": 0}, "clip_norm", "greater than 0"),
         ({"dropout": 1}, "dropout", "cannot be used (give a share from 0 to below 1"),
-        ({"dropout": {"layer4": 0.5}}, "dropout.layer4", "is no layer that can leave something out"),
+        ({"dropout": {"layer4": 0.5}}, "dropout.layer4", "is not a layer that can have dropout"),
         ({"augmentation": {"flip": True}}, "augmentation.flip", "known are"),
         ({"augmentation": {"shift": -1}}, "augmentation.shift", "greater than or equal to 0"),
         ({"augmentation": {"mirror": 1}}, "augmentation.mirror", "valid boolean"),
-        ({"validation": 1}, "validation", "share between 0 and 1"),
-        ({"validation": "test"}, "validation", "the file's own set"),
+        ({"validation": 1}, "validation", "share of the training set between 0 and 1"),
+        ({"validation": "test"}, "validation", "the file's own validation set"),
         ({"patience": 3}, "patience", "needs samples to validate by"),
         ({"patience": 0, "validation": 0.1}, "patience", "greater than or equal to 1"),
         ({"dtype": "float16"}, "dtype", "'float32' or 'float64'"),
-        ({"sub_batches": 2}, "sub_batches", "says nothing to full-batch"),
+        ({"sub_batches": 2}, "sub_batches", "has no effect with full-batch"),
         ({"strategy": "sgd", "batch_size": 8, "workers": 2}, "workers", "set sub_batches to 2 or more"),
         ({"first_layer": "span", "optimizer": "adam"}, "first_layer", "adam cannot be computed in the span"),
         ({"first_layer": "span", "clip_norm": 1.0}, "first_layer", "clip_norm cannot be computed in the span"),
@@ -181,7 +181,7 @@ def test_the_schema_agrees_with_what_is_loaded(document):
         ({"strategy": "full-batch", "batch_size": 64}, "strategy", "batch_size is given"),
         ({"granularity": "matrix"}, "granularity", "'neuron'"),
         ({"first_layer": "span", "granularity": "layer"}, "first_layer", "computes every neuron directly"),
-        ({"neurons_per_invocation": 3}, "neurons_per_invocation", "says nothing to batch"),
+        ({"neurons_per_invocation": 3}, "neurons_per_invocation", "has no effect with batch"),
         ({"workers": 2}, "workers", "mini-batches"),
         ({"workers": 2, "batch_size": 64, "granularity": "layer"}, "workers", "batch granularity"),
         ({"epoch": 5}, "epoch", "is not a parameter (did you mean epochs?"),
@@ -205,6 +205,23 @@ def test_a_bad_field_is_named_with_its_file(change, field, says):
     assert "\n" not in str(refused.value)
 
 
+def test_more_than_xcom_can_hold_is_refused():
+    def load(classes):
+        given = {"epochs": 1, "layers": 1, "activations": {"layer1": "softmax"}, "neurons": {"layer1": classes}}
+        weights = [0.1234567890123456] * classes  # 20 bytes each, with comma and space
+        return Parameters.load({**given, "learning_rate": 0.1, "class_weights": weights}, source="mine.json")
+
+    beside = len(json.dumps(json.loads(load(900).to_json()))) - 900 * 20
+    most = (MAX_JSON - beside) // 20
+    assert MAX_JSON - 20 < len(json.dumps(json.loads(load(most).to_json()))) <= MAX_JSON
+    with pytest.raises(InvalidParameters) as refused:
+        load(most + 1)
+    assert str(refused.value) == (
+        f"mine.json: take {beside + 20 * (most + 1):,} bytes as JSON (at most 20,000; for class_weights write "
+        "balanced, or numbers with fewer digits)"
+    )
+
+
 def test_a_missing_field_is_named():
     fields = json.loads(ITSACAT)
     del fields["neurons"]
@@ -225,7 +242,7 @@ def test_two_bad_fields_are_both_named():
         ("", "is not JSON"),
         ("[]", "not a JSON object"),
         ("{", "is not JSON"),
-        ('{"epochs": NaN}', "NaN is not a number"),
+        ('{"epochs": NaN}', "NaN is not a finite number"),
         ('{"epochs": 1, "epochs": 2}', "epochs: stands twice"),
         ("[" * 100_000, "is not JSON"),
         (b"\xff\xfe\x00", "is not JSON"),

@@ -29,7 +29,7 @@ def test_names_are_readable_and_differ_where_the_text_differs():
 
 @pytest.mark.parametrize("bad", ["", "A", "-a", "a/b", "../x", "a" * 64, "a b", "é", None, 7, "a\n"])
 def test_what_is_no_run_id_is_refused(bad):
-    with pytest.raises(InvalidInput, match="is no run id"):
+    with pytest.raises(InvalidInput, match="is not a run id"):
         places.check_run_id(bad)
 
 

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judged import two_classes
 
+from snn_client.data.lists import LIMIT
 from snn_client.reports.metrics import evaluate
-from snn_client.reports.report import LIMIT, build_report, fit_test_set, to_json
+from snn_client.reports.report import build_report, fit_test_set, to_json
+from snn_client.runs.estimate import Machine
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
@@ -49,7 +51,7 @@ def photo(i: int = 0, uri: str = "photos/{}.png") -> dict[str, Any]:
 
 
 def test_the_report_is_the_object_of_the_contract() -> None:
-    cost = cost_of(RUN, has_cache=True, architecture="arm64")
+    cost = cost_of(RUN, Machine(has_cache=True))
     report = build_report(RUN, two_classes(), [photo()], cost, {"params": "s3://b/runs/demo-1/params.h5"})
 
     assert list(report) == [
@@ -83,7 +85,9 @@ def test_the_report_is_the_object_of_the_contract() -> None:
 
 
 def test_ten_thousand_mislabelled_and_a_thousand_new_photos_stay_under_48_kb() -> None:
-    report = build_report(RUN, two_classes(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, True, "arm64"), {})
+    report = build_report(
+        RUN, two_classes(10_000), [photo(i) for i in range(1_000)], cost_of(RUN, Machine(has_cache=True)), {}
+    )
 
     size = len(to_json(report).encode())
     assert 47_000 < size <= LIMIT < 48 * 1024  # no room is wasted either
@@ -111,7 +115,7 @@ def test_a_photo_with_an_endless_name_is_left_out_not_the_limit_broken() -> None
 @given(st.integers(0, 900), st.lists(st.text(max_size=300), max_size=80))
 def test_the_limit_holds_for_any_names(wrong: int, names: list[str]) -> None:
     report = build_report(
-        RUN, two_classes(wrong), [{**photo(), "uri": name} for name in names], cost_of(RUN, True, "arm64")
+        RUN, two_classes(wrong), [{**photo(), "uri": name} for name in names], cost_of(RUN, Machine(has_cache=True))
     )
     assert len(to_json(report).encode()) <= LIMIT
     assert len(report["new_images"]) + report["new_images_left_out"] == len(names)
@@ -141,7 +145,7 @@ def of_many(classes: int, samples: int = 3_000, seed: int = 1) -> dict[str, Any]
 @pytest.mark.parametrize("classes", [3, 10, 30, 31, 400])
 def test_many_mistakes_take_no_class_its_rates(classes: int) -> None:
     whole = of_many(classes)
-    report = build_report(RUN, whole, [], cost_of(RUN, True, "arm64"))
+    report = build_report(RUN, whole, [], cost_of(RUN, Machine(has_cache=True)))
     kept = report["test_set"]
     assert len(to_json(report).encode()) <= LIMIT
     assert len(kept["mislabelled"]) + kept["mislabelled_left_out"] == len(whole["mislabelled"]) > 1_900

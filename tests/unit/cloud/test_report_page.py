@@ -34,6 +34,7 @@ from snn_client.reports.page import DataFacts, render_page
 from snn_client.reports.recipe import guessing_cost, training_facts
 from snn_client.reports.report import build_report
 from snn_client.reports.sections import confusions, confusions_are_complete, sample_count, worst_first
+from snn_client.runs.estimate import Machine
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
@@ -82,7 +83,7 @@ def photo(i: int = 0, uri: str = "photos/{}.png") -> dict[str, Any]:
 def page(parameters: Parameters = PARAMETERS, **changes: Any) -> str:
     """The page of a report, with changes to it."""
     test_set, new_images = changes.pop("test_set", two_classes()), changes.pop("new_images", [photo()])
-    report = build_report(RUN, two_classes(), new_images, cost_of(RUN, True, "arm64"), {"params": "s3://b/p"})
+    report = build_report(RUN, two_classes(), new_images, cost_of(RUN, Machine(has_cache=True)), {"params": "s3://b/p"})
     report["test_set"] = {"mislabelled_left_out": 0, **test_set}
     report["training"] |= changes.pop("training", {})
     curves, data = changes.pop("curves", {"cost": [0.7, 0.4, 0.009876]}), changes.pop("data", FACTS)
@@ -354,9 +355,9 @@ def test_what_was_left_as_it_is_is_not_told() -> None:
         (
             {"augmentation": {"mirror": True, "shift": 3}},
             "Augmentation",
-            "mirror, shift 3: photos are changed in another way in every epoch",
+            "mirror, shift 3: photos are changed differently in every epoch",
         ),
-        ({"label_smoothing": 0.1}, "Label smoothing", "0.1 of a label is shared out among all classes"),
+        ({"label_smoothing": 0.1}, "Label smoothing", "0.1 of a label is spread over all classes"),
         (
             {"class_weights": "balanced"},
             "Class weights",
@@ -538,7 +539,7 @@ def test_the_page_of_three_classes() -> None:
     test_set, data = many_classes(MATRIX, ANIMALS)
     html = page(recipe("softmax", 3), test_set=test_set, data=data, new_images=[{**photo(), "probability": 0.4}])
     seen = Seen(html)
-    assert "Tells 3 classes apart in photos of 4×4 pixels." in " ".join(html.split())
+    assert "Distinguishes 3 classes in photos of 4×4 pixels." in " ".join(html.split())
     assert "of the test photos classified correctly: 13 of 23." in html
     assert seen.text("accuracy") == "56.5 %"
     assert "always saying “bee”: 43.5\xa0%" in html  # as many as ants
@@ -595,8 +596,8 @@ def test_the_page_says_what_the_report_left_out() -> None:
     test_set = {**whole, "confusion_matrix": None, "per_class": worst_first(whole["per_class"])[:40]}
     seen = Seen(page(recipe("softmax", count), test_set={**test_set, "classes_left_out": 20}, data=data))
     assert "A matrix of 60 classes has no room in this report." in seen.text("test-set")
-    assert "no room for the rates of 20 more, which were told apart better." in seen.text("per-class")
-    assert seen.text("test-set").startswith("The test photos, judged 362 photos that the network never learned from.")
+    assert "no room for the rates of 20 more, which were distinguished better." in seen.text("per-class")
+    assert seen.text("test-set").startswith("Results on the test photos 362 photos that the network never")
     assert "really class 003, called class 004: 3 of 8" in seen.text("confusions")
     assert "Counted in" not in seen.text("confusions")
 
@@ -607,7 +608,7 @@ def test_the_page_says_what_the_report_left_out() -> None:
         "classes_left_out": 60,
     }
     seen = Seen(page(recipe("softmax", count), test_set={**test_set, **left}, data=data))
-    assert "Counted in the 30 mistakes that this report tells of, the surest of 62." in seen.text("confusions")
+    assert "Counted in the 30 mistakes listed in this report, the surest of 62." in seen.text("confusions")
     assert "really class 003, called class 004: ≥ 3 of 8" in seen.text("confusions")
     assert "no room for the rates of 60 single classes." in seen.text("per-class")
     assert "of the test photos classified correctly: 300 of 362." in page(test_set={**test_set, **left}, data=data)
@@ -651,7 +652,7 @@ def test_the_page_of_numbers() -> None:
     seen = Seen(html)
     assert "<title>demo-1: R² 0.750</title>" in html
     assert [seen.text(name) for name in ("r2", "mae", "rmse")] == ["0.750", "1.250", "2.500"]
-    assert "Gives a number for samples of 8 features." in " ".join(html.split())
+    assert "Predicts a number for samples of 8 features." in " ".join(html.split())
     assert seen.text("curve").startswith("Cost after every epoch Mean squared error: ")
     assert "guessing 25" in seen.text("curve")
     assert seen.text("validation-cost") == "7 R² 0.800, best, in epoch 1"
@@ -723,7 +724,7 @@ VALIDATED = {"cost": [0.7, 0.4, 0.3], "validation_cost": [0.8, 0.5, 0.6], "valid
 
 
 @pytest.mark.parametrize(
-    ("restored", "told"), [(True, "the model is that epoch's."), (False, "the model is the last epoch's all the same.")]
+    ("restored", "told"), [(True, "the model is that epoch's."), (False, "the model is still the last epoch's.")]
 )
 def test_the_page_tells_which_epochs_model_it_is(restored: bool, told: str) -> None:
     parameters = recipe("sigmoid", 1, validation=0.2, restore_best_weights=restored)
@@ -743,7 +744,7 @@ def test_without_a_best_epoch_the_last_one_is_told() -> None:
 
 
 def test_a_report_from_before_validation_is_shown() -> None:
-    report = build_report(RUN, two_classes(), [], cost_of(RUN, True, "arm64"))
+    report = build_report(RUN, two_classes(), [], cost_of(RUN, Machine(has_cache=True)))
     for name in ("best_epoch", "validation_cost", "optimizer"):
         del report["training"][name]
     seen = Seen(render_page(report, PARAMETERS, {"cost": [0.7, 0.4]}, FACTS))

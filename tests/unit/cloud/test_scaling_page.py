@@ -70,7 +70,7 @@ MEASURED = {
 
 def money_rows(name: str) -> list[str]:
     run = MEASURED[name]
-    cost = cost_of(run, has_cache=name.startswith("neuron"), architecture="arm64")
+    cost = cost_of(run, Machine(has_cache=name.startswith("neuron")))
     lines = [
         f"| {line['what']} | {line['quantity']:,.6g} {line['unit']} | {line['price'] * 1e6:.6g} | "
         f"{line['usd'] * 1e6:.1f} |"
@@ -83,9 +83,9 @@ def estimate_rows() -> list[str]:
     rows = []
     for name, run in MEASURED.items():
         assert run.parameters is not None
-        has_cache = name.startswith("neuron")
-        most = estimate(run.parameters, Size(FEATURES, 209), has_cache, "arm64")
-        usd = cost_of(run, has_cache, "arm64")["usd"]
+        machine = Machine(has_cache=name.startswith("neuron"))
+        most = estimate(run.parameters, Size(FEATURES, 209), machine)
+        usd = cost_of(run, machine)["usd"]
         assert most["usd"] > usd
         rows.append(f"| {name} | {usd:.6f} | {most['usd']:.6f} | {run.seconds:.1f} | {most['seconds']:.1f} |")
     return rows
@@ -97,8 +97,8 @@ def scenario(title: str, chosen: Parameters, samples: int, **machine: Any) -> st
     work = Workload(chosen, size)
     trainer, neuron = work.trainer_bytes / MIB, work.neuron_bytes(512) / MIB
     sizes = {"trainer_mb": max(1769, min(10_240, round(trainer * 1.1))), "neuron_mb": max(512, round(neuron * 1.1))}
-    given = Machine(**{**sizes, **machine})
-    cost = estimate(chosen, size, bool(chosen.needs_cache), "arm64", given)
+    given = Machine(**{"has_cache": bool(chosen.needs_cache), **sizes, **machine})
+    cost = estimate(chosen, size, given)
     epoch, usd = training_seconds(work, given) / chosen.epochs, cost["usd"]
     return (
         f"| {title} | {epoch:.3g} | {work.invocations:,} | {work.cache_bytes / 1e9:.3g} | {trainer:,.0f} "
@@ -199,7 +199,7 @@ def test_tables(rows: Any) -> None:
 
 def test_the_goal_of_a_cent() -> None:
     for name in ("batch, warm", "batch, cold"):
-        assert cost_of(MEASURED[name], has_cache=False, architecture="arm64")["usd"] <= 0.01
+        assert cost_of(MEASURED[name], Machine())["usd"] <= 0.01
 
 
 def test_the_constants_are_the_ones_in_use() -> None:

@@ -25,7 +25,7 @@ def test_a_stack_of_something_else_is_one_line() -> None:
         answers.add_response("describe_stacks", {"Stacks": [theirs]})
         with pytest.raises(StackFailed) as raised:
             StackOutputs.load(Clients(lambda _: client), "payroll")
-    assert str(raised.value) == "the stack payroll is a stack of something else (name one of ours)"
+    assert str(raised.value) == "the stack payroll was not deployed by snn (name one that was)"
 
 
 OURS = {

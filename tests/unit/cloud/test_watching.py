@@ -9,6 +9,7 @@ import boto3
 import pytest
 import redis
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ParamValidationError
+from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 
 from snn.errors import InvalidInput
@@ -31,6 +32,7 @@ def client_error(code: str, status: int) -> ClientError:
         (EndpointConnectionError(endpoint_url="http://x"), True),
         (ConnectTimeoutError(endpoint_url="http://x"), True),
         (client_error("TooManyRequestsException", 429), True),
+        (ResponseParserError("Unable to parse response"), True),  # a proxy's page
         (redis.ConnectionError("refused"), True),
         (redis.TimeoutError("slow"), True),
         (redis.BusyLoadingError("LOADING"), True),

@@ -83,7 +83,7 @@ def test_a_full_batch_checkpoint_of_an_older_version_goes_on(name):
 @pytest.mark.parametrize("name", ["stopped-best-batch", "stopped-average"])
 def test_one_with_mini_batches_that_were_shuffled_once_does_not(name):
     content = (OLDER / name / "checkpoint.h5").read_bytes()
-    with pytest.raises(InvalidModel, match=r"^mine: was begun by an older version, which .* \(launch the run anew\)$"):
+    with pytest.raises(InvalidModel, match=r"^mine: was started by an older version, which .* \(start a new run\)$"):
         load_checkpoint(content, "mine", in_batches=True)
 
 
@@ -94,16 +94,16 @@ def group(h5, name):
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("costs", group, "costs: is no plain data set"),
+        ("costs", group, "costs: is not a plain data set"),
         ("costs", 0.5, r"costs: is \(\) float64"),
         ("origin", np.zeros(3), r"origin: is \(3,\)"),
-        ("params/W2", np.full((1, 3), np.nan), "W2: holds values that are no numbers"),
-        ("params/x", np.zeros((1, 1)), "params/x: is no part of a checkpoint"),
+        ("params/W2", np.full((1, 3), np.nan), "W2: holds values that are not numbers"),
+        ("params/x", np.zeros((1, 1)), "params/x: is not part of a checkpoint"),
         ("params", None, "params: is missing"),
         ("params", np.zeros((1, 1)), "params: is missing"),
         ("memory", None, "memory: is missing"),
         ("memory/mean", np.zeros((1, 1)), "memory/mean: is missing"),
-        ("best", group, "best: is no part of a checkpoint"),
+        ("best", group, "best: is not part of a checkpoint"),
     ],
 )
 def test_a_damaged_checkpoint_is_refused(name, value, says):
@@ -127,7 +127,7 @@ def test_a_counter_that_is_no_number_is_named(name, value):
         del h5.attrs[name]
         if value is not None:
             h5.attrs[name] = value
-    with pytest.raises(InvalidModel, match=f"^checkpoint.h5: {name}: is missing or no number"):
+    with pytest.raises(InvalidModel, match=f"^checkpoint.h5: {name}: is missing or not a number"):
         load_checkpoint(buffer.getvalue())
 
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_of_a_newer_version_is_refused():
     buffer = io.BytesIO(dump_checkpoint(training()))
     with h5py.File(buffer, "a") as h5:
         h5.attrs["format"] = 3
-    with pytest.raises(InvalidModel, match=r"format: is of a newer version .deploy the stack again"):
+    with pytest.raises(InvalidModel, match=r"format: was written by a newer version .deploy the stack again"):
         load_checkpoint(buffer.getvalue())
 
 

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -73,7 +75,7 @@ def test_a_missing_part_is_named(file, name):
         ("train_set_y", np.zeros(9, np.int64), "10 samples"),
         ("train_set_y", np.arange(10), "0 and 1"),
         ("test_set_y", np.array([b"a"] * 4), "label"),
-        ("train_set_y", np.full(10, 0.5), "holds other values than 0 and 1: 0.5 in row 0"),
+        ("train_set_y", np.full(10, 0.5), "holds values other than 0 and 1: 0.5 in row 0"),
         ("train_set_y", np.zeros((10, 2), np.int64), r"\(10, 2\)"),
         ("list_classes", np.array([b"cat"]), "two or more"),
         ("list_classes", np.array([0, 1]), "two or more"),
@@ -94,6 +96,32 @@ def test_what_is_no_hdf5_is_refused(tmp_path, file):
     text.write_bytes(file.read_bytes()[:3000])
     with pytest.raises(InvalidDataset, match="cannot be read as HDF5"):
         load_dataset(text)
+
+
+def test_a_file_that_another_program_has_open_is_said_to_be_just_that(file):
+    script = f"import h5py; h5 = h5py.File({str(file)!r}, 'a'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        other.stdout.readline()
+        with pytest.raises(InvalidDataset) as refused:
+            load_dataset(file)
+        other.communicate("\n")
+    assert (refused.value.problem, refused.value.hint) == (
+        "is open in another program, which may be writing to it",
+        "close it there, or wait, and then try again",
+    )
+    assert load_dataset(file).classes
+
+
+def test_a_file_that_its_writer_never_closed_is_said_to_be_just_that(tmp_path):
+    path = tmp_path / "crashed.h5"
+    script = (
+        f"import h5py, os; h5 = h5py.File({str(path)!r}, 'w', libver='latest'); h5['a'] = 1; h5.flush(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    with pytest.raises(InvalidDataset, match=r"was never closed by the program that wrote it \(close it there; if "):
+        load_dataset(path)
 
 
 def test_links_virtual_and_external_data_are_refused(file, tmp_path):
@@ -117,7 +145,7 @@ def test_links_virtual_and_external_data_are_refused(file, tmp_path):
         with h5py.File(file, "a") as h5:
             del h5["test_set_y"]
             plant(h5)
-        with pytest.raises(InvalidDataset, match=r"test_set_y: is (a link|no plain data set)"):
+        with pytest.raises(InvalidDataset, match=r"test_set_y: is (a link|not a plain data set)"):
             load_dataset(file)
 
 
@@ -136,7 +164,7 @@ def test_a_header_says_all_but_the_photos_and_refuses_what_loading_refuses(file)
     assert header.classes == dataset.classes
     assert np.array_equal(header.train.y, dataset.train.y)
     assert np.array_equal(header.test.y, dataset.test.y)
-    with pytest.raises(InvalidDataset, match=r"train_set_y: holds other values than 0 and 1"):
+    with pytest.raises(InvalidDataset, match=r"train_set_y: holds values other than 0 and 1"):
         load_header(change(file, "train_set_y", data=np.arange(10)))
 
 
@@ -168,7 +196,7 @@ def test_many_classes_are_numbered_in_the_order_of_their_names(tmp_path):
         dataset = written(tmp_path, x, labels, x, labels, classes=("b", "a", "ü"))
         assert dataset.classes == ("b", "a", "ü")
         assert (dataset.train.y.tolist(), dataset.train.y.dtype) == (y.tolist(), np.int64)
-    with pytest.raises(InvalidDataset, match=r"train_set_y: holds other values than 0 to 2: 3 in row 4 .number the"):
+    with pytest.raises(InvalidDataset, match=r"train_set_y: holds values other than 0 to 2: 3 in row 4 .number the"):
         written(tmp_path, x, np.array([0, 1, 2, 2, 3]), x, y, classes=("b", "a", "c"))
 
 

@@ -65,7 +65,7 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("validation", [0, 1, 1.5, 2.5, -0.2, -3, True, float("nan"), float("inf"), "many", None])
 def test_anything_else_is_no_way_to_validate(validation: object) -> None:
-    with pytest.raises(InvalidInput, match=r"validation: .* is no way to validate .*between 0 and 1.*from 2"):
+    with pytest.raises(InvalidInput, match=r"validation: .* is not a valid validation .*between 0 and 1.*2 or more"):
         number_of_parts(validation)  # type: ignore[arg-type]
 
 

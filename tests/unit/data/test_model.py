@@ -49,7 +49,7 @@ def test_a_model_reads_back_and_judges():
     assert model.answers(X) == pytest.approx(g(W2 @ g(W1 @ X + b1) + b2), abs=1e-15)
     assert model.shape == (2, 2, 3)
     assert model.classes == ("no", "yes")
-    with pytest.raises(InvalidModel, match="reads 12 inputs, the samples have 13"):
+    with pytest.raises(InvalidModel, match="reads 12 inputs, but the samples have 13"):
         model.answers(np.zeros((13, 1)))
 
 
@@ -64,17 +64,17 @@ def test_itsacats_own_file_without_attributes_is_relu_under_a_sigmoid():
     W1, b1, W2, b2 = PARAMS.values()
     assert model.answers(X) == pytest.approx(1 / (1 + np.exp(-(W2 @ np.maximum(W1 @ X + b1, 0) + b2))), abs=1e-15)
     # What classifying photos needs besides is not in it.
-    for asked, field, mend in (
+    for asked, field, hint in (
         ("shape", "image_shape", r"the \[height, width, 3\] of the photos"), ("classes", "classes", "the names of all")
     ):  # fmt: skip
-        with pytest.raises(InvalidModel, match=rf"^itsacat\.h5: {field}: is missing \(set the attribute to {mend}"):
+        with pytest.raises(InvalidModel, match=rf"^itsacat\.h5: {field}: is missing \(set the attribute to {hint}"):
             getattr(model, asked)
 
 
 def test_weights_out_of_all_proportion_give_a_line_and_no_nan():
     model = load_model(changed([("W1", np.full((3, 12), 1e308)), ("W2", [[1.0, -1.0, 1.0]]), ("b1", np.zeros((3, 1)))]))
     model = dataclasses.replace(model, activations=("relu", "sigmoid"))
-    with pytest.raises(InvalidModel, match=r"^params\.h5: gives no numbers"):
+    with pytest.raises(InvalidModel, match=r"^params\.h5: gives no finite numbers"):
         model.answers(np.ones((12, 1)))
 
 
@@ -112,15 +112,15 @@ def changed(changes):
     ("name", "value", "says"),
     [
         ("W1", None, r"W1: is missing \(the file holds W2, b1, b2\)"),
-        ("W1", group, "W1: is no plain data set"),
+        ("W1", group, "W1: is not a plain data set"),
         ("W1", link, "W1: is a link"),
         ("W1", empty, r"W1: is \(\) object \(make it float64 of 2 dimensions\)"),
         ("W1", np.float64(1), r"W1: is \(\) float64"),
         ("W1", PARAMS["W1"] + 1j, r"W1: is \(3, 12\) complex128"),
         ("W1", np.zeros((3, 12), "S4"), r"W1: is \(3, 12\) \|S4"),
         ("W1", np.zeros((3, 0)), r"W1: is \(3, 0\) with \(3, 1\) biases"),
-        ("W1", np.full((3, 12), np.nan), r"W1: holds values that are no numbers \(all must be finite\)"),
-        ("b1", np.full((3, 1), np.inf), "b1: holds values that are no numbers"),
+        ("W1", np.full((3, 12), np.nan), r"W1: holds values that are not numbers \(all must be finite\)"),
+        ("b1", np.full((3, 1), np.inf), "b1: holds values that are not numbers"),
         ("b1", np.zeros(3), r"b1: is \(3,\) float64"),
         (
             "b1",
@@ -156,9 +156,9 @@ def test_a_damaged_model_is_refused(name, value, says):
         ("activations", 7, "activations: is np.int64"),
         ("image_shape", "[2, 2]", "image_shape: is "),
         ("image_shape", "[3, 2, 2]", "image_shape: is "),
-        ("image_shape", "[4, 2, 3]", r"image_shape: is \(4, 2, 3\), where W1 reads 12 inputs"),
+        ("image_shape", "[4, 2, 3]", r"image_shape: is \(4, 2, 3\), but W1 reads 12 inputs"),
         ("classes", '["cat"]', "classes: is "),
-        ("classes", '["cat", "dog", "cow"]', "classes: is 3 names of 2 classes"),
+        ("classes", '["cat", "dog", "cow"]', "classes: is 3 names for 2 classes"),
         ("classes", [0, 1], r"classes: is array\(\[0, 1\]\)"),
     ],
 )

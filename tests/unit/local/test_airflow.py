@@ -68,7 +68,7 @@ def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -
 
 
 def test_a_missing_folder_of_dags_is_named_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(LocalError, match="nowhere is no folder of DAGs"):
+    with pytest.raises(LocalError, match="nowhere is not a folder of DAGs"):
         airflow.up(tmp_path, tmp_path / "nowhere", EMULATOR)
     assert list(tmp_path.iterdir()) == []
 

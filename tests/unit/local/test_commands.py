@@ -6,6 +6,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from snn.errors import InvalidInput
 from snn_cli.local import demo
 from snn_cli.local.demo_summary import show_results
 from snn_cli.main import app
+from snn_client.reports.metrics import evaluate
 
 REPORT: dict[str, Any] = {
     "run_id": "a-run",
@@ -38,7 +40,7 @@ REPORT: dict[str, Any] = {
 def test_an_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["local", "env", "--home", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.output == "error: the emulator does not run; start it with: snn local up\n"
+    assert result.output == "error: the emulator is not running; start it with: snn local up\n"
 
 
 def test_status_of_an_empty_home_says_stopped_and_fails(tmp_path: Path) -> None:
@@ -68,6 +70,20 @@ def test_the_summary_tells_what_the_report_holds() -> None:
         "install 1 s, start 20 s, rest 9 s: 30 s in all",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(("judged", "image", "parts"), [
+    (evaluate([0, 1, 2, 2], np.eye(3)[[0, 1, 2, 1]].T, "abc"), REPORT["new_images"][0], (
+        "accuracy 0.750, error 0.250, macro F1 0.778", "1 mislabelled", "cat (probability: 0.964)")),
+    (evaluate([1.0, 2.0, 4.0], [1.5, 2.0, 4.0], ()), {"uri": "/photos/b.png", "value": 12.3456789}, (
+        "R² 0.946, MAE 0.167, RMSE 0.289", "b.png: 12.3457")),
+])  # fmt: skip
+def test_the_summary_of_more_than_two_classes_and_of_numbers(judged: Any, image: Any, parts: tuple[str, ...]) -> None:
+    console = Console(file=StringIO(), width=200)
+    show_results(console, {**REPORT, "test_set": judged, "new_images": [image]}, {"rest": 8.6})
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert [part for part in parts if part not in text] == []
+    assert ("confusion" in text) == ("mislabelled" in parts[1])
 
 
 def test_images_are_split_like_in_a_shell_and_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

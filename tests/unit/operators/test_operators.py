@@ -16,7 +16,9 @@ import boto3
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.api.datamodels._generated import DagRunType
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 from snn.errors import InvalidDataset
 from snn_client.stack.outputs import StackOutputs
@@ -25,6 +27,7 @@ from snn_cloud.aws.errors import ChampionChanged, RunCancelled, RunFailed, Stack
 from snn_operators.base import SnnOperator, plain_failure, seconds
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
+from snn_operators.compat import AirflowFailException
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.links import object_url, run_links
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
@@ -42,7 +45,7 @@ ALL = [
     SnnPredictOperator(task_id="predict", run_id="r", images=[]),
     SnnReportOperator(task_id="report", run_id="r", test_set={}),
     SnnSweepPlanOperator(task_id="plan", dataset="d.h5", parameters={}, combinations={}),
-    SnnSweepTableOperator(task_id="table", plan=[], sweep={}, train="train", evaluate="evaluate"),
+    SnnSweepTableOperator(task_id="table", sweep={}, train="train", evaluate="evaluate"),
     SnnRunSensor(task_id="sense", run_id="r"),
     SnnCleanupOperator(task_id="clean_up"),
     SnnChooseOperator(task_id="choose"),
@@ -70,7 +73,6 @@ def test_every_task_takes_what_aws_tasks_take_and_hands_it_to_its_hook(task: Any
             "images",
             "test_set",
             "combinations",
-            "plan",
             "sweep",
             "train",
             "evaluate",
@@ -166,7 +168,7 @@ def test_seconds(given: Any, meant: float | None) -> None:
         (InvalidDataset("is missing", field="test_set_y", source="d.h5"), AirflowFailException),
         (RunFailed("run r failed after 3 epochs: out of memory"), AirflowFailException),
         (RunCancelled("run r was cancelled after 3 epochs"), AirflowFailException),
-        (ChampionChanged("the champion was changed meanwhile"), AirflowFailException),
+        (ChampionChanged("the champion has changed in the meantime"), AirflowFailException),
         (StackFailed("the stack snn is not deployed (missing)"), AirflowException),
     ],
 )
@@ -180,6 +182,30 @@ def test_failures_are_one_line_and_retried_only_where_that_helps(
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
     assert [record.getMessage() for record in caplog.records] == [str(raised)]
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no\nway"}}, "PutObject"),
+            r"AWS: An error occurred (AccessDenied) when calling the PutObject operation: no\nway",
+        ),
+        (EndpointConnectionError(endpoint_url="http://x"), 'AWS: Could not connect to the endpoint URL: "http://x"'),
+        (
+            ResponseParserError("Unable to parse response (syntax error), invalid XML received:\nb'<html> Log\n in'"),
+            "AWS: what answered is not AWS, perhaps a proxy or a login page between (check network and proxy): "
+            "b'<html> Log in'",
+        ),
+    ],
+)
+def test_what_aws_says_is_one_line_and_retried(raised: Exception, line: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR), pytest.raises(AirflowException) as caught, plain_failure():
+        raise raised
+    assert type(caught.value) is AirflowException
+    assert str(caught.value) == line
+    assert caught.value.__suppress_context__
+    assert [record.getMessage() for record in caplog.records] == [line]
 
 
 def test_other_errors_pass_unchanged() -> None:
@@ -207,7 +233,7 @@ def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkey
     for unconfirmed, wrong in (("", missing), (None, missing), ("snn-two", other)):
         with pytest.raises(AirflowFailException, match=rf"^confirm: {wrong} \(enter snn\)$"):
             SnnCleanupOperator(task_id="c", stack="snn", dry_run="False", confirm=unconfirmed).execute({})
-    with pytest.raises(AirflowFailException, match=r"^only_list: 'perhaps' is of type str, expected true or false"):
+    with pytest.raises(AirflowFailException, match=r"^dry_run: 'perhaps' is of type str, expected true or false"):
         SnnCleanupOperator(task_id="c", stack="snn", dry_run="perhaps", confirm="snn").execute({})
     assert asked == ["snn"]
 

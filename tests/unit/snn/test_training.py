@@ -145,7 +145,14 @@ def test_weights_of_classes_equal_the_oracle(kind):
         agree(parameters(epochs=5, class_weights=weights, **network, **STRATEGY_FIELDS[strategy]), data(), 1e-11)
 
 
-@pytest.mark.parametrize("augmentation", [{"mirror": True}, {"shift": 1}, {"mirror": True, "shift": 2}], ids=str)
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        {"mirror": True}, {"shift": 1}, {"rotation": 15}, {"brightness": 0.4},
+        {"mirror": True, "shift": 2, "rotation": 40, "brightness": 1},
+    ],
+    ids=str,
+)  # fmt: skip
 @pytest.mark.parametrize("strategy", STRATEGY_FIELDS)
 def test_augmentation_equals_the_oracle(augmentation, strategy):
     fields = {**STRATEGY_FIELDS[strategy], "augmentation": augmentation}

@@ -1,0 +1,62 @@
+"""Writing a `datasets.h5` piece by piece, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+_CHUNK_BYTES = 2**20
+
+
+class Writer:
+    """A `datasets.h5` that grows: `add` appends samples to a part. The same samples give the same bytes.
+
+    `attributes` are texts that are kept beside the samples. A context: on the way out the labels and `list_classes` are
+    written; after an error the file is gone.
+    """
+
+    def __init__(
+        self, target: Path, shape: Sequence[int], dtype: Any, classes: Sequence[str] = (), **attributes: str
+    ) -> None:
+        self._target, self._shape, self._dtype, self._classes = target, tuple(shape), np.dtype(dtype), tuple(classes)
+        self._file = h5py.File(target, "w")
+        for name, text in attributes.items():
+            self._file.attrs[name] = text
+        self._labels: dict[str, list[NDArray[Any]]] = {}
+
+    def add(self, part: str, samples: NDArray[Any], labels: NDArray[Any]) -> None:
+        """Append samples (m, …) and their labels (m,) to the part "train", "test" or "validation"."""
+        name = f"{part}_set_x"
+        if part not in self._labels:
+            rows = max(1, _CHUNK_BYTES // max(1, int(np.prod(self._shape)) * self._dtype.itemsize))
+            self._file.create_dataset(
+                name, (0, *self._shape), self._dtype, maxshape=(None, *self._shape), chunks=(rows, *self._shape)
+            )
+            self._labels[part] = []
+        stored = self._file[name]
+        begin = len(stored)
+        stored.resize(begin + len(samples), axis=0)
+        stored[begin:] = samples
+        self._labels[part].append(np.asarray(labels))
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                for part, labels in self._labels.items():
+                    dtype = np.int64 if self._classes else np.float64
+                    self._file.create_dataset(f"{part}_set_y", data=np.concatenate(labels).astype(dtype))
+                if self._classes:
+                    self._file.create_dataset("list_classes", data=np.array([name.encode() for name in self._classes]))
+        finally:
+            self._file.close()
+            if kind is not None:
+                self._target.unlink(missing_ok=True)

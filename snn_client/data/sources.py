@@ -1,0 +1,103 @@
+"""What people have (folders, archives, tables, HDF5 files; here or in S3) made into the one file that Lambda reads."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from snn.errors import InvalidDataset, InvalidInput
+from snn_client.data import archives, fetching, folders, pairs, photos
+from snn_client.data.addresses import address_of
+from snn_client.data.options import Options, Progress
+from snn_data.files import check_file
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Maker = Callable[[Path, Options, Path, Progress], None]
+"""Makes a data set of a source and writes it to the target, a path that does not exist yet. Raises InvalidInput."""
+
+
+class Kind(Enum):
+    """What a source is, by its name: the endings that say so."""
+
+    HDF5 = (".h5", ".hdf5")
+    CSV = (".csv", ".tsv", ".csv.gz")
+    PARQUET = (".parquet", ".pq")
+    ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
+    FOLDER = ()
+
+    @classmethod
+    def of(cls, name: str) -> Kind | None:
+        """Return what a file of this name is; None if the name does not tell."""
+        return next((kind for kind in cls if name.lower().endswith(kind.value or ("/",))), None)
+
+
+ENDINGS = ", ".join(ending for kind in Kind for ending in kind.value)
+
+
+def prepare(source: str | Path, options: Options, folder: Path, progress: Progress, s3: S3Client | None = None) -> Path:
+    """Return the path of a `datasets.h5` with what is at `source`: that file itself, or one made in `folder`.
+
+    `source` is a path or an `s3://` address of a file or, if it ends in "/", of all that begins so. Whatever is
+    unpacked or downloaded on the way lies in `folder`, and is gone when this returns or raises.
+    Raises InvalidInput, naming the file, for what cannot be used.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".snn-") as workshop:
+        shown, local = str(source), Path(source)
+        if address_of(shown):
+            if s3 is None:
+                raise InvalidInput("lies in S3", source=shown, hint="name it where there is a connection to AWS")
+            local = fetching.fetch(s3, shown, Path(workshop, "fetched"), progress)
+        found = _made(local, shown, options, folder, Path(workshop), progress)
+        return found.replace(folder / found.name) if Path(workshop) in found.parents else found
+
+
+def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Path, progress: Progress) -> Path:
+    kind = Kind.FOLDER if local.is_dir() else Kind.of(local.name)
+    if kind is not Kind.FOLDER:
+        check_file(local, InvalidDataset, shown)
+        kind = kind or _by_contents(local)
+    if kind is Kind.HDF5 and not pairs.is_half(local):
+        return local
+    if kind is Kind.ARCHIVE:
+        local = archives.unpack(local, workshop / "unpacked", progress, shown)
+        kind = Kind.FOLDER
+    name = stem(shown)
+    if kind is Kind.FOLDER:
+        outer, local = local, folders.innermost(local)
+        shown = shown if local == outer else f"{shown.rstrip('/')}/{folders.readable(local, outer)}"
+        found = folders.lone_file(local, lambda name: Kind.of(name) in (Kind.HDF5, Kind.CSV, Kind.PARQUET))
+        if found:
+            return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress)
+    make = _MAKERS.get(kind) if kind else None
+    if make is None:
+        raise InvalidDataset("is nothing that a data set is made of", source=shown, hint=f"give a folder, or {ENDINGS}")
+    unfinished, target = workshop / "unfinished.h5", folder / f"{name}.h5"
+    try:
+        make(local, options, unfinished, progress)
+    except InvalidInput as problem:
+        # Of what is unpacked nobody knows the path: the source is named as it was given.
+        within = problem.source.replace(str(local), shown, 1) or shown
+        raise type(problem)(problem.problem, field=problem.field, source=within, hint=problem.hint) from None
+    return unfinished.replace(target)
+
+
+def _by_contents(file: Path) -> Kind | None:
+    with file.open("rb") as stream:
+        return Kind.HDF5 if stream.read(8) == b"\x89HDF\r\n\x1a\n" else None
+
+
+def stem(source: str) -> str:
+    """Return the name of a source without its endings: what a file made of it is called."""
+    name = PurePosixPath(source.partition("?versionId=")[0]).name
+    kind = Kind.of(name)
+    ending = max((end for end in kind.value if name.lower().endswith(end)), key=len) if kind and kind.value else ""
+    return re.sub(r"[^\w.-]+", "_", name[: len(name) - len(ending)]) or "data"
+
+
+_MAKERS: dict[Kind, Maker] = {Kind.HDF5: pairs.make, Kind.FOLDER: photos.make}
