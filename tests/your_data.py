@@ -31,6 +31,13 @@ def lay_out(folder: Path) -> None:
     with zipfile.ZipFile(folder / "my-photos.zip", "w") as packed_too:
         for path in sorted((folder / "my-photos").rglob("*.png")):
             packed_too.write(path, path.relative_to(folder))
+    lines = ["patient,visited,age,smokes,remarks,ill"]
+    for number in range(200):
+        smokes = ["yes", "no", ""][number % 3]
+        lines.append(f"p{number // 4},2026-{1 + number // 28:02}-{1 + number % 28:02},{20 + number % 60},{smokes},,"
+                     f"{'yes' if number // 4 % 2 else 'no'}")  # fmt: skip
+    (folder / "patients.csv").write_text("\n".join(lines))
+    (folder / "new-patients.csv").write_text("smokes,age\nyes,44\nnever,\n")
     for part, count in (("train", 20), ("test", 6)):
         with h5py.File(folder / f"{part}_catvnoncat.h5", "w") as h5:
             h5[f"{part}_set_x"] = np.arange(count, dtype=np.uint8).repeat(48).reshape(count, 4, 4, 3)

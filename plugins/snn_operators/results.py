@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from snn_client.reports.contents import NewImage, Report
     from snn_client.reports.metrics import TestSet
 
+LOGGED = 100  # answers
+
 
 class SnnEvaluateOperator(SnnOperator):
     """Evaluate a run's model on the test set of the data it was trained on.
@@ -50,15 +52,16 @@ class SnnEvaluateOperator(SnnOperator):
 
 
 class SnnPredictOperator(SnnOperator):
-    """Classify photos with a run's model.
+    """Classify photos, or the rows of tables, with a run's model.
 
     A file that is not a photo fails the task with one line that names it. Returns a list of uri, predicted, class_name
-    and probability, in the order of ``images``; an empty one for no images.
+    and probability, or, from a model that predicts numbers, of uri and value, in the order of ``images``; an empty one
+    for no images. Of thousands of rows it returns the first; all are in ``predictions.csv`` in the run's report folder.
 
     .. seealso:: ``docs/operators.md``
 
     :param run_id: a completed run (templated)
-    :param images: the photos as the stage task returned them, or paths or ``s3://`` addresses (templated)
+    :param images: the photos or tables as the stage task returned them, or paths or ``s3://`` addresses (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "images": PHOTOS.or_else(())}
@@ -72,16 +75,21 @@ class SnnPredictOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> list[NewImage]:
         """Classify the photos; return the report's ``new_images``."""
-        from snn_client.reports.report import predict_images
+        from snn_client.reports.report import fit_answers, predict_images, put_answers
         from snn_client.reports.sections import answer_in_a_line
         from snn_cloud.aws.places import params
 
         bucket, images = self.outputs.bucket, self.images
         answers = predict_images(self.hook.clients, bucket, self.run_id, images)
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
-        for answer in answers:
+        for answer in answers[:LOGGED]:
             self.log.info("%s", answer_in_a_line(answer))
-        return answers
+        kept = fit_answers(answers)
+        if len(kept) < len(answers):
+            place = put_answers(self.hook.clients, bucket, self.run_id, answers)
+            self.files[1].append(place)
+            self.log.info("%d of %d answers go into the report, all of them are in %s", len(kept), len(answers), place)
+        return kept
 
 
 class SnnReportOperator(SnnOperator):

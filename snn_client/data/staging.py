@@ -6,6 +6,7 @@ Everything is checked before anything is uploaded, so a mistake costs seconds an
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from snn_client.data.images import MAX_BYTES as MAX_IMAGE
 from snn_client.data.images import Reading, load_image
 from snn_client.data.options import Logged, Options, Progress
 from snn_client.data.sources import prepare
+from snn_client.data.tables import check_rows
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
@@ -44,6 +46,9 @@ MAX_BYTES = 3_000_000_000
 """Of any file that is read whole: a data set has at most 2 GB of photos to train on, and a test set."""
 
 
+Choose = Callable[[Header], Parameters]
+
+
 @dataclass(frozen=True)
 class StagedImage:
     """A photo to classify: `uri` is where the run reads it, `name` is what the user called it."""
@@ -54,7 +59,10 @@ class StagedImage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a run's input is. `sha256` is the data set's, `size` says how much there is to train on."""
+    """Where a run's input is. `sha256` is the data set's, `size` says how much there is to train on.
+
+    `parameters` are those it is trained with.
+    """
 
     run_id: str
     dataset_key: str
@@ -62,12 +70,14 @@ class Staged:
     images: list[StagedImage]
     sha256: str
     size: Size
+    parameters: Parameters
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, as XCom wants them."""
         values = asdict(self)
         size = values.pop("size")
-        return {**values, "features": size["features"], "samples": size["samples"]}
+        told = {"features": size["features"], "samples": size["samples"]}
+        return {**values, **told, "parameters": json.loads(self.parameters.to_json())}
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def stage(
     bucket: str,
     run_id: str,
     dataset: str | Path,
-    parameters: Parameters,
+    parameters: Parameters | Choose,
     images: Sequence[str | Path] = (),
     options: Options | None = None,
     progress: Progress | None = None,
@@ -102,6 +112,7 @@ def stage(
     """Check a data set and the photos to classify, then put them and the parameters into the run's input folder.
 
     Paths are local or s3://bucket/key; `dataset` may be all that `sources.prepare` takes, and is made as `options` say.
+    `parameters` may be what chooses them for the data set (`snn_client.data.recipe`).
     What is there already with the same contents is not uploaded again. When an upload fails, what this call uploaded
     is removed and the error goes on to the caller.
     What is suspicious about the data is told, or, if asked, refused (`judging`).
@@ -112,6 +123,8 @@ def stage(
     with tempfile.TemporaryDirectory(prefix="snn-") as folder:
         file = prepare(dataset, options, Path(folder), progress, s3)
         header = check_dataset(file, source)
+        if not isinstance(parameters, Parameters):
+            parameters = parameters(header)
         check_recipe(parameters, header)
         judging.check(file, options.strict, source, progress.warn)
         opened = partial(_open, file)
@@ -125,15 +138,19 @@ def stage(
         staged_images, shape = [], photo_shape(header)
         for index, path in enumerate(images):
             content = read_source(s3, path, MAX_IMAGE)
-            if shape is None:
+            if shape is not None:
+                load_image(BytesIO(content), shape, str(path), Reading.of(header.photos))
+            elif header.columns:
+                check_rows(content, header.columns, str(path))
+            else:
                 mend = "leave the photos out"
                 raise InvalidInput("is a photo, but the data set has features", source=str(path), mend=mend)
-            load_image(BytesIO(content), shape, str(path), Reading.of(header.photos))
             key = places.input_image(run_id, index, PurePosixPath(path).name)
             items.append(_Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))
             staged_images.append(StagedImage(uri=f"s3://{bucket}/{key}", name=str(path)))
         _upload(s3, bucket, items)
-    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, Size.of(header, parameters))
+    size = Size.of(header, parameters)
+    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, size, parameters)
 
 
 def _again(s3: S3Client, path: str | Path) -> Callable[[], BinaryIO]:
@@ -206,7 +223,7 @@ def _fold(dataset: Dataset, part: Places) -> BinaryIO:
     """Return a fold as a `datasets.h5`, the same bytes whenever it is made."""
     fold, file = hold_out(dataset, part), BytesIO()
     held = fold.test.stored, fold.test.y
-    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held, fold.photos)
+    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held, fold.photos, fold.columns)
     file.seek(0)
     return file
 

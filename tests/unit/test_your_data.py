@@ -14,15 +14,12 @@ from typer.testing import CliRunner
 from your_data import lay_out
 
 from snn_cli.main import app
+from snn_client.data.recipe import parameters_for
+from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset
 
-LINES = [
-    words[1:]
-    for fence in fences("sh")
-    if fence.page.name == "your-data.md"
-    for words in commands(fence.text)
-    if words[1] == "dataset"
-]
+SHELL = [words for fence in fences("sh") if fence.page.name == "your-data.md" for words in commands(fence.text)]
+LINES = [words[1:] for words in SHELL if words[1] == "dataset"]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +42,18 @@ def test_a_line_runs(words: list[str], data: Path, monkeypatch: pytest.MonkeyPat
     ended = CliRunner().invoke(app, words, catch_exceptions=False)
     assert ended.exit_code == 0, ended.output
     made = load_dataset(words[3] if words[1] == "make" else words[2])
-    assert set(made.classes) <= {"cat", "dog", "non-cat"}
+    assert set(made.classes) <= {"cat", "dog", "non-cat"} or made.classes == ("no", "yes")
     assert len(made.train) > len(made.test) > 0
+    shutil.rmtree("datasets")
+
+
+def test_the_recipe_is_written_as_a_file_that_one_can_keep(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    [words] = [words[1:] for words in SHELL if words[1] == "parameters"]
+    monkeypatch.chdir(data)
+    for line in (["dataset", "make", "patients.csv", words[words.index("--for") + 1]], words):
+        ended = CliRunner().invoke(app, line, catch_exceptions=False)
+        assert ended.exit_code == 0, ended.output
+    kept = Parameters.load(Path("parameters.json"))
+    assert kept == parameters_for(load_dataset("datasets/patients.h5"))
+    assert (kept.neurons_per_layer, kept.activation_per_layer) == ((128, 1), ("relu", "sigmoid"))
     shutil.rmtree("datasets")

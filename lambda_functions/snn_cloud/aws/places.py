@@ -118,6 +118,11 @@ def report_html(run_id: str) -> str:
     return f"runs/{run_id}/report/report.html"
 
 
+def predictions(run_id: str) -> str:
+    """Return the key of the answers to many rows."""
+    return f"runs/{run_id}/report/predictions.csv"
+
+
 def sweep_json(sweep_id: str) -> str:
     """Return the key of the table of a sweep."""
     return f"runs/{sweep_id}/report/sweep.json"

@@ -181,6 +181,8 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
         "stack_name": "snn-two",
     }
     assert fill_in(training, **given) == {**given, "parameters_file": None, "data_options": None}
+    asked = {"label": "ill", "drop": ["remarks"]}
+    assert fill_in(training, **given, data_options=asked)["data_options"] == asked
 
 
 def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: DAG) -> None:
