@@ -28,6 +28,7 @@ from snn_cli.making import (
     Label,
     Labels,
     MissingOption,
+    Only,
     SizeOption,
     SkipBad,
     Split,
@@ -66,6 +67,7 @@ def make_command(
     source: Annotated[str, typer.Argument(help=SOURCE)],
     out: Annotated[Path, typer.Argument(help="the file to write")],
     classes: Classes = None,
+    only: Only = None,
     size: SizeOption = None,
     fit: FitOption = None,
     skip_bad: SkipBad = None,
@@ -96,6 +98,7 @@ def make_command(
     options = Options.of(
         {
             "classes": classes,
+            "only": only,
             "size": size,
             "fit": fit,
             "skip_bad": skip_bad,

@@ -31,6 +31,7 @@ def _about(name: str) -> str:
 Classes = Annotated[
     str | None, typer.Option(metavar="A,B,…", help=f"{_about('classes')}: non-cat,cat", rich_help_panel=MADE)
 ]
+Only = Annotated[str | None, typer.Option(metavar="A,B,…", help=_about("only"), rich_help_panel=MADE)]
 SizeOption = Annotated[
     str | None,
     typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -19,7 +20,10 @@ from snn.optimizers import OPTIMIZERS
 from snn.recipe import Recipe
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
+from snn_cli.making import shown
+from snn_client.data.options import Options
 from snn_client.data.recipe import parameters_for
+from snn_client.data.sources import prepare
 from snn_cloud.ledger.parameters import Execution, Parameters
 from snn_data.dataset import load_header
 
@@ -49,7 +53,7 @@ EXAMPLE = {
 
 def command(
     dataset: Annotated[
-        Path | None, typer.Option("--for", help="a datasets.h5: print the recipe that is chosen for it instead")
+        Path | None, typer.Option("--for", help="data to train on: print the recipe that is chosen for them instead")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="a file to write it to")] = None,
 ) -> None:
@@ -59,12 +63,20 @@ def command(
     Examples:
       snn parameters --out parameters.schema.json
       snn parameters --for datasets.h5 --out parameters.json
+      snn parameters --for patients.csv
     """
-    text = parameters_for(load_header(dataset)).to_json() if dataset else json.dumps(schema(), indent=2)
+    text = _fitting(dataset) if dataset else json.dumps(schema(), indent=2)
     if out:
         out.write_text(text + "\n", encoding="utf-8")
     else:
         typer.echo(text)
+
+
+def _fitting(dataset: Path) -> str:
+    """Return the recipe that is chosen for data of any kind, as JSON text."""
+    with tempfile.TemporaryDirectory(prefix="snn-") as folder, shown() as progress:
+        header = load_header(prepare(dataset, Options(), Path(folder), progress), str(dataset))
+    return parameters_for(header).to_json()
 
 
 def schema() -> dict[str, Any]:

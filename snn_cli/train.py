@@ -31,6 +31,7 @@ from snn_cli.making import (
     Label,
     Labels,
     MissingOption,
+    Only,
     SizeOption,
     SkipBad,
     Split,
@@ -140,6 +141,7 @@ def train(
     detach: Detach = False,
     promote: Promote = False,
     classes: Classes = None,
+    only: Only = None,
     size: SizeOption = None,
     fit: FitOption = None,
     skip_bad: SkipBad = None,
@@ -172,6 +174,7 @@ def train(
     options = Options.of(
         {
             "classes": classes,
+            "only": only,
             "size": size,
             "fit": fit,
             "skip_bad": skip_bad,

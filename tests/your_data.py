@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from odd_photos import BLUE, GREEN, HEIC, photos
+from odd_photos import BLUE, GREEN, HEIC, RED, photos
 
 
 def lay_out(folder: Path) -> None:
@@ -19,13 +19,15 @@ def lay_out(folder: Path) -> None:
         photos(folder / "messy-photos" / name, 10, colour)
         for part, count in (("train", 6), ("test", 3), ("val", 2)):
             photos(folder / "split-photos" / part / name, count, colour)
+    for name, colour in (("ant", RED), ("cat", GREEN), ("dog", BLUE)):
+        photos(folder / "three-kinds" / name, 10, colour)
     messy = folder / "messy-photos"
     (messy / "cat" / "from-a-phone.heic").write_bytes(HEIC)
     (messy / "cat" / "gone.png").symlink_to("nowhere")
     (messy / "dog" / "Thumbs.db").write_bytes(b"\0")
     photos(folder / "told-photos" / "images", 10)
-    rows = [f"{number:03},{'cat' if number % 2 else 'non-cat'}" for number in range(10)]
-    (folder / "told-photos" / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    rows = [f"{number:03},{'cat' if number % 2 else 'non-cat'},owner {number // 2 % 4}" for number in range(10)]
+    (folder / "told-photos" / "labels.csv").write_text("\n".join(["file,label,owner", *rows]))
     with tarfile.open(folder / "my-photos.tar.gz", "w:gz") as packed:
         packed.add(folder / "my-photos", "my-photos")
     with zipfile.ZipFile(folder / "my-photos.zip", "w") as packed_too:

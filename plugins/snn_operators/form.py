@@ -137,7 +137,7 @@ def cleanup_form() -> dict[str, Param]:
 def sweep_form() -> dict[str, Param]:
     """Return the Params of a DAG that trains many networks and compares them: those of one, and what differs."""
     form = training_form("itsacat's network, 20-7-5-1")
-    del form["images"], form["data_options"], form["validation"]  # the sweep's own takes its place
+    del form["images"], form["validation"]  # the sweep's own takes its place
     return {
         "dataset": form.pop("dataset"),
         "combinations": Param(
@@ -162,11 +162,12 @@ def sweep_form() -> dict[str, Param]:
 def retraining_form() -> dict[str, Param]:
     """Return the Params of a DAG that retrains: every field has a default, for runs that nobody starts by hand."""
     training = training_form("the champion's own; without a champion itsacat's network, 20-7-5-1")
-    kept = {name: training[name] for name in ("parameters_file", *OVERRIDES, "resume", "stack_name")}
+    kept = {name: training[name] for name in ("data_options", "parameters_file", *OVERRIDES, "resume", "stack_name")}
     return {
         "dataset": Param(
             os.environ.get("SNN_DATASET"), type=["null", "string"], minLength=1, title="Data set",
-            description="A datasets.h5: path or s3:// address. A run started by an upload uses the uploaded file.",
+            description="As in snn_training: a path or s3:// address. A run started by an upload uses the uploaded "
+            "datasets.h5.",
         ),
         "metric": Param(
             "accuracy", type="string", enum=list(METRICS),

@@ -63,8 +63,12 @@ def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Pat
     if kind is not Kind.FOLDER:
         check_file(local, InvalidDataset, shown)
         kind = kind or _by_contents(local)
-    if kind is Kind.HDF5 and not pairs.is_half(local):
-        return local
+    if kind is Kind.HDF5:
+        options.check_no_table(shown)
+        if options.only:
+            raise InvalidDataset("cannot be taken apart", field="only", source=shown, mend="give what it was made of")
+        if not pairs.is_half(local):
+            return local
     if kind is Kind.ARCHIVE:
         local = archives.unpack(local, workshop / "unpacked", progress, shown)
         kind = Kind.FOLDER

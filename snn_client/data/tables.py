@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from snn.errors import InvalidDataset, InvalidInput
+from snn_client.data.folders import chosen, ordered
 from snn_client.data.options import Options, Progress, some
 from snn_client.tables import splits
 from snn_client.tables.columns import Columns, Learner, Seen, missing_rows, number_text, to_numbers, to_texts, to_times
@@ -165,8 +166,11 @@ def _answers(
     else:
         if options.task == "regression":
             raise table.error("holds no numbers: there is no regression", field=label, mend="leave task out")
-        values = to_texts(array)
+        values, numbers = to_texts(array), None
         names = sorted(value for value in values.unique().to_pylist() if value is not None)
+    if options.only:
+        names = chosen(names, options.only, table.source)
+        values = pc.if_else(pc.is_in(values, pa.array(names, pa.string())), values, pa.scalar(None, pa.string()))
     if options.classes:
         if sorted(options.classes) != sorted(names):
             raise table.error(f"has the classes {some(names)}", field=label, mend="name exactly these by classes")
@@ -177,6 +181,8 @@ def _answers(
             f"has {len(names):,} different values in {rows:,} rows: these are no classes", field=label,
             mend="name another column by label",
         )  # fmt: skip
+    if numbers is None and not options.classes:
+        names = list(ordered(names, (), table.source))
     found = np.asarray(pc.index_in(values, pa.array(names, pa.string())).cast(pa.float64()).fill_null(np.nan))
     return found, tuple(names)
 
@@ -187,7 +193,8 @@ def _usable(
     """Return which rows can be used: those with a label and, if so asked, with no value missing."""
     usable = ~np.isnan(y)
     if count := int((~usable).sum()):
-        progress.note(f"{table.path.name}: {count:,} rows without a label left out")
+        others = ", or of other classes than are wanted," if options.only else ""
+        progress.note(f"{table.path.name}: {count:,} rows without a label{others} left out")
     if options.missing == "drop":
         before = int(usable.sum())
         for block, places in _blocks(table, names):
@@ -207,32 +214,40 @@ def _parts(
     parts = np.full(len(y), splits.LEFT_OUT, np.int8)
     way = next((name for name in SPLITS if getattr(options, name)), "")
     column = getattr(options, way) if way else ""
-
-    def split(rows: NDArray[np.intp], share: float) -> splits.Parts:
-        labels = y[rows].astype(np.int64) if classes else None
-        if way == "group":
-            _, groups = np.unique(np.array(_texts(whole[column]), object)[rows].astype(str), return_inverse=True)
-            return splits.by_group(labels, groups, share, options.seed, classes)
-        if way == "time":
-            return splits.by_time(_times(whole[column])[rows], share)
-        return splits.by_class(labels, len(rows), share, options.seed, classes)
-
+    rows = np.flatnonzero(usable)
+    labels = y[rows].astype(np.int64) if classes else None
     try:
-        rows = np.flatnonzero(usable)
         if way == "split":
             texts = _texts(whole[column])
             parts[rows] = splits.given([texts[row] for row in rows])
+        elif way:
+            parts[rows] = split_by_column(whole[column].take(pa.array(rows)), labels, classes, options)
         else:
-            parts[rows] = split(rows, options.test_share)
-            training = np.flatnonzero(parts == splits.TRAIN)
-            # Where rows are alike within a group or a time, what validates is held apart in the same way.
-            if way and len(training) >= splits.VALIDATED_FROM:
-                parts[training[split(training, splits.VALIDATION_SHARE) == splits.TEST]] = splits.VALIDATION
-        if classes:
-            splits.check_classes(parts[rows], y[rows].astype(np.int64), classes)
+            parts[rows] = splits.by_class(labels, len(rows), options.test_share, options.seed, classes)
+        if labels is not None:
+            splits.check_classes(parts[rows], labels, classes)
     except InvalidDataset as problem:
         raise table.error(problem.problem, field=problem.field or column, mend=problem.mend) from None
     return parts
+
+
+def split_by_column(
+    column: pa.ChunkedArray, y: NDArray[np.int64] | None, classes: Sequence[str], options: Options
+) -> splits.Parts:
+    """Return the part of each sample by a column that groups them or, if `options` say so, that tells their times.
+
+    `y` are the samples' classes, None where a number is to be given. Raises InvalidDataset.
+    """
+    rows, share = len(column), options.test_share
+    if options.time:
+        times = _times(column)
+        return splits.apart(rows, share, lambda places, held: splits.by_time(times[places], held))
+    _, groups = np.unique(np.array(_texts(column), object).astype(str), return_inverse=True)
+
+    def by_group(places: NDArray[np.intp], held: float) -> splits.Parts:
+        return splits.by_group(None if y is None else y[places], groups[places], held, options.seed, classes)
+
+    return splits.apart(rows, share, by_group)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str | None]:

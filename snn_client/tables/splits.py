@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +91,18 @@ def by_time(times: NDArray[np.float64], share: float) -> Parts:
             raise InvalidDataset("is the same in all rows: there is no later one", mend="name another column")
         at = later[0]
     return np.where(times >= at, TEST, TRAIN).astype(np.int8)
+
+
+def apart(rows: int, share: float, split: Callable[[NDArray[np.intp], float], Parts]) -> Parts:
+    """Return a split by group or time, made by `split` of the places it is given and a share.
+
+    Where samples are alike within a group or a time, what validates is held apart in the same way, if there are enough.
+    """
+    parts = split(np.arange(rows), share)
+    training = np.flatnonzero(parts == TRAIN)
+    if len(training) >= VALIDATED_FROM:
+        parts[training[split(training, VALIDATION_SHARE) == TEST]] = VALIDATION
+    return parts
 
 
 def given(values: Sequence[str | None]) -> Parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import os
 import signal
@@ -11,6 +13,7 @@ import tarfile
 import tempfile
 import time
 import uuid
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 import boto3
 import numpy as np
 import oracle
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from documentation import commands, fences
@@ -27,9 +32,11 @@ from typer.testing import CliRunner
 from your_data import lay_out
 
 from snn.errors import InvalidDataset, InvalidInput
+from snn_cli.datasets import make_dataset
 from snn_cli.local.emulator import Emulator
 from snn_cli.main import app
 from snn_client.data.options import Options
+from snn_client.data.recipe import parameters_for
 from snn_client.data.staging import stage
 from snn_client.runs.listing import newest_runs
 from snn_client.stack.outputs import StackOutputs
@@ -46,6 +53,7 @@ from snn_operators.train import SnnTrainOperator
 SNN = str(Path(sys.executable).with_name("snn"))
 PARAMETERS = Parameters.load(oracle.small_network((4, 1), ("relu", "sigmoid")))
 AWS: Any = {"aws_conn_id": None}  # boto3's own search: the environment leads to the emulator
+ARCHIVES = ["patients.tar", "patients.tar.gz", "patients.tar.xz", "patients.zip"]
 TRAINED = [
     words[1:]
     for fence in fences("sh")
@@ -116,6 +124,42 @@ def test_whichever_way_photos_come_the_same_bytes_are_staged(
         "the test part has few samples: 2 of cat; 2 of dog; fewer than 10 say little",
     ]
     assert ("downloading, bytes" in {what for what, _, _ in heard.steps}) is bool(address)
+
+
+@pytest.fixture(scope="module")
+def tables(yours: Path, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One table in all the ways that tables come, here and in the bucket."""
+    folder, s3 = tmp_path_factory.mktemp("tables"), boto3.client("s3")
+    content = (yours / "patients.csv").read_bytes()
+    (folder / "patients.csv").write_bytes(content)
+    (folder / "patients.csv.gz").write_bytes(gzip.compress(content))
+    pq.write_table(pa_csv.read_csv(folder / "patients.csv"), folder / "patients.parquet")
+    (folder / "table").mkdir()
+    (folder / "table" / "patients.csv").write_bytes(content)
+    for ending, kind in (("tar", "w:"), ("tar.gz", "w:gz"), ("tar.xz", "w:xz")):
+        with tarfile.open(folder / f"patients.{ending}", kind) as packed:  # type: ignore[call-overload]
+            packed.add(folder / "patients.csv", "patients.csv")
+    with zipfile.ZipFile(folder / "patients.zip", "w") as packed:
+        packed.write(folder / "patients.csv", "patients.csv")
+    for path in folder.rglob("*.*"):
+        s3.upload_file(str(path), bucket, f"tables/{path.relative_to(folder)}")
+    make_dataset(folder / "patients.csv", folder / "patients.h5", Options(), Heard())
+    s3.upload_file(str(folder / "patients.h5"), bucket, "tables/patients.h5")
+    return folder
+
+
+@pytest.mark.parametrize("where", ["here", "in S3"])
+@pytest.mark.parametrize(
+    "name",
+    ["patients.csv", "patients.csv.gz", "patients.parquet", "patients.h5", "table/", *ARCHIVES],
+)
+def test_whichever_way_a_table_comes_the_same_bytes_are_staged(
+    name: str, where: str, tables: Path, bucket: str, clients: Clients
+) -> None:
+    source = f"s3://{bucket}/tables/{name}" if where == "in S3" else str(tables / name)
+    staged = stage(clients, bucket, "table", source, parameters_for, progress=Heard())
+    assert staged.sha256 == hashlib.sha256((tables / "patients.h5").read_bytes()).hexdigest()
+    assert staged.parameters.neurons_per_layer == (128, 1)
 
 
 @pytest.mark.parametrize(

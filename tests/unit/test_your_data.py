@@ -48,12 +48,16 @@ def test_a_line_runs(words: list[str], data: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_recipe_is_written_as_a_file_that_one_can_keep(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [words] = [words[1:] for words in SHELL if words[1] == "parameters"]
+    of_table, of_file = [words[1:] for words in SHELL if words[1] == "parameters"]
     monkeypatch.chdir(data)
-    for line in (["dataset", "make", "patients.csv", words[words.index("--for") + 1]], words):
+    making = ["dataset", "make", "patients.csv", of_file[of_file.index("--for") + 1]]
+    kept = []
+    for line in (making, of_table, of_file):
         ended = CliRunner().invoke(app, line, catch_exceptions=False)
         assert ended.exit_code == 0, ended.output
-    kept = Parameters.load(Path("parameters.json"))
-    assert kept == parameters_for(load_dataset("datasets/patients.h5"))
-    assert (kept.neurons_per_layer, kept.activation_per_layer) == ((128, 1), ("relu", "sigmoid"))
+        if line is not making:
+            kept.append(Parameters.load(Path("parameters.json")))
+            Path("parameters.json").unlink()
+    assert kept == 2 * [parameters_for(load_dataset("datasets/patients.h5"))]
+    assert (kept[0].neurons_per_layer, kept[0].activation_per_layer) == ((128, 1), ("relu", "sigmoid"))
     shutil.rmtree("datasets")

@@ -131,6 +131,34 @@ def test_classes_may_be_put_in_order(tmp_path: Path) -> None:
     assert made(write(tmp_path, flowers()), classes="rose,iris")[0].classes == ("rose", "iris")
 
 
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (("cat", "non-cat"), ("non-cat", "cat")),
+        (("not_ill", "ill"), ("not_ill", "ill")),
+        (("Zebra", "ant"), ("ant", "Zebra")),
+        (("True", "False"), ("False", "True")),
+    ],
+)
+def test_of_a_pair_the_positive_one_is_class_1_as_of_folders(
+    tmp_path: Path, names: tuple[str, str], classes: tuple[str, str]
+) -> None:
+    dataset, _ = made(write(tmp_path, [{"x": index % 7, "y": names[index % 2]} for index in range(30)]))
+    assert dataset.classes == classes
+
+
+def test_only_some_classes_are_learned_if_asked(tmp_path: Path) -> None:
+    rows = [{"x": index % 7, "y": ["a", "b", "c"][index % 3]} for index in range(30)]
+    dataset, notes = made(write(tmp_path, rows), only="c,a")
+    assert (dataset.classes, len(dataset.train), len(dataset.test)) == (("a", "c"), 16, 4)
+    assert "table.csv: 10 rows without a label, or of other classes than are wanted, left out" in notes
+    numbers = [{"x": index % 7, "y": index % 3} for index in range(30)]
+    dataset, _ = made(write(tmp_path, numbers), only="2,0", classes="2,0")
+    assert (dataset.classes, len(dataset.train)) == (("2", "0"), 16)
+    with pytest.raises(InvalidDataset, match=r"table\.csv: only: names d; the classes are a, b, c \(name classes that"):
+        made(write(tmp_path, rows), only="a,d")
+
+
 def test_what_says_nothing_is_noticed_and_left_out(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = [
