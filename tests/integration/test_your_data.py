@@ -22,6 +22,7 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 import boto3
 import numpy as np
 import oracle
+import pexpect
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
@@ -261,6 +262,20 @@ def test_an_option_that_is_none_fails_the_task_in_one_line(stack: StackOutputs, 
     )  # fmt: skip
     with pytest.raises(AirflowFailException, match=r"^sise: is no option of a data set \(known are classes, "):
         task.execute({})
+
+
+def test_a_terminal_shows_how_far_it_is(yours: Path, tmp_path: Path) -> None:
+    environment: Any = {**os.environ, "TERM": "xterm-256color"}
+    person = pexpect.spawn(
+        SNN, ["dataset", "make", str(yours / "my-photos"), str(tmp_path / "pets.h5")], env=environment,
+        dimensions=(40, 110), timeout=120, encoding="utf-8",
+    )  # fmt: skip
+    person.expect("looking at photos")
+    person.expect(r"reading photos[^\n]*━[^\n]*20/20")
+    person.expect("warning: the training part has few samples")
+    person.expect(pexpect.EOF)
+    person.close()
+    assert person.exitstatus == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
