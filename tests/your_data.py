@@ -21,6 +21,12 @@ def lay_out(folder: Path) -> None:
             photos(folder / "split-photos" / part / name, count, colour)
     for name, colour in (("ant", RED), ("cat", GREEN), ("dog", BLUE)):
         photos(folder / "three-kinds" / name, 10, colour)
+    for name, classes in (("mnist", "01"), ("cifar10", ("cat", "dog", "frog"))):
+        for number, each in enumerate(classes):
+            photos(folder / name / "train" / each, 10, (20 * number, 9, 0))
+            photos(folder / name / "test" / each, 3, (20 * number, 99, 0))
+        with tarfile.open(folder / f"{name}.tar.xz", "w:xz") as packed:
+            packed.add(folder / name, name)
     messy = folder / "messy-photos"
     (messy / "cat" / "from-a-phone.heic").write_bytes(HEIC)
     (messy / "cat" / "gone.png").symlink_to("nowhere")

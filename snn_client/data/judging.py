@@ -61,8 +61,12 @@ def judge(data: Path | Dataset) -> list[Finding]:
 
     A file is read a block at a time, in a child process.
     """
-    known = load_header(data) if isinstance(data, Path) else data
-    seen = _seen_in_file(data, known) if isinstance(known, Header) else _seen_in_memory(known)
+    known: Header | Dataset
+    if isinstance(data, Path):
+        known = load_header(data)
+        seen = _seen_in_file(data, known)
+    else:
+        known, seen = data, _seen_in_memory(data)
     classes = known.classes
     told = [*_same(seen), *_shifted(seen, classes), *_few(seen, classes), *_constant(seen)]
     return [*told, *_leaking(seen, classes, known.columns)]

@@ -26,7 +26,8 @@ from snn_client.data.folders import (
     readable,
 )
 from snn_client.data.options import Options, some
-from snn_client.data.tables import PARTS, split_by_column
+from snn_client.data.tables import split_by_column
+from snn_client.tables import splits
 from snn_data.dataset import MAX_NAME, MAX_SAMPLES
 from snn_data.files import read_file
 
@@ -130,7 +131,7 @@ def _found(
         parts = split_by_column(by, np.array(labels, np.int64) if classes else None, classes, options)
     except InvalidDataset as problem:
         raise InvalidDataset(problem.problem, field=problem.field or column, source=source, mend=problem.mend) from None
-    names: dict[int, Part] = {number: name for name, number in PARTS.items()}
+    names: dict[int, Part] = {splits.TRAIN: "train", splits.TEST: "test", splits.VALIDATION: "validation"}
     return [Found(one.path, label, names[int(part)]) for one, label, part in zip(told, labels, parts, strict=True)]
 
 

@@ -22,7 +22,7 @@ Missing = Literal["impute", "drop"]
 
 
 class Options(BaseModel):
-    """How a data set is made. What is left alone is found out from the data; an option that fits no data is ignored."""
+    """How a data set is made. What is left alone is found out from the data; what is of no use for them is ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -55,13 +56,17 @@ SNN = str(Path(sys.executable).with_name("snn"))
 PARAMETERS = Parameters.load(oracle.small_network((4, 1), ("relu", "sigmoid")))
 AWS: Any = {"aws_conn_id": None}  # boto3's own search: the environment leads to the emulator
 ARCHIVES = ["patients.tar", "patients.tar.gz", "patients.tar.xz", "patients.zip"]
-TRAINED = [
-    words[1:]
-    for fence in fences("sh")
-    if fence.page.name == "your-data.md"
-    for words in commands(fence.text)
-    if words[1] == "train"
+LINES = [words[1:] for fence in fences("sh") if fence.page.name == "your-data.md" for words in commands(fence.text)]
+TRAINED, ASKED = ([words for words in LINES if words[0] == command] for command in ("train", "predict"))
+PREPARED = [
+    ["dataset", "make", "patients.csv", "datasets/patients.h5"],
+    *(words for words in LINES if words[0] == "parameters"),
 ]
+SAMPLES = {
+    "train_catvnoncat.h5": 20, "patients.csv": 160, "datasets/patients.h5": 160, "mnist.tar.xz": 20,
+    "cifar10.tar.xz": 30,
+}  # fmt: skip
+"""How many there are to train on, where it is not four fifths of 20 photos."""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,9 @@ def bucket(emulator: Emulator) -> str:
 def yours(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Path:
     folder, s3 = tmp_path_factory.mktemp("yours"), boto3.client("s3")
     lay_out(folder)
+    with contextlib.chdir(folder):
+        for words in PREPARED:
+            assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
     s3.put_object(Bucket=bucket, Key="pets.zip", Body=(folder / "my-photos.zip").read_bytes())
     s3.put_object(Bucket=bucket, Key="pets/")  # what consoles make of a new folder
     for path in (folder / "my-photos").rglob("*.png"):
@@ -96,11 +104,24 @@ def test_a_line_of_the_page_trains(
     assert ended.exit_code == 0, ended.output
     run = next(iter(newest_runs(Ledger(clients.dynamodb, stack.table), 1)))
     assert (run.state, run.epoch) == (State.COMPLETED, 3)
-    assert run.samples == (20 if "catvnoncat" in " ".join(words) else 16)
+    assert run.samples == SAMPLES.get(words[words.index("--dataset") + 1], 16)
 
 
-def test_the_page_trains() -> None:
-    assert len(TRAINED) >= 5
+def test_the_page_trains_and_asks() -> None:
+    assert (len(TRAINED) >= 8, len(ASKED)) == (True, 2)
+
+
+def test_the_lines_of_the_page_that_ask_about_rows(
+    yours: Path, stack: StackOutputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(yours)
+    on = ["--stack", stack.stack_name]
+    for words in (["train", "--dataset", "patients.csv", "--label", "ill", "--epochs", "2"], *ASKED):
+        ended = CliRunner().invoke(app, [*words, *on], catch_exceptions=False, env={"COLUMNS": "200"})
+        assert ended.exit_code == 0, ended.output
+    assert "new-patients.csv#2" in ended.stdout
+    uris = [line.partition(",")[0] for line in (yours / "answers.csv").read_text().splitlines()]
+    assert uris == ["uri", "new-patients.csv#1", "new-patients.csv#2"]
 
 
 def contents(bucket: str, run_id: str) -> list[str]:

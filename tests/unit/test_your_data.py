@@ -29,6 +29,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_every_line_is_run_by_a_test() -> None:
+    """Those that train or ask in `tests/integration/test_your_data.py`."""
+    assert {words[0] for words in SHELL} == {"snn"}
+    assert {words[1] for words in SHELL} == {"dataset", "parameters", "train", "predict"}
+
+
 def test_the_page_makes_data_sets() -> None:
     assert len([words for words in LINES if words[1] == "make"]) >= 8
 

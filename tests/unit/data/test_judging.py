@@ -159,8 +159,9 @@ def test_columns_of_a_table_are_suspects_by_their_names(tmp_path: Path) -> None:
     for samples in (data.train, data.test):
         code = samples.y + 3 * (np.arange(len(samples.y)) % 2)
         samples.stored[:, 0] = np.array([5, 1, 3, 2, 4, 0])[code]
-        samples.stored[:, 2:] = samples.y[:, None] == [2, 0, 1, 7]
-    text = Columns((Number("code", 2.5, 1.7), Number("age", 40, 9), Category("ward", ("b", "c", "a", "d")))).to_json()
+        samples.stored[:, 2:5] = samples.y[:, None] == [2, 0, 1]
+    number = [Number(name, 2.5, 1.7) for name in ("code", "age", "weight")]
+    text = Columns((*number[:2], Category("ward", ("b", "c", "a")), number[2])).to_json()
     named = Dataset(data.train, data.test, data.classes, None, "", text)
     (found,) = both_ways(named, tmp_path)
     assert "alone each give the class of nearly every test sample: code (100.0%); ward (100.0%);" in found["text"]
