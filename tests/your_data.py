@@ -45,7 +45,7 @@ def lay_out(folder: Path) -> None:
         lines.append(f"p{number // 4},2026-{1 + number // 28:02}-{1 + number % 28:02},{20 + number % 60},{smokes},,"
                      f"{'yes' if number // 4 % 2 else 'no'}")  # fmt: skip
     (folder / "patients.csv").write_text("\n".join(lines))
-    (folder / "new-patients.csv").write_text("smokes,age\nyes,44\nnever,\n")
+    (folder / "new-patients.csv").write_text("smokes,age,patient\nyes,44,p7\nnever,,p99\n")
     for part, count in (("train", 20), ("test", 6)):
         with h5py.File(folder / f"{part}_catvnoncat.h5", "w") as h5:
             h5[f"{part}_set_x"] = np.arange(count, dtype=np.uint8).repeat(48).reshape(count, 4, 4, 3)

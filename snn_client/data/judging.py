@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from snn.batches import Samples
 from snn.errors import InvalidDataset
-from snn_client.data.leaks import Looked, some_rows, suspects
 from snn_client.data.options import some
+from snn_client.tables.leaks import Looked, some_rows, suspects
 from snn_data.dataset import Dataset, Header, Stored, blocks_of, kept_as, load_header
 from snn_data.hdf5 import read_hdf5
 from snn_data.isolated import raise_limits

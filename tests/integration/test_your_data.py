@@ -43,7 +43,6 @@ from snn_client.data.staging import stage
 from snn_client.runs.listing import newest_runs
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
-from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import State
 from snn_data.dataset import load_dataset
@@ -102,7 +101,7 @@ def test_a_line_of_the_page_trains(
         app, [*given, "--epochs", "3", "--stack", stack.stack_name], catch_exceptions=False, env={"COLUMNS": "200"}
     )
     assert ended.exit_code == 0, ended.output
-    run = next(iter(newest_runs(Ledger(clients.dynamodb, stack.table), 1)))
+    run = next(newest_runs(clients.dynamodb, stack.table))
     assert (run.state, run.epoch) == (State.COMPLETED, 3)
     assert run.samples == SAMPLES.get(words[words.index("--dataset") + 1], 16)
 
@@ -155,7 +154,8 @@ def tables(yours: Path, bucket: str, tmp_path_factory: pytest.TempPathFactory) -
     content = (yours / "patients.csv").read_bytes()
     (folder / "patients.csv").write_bytes(content)
     (folder / "patients.csv.gz").write_bytes(gzip.compress(content))
-    pq.write_table(pa_csv.read_csv(folder / "patients.csv"), folder / "patients.parquet")
+    missing = pa_csv.ConvertOptions(strings_can_be_null=True)
+    pq.write_table(pa_csv.read_csv(folder / "patients.csv", convert_options=missing), folder / "patients.parquet")
     (folder / "table").mkdir()
     (folder / "table" / "patients.csv").write_bytes(content)
     for ending, kind in (("tar", "w:"), ("tar.gz", "w:gz"), ("tar.xz", "w:xz")):

@@ -12,8 +12,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 
 from snn.batches import Samples
 from snn.errors import InvalidDataset
-from snn_client.data import leaks
 from snn_client.data.judging import Finding, check, judge
+from snn_client.tables import leaks
 from snn_client.tables.columns import Category, Columns, Number
 from snn_data.dataset import Dataset, load_dataset, save_dataset
 

@@ -369,7 +369,8 @@ def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compa
 
     retraining = bag.dags["snn_retraining"]
     assert fill_in(retraining) == {
-        **dict.fromkeys(("dataset", "parameters", "parameters_file", "epochs", "learning_rate", "batch_size")),
+        **dict.fromkeys(("dataset", "data_options", "parameters", "parameters_file")),
+        **dict.fromkeys(("epochs", "learning_rate", "batch_size")),
         **dict.fromkeys(("threshold", "seed", "strategy", "granularity", "max_usd", "max_seconds")),
         **dict.fromkeys(("optimizer", "schedule", "dtype", "validation", "patience")),
         "metric": "accuracy",
