@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks import problem
 from benchmarks.competitors import CompetitorFailed, numpy_loop
-from benchmarks.session import TOLERANCE_FLOAT32, Session, agree, column
+from benchmarks.session import TOLERANCE_FLOAT32, Disagreement, Session, agree, column
+from snn_client.stack.options import StackOptions
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
+
+NEURON_INVOCATIONS = 264  # of an epoch of itsacat's network: 33 neurons, 4 mini-batches, there and back
 
 
 def full_batch(session: Session) -> dict[str, Any]:
@@ -145,6 +150,7 @@ def granularities(session: Session) -> dict[str, Any]:
     times = defaultdict[str, list[float]](list)
     results: dict[str, Any] = {}
     for _ in range(session.repetitions):
+        times["bare"].append(_bare_invocations(session, NEURON_INVOCATIONS))
         for kind, chosen in kinds.items():
             outcome = ours.train(stack, data, chosen)
             times[kind].append(outcome.seconds)
@@ -160,7 +166,29 @@ def granularities(session: Session) -> dict[str, Any]:
     for kind in kinds:
         per_epoch = column([seconds / epochs for seconds in times[kind]])
         results[kind] |= {"seconds_per_epoch": per_epoch["seconds"], "all": per_epoch["all"]}
+    bare = column(times["bare"])
+    ratio = results["neuron"]["seconds_per_epoch"] / bare["seconds"]
+    results["neuron"] |= {"bare": bare, "ratio_to_bare_invocations": ratio}
     return results
+
+
+def _bare_invocations(session: Session, count: int) -> float:
+    """Return the seconds that so many invocations take that a neuron refuses at once, as many at a time as in a run.
+
+    What an epoch of neurons takes beyond that is ours; the rest is botocore's and the emulator's.
+    """
+    ours, function = session.serverless.clients.lambda_, session.cached.neuron_function
+
+    def invoke(_: int) -> bool:
+        return b"refused" in ours.invoke(FunctionName=function, Payload=b"{}")["Payload"].read()
+
+    with ThreadPoolExecutor(StackOptions().neuron_concurrency) as pool:
+        began = time.perf_counter()
+        refused = list(pool.map(invoke, range(count)))
+        seconds = time.perf_counter() - began
+    if not all(refused):
+        raise Disagreement("a neuron took an empty task")
+    return seconds
 
 
 def workers(session: Session) -> dict[str, Any]:

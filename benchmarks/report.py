@@ -14,6 +14,7 @@ GOALS: tuple[tuple[str, str, float, str], ...] = (
     ("best_batch.ratio_to_numpy", "≤", 0.15, "best of 4 mini-batches to the threshold: our time an epoch / NumPy's"),
     ("average.ratio_to_numpy", "≤", 0.15, "average of 4 mini-batches: our time / NumPy's"),
     ("neuron.seconds_per_epoch", "≤", 1.5, "seconds an epoch, every neuron an invocation"),
+    ("neuron.ratio_to_bare_invocations", "≤", 2.0, "the same: to as many invocations of a neuron with nothing to do"),
     ("neuron.invocations_per_epoch", "=", 264, "neuron invocations an epoch, neuron granularity"),
     ("layer.seconds_per_epoch", "≤", 0.4, "seconds an epoch, every layer an invocation"),
     ("layer.invocations_per_epoch", "=", 32, "neuron invocations an epoch, layer granularity"),
@@ -246,7 +247,14 @@ def _granularities(section: dict[str, Any], results: dict[str, Any]) -> str:
                 )
             )
     table = _table(("an invocation is a", "seconds an epoch", "neuron invocations an epoch", "cost difference"), rows)
-    return f"{section['epochs']} epochs of best-of-4-mini-batches, launch and end included.\n\n{table}"
+    text = f"{section['epochs']} epochs of best-of-4-mini-batches, launch and end included.\n\n{table}"
+    bare = results.get("neuron", {}).get("bare")
+    if bare:
+        text += (
+            f"\n\nAs many invocations of a neuron that has nothing to do take {bare['seconds']:.3f} s "
+            f"{_range(bare['all'], 3)} on this emulator."
+        )
+    return text
 
 
 def _workers(section: dict[str, Any], results: dict[str, Any]) -> str:

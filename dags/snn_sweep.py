@@ -60,13 +60,12 @@ with DAG(
     )
 
     @task_group
-    def combination(run_id: Any, dataset_key: Any, parameters: Any) -> None:
+    def combination(run_id: Any, dataset_key: Any) -> None:
         train = SnnTrainOperator(
             task_id="train",
             stack="{{ params.stack_name }}",
             run_id=run_id,
             dataset_key=dataset_key,
-            parameters=parameters,
             resume="{{ params.resume }}",
             max_active_tis_per_dag=AT_ONCE.value,  # deferred ones count
         )
@@ -75,7 +74,6 @@ with DAG(
     table = SnnSweepTableOperator(
         task_id="table",
         stack="{{ params.stack_name }}",
-        plan=plan.output,
         sweep=plan.output["sweep"],
         train="combination.train",
         evaluate="combination.evaluate",

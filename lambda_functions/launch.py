@@ -25,12 +25,12 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     """Parse, launch, answer {"run_id", "state"} or {"error"}."""
     started, settings = time.monotonic(), Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
-    told = event if isinstance(event, dict) else {}
+    request = event if isinstance(event, dict) else {}
     try:
-        if isinstance(told.get("Records"), list):
-            runs = [launch_upload(record, settings, clients) for record in told["Records"]]
-        elif "requestPayload" in told:
-            runs = trainer_gone(told, settings, clients)
+        if isinstance(request.get("Records"), list):
+            runs = [launch_upload(record, settings, clients) for record in request["Records"]]
+        elif "requestPayload" in request:
+            runs = trainer_gone(request, settings, clients)
         else:
             runs = [launch(event, settings, clients)]
     except InvalidInput as error:

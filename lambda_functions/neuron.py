@@ -22,7 +22,7 @@ init_phase.done()
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Parse, compute, answer what it took.
 
-    Two failures are answers too: a loss from the cache, which the trainer can mend, and a task refused, which it should
+    Two failures are answers too: a loss from the cache, which the trainer can fix, and a task refused, which it should
     not repeat.
     """
     started = time.perf_counter()

@@ -36,8 +36,8 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
 
 def _parse(event: Any) -> tuple[str, Follower | None]:
     if not isinstance(event, dict):
-        mend = 'send {"run_id": "…"}'
-        raise InvalidInput(f"is a {type(event).__name__}, not an event", source="TrainerLambda", mend=mend)
+        hint = 'send {"run_id": "…"}'
+        raise InvalidInput(f"is a {type(event).__name__}, not an event", source="TrainerLambda", hint=hint)
     return check_run_id(event.get("run_id", "")), Follower.load(event["follower"]) if "follower" in event else None
 
 

@@ -72,7 +72,7 @@ def chosen_run(aws: Aws) -> str:
         if item["Key"] == places.report_json(run_id)
     }
     if not reports:
-        raise InvalidInput("no run has a report yet", source=f"stack {aws.stack}", mend="train one, then: snn report")
+        raise InvalidInput("no run has a report yet", source=f"stack {aws.stack}", hint="train one, then: snn report")
     return reports[max(reports)]
 
 

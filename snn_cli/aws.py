@@ -133,7 +133,7 @@ def connect(
             f"{endpoint_url} is not an address",
             field="endpoint-url",
             source="AWS",
-            mend="such as http://127.0.0.1:4570",
+            hint="such as http://127.0.0.1:4570",
         )
     place, running = (home, None) if profile or region or endpoint_url else _emulator(home)
     if running:
@@ -154,7 +154,7 @@ def connect(
         raise InvalidInput(
             "no region is set",
             source="AWS",
-            mend="use --region, AWS_DEFAULT_REGION, or `snn local up` for the emulator",
+            hint="use --region, AWS_DEFAULT_REGION, or `snn local up` for the emulator",
         )
     by = f", profile {session.profile_name}" if session.profile_name != "default" else ""
     at = f"at {endpoint_url}" if endpoint_url else f"on AWS, {session.region_name}{by}"
@@ -178,7 +178,7 @@ def check_region(name: str) -> str:
     session = boto3.Session()
     partitions = session.get_available_partitions()
     if not any(name in session.get_available_regions("cloudformation", each) for each in partitions):
-        raise InvalidInput(f"{name!r} is not an AWS region", field="region", mend="such as us-east-1 or eu-central-1")
+        raise InvalidInput(f"{name!r} is not an AWS region", field="region", hint="such as us-east-1 or eu-central-1")
     return name
 
 
@@ -189,6 +189,6 @@ def _session(profile: str, region: str) -> Any:
     except ProfileNotFound:
         name = profile or os.environ.get("AWS_PROFILE", "")
         raise InvalidInput(
-            "is not configured", field=f"profile {name}", source="AWS", mend="aws configure list-profiles"
+            "is not configured", field=f"profile {name}", source="AWS", hint="aws configure list-profiles"
         ) from None
     return boto3.DEFAULT_SESSION

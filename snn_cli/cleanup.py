@@ -57,7 +57,7 @@ def cleanup(
         if wanted.runs and not cancel_runs:
             raise InvalidInput(
                 f"not ended: {', '.join(wanted.runs)}", field="runs", source=f"stack {aws.stack}",
-                mend="wait for them, or use --cancel-runs",
+                hint="wait for them, or use --cancel-runs",
             )  # fmt: skip
         if wanted.items and not yes:
             _confirm(aws.stack)
@@ -77,7 +77,7 @@ def _say(text: str) -> None:
 def _confirm(stack: str) -> None:
     """Return if a person enters the stack's name. Raises InvalidInput if nobody can be asked, Exit if they do not."""
     if not can_ask():
-        raise InvalidInput("cannot ask without a terminal", source="cleanup", mend="use --yes")
+        raise InvalidInput("cannot ask without a terminal", source="cleanup", hint="use --yes")
     if ask("Enter the stack's name to delete all of this", "keep it", str) != stack:
         say("Not the stack's name: nothing was deleted.")
         raise typer.Exit(Exit.REFUSED)

@@ -247,4 +247,4 @@ def _scikit_image_data(name: str) -> Path:
         path = Path(place) / "data" / name
         if path.is_file():
             return path
-    raise InvalidInput("scikit-image's photos are not installed", field=name, mend="pip install scikit-image")
+    raise InvalidInput("scikit-image's photos are not installed", field=name, hint="pip install scikit-image")

@@ -102,7 +102,7 @@ def deploy(
     left = NOTHING
     with interruptible(lambda: left):
         if not yes and not can_ask():
-            raise InvalidInput("cannot ask without a terminal", source="deploy", mend="use --yes")
+            raise InvalidInput("cannot ask without a terminal", source="deploy", hint="use --yes")
         given: dict[str, Any] = {
             "bucket": bucket, "email": email, "with_cache": with_cache, "cache_node_type": cache_node_type,
             "neuron_concurrency": neuron_concurrency, "reserve_neuron_concurrency": reserve_neuron_concurrency,

@@ -105,10 +105,10 @@ def report(
     written = [made["artifacts"]["report_json"], made["artifacts"]["report_html"]]
     if out:
         written += _copies(aws, written, out)
-    told = about(aws, chosen)
+    summary = about(aws, chosen)
 
     def show_all() -> None:
-        show(run_details(told), "", *judged(made["test_set"]))
+        show(run_details(summary), "", *judged(made["test_set"]))
         if made["new_images"]:
             show("", classified(made["new_images"], _classes(chosen)))
         show("", *(Text(f"report  {place}", overflow="fold") for place in written))
@@ -146,9 +146,9 @@ def _promoted(aws: Aws) -> str:
         f"s3://{aws.outputs.bucket}/{places.PROMOTED_PARAMS}",
     )
     if champion is None:
-        raise InvalidInput("no model has been promoted yet", source=source, mend=aws.command("train --promote"))
+        raise InvalidInput("no model has been promoted yet", source=source, hint=aws.command("train --promote"))
     if not champion.run_id:
-        raise InvalidInput("does not say which run trained it", source=source, mend="name a run")
+        raise InvalidInput("does not say which run trained it", source=source, hint="name a run")
     say(f"run {champion.run_id}, whose model is promoted", markup=False)
     return champion.run_id
 

@@ -32,14 +32,14 @@ def build(target: Path, dags: Path, airflow: str = AIRFLOW) -> None:
     Raises InvalidInput if `target` holds anything else, or if the release is none of IMAGES: nothing is touched then.
     """
     if airflow not in IMAGES:
-        raise InvalidInput(f"{airflow!r} is not possible", field="AIRFLOW", mend=f"use one of {', '.join(IMAGES)}")
+        raise InvalidInput(f"{airflow!r} is not possible", field="AIRFLOW", hint=f"use one of {', '.join(IMAGES)}")
     sources = [*dags.glob("*.py"), *dags.glob("*.json")]
     ours = {"plugins.zip", "requirements.txt", *(f"dags/{file.name}" for file in sources)}
     held = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
     if (target.exists() and not target.is_dir()) or held - ours:
         raise InvalidInput(
             f"holds {min(held - ours)}" if held else "is not a folder",
-            field="MWAA", source=str(target), mend="name a separate folder: its contents are replaced",
+            field="MWAA", source=str(target), hint="name a separate folder: its contents are replaced",
         )  # fmt: skip
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
@@ -58,7 +58,7 @@ def constraints(airflow: str) -> str:
 
 
 def requirements(wheel_name: str, airflow: str) -> str:
-    """Return requirements.txt. It has no hashes, as MWAA installs packages of its own in the same breath."""
+    """Return requirements.txt. It has no hashes, as MWAA installs packages of its own in the same step."""
     pins = [f"{package}=={version(package)}" for package in UNCONSTRAINED]
     return "\n".join([f"# MWAA with Airflow {airflow}", f'--constraint "{constraints(airflow)}"', *pins,
                       f"{PLUGINS}/{wheel_name}", ""])  # fmt: skip

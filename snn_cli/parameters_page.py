@@ -22,8 +22,8 @@ from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
 from snn_cli.making import shown
 from snn_client.data.options import Options
-from snn_client.data.recipe import parameters_for
 from snn_client.data.sources import prepare
+from snn_client.runs.recipe import parameters_for
 from snn_cloud.ledger.parameters import Execution, Parameters
 from snn_data.dataset import load_header
 

@@ -55,8 +55,8 @@ def status(
     chosen = the_run(aws, run)
     if follow_it:
         chosen = follow(aws, chosen.run_id)
-    told = about(aws, chosen)
-    answer(told, as_json, lambda: show(run_details(told)))
+    summary = about(aws, chosen)
+    answer(summary, as_json, lambda: show(run_details(summary)))
 
 
 def logs(

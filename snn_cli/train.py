@@ -43,12 +43,12 @@ from snn_cli.making import (
 )
 from snn_cli.tables import about, run_details, show
 from snn_client.data.options import Options
-from snn_client.data.recipe import AUTO, parameters_for, summary
 from snn_client.data.sources import stem
 from snn_client.data.staging import Choose, Staged, read_source, stage, withdraw
 from snn_client.runs import runs
 from snn_client.runs.estimate import estimate_on
 from snn_client.runs.progress import estimate_line
+from snn_client.runs.recipe import AUTO, parameters_for, summary
 from snn_cloud.aws.errors import LaunchRejected
 from snn_cloud.aws.places import check_run_id
 from snn_cloud.cost.budget import warning
@@ -284,7 +284,7 @@ def _spelled(given: str | None, field: str) -> Any:
     try:
         return json.loads(given)
     except ValueError as error:
-        raise InvalidParameters(f"is not JSON: {error}", field=field, mend='write {"name": "adam", …}') from None
+        raise InvalidParameters(f"is not JSON: {error}", field=field, hint='write {"name": "adam", …}') from None
 
 
 def _share(given: str | None) -> float | str | None:
@@ -302,7 +302,7 @@ def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str,
     elif older is None:
         chosen = Parameters.load(DEFAULT_PARAMETERS, source="parameters", **overrides)
     elif older.parameters is None:
-        raise InvalidInput("has no parameters", source=f"run {older.run_id}", mend="train anew")
+        raise InvalidInput("has no parameters", source=f"run {older.run_id}", hint="train anew")
     else:
         known = json.loads(older.parameters.to_json())
         chosen = Parameters.load(known, source=f"parameters of run {older.run_id}", **overrides)
@@ -322,8 +322,8 @@ def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
     """Return a name that no run has: the given one, or one that says what is trained on and when."""
     if name:
         if aws.ledger.find(check_run_id(name)):
-            mend = f"choose another, or follow it: {aws.command(f'status {name} --follow')}"
-            raise InvalidInput(f"there is already a run {name}", field="name", mend=mend)
+            hint = f"choose another, or follow it: {aws.command(f'status {name} --follow')}"
+            raise InvalidInput(f"there is already a run {name}", field="name", hint=hint)
         return name
     if older:
         return runs.next_run_id(aws.ledger, older)
@@ -362,5 +362,5 @@ def _see_through(aws: Aws, run: Run, detach: bool, as_json: bool) -> None:
         )
     else:
         run = follow(aws, run.run_id)
-    told = about(aws, run)
-    answer(told, as_json, lambda: show(run_details(told)))
+    summary = about(aws, run)
+    answer(summary, as_json, lambda: show(run_details(summary)))

@@ -8,7 +8,7 @@ class SnnError(Exception):
 
 
 MESSAGE_LENGTH = 1_000
-MEND_LENGTH = 400
+HINT_LENGTH = 400
 NAME_LENGTH = 250  # of a file or a field
 
 
@@ -29,10 +29,10 @@ class InvalidInput(SnnError):
     The message is one line: the file, the field, what is wrong with it, and how to fix it.
     """
 
-    def __init__(self, problem: str, *, field: str = "", source: str = "", mend: str = "") -> None:
-        self.problem, self.field, self.source, self.mend = problem, field, source, mend
+    def __init__(self, problem: str, *, field: str = "", source: str = "", hint: str = "") -> None:
+        self.problem, self.field, self.source, self.hint = problem, field, source, hint
         # Whatever has to be cut, a part of each is left.
-        end = f" ({one_line(mend, MEND_LENGTH)})" if mend else ""
+        end = f" ({one_line(hint, HINT_LENGTH)})" if hint else ""
         line = ": ".join(part for part in (*(one_line(name, NAME_LENGTH) for name in (source, field)), problem) if part)
         super().__init__(one_line(line, MESSAGE_LENGTH - len(end)) + end)
 

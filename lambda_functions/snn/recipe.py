@@ -43,8 +43,8 @@ OUTPUTS = {loss.output: name for name, loss in LOSSES.items()}
 class Mismatch(ValueError):
     """A field that cannot be used, or two that contradict each other: where, what is wrong, and how to fix it."""
 
-    def __init__(self, field: str, problem: str, mend: str) -> None:
-        self.field, self.problem, self.mend = field, problem, mend
+    def __init__(self, field: str, problem: str, hint: str) -> None:
+        self.field, self.problem, self.hint = field, problem, hint
         super().__init__(problem)
 
 
@@ -66,14 +66,14 @@ def _named(field: str, what: str, known: Iterable[str]) -> Any:
     return Annotated[str, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(known)})]
 
 
-def _either(field: str, mend: str) -> WrapValidator:
+def _either(field: str, hint: str) -> WrapValidator:
     """Return what refuses a value that is of none of a field's types in one line."""
 
     def check(given: Any, of_a_type: Callable[[Any], Any]) -> Any:
         try:
             return of_a_type(given)
         except ValidationError:
-            raise Mismatch(field, f"{repr(given)[:200]} cannot be used", mend) from None
+            raise Mismatch(field, f"{repr(given)[:200]} cannot be used", hint) from None
 
     return WrapValidator(check)
 
@@ -87,8 +87,8 @@ def _chosen(field: str, what: str, registry: Mapping[str, type[Any]]) -> Any:
             return given
         asked = {"name": given} if isinstance(given, str) else given
         if not isinstance(asked, Mapping) or not isinstance(asked.get("name"), str):
-            mend = f'give a name, or {{"name": …}} with options; {nearest("", registry)}'
-            raise Mismatch(field, f"{repr(given)[:200]} names no {what}", mend)
+            hint = f'give a name, or {{"name": …}} with options; {nearest("", registry)}'
+            raise Mismatch(field, f"{repr(given)[:200]} names no {what}", hint)
         name, options = asked["name"], {key: value for key, value in asked.items() if key != "name"}
         if name not in registry:
             raise Mismatch(field, f"{name!r} is no {what}", nearest(name, registry))
@@ -247,18 +247,18 @@ class Recipe(BaseModel):
         output, neurons = self.activations[last], self.neurons[last]
         for name, activation in self.activations.items():
             if name != last and activation not in ACTIVATIONS:
-                mend = f"use one of {', '.join(ACTIVATIONS)}"
-                raise Mismatch(f"activations.{name}", f"{activation} is only for the last layer", mend)
+                hint = f"use one of {', '.join(ACTIVATIONS)}"
+                raise Mismatch(f"activations.{name}", f"{activation} is only for the last layer", hint)
         if output not in OUTPUTS:
-            mend = "use sigmoid (two classes), softmax (more), or identity (a number)"
-            raise Mismatch(f"activations.{last}", f"{output} cannot be the last layer's activation", mend)
+            hint = "use sigmoid (two classes), softmax (more), or identity (a number)"
+            raise Mismatch(f"activations.{last}", f"{output} cannot be the last layer's activation", hint)
         if output == "softmax" and neurons < 2:
             raise Mismatch(f"neurons.{last}", "softmax needs one neuron per class", "give as many neurons as classes")
         if output != "softmax" and neurons != 1:
-            what, mend = ("distinguishes two classes", "use 1 neuron, or softmax with one neuron per class")
+            what, hint = ("distinguishes two classes", "use 1 neuron, or softmax with one neuron per class")
             if output == "identity":
-                what, mend = "predicts one number", "use 1 neuron"
-            raise Mismatch(f"neurons.{last}", f"a last layer of {output} {what}", mend)
+                what, hint = "predicts one number", "use 1 neuron"
+            raise Mismatch(f"neurons.{last}", f"a last layer of {output} {what}", hint)
         if self.loss is not None and LOSSES[self.loss].output != output:
             belongs = f"use {OUTPUTS[output]}, or {LOSSES[self.loss].output} in the last layer"
             raise Mismatch("loss", f"{self.loss} does not go with {output}", belongs)
@@ -292,8 +292,8 @@ class Recipe(BaseModel):
         if isinstance(self.dropout, dict):
             wrong = set(self.dropout) - {"layer0", *expected[:-1]}
             if wrong:
-                mend = f"name layer0 (the input) or {names(expected[:-1])}"
-                raise Mismatch(f"dropout.{min(wrong)}", "is not a layer that can have dropout", mend)
+                hint = f"name layer0 (the input) or {names(expected[:-1])}"
+                raise Mismatch(f"dropout.{min(wrong)}", "is not a layer that can have dropout", hint)
         _checked(_Augmentation, "augmentation.", self.augmentation, "known are")
         if self.patience is not None and self.validation is None:
             raise Mismatch("patience", "needs samples to validate by", "add validation, such as 0.1, or leave it out")

@@ -34,7 +34,7 @@ def held_per_class(y: NDArray[Any], share: float, classes: int) -> NDArray[np.in
         raise InvalidInput(
             f"{share:g} cannot be held out of the {counts[worst]:,} samples{of_class}: one side would have none",
             field="validation",
-            mend="choose another share, or leave it out",
+            hint="choose another share, or leave it out",
         )
     return held
 
@@ -43,10 +43,10 @@ def hold_out(samples: Samples, share: float, seed: int, classes: int) -> tuple[S
     """Return the samples to train on and those held out, drawn by the seed. Raises InvalidInput as above."""
     groups = samples.y if classes else np.zeros(len(samples), dtype=np.int64)
     order = np.random.default_rng([seed, HELD_OUT]).permutation(len(samples))
-    apart = np.zeros(len(samples), dtype=bool)
+    held_out = np.zeros(len(samples), dtype=bool)
     for group, count in enumerate(held_per_class(samples.y, share, classes)):
-        apart[order[groups[order] == group][:count]] = True
-    return samples.part(np.flatnonzero(~apart)), samples.part(np.flatnonzero(apart))
+        held_out[order[groups[order] == group][:count]] = True
+    return samples.part(np.flatnonzero(~held_out)), samples.part(np.flatnonzero(held_out))
 
 
 def metric(loss: Loss, answers: NDArray[Any], y: NDArray[Any]) -> float:

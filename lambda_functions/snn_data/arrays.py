@@ -34,7 +34,7 @@ def read_network(h5: h5py.Group, source: str) -> Params:
                 f"is {W.shape} with {b.shape} biases",
                 field=f"W{number}",
                 source=source,
-                mend=f"expected (neurons, {inputs}) and (neurons, 1)",
+                hint=f"expected (neurons, {inputs}) and (neurons, 1)",
             )
         params[f"W{number}"], params[f"b{number}"] = W, b
         inputs = W.shape[0]
@@ -46,9 +46,9 @@ def numbers(h5: h5py.Group, name: str, dimensions: int, source: str) -> NDArray[
     """Return an array as float32, if it is that, or float64. Raises InvalidModel for one that holds no numbers."""
     array = read_array(h5, name, source, InvalidModel)
     if array.ndim != dimensions or not np.can_cast(array.dtype, np.float64):
-        mend = f"make it float64 of {dimensions} dimensions"
-        raise InvalidModel(f"is {array.shape} {array.dtype}", field=name, source=source, mend=mend)
+        hint = f"make it float64 of {dimensions} dimensions"
+        raise InvalidModel(f"is {array.shape} {array.dtype}", field=name, source=source, hint=hint)
     result = array.astype(np.float32 if array.dtype == np.float32 else np.float64)
     if not np.isfinite(result).all():
-        raise InvalidModel("holds values that are not numbers", field=name, source=source, mend="all must be finite")
+        raise InvalidModel("holds values that are not numbers", field=name, source=source, hint="all must be finite")
     return result

@@ -63,7 +63,7 @@ def _read(h5: h5py.File, source: str, in_batches: bool) -> Training:
             raise InvalidModel(
                 "was started by an older version, which shuffled its mini-batches once instead of every epoch",
                 source=source,
-                mend="start a new run",
+                hint="start a new run",
             )
         return _older(h5, source, history, origin)
     counters: dict[str, Any] = {}
@@ -72,11 +72,11 @@ def _read(h5: h5py.File, source: str, in_batches: bool) -> Training:
         try:
             counters[name] = kind(h5.attrs[name])
         except (KeyError, TypeError, ValueError, OverflowError):
-            mend = "start a new run"
-            raise InvalidModel("is missing or not a number", field=name, source=source, mend=mend) from None
+            hint = "start a new run"
+            raise InvalidModel("is missing or not a number", field=name, source=source, hint=hint) from None
     if counters.pop("format") != FORMAT:
-        mend = "deploy the stack again with the newest version"
-        raise InvalidModel("was written by a newer version", field="format", source=source, mend=mend)
+        hint = "deploy the stack again with the newest version"
+        raise InvalidModel("was written by a newer version", field="format", source=source, hint=hint)
     memory = {kind: _params(h5, f"memory/{kind}", source) for kind in _group(h5, "memory", source)}
     best = _params(h5, "best", source) if "best" in h5 else None
     return Training(_params(h5, "params", source), memory, history, origin, best=best, **counters)
@@ -94,7 +94,7 @@ def _params(h5: h5py.File, name: str, source: str) -> Params:
     odd = [name for name in group if not _NAME.fullmatch(name)]
     if odd or not len(group):
         named = f"{name}/{odd[0][:50]}" if odd else name
-        raise InvalidModel("is not part of a checkpoint", field=named, source=source, mend="start a new run")
+        raise InvalidModel("is not part of a checkpoint", field=named, source=source, hint="start a new run")
     found = {each: numbers(group, each, 2, source) for each in sorted(group)}
     # In the order in which a training has them, which decides in which order they are summed up.
     return dict(sorted(found.items(), key=lambda item: (int(item[0][1:]), "WCsb".index(item[0][0]))))
@@ -103,5 +103,5 @@ def _params(h5: h5py.File, name: str, source: str) -> Params:
 def _group(h5: h5py.File, name: str, source: str) -> h5py.Group:
     group = h5.get(name)
     if not isinstance(group, h5py.Group) or not isinstance(h5.get(name, getlink=True), h5py.HardLink):
-        raise InvalidModel("is missing", field=name, source=source, mend="start a new run")
+        raise InvalidModel("is missing", field=name, source=source, hint="start a new run")
     return group

@@ -182,7 +182,7 @@ def _check_numbers(part: Part, numbers: Stored, begin: int, source: str) -> None
         f"holds {numbers[tuple(wrong)]} in row {begin + wrong[0]}, column {wrong[1]}",
         field=f"{part.name}_set_x",
         source=source,
-        mend="fill in or leave out what is missing",
+        hint="fill in or leave out what is missing",
     )
 
 
@@ -221,12 +221,12 @@ def _header(h5: h5py.File, source: str) -> Header:
                 f"{parts[0].dtype}",
                 field=f"{part.name}_set_x",
                 source=source,
-                mend="make both the same",
+                hint="make both the same",
             )
     photos, columns = h5.attrs.get("photos", ""), h5.attrs.get("columns", "")
     photos = photos if isinstance(photos, str) else ""
     if not isinstance(columns, str):
-        raise InvalidDataset("is no text", field="columns", source=source, mend="make the file anew from the table")
+        raise InvalidDataset("is no text", field="columns", source=source, hint="make the file anew from the table")
     return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes, photos, columns)
 
 
@@ -238,13 +238,13 @@ def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Pa
             f"is {item.shape} {item.dtype}",
             field=f"{name}_set_x",
             source=source,
-            mend="make it photos, (samples, height, width, 3) or (samples, height, width) uint8, or features, "
+            hint="make it photos, (samples, height, width, 3) or (samples, height, width) uint8, or features, "
             "(samples, features) of float32 or float64, with at least one sample",
         )
     samples = len(item)
     if samples > MAX_SAMPLES:
         raise InvalidDataset(
-            f"claims {samples:,} samples", field=f"{name}_set_x", source=source, mend=f"at most {MAX_SAMPLES:,}"
+            f"claims {samples:,} samples", field=f"{name}_set_x", source=source, hint=f"at most {MAX_SAMPLES:,}"
         )
     dtype = np.dtype(np.float64) if item.ndim == 2 and item.dtype == np.uint8 else item.dtype  # numbers, no photos
     y = _labels(h5, f"{name}_set_y", samples, len(classes), source)
@@ -259,7 +259,7 @@ def _classes(h5: h5py.File, source: str) -> tuple[str, ...]:
             f"holds {item.shape} {item.dtype}",
             field="list_classes",
             source=source,
-            mend="give the names of the classes, two or more; without list_classes, labels are numbers to predict",
+            hint="give the names of the classes, two or more; without list_classes, labels are numbers to predict",
         )
     check_stored("list_classes", item.nbytes, item.id.get_storage_size(), source, InvalidDataset)
     names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in item[()]]
@@ -269,7 +269,7 @@ def _classes(h5: h5py.File, source: str) -> tuple[str, ...]:
                 f"holds a name of {len(name):,} characters",
                 field="list_classes",
                 source=source,
-                mend=f"at most {MAX_NAME}",
+                hint=f"at most {MAX_NAME}",
             )
     return tuple(names)
 
@@ -281,7 +281,7 @@ def _labels(h5: h5py.File, name: str, samples: int, classes: int, source: str) -
             f"is {item.shape} {item.dtype}",
             field=name,
             source=source,
-            mend=f"give one label for each of the {samples} samples",
+            hint=f"give one label for each of the {samples} samples",
         )
     check_stored(name, samples * 8, item.id.get_storage_size(), source, InvalidDataset)
     labels: NDArray[Any] = np.asarray(item[()]).reshape(samples)
@@ -289,13 +289,13 @@ def _labels(h5: h5py.File, name: str, samples: int, classes: int, source: str) -
         numbers = labels.astype(np.float64)
         if not np.isfinite(numbers).all():
             row = int(np.flatnonzero(~np.isfinite(numbers))[0])
-            raise InvalidDataset(f"holds {labels[row]} in row {row}", field=name, source=source, mend="give a number")
+            raise InvalidDataset(f"holds {labels[row]} in row {row}", field=name, source=source, hint="give a number")
         return numbers
     wrong = ~np.isin(labels, np.arange(classes))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         known = "0 and 1" if classes == 2 else f"0 to {classes - 1}"
         raise InvalidDataset(
-            f"holds values other than {known}: {labels[row]} in row {row}", field=name, source=source, mend=FIX_LABELS
+            f"holds values other than {known}: {labels[row]} in row {row}", field=name, source=source, hint=FIX_LABELS
         )
     return labels.astype(np.int64)

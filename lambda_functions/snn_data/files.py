@@ -14,11 +14,11 @@ def check_file(path: str | Path, error: type[InvalidInput] = InvalidInput, sourc
     try:
         kind = os.stat(path).st_mode
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
-        raise error(_why(problem), source=source or str(path), mend="check the path") from None
+        raise error(_why(problem), source=source or str(path), hint="check the path") from None
     if stat.S_ISDIR(kind):
-        raise error("is a directory", source=source or str(path), mend="name a file in it")
+        raise error("is a directory", source=source or str(path), hint="name a file in it")
     if not stat.S_ISREG(kind):
-        raise error("is not a regular file", source=source or str(path), mend="copy it into one")
+        raise error("is not a regular file", source=source or str(path), hint="copy it into one")
 
 
 def read_file(path: str | Path, most: int, error: type[InvalidInput] = InvalidInput, source: str = "") -> bytes:
@@ -32,7 +32,7 @@ def read_file(path: str | Path, most: int, error: type[InvalidInput] = InvalidIn
         with open(path, "rb") as stream:
             content = stream.read(most + 1)
     except OSError as problem:
-        raise error(_why(problem), source=source, mend="check the path") from None
+        raise error(_why(problem), source=source, hint="check the path") from None
     check_size(len(content), most, error, source)
     return content
 
@@ -40,7 +40,7 @@ def read_file(path: str | Path, most: int, error: type[InvalidInput] = InvalidIn
 def check_size(size: int, most: int, error: type[InvalidInput], source: str) -> None:
     """Raise `error` for more than `most` bytes."""
     if size > most:
-        raise error(f"is larger than {most // 1_000_000} MB", source=source, mend="give a smaller file")
+        raise error(f"is larger than {most // 1_000_000} MB", source=source, hint="give a smaller file")
 
 
 def _why(problem: OSError | ValueError) -> str:

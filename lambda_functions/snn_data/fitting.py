@@ -15,23 +15,23 @@ def check_recipe(recipe: Recipe, data: Dataset | Header, source: str = "paramete
     if known != recipe.classes:
         has = f"{known} classes" if known else "numbers for labels (no list_classes)"
         wants = f"distinguishes {recipe.classes} classes" if recipe.classes else "predicts a number"
-        mend = {0: "use 1 identity", 2: "use 1 sigmoid, or 2 softmax"}.get(known, f"use {known} softmax")
+        hint = {0: "use 1 identity", 2: "use 1 sigmoid, or 2 softmax"}.get(known, f"use {known} softmax")
         raise InvalidParameters(
             f"{recipe.neurons[last]} {output} {wants}, but the data set has {has}",
             field=f"neurons.{last}" if output == "softmax" and known > 1 else f"activations.{last}",
             source=source,
-            mend=f"{mend} in the last layer",
+            hint=f"{hint} in the last layer",
         )
     if recipe.augment and len(data.shape) < 2:
         raise InvalidParameters(
-            "changes photos, but the data set has features", field="augmentation", source=source, mend="leave it out"
+            "changes photos, but the data set has features", field="augmentation", source=source, hint="leave it out"
         )
     if recipe.validation == "file" and data.validation is None:
         raise InvalidParameters(
             "is file, but the data set has no validation_set_x",
             field="validation",
             source=source,
-            mend="give a share of the training part, such as 0.1",
+            hint="give a share of the training part, such as 0.1",
         )
     if isinstance(recipe.validation, float):
         held_per_class(data.train.y, recipe.validation, known)

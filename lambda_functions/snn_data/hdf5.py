@@ -30,7 +30,7 @@ FILTERS = {
     32024: "SZ3", 32026: "Blosc2",
 }  # fmt: skip
 
-_MEND = "create the file again"
+_HINT = "create the file again"
 _SHOWN = 20  # names of a file that holds others than it should
 
 
@@ -51,7 +51,7 @@ def read_hdf5(
             with h5py.File(borrowed or file, "r") as h5:
                 return reader(h5), None
         except InvalidInput as refusal:
-            return None, (refusal.problem, refusal.field, refusal.mend)
+            return None, (refusal.problem, refusal.field, refusal.hint)
         # From h5py, if damaged; its names need not be text (AttributeError, LookupError).
         except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, AttributeError) as problem:
             return None, _unreadable(problem)
@@ -60,15 +60,15 @@ def read_hdf5(
         result, refusal = isolated(work, lent)
     except Broken as problem:
         raise error(
-            f"cannot be read as HDF5: is so damaged that reading it {problem}", source=source, mend=_MEND
+            f"cannot be read as HDF5: is so damaged that reading it {problem}", source=source, hint=_HINT
         ) from None
     if refusal is not None:
-        raise error(refusal[0], field=refusal[1], source=source, mend=refusal[2])
+        raise error(refusal[0], field=refusal[1], source=source, hint=refusal[2])
     return result  # type: ignore[return-value]
 
 
 def _unreadable(problem: Exception) -> tuple[str, str, str]:
-    """Return what is wrong with a file that the HDF5 library does not open or read: (problem, field, mend)."""
+    """Return what is wrong with a file that the HDF5 library does not open or read: (problem, field, hint)."""
     words = str(problem)
     if isinstance(problem, BlockingIOError):
         return (
@@ -79,9 +79,9 @@ def _unreadable(problem: Exception) -> tuple[str, str, str]:
     if "unable to lock file" in words:
         return f"lies where files cannot be locked: {words}", "", "copy it to a disk of this machine"
     if "already open for write" in words:
-        mend = "close it there; if that program has crashed, h5clear -s"
-        return "was never closed by the program that wrote it", "", mend
-    return f"cannot be read as HDF5: {words}", "", _MEND
+        hint = "close it there; if that program has crashed, h5clear -s"
+        return "was never closed by the program that wrote it", "", hint
+    return f"cannot be read as HDF5: {words}", "", _HINT
 
 
 def _check_filters(item: h5py.Dataset, name: str, source: str, error: type[InvalidInput]) -> None:
@@ -90,9 +90,9 @@ def _check_filters(item: h5py.Dataset, name: str, source: str, error: type[Inval
     for number, _, _, label in (stored.get_filter(place) for place in range(stored.get_nfilters())):
         if not h5py.h5z.filter_avail(number):
             called = FILTERS.get(number) or label.decode(errors="replace") or "a filter that is not registered"
-            mend = "write it with compression gzip, or with none"
+            hint = "write it with compression gzip, or with none"
             raise error(
-                f"is compressed by {called} ({number}), which is not read", field=name, source=source, mend=mend
+                f"is compressed by {called} ({number}), which is not read", field=name, source=source, hint=hint
             )
 
 
@@ -112,7 +112,7 @@ def check_stored(name: str, claimed: int, stored: int, source: str, error: type[
             f"claims {claimed / 1e6:,.0f} MB of which the file holds {stored / 1e6:,.3f} MB",
             field=name,
             source=source,
-            mend="store the data itself, not compressed",
+            hint="store the data itself, not compressed",
         )
 
 
@@ -124,18 +124,18 @@ def find_array(h5: h5py.File, name: str, source: str, error: type[InvalidInput])
     if name not in h5:
         names = sorted(h5)
         found = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
-        raise error("is missing", field=name, source=source, mend=f"the file holds {found or 'nothing'}")
+        raise error("is missing", field=name, source=source, hint=f"the file holds {found or 'nothing'}")
     if not isinstance(h5.get(name, getlink=True), h5py.HardLink):
-        raise error("is a link", field=name, source=source, mend="store the data itself")
+        raise error("is a link", field=name, source=source, hint="store the data itself")
     item = h5[name]
     if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
-        raise error("is not a plain data set", field=name, source=source, mend="store the data itself")
+        raise error("is not a plain data set", field=name, source=source, hint="store the data itself")
     if item.nbytes > MAX_BYTES:
         claim, most = item.nbytes / 1e9, MAX_BYTES / 1e9
-        raise error(f"claims {claim:.1f} GB", field=name, source=source, mend=f"at most {most:.1f} GB")
+        raise error(f"claims {claim:.1f} GB", field=name, source=source, hint=f"at most {most:.1f} GB")
     chunk = item.dtype.itemsize * int(np.prod(item.chunks or (0,), dtype=np.float64))
     if chunk > MAX_CHUNK:
-        mend = f"store it in chunks of at most {MAX_CHUNK >> 20} MiB, or in none"
-        raise error(f"is stored in chunks of {chunk / 1e6:,.0f} MB", field=name, source=source, mend=mend)
+        hint = f"store it in chunks of at most {MAX_CHUNK >> 20} MiB, or in none"
+        raise error(f"is stored in chunks of {chunk / 1e6:,.0f} MB", field=name, source=source, hint=hint)
     _check_filters(item, name, source, error)
     return item

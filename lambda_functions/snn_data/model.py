@@ -71,13 +71,13 @@ class Model:
                 f"reads {self.features} inputs, but the samples have {X.shape[0]}",
                 field="W1",
                 source=self.source,
-                mend="use samples of the size it was trained on",
+                hint="use samples of the size it was trained on",
             )
         with np.errstate(over="ignore", invalid="ignore"):
             said = self.network.answers(self.params, X.astype(self.params["W1"].dtype, copy=False))
         if not np.isfinite(said).all():
             raise InvalidModel(
-                "gives no finite numbers: its weights are too large", source=self.source, mend="train it again"
+                "gives no finite numbers: its weights are too large", source=self.source, hint="train it again"
             )
         return said
 
@@ -95,11 +95,11 @@ class Model:
         """
         if "features" in self.attributes:
             return (self.features,)
-        mend = "set the attribute to the [height, width, 3] of the photos it was trained on"
-        shape = _attribute(self.attributes, "image_shape", _SHAPE, self.source, mend)
+        hint = "set the attribute to the [height, width, 3] of the photos it was trained on"
+        shape = _attribute(self.attributes, "image_shape", _SHAPE, self.source, hint)
         if math.prod(shape) != self.features or len(shape) != 3 or shape[2] not in (1, 3):
             raise InvalidModel(
-                f"is {shape}, but W1 reads {self.features} inputs", field="image_shape", source=self.source, mend=mend
+                f"is {shape}, but W1 reads {self.features} inputs", field="image_shape", source=self.source, hint=hint
             )
         return shape
 
@@ -109,11 +109,11 @@ class Model:
         if not self.of_classes:
             return ()
         wanted = max(2, self.network.layers[-1].size)
-        mend = 'set the attribute to the names of all, as ["non-cat", "cat"]'
-        classes = _attribute(self.attributes, "classes", _CLASSES, self.source, mend)
+        hint = 'set the attribute to the names of all, as ["non-cat", "cat"]'
+        classes = _attribute(self.attributes, "classes", _CLASSES, self.source, hint)
         if len(classes) != wanted:
             problem = f"is {len(classes)} names for {wanted} classes"
-            raise InvalidModel(problem, field="classes", source=self.source, mend=mend)
+            raise InvalidModel(problem, field="classes", source=self.source, hint=hint)
         return classes
 
 
@@ -138,21 +138,21 @@ def load_model(file: Path | str | BinaryIO, source: str = "params.h5") -> Model:
     activations: tuple[str, ...] = (*["relu"] * (layers - 1), "sigmoid")
     outputs = {loss.output for loss in LOSSES.values()}
     if "activations" in attributes:
-        mend = (
+        hint = (
             f"name one of {', '.join(ACTIVATIONS)} for each of {layers} layers, and {', '.join(sorted(outputs))} for "
             "the last"
         )
-        activations = _attribute(attributes, "activations", _NAMES, source, mend)
+        activations = _attribute(attributes, "activations", _NAMES, source, hint)
         if len(activations) != layers or activations[-1] not in outputs or set(activations[:-1]) - set(ACTIVATIONS):
             named = ", ".join(activations) or "nothing"
-            raise InvalidModel(f"names {named}", field="activations", source=source, mend=mend)
+            raise InvalidModel(f"names {named}", field="activations", source=source, hint=hint)
     neurons = len(params[f"W{layers}"])
     if (neurons < 2) if activations[-1] == "softmax" else (neurons != 1):
         raise InvalidModel(
             f"has {neurons} neurons",
             field=f"W{layers}",
             source=source,
-            mend=f"a last layer of {activations[-1]} has {'two or more' if activations[-1] == 'softmax' else '1'}",
+            hint=f"a last layer of {activations[-1]} has {'two or more' if activations[-1] == 'softmax' else '1'}",
         )
     return Model(params, activations, attributes, source)
 
@@ -162,11 +162,11 @@ def _attributes(h5: h5py.File) -> dict[str, Any]:
     return {name: repr(value) if np.asarray(value).dtype.kind in "OV" else value for name, value in h5.attrs.items()}
 
 
-def _attribute(attributes: Mapping[str, Any], name: str, kind: TypeAdapter[T], source: str, mend: str) -> T:
+def _attribute(attributes: Mapping[str, Any], name: str, kind: TypeAdapter[T], source: str, hint: str) -> T:
     """Return what the JSON text in an attribute says. Raises InvalidModel when there is none or it says no `kind`."""
     if name not in attributes:
-        raise InvalidModel("is missing", field=name, source=source, mend=mend)
+        raise InvalidModel("is missing", field=name, source=source, hint=hint)
     try:
         return kind.validate_json(attributes[name], strict=True)
     except (ValueError, TypeError):
-        raise InvalidModel(f"is {attributes[name]!r}", field=name, source=source, mend=mend) from None
+        raise InvalidModel(f"is {attributes[name]!r}", field=name, source=source, hint=hint) from None

@@ -61,7 +61,7 @@ class SnnChooseOperator(SnnOperator):
             raise InvalidInput(
                 "was neither uploaded nor given",
                 field="dataset",
-                mend=f"name one, or upload it under s3://{outputs.bucket}/retraining_input/",
+                hint=f"name one, or upload it under s3://{outputs.bucket}/retraining_input/",
             )
         parameters = self.parameters or self._of_champion(outputs.bucket) or self.fallback
         if not parameters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,12 +14,13 @@ from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
 from snn_operators.compat import conf
 from snn_operators.fields import FLAG, NAME, Kind
-from snn_operators.trigger import StackTrigger
+from snn_operators.trigger import StackEvent, StackTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_client.stack.cleanup import Plan
+    from snn_client.stack.cleanup import Plan, ReportFields
+    from snn_client.stack.cleanup_plan import PlanFields
 
 
 class SnnCleanupOperator(SnnOperator):
@@ -28,7 +30,8 @@ class SnnCleanupOperator(SnnOperator):
     not ended. If a cleanup is interrupted, the next one finishes it.
 
     Returns, for a dry run, what there is: ``items`` with kind, name, count and size, and ``runs`` that have not ended.
-    Otherwise what was ``deleted``, and in ``stays`` a line for each resource that AWS keeps for a while.
+    Otherwise what was ``deleted``, and in ``stays`` a line for each resource that AWS keeps for a while. At most 150 of
+    each are listed: ``items_left_out``, ``runs_left_out`` and ``deleted_left_out`` count the others, the log has all.
 
     .. seealso:: ``docs/operators.md``
 
@@ -42,7 +45,7 @@ class SnnCleanupOperator(SnnOperator):
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
-        "only_list": FLAG.or_else(True),
+        "only_list": replace(FLAG.or_else(True), argument="dry_run"),
         "confirm": NAME.or_else(""),
         "cancel_runs": FLAG.or_else(False),
     }
@@ -65,24 +68,24 @@ class SnnCleanupOperator(SnnOperator):
         self.deferrable, self.poll_interval = deferrable, poll_interval
 
     @reads_fields
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> PlanFields | ReportFields:
         """List, or delete."""
         from snn_client.stack.cleanup import plan, start_cleanup
 
         clients, name = self.hook.clients, self.stack_name
         if not self.only_list and self.confirm != name:
             said = f"{self.confirm!r} is not the stack's name" if self.confirm else "the stack's name is missing"
-            raise InvalidInput(said, field="confirm", mend=f"enter {name}")
+            raise InvalidInput(said, field="confirm", hint=f"enter {name}")
         wanted = plan(clients, name)
         for line in wanted.lines():
             self.log.info("%s", line)
         if self.only_list:
-            return wanted.to_dict()
+            return wanted.for_xcom()
         cancel_runs = bool(self.cancel_runs)
         return self._go_on(wanted, start_cleanup(clients, wanted, cancel_runs=cancel_runs, on_progress=self._say))
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: StackEvent) -> ReportFields:
         """Go on after the deletion that the trigger waited for."""
         from snn_client.stack.cleanup import Plan, next_deletion
 
@@ -93,7 +96,7 @@ class SnnCleanupOperator(SnnOperator):
         wanted = Plan.from_dict(event["carried"])
         return self._go_on(wanted, next_deletion(self.hook.clients, wanted, event["operation"], self._say))
 
-    def _go_on(self, wanted: Plan, deletion: str) -> dict[str, Any]:
+    def _go_on(self, wanted: Plan, deletion: str) -> ReportFields:
         """Wait for a deletion, and for those after it; finish when there is none left to wait for."""
         from snn_client.stack.cleanup import finish_cleanup, next_deletion
         from snn_client.stack.status import wait_for_stack
@@ -111,7 +114,7 @@ class SnnCleanupOperator(SnnOperator):
                 )  # fmt: skip
             wait_for_stack(clients, deletion, self._say, time.monotonic() + limit)
             deletion = next_deletion(clients, wanted, deletion, self._say)
-        return finish_cleanup(clients, wanted, self._say).to_dict()
+        return finish_cleanup(clients, wanted, self._say).for_xcom()
 
     def _say(self, line: str) -> None:
         self.log.info("%s", line)

@@ -12,7 +12,7 @@ from snn_cloud.cost.formats import duration
 from snn_operators.base import SnnOperator, reads_fields, seconds
 from snn_operators.compat import conf
 from snn_operators.fields import FLAG, VALUES, Kind
-from snn_operators.trigger import StackTrigger
+from snn_operators.trigger import StackEvent, StackTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -83,7 +83,7 @@ class SnnDeployOperator(SnnOperator):
         return finish_deploy(clients, name, operation).to_dict()
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
+    def execute_complete(self, context: Context, event: StackEvent) -> dict[str, Any]:
         """Return the outputs of the stack that the trigger waited for."""
         from snn_client.stack.deploy import finish_deploy
 

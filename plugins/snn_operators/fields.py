@@ -36,28 +36,30 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field takes: `wanted` and `mend` are for the error, `read` returns the value or raises Unfit."""
+    """What a field takes: `wanted` and `hint` are for the error, `read` returns the value or raises Unfit."""
 
     wanted: str
-    mend: str
+    hint: str
     read: Callable[[Any], Any]
     default: Any = _REQUIRED
     missing: tuple[str, ...] = ("", *_NONE)  # texts that say: not given
+    argument: str = ""  # the operator's, where the field is called otherwise
 
     def or_else(self, default: Any) -> Kind:
         """Return the kind of a field that may be left out."""
         return replace(self, default=default)
 
     def __call__(self, field: str, given: Any) -> Any:
-        """Return what a field's value means. Raises InvalidInput, which names the field, the value's type and the mend.
+        """Return what a field's value means. Raises InvalidInput, which names the field, the value's type and the hint.
 
         What was read already is read to itself.
         """
+        field = self.argument or field
         if isinstance(given, str):
             given = str(given).strip()  # what `tojson` makes is a text of Jinja's own type
         if given is None or (isinstance(given, str) and given in self.missing):
             if self.default is _REQUIRED:
-                raise InvalidInput(f"is missing: its value is {given!r}", field=field, mend=self.mend)
+                raise InvalidInput(f"is missing: its value is {given!r}", field=field, hint=self.hint)
             return self.default
         try:
             return self.read(given)
@@ -65,7 +67,7 @@ class Kind:
             problem = f"{_shown(given)} is of type {type(given).__name__}, expected {self.wanted}"
             if str(error):
                 problem = f"{problem}: {error}"
-            raise InvalidInput(problem, field=field, mend=self.mend) from None
+            raise InvalidInput(problem, field=field, hint=self.hint) from None
 
 
 class TemplatedFields:
@@ -227,7 +229,10 @@ def _list(of: Callable[[Any], Any], least: int = 0) -> Callable[[Any], list[Any]
 
 
 def _photo(given: Any) -> Any:
-    return _having(uri=_name)(given) if isinstance(given, Mapping) else _name(given)
+    if not isinstance(given, Mapping):
+        return _name(given)
+    # A list that was too long for XCom, or one photo.
+    return _having(whole=_name)(given) if "whole" in given else _having(uri=_name)(given)
 
 
 def _combinations(given: Any) -> Any:
@@ -275,9 +280,6 @@ COMBINATIONS = Kind(
 PATHS = Kind("a list of paths", "give a list of paths or s3:// addresses", _list(_name))
 PHOTOS = Kind("a list of photos", "give the stage task's images, or a list of paths or s3:// addresses", _list(_photo))
 ANSWERS = Kind("a list of mappings", "give what the predict task returned", _list(_mapping))
-PLAN = Kind(
-    "a list of trainings", "give what the plan task returned", _list(_having(run_id=_name, combination=_number), 1)
-)
 SWEEP = Kind("a mapping with sweep_id", "give the plan task's XCom sweep", _having(sweep_id=_name))
 DECISION = Kind(
     "a mapping with promote",

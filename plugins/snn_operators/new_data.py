@@ -143,7 +143,7 @@ class NewData(SharedStreamProducer):
             raise InvalidInput(
                 "was deployed by an earlier version, which does not announce new data",
                 source=f"stack {self._stack}",
-                mend="deploy it again: run snn_training with Deploy on",
+                hint="deploy it again: run snn_training with Deploy on",
             )
         return self._queue
 

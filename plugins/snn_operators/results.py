@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_operators.base import SnnOperator, reads_fields
@@ -12,6 +13,7 @@ from snn_operators.links import ReportLink, object_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from snn_client.data.lists import Shortened
     from snn_client.reports.contents import NewImage, Report
     from snn_client.reports.metrics import TestSet
 
@@ -54,9 +56,10 @@ class SnnEvaluateOperator(SnnOperator):
 class SnnPredictOperator(SnnOperator):
     """Classify photos, or the rows of tables, with a run's model.
 
-    A file that is not a photo fails the task with one line that names it. Returns a list of uri, predicted, class_name
+    Files that are not photos fail the task with one line that names them. Returns a list of uri, predicted, class_name
     and probability, or, from a model that predicts numbers, of uri and value, in the order of ``images``; an empty one
-    for no images. Of thousands of rows it returns the first; all are in ``predictions.csv`` in the run's report folder.
+    for no images. A list of hundreds is shortened: to its first items (``head``), their ``count``, and the address of
+    the ``whole`` list in S3; the report takes either.
 
     .. seealso:: ``docs/operators.md``
 
@@ -67,29 +70,26 @@ class SnnPredictOperator(SnnOperator):
     kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "images": PHOTOS.or_else(())}
     template_fields_renderers: ClassVar[dict[str, str]] = {"images": "json"}
 
-    def __init__(self, *, run_id: str, images: Sequence[Any] | str, **kwargs: Any) -> None:
+    def __init__(self, *, run_id: str, images: Sequence[Any] | Shortened | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.run_id = run_id
         self.images: Any = images
 
     @reads_fields
-    def execute(self, context: Context) -> list[NewImage]:
+    def execute(self, context: Context) -> list[NewImage] | Shortened:
         """Classify the photos; return the report's ``new_images``."""
-        from snn_client.reports.report import fit_answers, predict_images, put_answers
+        from snn_client.data.lists import shortened, whole
+        from snn_client.reports.report import predict_images
         from snn_client.reports.sections import answer_in_a_line
-        from snn_cloud.aws.places import params
+        from snn_cloud.aws.places import new_images, params
 
-        bucket, images = self.outputs.bucket, self.images
-        answers = predict_images(self.hook.clients, bucket, self.run_id, images)
+        clients, bucket = self.hook.clients, self.outputs.bucket
+        images = whole(clients, self.images)
+        answers = predict_images(clients, bucket, self.run_id, images)
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers[:LOGGED]:
             self.log.info("%s", answer_in_a_line(answer))
-        kept = fit_answers(answers)
-        if len(kept) < len(answers):
-            place = put_answers(self.hook.clients, bucket, self.run_id, answers)
-            self.files[1].append(place)
-            self.log.info("%d of %d answers go into the report, all of them are in %s", len(kept), len(answers), place)
-        return kept
+        return shortened(clients, bucket, partial(new_images, self.run_id), answers)
 
 
 class SnnReportOperator(SnnOperator):
@@ -121,27 +121,30 @@ class SnnReportOperator(SnnOperator):
         *,
         run_id: str,
         test_set: TestSet,
-        new_images: Sequence[NewImage] = (),
-        images: Sequence[Any] | str = (),
+        new_images: Sequence[NewImage] | Shortened = (),
+        images: Sequence[Any] | Shortened | str = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id, self.test_set, self.new_images = run_id, test_set, new_images
+        self.run_id, self.test_set = run_id, test_set
+        self.new_images: Any = new_images
         self.images: Any = images
         self.report_url = ""
 
     @reads_fields
     def execute(self, context: Context) -> Report:
         """Write the report; return it."""
+        from snn_client.data.lists import whole
         from snn_client.reports.report import make_report
         from snn_cloud.aws.places import params, report_html, results
 
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
-        report = make_report(clients, outputs, run, self.test_set, self.new_images, self.images)
+        images, new_images = whole(clients, self.images), whole(clients, self.new_images)
+        report = make_report(clients, outputs, run, self.test_set, new_images, images)
         read = [f"s3://{outputs.bucket}/{key}" for key in (params(run.run_id), results(run.run_id), run.dataset)]
         made = [report["artifacts"][name] for name in ("report_html", "report_json")]
-        self.files = [*read, *folders(self.images)], made
+        self.files = [*read, *folders(images)], made
         self.report_url = object_url(clients.s3, outputs.bucket, report_html(run.run_id))
         self.log.info("report: %s", self.report_url)
         return report

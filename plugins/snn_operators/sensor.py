@@ -19,7 +19,7 @@ from snn_operators.base import OnStack, plain_failure, reads_fields
 from snn_operators.compat import AirflowSensorTimeout, conf
 from snn_operators.fields import NAME, TIME, Kind
 from snn_operators.hook import SnnHook
-from snn_operators.trigger import RunTrigger
+from snn_operators.trigger import RunEvent, RunTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -93,10 +93,10 @@ class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
             raise InvalidInput(
                 f"the sensor waits for one run, it has run_id {self.run_id!r} and upload {self.upload!r}",
                 field="run_id",
-                mend="give either run_id or upload",
+                hint="give either run_id or upload",
             )
         if self.watch not in ("ledger", "redis"):
-            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", mend="use 'ledger' or 'redis'")
+            raise InvalidInput(f"{self.watch!r} is not possible", field="watch", hint="use 'ledger' or 'redis'")
         if self.deferrable:
             run = self._new_watch().look().run
             if run is None or not run.state.is_terminal:
@@ -120,7 +120,7 @@ class SnnRunSensor(OnStack, AwsBaseSensor[SnnHook]):
         return PokeReturnValue(True, summary(self._watching.outcome(look.run)))
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
+    def execute_complete(self, context: Context, event: RunEvent) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(f"the run has not ended within {self.timeout:g} s")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_operators.base import SnnOperator, reads_fields
@@ -27,7 +29,9 @@ class SnnStageOperator(SnnOperator):
     data set.
 
     Returns ``run_id``, ``dataset_key``, ``parameters_key``, ``parameters``, ``images`` and ``sha256``, each as an XCom
-    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator.
+    of its own too, so that ``stage.output["run_id"]`` goes straight into the next operator. With hundreds of photos
+    ``images`` is shortened: to the first (``head``), their ``count``, and the address of the ``whole`` list in S3; the
+    predict and report tasks take either.
 
     .. seealso:: ``docs/operators.md``
 
@@ -37,8 +41,8 @@ class SnnStageOperator(SnnOperator):
         ``auto``: a recipe chosen by itself, for the data set (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param images: paths or ``s3://`` addresses of photos to classify once trained (templated)
-    :param data_options: how a data set is made of what is no ``.h5``, by the names of
-        :class:`~snn_client.data.options.Options`; None leaves one as it is (templated)
+    :param data_options: how a data set is made of what is no ``.h5``: fields of
+        ``snn_client.data.options.Options``; None leaves one as it is (templated)
     :param run_id: any text, made into a valid run id; the default differs for each try of the task (templated)
     """
 
@@ -74,9 +78,10 @@ class SnnStageOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
+        from snn_client.data.lists import LIMIT, shortened
         from snn_client.data.options import Options
         from snn_client.data.staging import stage
-        from snn_cloud.aws.places import new_run_id
+        from snn_cloud.aws.places import input_images, new_run_id
 
         outputs, parameters = self.outputs, self._parameters()
         run_id = new_run_id(self.run_id)
@@ -86,12 +91,16 @@ class SnnStageOperator(SnnOperator):
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [self.dataset], [made]
         self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
-        return staged.to_dict()
+        returned: dict[str, Any] = {**staged.to_dict()}
+        room = LIMIT - len(json.dumps({**returned, "images": None}))
+        key_of = partial(input_images, run_id)
+        returned["images"] = shortened(self.hook.clients, outputs.bucket, key_of, returned["images"], room)
+        return returned
 
     def _parameters(self) -> Parameters | Choose:
         """Return the parameters, or what chooses them for the data set. Raises InvalidParameters."""
-        from snn_client.data.recipe import AUTO, parameters_for
         from snn_client.data.staging import read_source
+        from snn_client.runs.recipe import AUTO, parameters_for
         from snn_client.runs.runs import check_cache
         from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 

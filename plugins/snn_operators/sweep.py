@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_cloud.aws.errors import RunFailed
 from snn_operators.base import SnnOperator, reads_fields
-from snn_operators.fields import COMBINATIONS, DOCUMENT, NAME, NUMBER, PLAN, SWEEP, VALUES, Kind
+from snn_operators.fields import COMBINATIONS, DOCUMENT, NAME, NUMBER, SWEEP, VALUES, Kind
 from snn_operators.links import TableLink, object_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_client.sweeps.sweep import Training
     from snn_client.sweeps.table import Sweep, WrittenTable
 
 # Without the number of the try: planned again, a sweep finds its data sets staged.
@@ -29,8 +28,9 @@ class SnnSweepPlanOperator(SnnOperator):
     A mistake in any combination fails the task without a retry, with one line that names the combination and the field,
     and nothing is left in S3.
 
-    Returns a list to map training tasks over: ``run_id``, ``dataset_key`` and ``parameters`` of each run, and the
-    number and overrides of its combination. XCom ``sweep`` has what the table says of the whole sweep.
+    Returns a list to map training tasks over: ``run_id`` and ``dataset_key`` of each run. Its parameters lie in its
+    input folder, where :class:`~snn_operators.train.SnnTrainOperator` finds them; the whole plan is ``plan.json`` in
+    the sweep's input folder. XCom ``sweep`` has what the table says of the whole sweep.
 
     .. seealso:: ``docs/operators.md``
 
@@ -78,13 +78,13 @@ class SnnSweepPlanOperator(SnnOperator):
         self.validation: Any = validation
 
     @reads_fields
-    def execute(self, context: Context) -> list[Training]:
+    def execute(self, context: Context) -> list[dict[str, str]]:
         """Plan the sweep; return its trainings."""
         from snn_client.data.options import Options
         from snn_client.data.staging import stage_folds
         from snn_client.runs.estimate import estimate_on
         from snn_client.runs.runs import check_cache
-        from snn_client.sweeps.sweep import expand, trainings
+        from snn_client.sweeps.sweep import expand, plan_items, trainings
         from snn_cloud.aws.places import new_run_id
         from snn_cloud.cost.budget import warning
 
@@ -95,8 +95,11 @@ class SnnSweepPlanOperator(SnnOperator):
             check_cache(one.parameters, outputs, source=f"combination {one.number}")
         # Short, as run ids are made of it.
         sweep_id = new_run_id(self.sweep_id, longest=30)
-        options = Options.of(self.data_options or {})
-        staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed, options)
+        staged = stage_folds(
+            self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed,
+            Options.of(self.data_options or {}),
+            more=lambda keys: plan_items(sweep_id, trainings(sweep_id, combinations, keys)),
+        )  # fmt: skip
         self.files = [self.dataset], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
         usd = 0.0
@@ -111,7 +114,7 @@ class SnnSweepPlanOperator(SnnOperator):
         )  # fmt: skip
         sweep = {"sweep_id": sweep_id, "validation": validation, "combinations": len(combinations), "runs": len(plan)}
         context["ti"].xcom_push(key="sweep", value=sweep)
-        return plan
+        return [{"run_id": one["run_id"], "dataset_key": one["dataset_key"]} for one in plan]
 
     def _base(self) -> tuple[dict[str, Any], int]:
         """Return what the combinations have in common, as parameters.json has it, and its seed."""
@@ -141,33 +144,34 @@ class SnnSweepTableOperator(SnnOperator):
 
     .. seealso:: ``docs/operators.md``
 
-    :param plan: what the plan task returned (templated)
     :param sweep: the plan task's XCom ``sweep`` (templated)
     :param train: id of the training task that was mapped over the plan
     :param evaluate: id of the evaluating task that was mapped with it
     """
 
-    kinds: ClassVar[Mapping[str, Kind]] = {"plan": PLAN, "sweep": SWEEP}
-    template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json", "sweep": "json"}
+    kinds: ClassVar[Mapping[str, Kind]] = {"sweep": SWEEP}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sweep": "json"}
     operator_extra_links = (TableLink(),)
 
-    def __init__(self, *, plan: Sequence[Training], sweep: Sweep, train: str, evaluate: str, **kwargs: Any) -> None:
+    def __init__(self, *, sweep: Sweep, train: str, evaluate: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.plan, self.sweep, self.train, self.evaluate = plan, sweep, train, evaluate
+        self.sweep, self.train, self.evaluate = sweep, train, evaluate
         self.report_url = ""
 
     @reads_fields
     def execute(self, context: Context) -> WrittenTable:
         """Compare the networks; return the table."""
+        from snn_client.sweeps.sweep import read_plan
         from snn_client.sweeps.table import lines, make_table, outcomes, write_table
         from snn_cloud.aws.places import sweep_json
 
         outputs, clients, ti = self.outputs, self.hook.clients, context["ti"]
+        plan = read_plan(clients, outputs.bucket, self.sweep["sweep_id"])
         # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.
-        indexes = range(len(self.plan))
+        indexes = range(len(plan))
         run_ids = ti.xcom_pull(task_ids=self.train, key="run_id", map_indexes=indexes)
         judged = ti.xcom_pull(task_ids=self.evaluate, map_indexes=indexes)
-        table = make_table(self.sweep, outcomes(clients, outputs, self.plan, run_ids, judged))
+        table = make_table(self.sweep, outcomes(clients, outputs, plan, run_ids, judged))
         for line in lines(table):
             self.log.info("%s", line)
         short = write_table(clients, outputs.bucket, table)
@@ -177,7 +181,7 @@ class SnnSweepTableOperator(SnnOperator):
             rows = table["rows"]
             raise RunFailed(f"none of {len(rows)} combinations completed; the first one: {rows[0]['failure']}")
         ti.xcom_push(key="winner", value=table["winner"])
-        datasets = dict.fromkeys(one["dataset_key"] for one in self.plan)
+        datasets = dict.fromkeys(one["dataset_key"] for one in plan)
         self.files = [f"s3://{outputs.bucket}/{key}" for key in datasets], [short["sweep_json"]]
         winner = {name: table["winner"][name] for name in ("combination", "score")}
         self.announce(context, short["sweep_json"], {"sweep_id": table["sweep_id"], **winner})

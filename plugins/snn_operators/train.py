@@ -18,12 +18,13 @@ from snn_operators.compat import conf
 from snn_operators.fields import FLAG, MAPPING, NAME, Kind
 from snn_operators.links import RUN_LINKS, run_links
 from snn_operators.tries import Choice, choose_run
-from snn_operators.trigger import RunTrigger, is_wanted
+from snn_operators.trigger import RunEvent, RunTrigger, is_wanted
 
 if TYPE_CHECKING:
     from airflow.providers.openlineage.extractors.base import OperatorLineage
     from airflow.sdk import Context
 
+    from snn_cloud.ledger.parameters import Parameters
     from snn_cloud.ledger.record import Run
 
 LAUNCHING_SECONDS = 30.0  # until a run that was being launched when its task was killed must be in the ledger
@@ -50,7 +51,7 @@ class SnnTrainOperator(SnnOperator):
 
     :param run_id: the run, as the stage task named it (templated)
     :param dataset_key: key of the staged data set in the stack's bucket (templated)
-    :param parameters: what to train, as the stage task returned it (templated)
+    :param parameters: what to train, as the stage task returned it; None: what was staged for ``run_id`` (templated)
     :param resume: whether a cleared task continues from the checkpoint of the run that failed or was cancelled, with
         the same result as if it had not stopped; False: it trains from the first epoch (templated)
     :param promote: whether to promote the model when the run completes (templated)
@@ -63,7 +64,7 @@ class SnnTrainOperator(SnnOperator):
     kinds: ClassVar[Mapping[str, Kind]] = {
         "run_id": NAME,
         "dataset_key": NAME,
-        "parameters": MAPPING,
+        "parameters": MAPPING.or_else(None),
         "resume": FLAG.or_else(False),
         "promote": FLAG.or_else(False),
     }
@@ -75,7 +76,7 @@ class SnnTrainOperator(SnnOperator):
         *,
         run_id: str,
         dataset_key: str,
-        parameters: str | Mapping[str, Any],
+        parameters: str | Mapping[str, Any] | None = None,
         resume: bool | str = False,
         promote: bool | str = False,
         timeout: timedelta | float | None = timedelta(days=2),
@@ -100,11 +101,10 @@ class SnnTrainOperator(SnnOperator):
         from snn_client.runs.runs import launch
         from snn_cloud.cost.budget import warning
         from snn_cloud.cost.workload import Size
-        from snn_cloud.ledger.parameters import Parameters
 
         began = time.time()
         deadline = None if self.timeout is None else began + self.timeout
-        outputs, parameters = self.outputs, Parameters.load(self.parameters)
+        outputs, parameters = self.outputs, self._parameters()
         chosen = self._choose_run(context)
         if chosen.why:
             self.log.info("%s", chosen.why)
@@ -137,7 +137,7 @@ class SnnTrainOperator(SnnOperator):
         return self._conclude(context, self._watch, self._wait(context, self._watch, deadline))
 
     @reads_fields
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Summary:
+    def execute_complete(self, context: Context, event: RunEvent) -> Summary:
         """Say how the run ended that the trigger waited for."""
         if event["status"] == "error":
             raise CloudError(f"run {event['run_id']}: {event['message']}")
@@ -167,6 +167,17 @@ class SnnTrainOperator(SnnOperator):
                     self.log.info("run %s was never launched", self._watch.run_id)
                     return
                 time.sleep(0.2)
+
+    def _parameters(self) -> Parameters:
+        """Return what to train. Raises InvalidInput (InvalidParameters)."""
+        from snn_client.data.staging import read_source
+        from snn_cloud.aws.places import check_run_id, input_parameters
+        from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
+
+        if self.parameters is not None:
+            return Parameters.load(self.parameters)
+        source = f"s3://{self.outputs.bucket}/{input_parameters(check_run_id(self.run_id))}"
+        return Parameters.load(read_source(self.hook.clients.s3, source, MAX_TEXT), source=source)
 
     def _choose_run(self, context: Context) -> Choice:
         from snn_client.runs.runs import stop

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -30,6 +30,26 @@ KILLED_WITHIN = 30.0
 # Seconds. A triggerer is busy for some five with its first write to XCom, and hears of no event meanwhile: a short run
 # is over before it would be written about.
 FIRST_PROGRESS, PROGRESS_EVERY = 8.0, 3.0
+
+
+class Ended(TypedDict):
+    """How waiting ended; `message` says what went wrong."""
+
+    status: Literal["ended", "timeout", "error"]
+    message: NotRequired[str]
+
+
+class RunEvent(Ended):
+    """What the trigger of a run tells its task."""
+
+    run_id: str
+
+
+class StackEvent(Ended):
+    """What the trigger of a stack tells its task; `carried` is what the task gave it."""
+
+    operation: str
+    carried: Any
 
 
 class RunTrigger(BaseTrigger):
@@ -77,10 +97,11 @@ class RunTrigger(BaseTrigger):
         import redis  # here, as no DAG needs it while it is parsed
 
         try:
-            event = await (self._ended() if CALLS_ON_KILL else self._ended_or_killed())
+            ended = await (self._ended() if CALLS_ON_KILL else self._ended_or_killed())
         except (SnnError, *AWS_ERRORS, redis.RedisError) as error:
-            event = {"status": "error", "message": str(error)}
-        yield TriggerEvent({"run_id": self._watch.run_id, **event})  # type: ignore[no-untyped-call]
+            ended = {"status": "error", "message": str(error)}
+        event: RunEvent = {"run_id": self._watch.run_id, **ended}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
         """Stop the run: someone cleared, marked or deleted the task, or its DAG run. Not called on a restart.
@@ -103,7 +124,7 @@ class RunTrigger(BaseTrigger):
                 self._cancelled = True
                 return
 
-    async def _ended_or_killed(self) -> dict[str, Any]:
+    async def _ended_or_killed(self) -> Ended:
         # Airflow cancels a trigger alone; a triggerer that ends cancels whatever there is.
         bystander = asyncio.create_task(asyncio.Event().wait())
         try:
@@ -142,7 +163,7 @@ class RunTrigger(BaseTrigger):
             uploaded_after=self.uploaded_after,
         )
 
-    async def _ended(self) -> dict[str, Any]:
+    async def _ended(self) -> Ended:
         tell_at, telling = time.monotonic() + FIRST_PROGRESS, None
         while True:
             look = await in_thread(self._watch.look)
@@ -224,13 +245,13 @@ class StackTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event and return."""
         try:
-            event = await self._ended()
+            ended = await self._ended()
         except (SnnError, *AWS_ERRORS) as error:
-            event = {"status": "error", "message": str(error)}
-        carried = {"carried": self.carried} if self.carried else {}
-        yield TriggerEvent({"operation": self.operation, **carried, **event})  # type: ignore[no-untyped-call]
+            ended = {"status": "error", "message": str(error)}
+        event: StackEvent = {"operation": self.operation, "carried": self.carried, **ended}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _ended(self) -> dict[str, Any]:
+    async def _ended(self) -> Ended:
         said = ""
         while True:
             try:

@@ -30,8 +30,8 @@ def whole_number(name: str, default: int) -> WholeNumber:
             return WholeNumber(number)
     except (TypeError, ValueError):
         pass
-    mend = f"set a whole number from 1 on, or delete it, which means {default}; then clear this task"
-    return WholeNumber(default, f"Airflow Variable {name}: {str(given)[:100]!r} is no number of runs ({mend})")
+    hint = f"set a whole number from 1 on, or delete it, which means {default}; then clear this task"
+    return WholeNumber(default, f"Airflow Variable {name}: {str(given)[:100]!r} is no number of runs ({hint})")
 
 
 def cron_times(name: str) -> CronTriggerTimetable | None:
@@ -45,13 +45,14 @@ def cron_times(name: str) -> CronTriggerTimetable | None:
         return None
     # Airflow's scheduler has another class of this name, and only that one looks at what it is given.
     import pendulum
+    from airflow.timetables import trigger as scheduler
     from airflow.timetables.base import TimeRestriction
-    from airflow.timetables.trigger import CronTriggerTimetable as Scheduled
 
     try:
         from_now = TimeRestriction(earliest=pendulum.now("UTC"), latest=None, catchup=True)
-        Scheduled(given, timezone="UTC").next_dagrun_info(last_automated_data_interval=None, restriction=from_now)
+        times = scheduler.CronTriggerTimetable(given, timezone="UTC")
+        times.next_dagrun_info(last_automated_data_interval=None, restriction=from_now)
     except Exception as error:  # whatever it is, the Variable is named
-        mend = "set a cron expression such as 0 3 * * 1, or delete it"
-        raise ValueError(f"Airflow Variable {name}: {given!r} gives no times: {error} ({mend})") from None
+        hint = "set a cron expression such as 0 3 * * 1, or delete it"
+        raise ValueError(f"Airflow Variable {name}: {given!r} gives no times: {error} ({hint})") from None
     return CronTriggerTimetable(given, timezone="UTC")

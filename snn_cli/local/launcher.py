@@ -38,7 +38,7 @@ from ministack.services.cloudformation.engine import _evaluate_conditions, _reso
 
 
 def replace(owner: Any, name: str, new: Any) -> None:
-    """Set an attribute that is there: under a name that has moved, a repair would mend nothing and say nothing."""
+    """Set an attribute that is there: under a name that has moved, a repair would do nothing, silently."""
     if not hasattr(owner, name):
         raise RuntimeError(f"the emulator has no {owner.__name__}.{name} any more")
     setattr(owner, name, new)

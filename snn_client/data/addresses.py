@@ -67,15 +67,15 @@ def address_of(text: str | Path) -> Address | None:
         return None
     if spelt["scheme"].lower() in ("http", "https"):
         return _of_the_web(source)
-    mend = "write the path alone" if spelt["scheme"].lower() == "file" else f"{SPELLING}, or a path"
-    raise InvalidInput("is no address that can be read", source=source, mend=mend)
+    hint = "write the path alone" if spelt["scheme"].lower() == "file" else f"{SPELLING}, or a path"
+    raise InvalidInput("is no address that can be read", source=source, hint=hint)
 
 
 def address_in_s3(source: str) -> Address:
     """Return the object in S3 that a text names. Raises InvalidInput also for a path."""
     address = address_of(source)
     if address is None:
-        raise InvalidInput("not an address in S3", source=source, mend=SPELLING)
+        raise InvalidInput("not an address in S3", source=source, hint=SPELLING)
     return address
 
 
@@ -85,15 +85,15 @@ def _placed(rest: str, source: str) -> Address:
     said = dict(part.split("=", 1) for part in aside["query"].split("&")) if aside else {}
     place = _PLACE.fullmatch(rest[: aside.start()] if aside else rest)
     if place is None:
-        raise InvalidInput("not an address in S3", source=source, mend=SPELLING)
+        raise InvalidInput("not an address in S3", source=source, hint=SPELLING)
     return Address(place["bucket"], place["key"], said.get("versionId", ""), "requestPayer" in said)
 
 
 def _of_arn(source: str) -> Address:
     spelt = _ARN.fullmatch(source)
     if spelt is None:
-        mend = f"{SPELLING}, or the ARN of an access point and /object/key behind it"
-        raise InvalidInput("is no ARN of an object in S3", source=source, mend=mend)
+        hint = f"{SPELLING}, or the ARN of an access point and /object/key behind it"
+        raise InvalidInput("is no ARN of an object in S3", source=source, hint=hint)
     if spelt["named"]:
         return _placed(spelt["named"], source)
     point = source[: spelt.start("key")].removesuffix("object/").removesuffix("/")
@@ -109,11 +109,11 @@ def _of_the_web(source: str) -> Address:
     bucket, _, key = place.partition("/")
     meant = Address(bucket, key) if bucket and key else None
     if meant is None:
-        mend = f"download it, or copy it to S3 and {SPELLING}"
-        raise InvalidInput("is an address of the web, which is not read", source=source, mend=mend)
+        hint = f"download it, or copy it to S3 and {SPELLING}"
+        raise InvalidInput("is an address of the web, which is not read", source=source, hint=hint)
     if asked:
         said = dict(parse_qsl(asked.replace("+", "%2B")))
         if set(said) != {"versionId"}:
-            raise InvalidInput("is signed or asks for more than an object", source=source, mend=f"write {meant}")
+            raise InvalidInput("is signed or asks for more than an object", source=source, hint=f"write {meant}")
         meant = Address(bucket, key, said["versionId"])
     return _placed(str(meant).removeprefix("s3://"), source)

@@ -34,7 +34,7 @@ SPARE_BYTES = 256 * 2**20  # left free on the disk
 _BLOCK = 2**20
 _MAX_READ = 16 * 2**20  # at once, of what is unpacked
 _MAX_LINKS = 40  # one after the other, as on Linux
-_MEND = "make the archive anew"
+_HINT = "make the archive anew"
 
 _DAMAGED = (
     tarfile.TarError,
@@ -84,19 +84,19 @@ def unpack(archive: Path, folder: Path, progress: Progress, source: str = "") ->
                         file.write(block)
                 progress.at("unpacking, bytes", min(raw.tell(), packed), packed)
     except _Refused as refused:
-        raise InvalidDataset(refused.problem, field=refused.entry, source=source, mend=refused.mend) from None
+        raise InvalidDataset(refused.problem, field=refused.entry, source=source, hint=refused.hint) from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise InvalidDataset("holds a file and a folder of the same name", source=source, mend=_MEND) from None
+        raise InvalidDataset("holds a file and a folder of the same name", source=source, hint=_HINT) from None
     except (*_DAMAGED, RuntimeError, NotImplementedError) as problem:
         why = " ".join(str(problem).split()) or type(problem).__name__
-        raise InvalidDataset(f"cannot be unpacked: {why}", source=source, mend=_MEND) from None
+        raise InvalidDataset(f"cannot be unpacked: {why}", source=source, hint=_HINT) from None
     return folder
 
 
 class _Refused(Exception):
-    def __init__(self, problem: str, mend: str = _MEND, entry: str = "") -> None:
+    def __init__(self, problem: str, hint: str = _HINT, entry: str = "") -> None:
         super().__init__(problem)
-        self.problem, self.mend, self.entry = problem, mend, entry
+        self.problem, self.hint, self.entry = problem, hint, entry
 
 
 def _target(folder: Path, name: str) -> Path:

@@ -26,16 +26,16 @@ _BLOCK = 2**20
 def refused(problem: Exception, source: str) -> InvalidInput | None:
     """Return what an answer of S3 means that no retry mends; None for others."""
     if isinstance(problem, ParamValidationError):  # by boto3, of a name that no bucket can have
-        return InvalidInput(f"not an address in S3: {problem}", source=source, mend=SPELLING)
+        return InvalidInput(f"not an address in S3: {problem}", source=source, hint=SPELLING)
     if isinstance(problem, ClientError) and (said := refusal(problem.response["Error"])):
-        return InvalidInput(said[0], source=source, mend=said[1])
+        return InvalidInput(said[0], source=source, hint=said[1])
     return None
 
 
 def open_object(s3: S3Client, source: str) -> tuple[Any, int]:
     """Return the stream of an object in S3 (see `addresses.address_of`), and its length in bytes.
 
-    Raises InvalidInput when there is none or it may not be read; other errors of S3, which a retry may mend, go on.
+    Raises InvalidInput when there is none or it may not be read; other errors of S3, which a retry may fix, go on.
     """
     named = address_in_s3(source)
     options: Any = {"VersionId": named.version} if named.version else {}
@@ -63,7 +63,7 @@ def fetch(s3: S3Client, source: str, folder: Path, progress: Progress) -> Path:
         return target
     found = list(_below(s3, source, named))
     if not found:
-        raise InvalidInput("nothing lies in S3 below this", source=source, mend="check bucket and prefix")
+        raise InvalidInput("nothing lies in S3 below this", source=source, hint="check bucket and prefix")
     total = sum(size for _, size in found)
     if total > room:
         raise InvalidInput(f"{total:,} bytes are more than the disk has room for", source=source)
@@ -108,7 +108,7 @@ def _below(s3: S3Client, source: str, named: Address) -> Iterator[tuple[str, int
 def _target(folder: Path, name: str, source: str) -> Path:
     parts = name.split("/")
     if not all(parts) or {".", ".."} & set(parts) or "\0" in name:
-        raise InvalidInput("no file can have this name", field=name, source=source, mend="rename the object")
+        raise InvalidInput("no file can have this name", field=name, source=source, hint="rename the object")
     return folder.joinpath(*parts)
 
 

@@ -112,7 +112,7 @@ def read_layout(root: Path, classes: Sequence[str] = (), only: Sequence[str] = (
             raise InvalidDataset(
                 f"expected folders, one for each class; found {what}",
                 source=readable(folder),
-                mend="sort the photos into folders, or put a CSV beside them that tells the class of each",
+                hint="sort the photos into folders, or put a CSV beside them that tells the class of each",
             )
         for path in inside:
             named.setdefault(_class_name(path.name, readable(root)), []).append((path, part))
@@ -131,7 +131,7 @@ def read_layout(root: Path, classes: Sequence[str] = (), only: Sequence[str] = (
         for folder, part in named[name]:
             files = list(walker.files(folder))
             if not files:
-                raise InvalidDataset("holds no photos", source=readable(folder), mend="take the folder away")
+                raise InvalidDataset("holds no photos", source=readable(folder), hint="take the folder away")
             found += [Found(path, label, part) for path in files]
     _check_parts(root, found, order)
     return Layout(found, order, walker.bad)
@@ -151,7 +151,7 @@ def chosen(names: Sequence[str], only: Sequence[str], source: str) -> list[str]:
             f"names {unknown[0]}; the classes are {some(sorted(names), 20).replace(';', ',')}",
             field="only",
             source=source,
-            mend="name classes that there are",
+            hint="name classes that there are",
         )
     return [name for name in names if not wanted or name in wanted]
 
@@ -159,7 +159,7 @@ def chosen(names: Sequence[str], only: Sequence[str], source: str) -> list[str]:
 def ordered(names: Sequence[str], wanted: Sequence[str], source: str) -> tuple[str, ...]:
     """Return the names of classes in their order. Raises InvalidDataset unless `wanted`, if given, names the same."""
     if len(names) > MAX_CLASSES:
-        raise InvalidDataset(f"{len(names):,} classes", source=source, mend=f"at most {MAX_CLASSES:,}")
+        raise InvalidDataset(f"{len(names):,} classes", source=source, hint=f"at most {MAX_CLASSES:,}")
     if wanted:
         given = tuple(unicodedata.normalize("NFC", name) for name in wanted)
         if len(set(given)) != len(given) or set(given) != set(names):
@@ -167,7 +167,7 @@ def ordered(names: Sequence[str], wanted: Sequence[str], source: str) -> tuple[s
                 f"names {', '.join(given)}; the classes are {some(sorted(names), 20).replace(';', ',')}",
                 field="classes",
                 source=source,
-                mend="name each once, that of class 0 first",
+                hint="name each once, that of class 0 first",
             )
         return given
     if all(name.isdecimal() for name in names):
@@ -217,7 +217,7 @@ def parts_of(root: Path) -> list[tuple[Part | None, Path]]:
             f"holds {', '.join(path.name for path in folders.values())}, which hold classes, and beside them "
             f"{some([readable(name) for name in others], 5)}",
             source=readable(root),
-            mend="take away what is neither train, test nor validation",
+            hint="take away what is neither train, test nor validation",
         )
     return list(folders.items())
 
@@ -231,7 +231,7 @@ def _check_parts(root: Path, found: list[Found], classes: tuple[str, ...]) -> No
                 f"the class is in the {one.part} part and not in the training part",
                 field=classes[int(one.label)],
                 source=readable(root),
-                mend="use the same names of folders in all parts",
+                hint="use the same names of folders in all parts",
             )
 
 
@@ -239,7 +239,7 @@ def _class_name(name: str, source: str) -> str:
     shown = readable(name)
     if len(shown) > MAX_NAME or not shown.strip():
         raise InvalidDataset(
-            f"no class can have a name of {len(shown)} characters", field=shown, source=source, mend="rename the folder"
+            f"no class can have a name of {len(shown)} characters", field=shown, source=source, hint="rename the folder"
         )
     return shown
 

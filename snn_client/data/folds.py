@@ -25,7 +25,7 @@ def number_of_parts(validation: float) -> int:
     raise InvalidInput(
         f"{validation!r} is not a valid validation",
         field="validation",
-        mend="give a share between 0 and 1, or a number of folds, 2 or more",
+        hint="give a share between 0 and 1, or a number of folds, 2 or more",
     )
 
 
@@ -61,7 +61,7 @@ def held_out(samples: Samples, validation: float, seed: int, classes: int) -> li
         raise InvalidInput(
             f"{validation:g} cannot be held out of {counted} samples{of_what}",
             field="validation",
-            mend="every class must be both in the held-out part and in the rest",
+            hint="every class must be both in the held-out part and in the rest",
         )
     return parts
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from pydantic import TypeAdapter
 
-from snn.errors import InvalidImage
-from snn_client.data.options import Fit
+from snn.errors import InvalidImage, InvalidInput, one_line
+from snn_client.data.options import Fit, some
 from snn_data.files import read_file
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened. Pillow knows more, among them EPS, which it hands to Ghostscript: not for files of strangers."""
@@ -40,9 +42,11 @@ _OTHERS: dict[str, tuple[int, tuple[bytes, ...]]] = {
 """Photos of other kinds, by what stands at this place of a file: the message names them."""
 
 _FIT: TypeAdapter[Fit] = TypeAdapter(Fit)
-_MEND = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
+_HINT = "give a JPEG, PNG, GIF, WebP, AVIF, BMP or TIFF file"
 
 ImageFile = str | Path | IO[bytes]
+_REPLACE = "replace them, or leave them out"
+_NAMED = 600  # characters of a message, which has a thousand, that name bad photos
 
 
 def load_image(
@@ -56,6 +60,20 @@ def load_image(
     """
     pixels = load_pixels(file, image_shape, source, how)
     return pixels.reshape(-1, 1).astype(np.float64) / 255
+
+
+def refuse_photos(bad: Sequence[InvalidInput], count: int) -> None:
+    """Raise InvalidImage if there are bad photos among so many: all are named, in the log those that do not fit."""
+    if len(bad) == 1:
+        raise bad[0]
+    if bad:
+        names = [one_line(f"{each.source}: {each.problem}") for each in bad]
+        shown = next((most for most in range(min(len(bad), 50), 1, -1) if len(some(names, most)) <= _NAMED), 1)
+        for name in names[shown:]:
+            log.warning("cannot be used: %s", name)
+        hints = {each.hint for each in bad}
+        hint = hints.pop() if len(hints) == 1 else ""
+        raise InvalidImage(f"{len(bad)} of {count} photos cannot be used: {some(names, shown)}", hint=hint or _REPLACE)
 
 
 def load_pixels(
@@ -163,19 +181,19 @@ def _opened(file: ImageFile, source: str, read: Callable[[Image.Image], T]) -> T
                 _check_stored(picture.width * picture.height, len(content))
                 return read(picture)
     except InvalidImage as problem:
-        raise InvalidImage(problem.problem, source=name, mend=problem.mend) from None
+        raise InvalidImage(problem.problem, source=name, hint=problem.hint) from None
     except UnidentifiedImageError:
         known = next((kind for kind, (at, begins) in _OTHERS.items() if content[at:].startswith(begins)), "")
         why = f"is {known}, which is not read" if known else "not a picture"
-        raise InvalidImage(why, source=name, mend=_MEND) from None
+        raise InvalidImage(why, source=name, hint=_HINT) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InvalidImage(
-            f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", source=name, mend="make the picture smaller"
+            f"more than {Image.MAX_IMAGE_PIXELS:,} pixels", source=name, hint="make the picture smaller"
         ) from None
     except Exception as problem:
         # A damaged file can make a decoder raise nearly anything (OSError, SyntaxError, struct.error, IndexError …),
         # and whatever it is, the news for the user is the same.
-        raise InvalidImage("the picture is cut off or damaged", source=name, mend="copy the file again") from problem
+        raise InvalidImage("the picture is cut off or damaged", source=name, hint="copy the file again") from problem
 
 
 def thumbnail_png(pixels: NDArray[np.uint8], size: int) -> bytes:
@@ -207,7 +225,7 @@ def preview_jpeg(file: ImageFile, size: int, source: str = "") -> bytes:
 
 def _check_stored(pixels: int, stored: int) -> None:
     if pixels > MAX_UNSTORED and pixels > MAX_RATIO * stored:
-        raise InvalidImage(f"unpacks {stored:,} bytes to {pixels:,} pixels", mend="make the picture smaller")
+        raise InvalidImage(f"unpacks {stored:,} bytes to {pixels:,} pixels", hint="make the picture smaller")
 
 
 def _read(file: ImageFile, name: str) -> bytes:
@@ -218,9 +236,9 @@ def _read(file: ImageFile, name: str) -> bytes:
     except OSError as problem:
         raise InvalidImage((problem.strerror or str(problem)).lower(), source=name) from None
     if not content:
-        raise InvalidImage("the file is empty", source=name, mend=_MEND)
+        raise InvalidImage("the file is empty", source=name, hint=_HINT)
     if len(content) > MAX_BYTES:
-        raise InvalidImage(f"larger than {MAX_BYTES // 1_000_000} MB", source=name, mend="make the picture smaller")
+        raise InvalidImage(f"larger than {MAX_BYTES // 1_000_000} MB", source=name, hint="make the picture smaller")
     return content
 
 
@@ -248,7 +266,7 @@ def _sixteen(picture: Image.Image) -> NDArray[Any] | None:
     if picture.mode in ("I", "F"):
         raise InvalidImage(
             f"32-bit samples ({picture.mode}) do not define white",
-            mend="save it with 8 or 16 bits a sample",
+            hint="save it with 8 or 16 bits a sample",
         )
     return None
 

@@ -77,7 +77,9 @@ def check(data: Path | Dataset, strict: bool, source: str, tell: Callable[[str],
     findings = judge(data)
     if strict and findings:
         raise InvalidDataset(
-            "; ".join(finding["text"] for finding in findings), source=source, mend="mend the data, or be less strict"
+            "; ".join(finding["text"] for finding in findings),
+            source=source,
+            hint="correct the data, or be less strict",
         )
     for finding in findings:
         tell(finding["text"])

@@ -76,7 +76,7 @@ def tables_of(root: Path, options: Options) -> list[tuple[Path, Part | None]]:
         raise InvalidDataset(
             f"holds {len(found)} tables: {some([readable(path.name) for path in found], 5)}",
             source=readable(root),
-            mend="name the one that tells the classes: labels",
+            hint="name the one that tells the classes: labels",
         )
     return of_parts if len(found) > 1 else [(path, None) for path in found]
 
@@ -105,7 +105,7 @@ def read_labels(root: Path, tables: Sequence[tuple[Path, Part | None]], options:
     ):
         if len(numbers) != len(kinds):
             odd = next(text for text in texts if _number(text) is None)
-            raise InvalidDataset(f"{odd!r} is no number", source=source, mend="give numbers, or learn classes")
+            raise InvalidDataset(f"{odd!r} is no number", source=source, hint="give numbers, or learn classes")
         return Layout(_found(told, [float(text) for text in texts], (), options, source), (), bad)
     names = {text: f"{float(text):g}" if whole else text for text in kinds}
     wrong = next((name for name in names.values() if len(name) > MAX_NAME), None)
@@ -130,7 +130,7 @@ def _found(
     try:
         parts = split_by_column(by, np.array(labels, np.int64) if classes else None, classes, options)
     except InvalidDataset as problem:
-        raise InvalidDataset(problem.problem, field=problem.field or column, source=source, mend=problem.mend) from None
+        raise InvalidDataset(problem.problem, field=problem.field or column, source=source, hint=problem.hint) from None
     names: dict[int, Part] = {splits.TRAIN: "train", splits.TEST: "test", splits.VALIDATION: "validation"}
     return [Found(one.path, label, names[int(part)]) for one, label, part in zip(told, labels, parts, strict=True)]
 
@@ -157,10 +157,10 @@ def _rows(table: Path, part: Part | None, files: _Files, options: Options, bad: 
     source = readable(table)
     rows = _read(table, source)
     if len(rows) > MAX_SAMPLES:
-        raise InvalidDataset(f"has {len(rows):,} rows", source=source, mend=f"at most {MAX_SAMPLES:,}")
+        raise InvalidDataset(f"has {len(rows):,} rows", source=source, hint=f"at most {MAX_SAMPLES:,}")
     names, label, split, by, begin = _columns(rows, files, options, source)
     if by is not None and part:
-        raise InvalidDataset(f"is the {part} part", field=options.group or options.time, source=source, mend=_ONE_WAY)
+        raise InvalidDataset(f"is the {part} part", field=options.group or options.time, source=source, hint=_ONE_WAY)
     for number, row in enumerate(rows[begin:], begin + 1):
         if not any(cell.strip() for cell in row):
             continue
@@ -174,8 +174,8 @@ def _rows(table: Path, part: Part | None, files: _Files, options: Options, bad: 
         says = row[split].strip() if split is not None and split < len(row) else ""
         own = part_of(says)
         if options.split and own is None:
-            mend = "say train, test or validation"
-            raise InvalidDataset(f"says {says!r} in line {number}", field=options.split, source=source, mend=mend)
+            hint = "say train, test or validation"
+            raise InvalidDataset(f"says {says!r} in line {number}", field=options.split, source=source, hint=hint)
         yield _Told(path, row[label].strip(), own or part, row[by].strip() if by is not None and by < len(row) else "")
 
 
@@ -186,17 +186,17 @@ def _columns(rows: list[Row], files: _Files, options: Options, source: str) -> _
         sum(1 for row in rows[:_LOOKED_AT] if column < len(row) and files.find(row[column])) for column in range(width)
     ]
     if not any(hits):
-        raise InvalidDataset("no column names photos of the folder", source=source, mend="name them in the first one")
+        raise InvalidDataset("no column names photos of the folder", source=source, hint="name them in the first one")
     names = hits.index(max(hits))
     titled = files.find(rows[0][names]) is None
     titles = [cell.strip().lower() for cell in rows[0]] if titled else []
     has = ", ".join(titles) or f"{width} columns without names"
     ways = [column for column in (options.group, options.time, options.split) if column]
     if len(ways) > 1:
-        raise InvalidDataset("are two ways to split", field=" and ".join(ways), source=source, mend=_ONE_WAY)
+        raise InvalidDataset("are two ways to split", field=" and ".join(ways), source=source, hint=_ONE_WAY)
     asked = titles.index(ways[0].lower()) if ways and ways[0].lower() in titles else None
     if ways and asked is None:
-        raise InvalidDataset("is not a column of this table", field=ways[0], source=source, mend=f"it has {has}")
+        raise InvalidDataset("is not a column of this table", field=ways[0], source=source, hint=f"it has {has}")
     split = next((titles.index(title) for title in _PARTS if title in titles), None) if not ways else None
     split, by = (asked, None) if options.split else (split, asked)
     wanted: Sequence[str] = [options.label.lower()] if options.label else _LABELS
@@ -220,7 +220,7 @@ def _read(table: Path, source: str) -> list[Row]:
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as problem:
-        raise InvalidDataset(f"is no CSV: {problem}", source=source, mend="save it as CSV anew") from None
+        raise InvalidDataset(f"is no CSV: {problem}", source=source, hint="save it as CSV anew") from None
 
 
 def _number(text: str) -> float | None:

@@ -74,17 +74,17 @@ class Options(BaseModel):
             first = problem.errors()[0]
             field = ".".join(map(str, first["loc"])) or "options"
             if first["type"] == "extra_forbidden":
-                mend = f"known are {', '.join(sorted(cls.model_fields))}"
-                raise InvalidInput("is no option of a data set", field=field, mend=mend) from None
+                hint = f"known are {', '.join(sorted(cls.model_fields))}"
+                raise InvalidInput("is no option of a data set", field=field, hint=hint) from None
             about = cls.model_fields[str(first["loc"][0])].description if first["loc"] else ""
-            raise InvalidInput(f"{first['input']!r}: {first['msg'].lower()}", field=field, mend=about or "") from None
+            raise InvalidInput(f"{first['input']!r}: {first['msg'].lower()}", field=field, hint=about or "") from None
 
     def check_no_table(self, source: str) -> None:
         """Raise InvalidInput, naming the option, if something is asked of a table's columns: there is no table."""
         asked = next((name for name in ("label", "group", "time", "split") if getattr(self, name)), "")
         if asked:
-            mend = f"leave {asked} out, or give a table"
-            raise InvalidInput("names a column, and there is no table", field=asked, source=source, mend=mend)
+            hint = f"leave {asked} out, or give a table"
+            raise InvalidInput("names a column, and there is no table", field=asked, source=source, hint=hint)
 
     @property
     def pixels(self) -> tuple[int, int] | None:

@@ -64,7 +64,7 @@ def _copy(
                 f"holds samples {rows.shape[1:]} {rows.dtype} and {len(truth)} labels, expected {shape} {dtype}",
                 field=f"{part}_set_x",
                 source=str(file),
-                mend="give the pair as it was published",
+                hint="give the pair as it was published",
             )
         writer.add(part, rows, truth[begin:end])
         progress.at("copying samples", end, len(truth))

@@ -67,8 +67,8 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
     for part, of_part in parts.items():
         claim = len(of_part) * int(np.prod(shape))
         if claim > MAX_BYTES:
-            mend = f"at most {MAX_BYTES / 1e9:.1f} GB: give a smaller size"
-            raise InvalidDataset(f"{claim / 1e9:.1f} GB of photos", field=part, source=source, mend=mend)
+            hint = f"at most {MAX_BYTES / 1e9:.1f} GB: give a smaller size"
+            raise InvalidDataset(f"{claim / 1e9:.1f} GB of photos", field=part, source=source, hint=hint)
     bits = max((one.look.bits for one in photos), default=0)
     if bits:
         progress.note(f"photos with 16 bits a pixel use {bits}: {(1 << bits) - 1:,} is white")
@@ -106,7 +106,7 @@ def _check_bad(bad: Sequence[str], given: int, options: Options, source: str) ->
         raise InvalidDataset(
             f"{len(bad)} of {given} files are no usable pictures: {some(bad)}",
             source=source,
-            mend="take them out of the folder, or skip them: --skip-bad",
+            hint="take them out of the folder, or skip them: --skip-bad",
         )
 
 
@@ -124,7 +124,7 @@ def _parts(photos: Sequence[Photo], classes: tuple[str, ...], options: Options, 
                 f"{count} photos to train on" if needed == 1 else f"{count} photos",
                 field=name,
                 source=source,
-                mend=f"at least {needed} are needed" + (", one to train and one to test" if needed == 2 else ""),
+                hint=f"at least {needed} are needed" + (", one to train and one to test" if needed == 2 else ""),
             )
     if not given["test"]:
         train, test = split(truth, options.test_share, options.seed, bool(classes))

@@ -52,7 +52,7 @@ def prepare(source: str | Path, options: Options, folder: Path, progress: Progre
         shown, local = str(source), Path(source)
         if address_of(shown):
             if s3 is None:
-                raise InvalidInput("lies in S3", source=shown, mend="name it where there is a connection to AWS")
+                raise InvalidInput("lies in S3", source=shown, hint="name it where there is a connection to AWS")
             local = fetching.fetch(s3, shown, Path(workshop, "fetched"), progress)
         found = _made(local, shown, options, folder, Path(workshop), progress)
         return found.replace(folder / found.name) if Path(workshop) in found.parents else found
@@ -66,7 +66,7 @@ def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Pat
     if kind is Kind.HDF5:
         options.check_no_table(shown)
         if options.only:
-            raise InvalidDataset("cannot be taken apart", field="only", source=shown, mend="give what it was made of")
+            raise InvalidDataset("cannot be taken apart", field="only", source=shown, hint="give what it was made of")
         if not pairs.is_half(local):
             return local
     if kind is Kind.ARCHIVE:
@@ -81,14 +81,14 @@ def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Pat
             return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress)
     make = _MAKERS.get(kind) if kind else None
     if make is None:
-        raise InvalidDataset("is nothing that a data set is made of", source=shown, mend=f"give a folder, or {ENDINGS}")
+        raise InvalidDataset("is nothing that a data set is made of", source=shown, hint=f"give a folder, or {ENDINGS}")
     unfinished, target = workshop / "unfinished.h5", folder / f"{name}.h5"
     try:
         make(local, options, unfinished, progress)
     except InvalidInput as problem:
         # Of what is unpacked nobody knows the path: the source is named as it was given.
         within = problem.source.replace(str(local), shown, 1) or shown
-        raise type(problem)(problem.problem, field=problem.field, source=within, mend=problem.mend) from None
+        raise type(problem)(problem.problem, field=problem.field, source=within, hint=problem.hint) from None
     return unfinished.replace(target)
 
 

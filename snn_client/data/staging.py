@@ -9,12 +9,12 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -24,7 +24,7 @@ from snn_client.data.addresses import address_of
 from snn_client.data.fetching import open_object
 from snn_client.data.folds import Places, held_out, hold_out
 from snn_client.data.images import MAX_BYTES as MAX_IMAGE
-from snn_client.data.images import Reading, load_image
+from snn_client.data.images import Reading, load_image, refuse_photos
 from snn_client.data.options import Logged, Options, Progress
 from snn_client.data.sources import prepare
 from snn_client.data.tables import check_rows
@@ -47,6 +47,26 @@ MAX_BYTES = 3_000_000_000
 
 
 Choose = Callable[[Header], Parameters]
+
+
+class StagedImageFields(TypedDict):
+    """A staged photo as plain values."""
+
+    uri: str
+    name: str
+
+
+class StagedFields(TypedDict):
+    """What was staged as plain values."""
+
+    run_id: str
+    dataset_key: str
+    parameters_key: str
+    images: list[StagedImageFields]
+    sha256: str
+    features: int
+    samples: int
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,12 +92,14 @@ class Staged:
     size: Size
     parameters: Parameters
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> StagedFields:
         """Return it as plain JSON values, as XCom wants them."""
-        values = asdict(self)
-        size = values.pop("size")
-        told = {"features": size["features"], "samples": size["samples"]}
-        return {**values, **told, "parameters": json.loads(self.parameters.to_json())}
+        return {
+            "run_id": self.run_id, "dataset_key": self.dataset_key, "parameters_key": self.parameters_key,
+            "images": [{"uri": image.uri, "name": image.name} for image in self.images], "sha256": self.sha256,
+            "features": self.size.features, "samples": self.size.samples,
+            "parameters": json.loads(self.parameters.to_json()),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,7 +111,7 @@ class StagedFolds:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
     """An object to be. It is read a second time when it is uploaded, so that nothing need be kept."""
 
     key: str
@@ -97,6 +119,12 @@ class _Item:
     sha256: str
     open: Callable[[], BinaryIO]
     source: str
+
+    @classmethod
+    def of_text(cls, key: str, text: str) -> Self:
+        """Return JSON text as an object to be."""
+        content = text.encode()
+        return cls(key, "application/json", _sha256(content), partial(BytesIO, content), PurePosixPath(key).name)
 
 
 def stage(
@@ -112,11 +140,11 @@ def stage(
     """Check a data set and the photos to classify, then put them and the parameters into the run's input folder.
 
     Paths are local or s3://bucket/key; `dataset` may be all that `sources.prepare` takes, and is made as `options` say.
-    `parameters` may be what chooses them for the data set (`snn_client.data.recipe`).
+    `parameters` may be what chooses them for the data set (`snn_client.runs.recipe`).
     What is there already with the same contents is not uploaded again. When an upload fails, what this call uploaded
     is removed and the error goes on to the caller.
     What is suspicious about the data is told, or, if asked, refused (`judging`).
-    Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, when anything cannot be used.
+    Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, or all photos, that cannot be used.
     """
     places.check_run_id(run_id)
     s3, source, options, progress = clients.s3, str(dataset), options or Options(), progress or Logged()
@@ -130,27 +158,40 @@ def stage(
         opened = partial(_open, file)
         sha256 = _sha256_of(opened)
         dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
-        text = parameters.to_json().encode()
         items = [
-            _Item(dataset_key, "application/x-hdf5", sha256, opened, source),
-            _Item(parameters_key, "application/json", _sha256(text), partial(BytesIO, text), "parameters.json"),
+            Item(dataset_key, "application/x-hdf5", sha256, opened, source),
+            Item.of_text(parameters_key, parameters.to_json()),
         ]
-        staged_images, shape = [], photo_shape(header)
-        for index, path in enumerate(images):
-            content = read_source(s3, path, MAX_IMAGE)
-            if shape is not None:
-                load_image(BytesIO(content), shape, str(path), Reading.of(header.photos))
-            elif header.columns:
-                check_rows(content, header.columns, str(path))
-            else:
-                mend = "leave the photos out"
-                raise InvalidInput("is a photo, but the data set has features", source=str(path), mend=mend)
-            key = places.input_image(run_id, index, PurePosixPath(path).name)
-            items.append(_Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))
-            staged_images.append(StagedImage(uri=f"s3://{bucket}/{key}", name=str(path)))
-        _upload(s3, bucket, items)
+        asked = _asked(s3, run_id, images, header)
+        _upload(s3, bucket, [*items, *asked])
+    staged_images = [StagedImage(uri=f"s3://{bucket}/{one.key}", name=one.source) for one in asked]
     size = Size.of(header, parameters)
     return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, size, parameters)
+
+
+def _asked(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Header) -> list[Item]:
+    """Return photos, or tables of rows, to predict as objects to be. Raises InvalidInput, naming what is of no use."""
+    shape = photo_shape(header)
+    if images and shape is None and not header.columns:
+        hint = "leave the photos out"
+        raise InvalidInput("is a photo, but the data set has features", source=str(images[0]), hint=hint)
+    items, bad, how = list[Item](), list[InvalidInput](), Reading.of(header.photos)
+    for index, path in enumerate(images):
+        try:
+            content = read_source(s3, path, MAX_IMAGE)
+            if shape is None:
+                check_rows(content, header.columns, str(path))
+            else:
+                load_image(BytesIO(content), shape, str(path), how)
+        except InvalidInput as problem:
+            if shape is None:
+                raise
+            bad.append(problem)
+            continue
+        key = places.input_image(run_id, index, PurePosixPath(path).name)
+        items.append(Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))
+    refuse_photos(bad, len(images))
+    return items
 
 
 def _again(s3: S3Client, path: str | Path) -> Callable[[], BinaryIO]:
@@ -180,11 +221,14 @@ def stage_folds(
     seed: int,
     options: Options | None = None,
     progress: Progress | None = None,
+    *,
+    more: Callable[[list[str]], Iterable[Item]] = lambda keys: (),
 ) -> StagedFolds:
     """Put data sets for choosing between networks into a run's input folder: one, or one a fold.
 
     Each is the training set without a part of it, with that part for its test set (see `snn.validation`); the test set
-    of the data set is in none of them. What is there already is not uploaded again, and a failed upload leaves nothing.
+    of the data set is in none of them. `more` returns, given their keys, what else to upload with them. What is there
+    already is not uploaded again, and a failed upload leaves nothing.
     Raises InvalidInput (InvalidDataset), naming file or field, when anything cannot be used.
     """
     places.check_run_id(run_id)
@@ -197,18 +241,19 @@ def stage_folds(
         made = partial(_fold, dataset, part)
         sha256 = _sha256_of(made)
         key = places.input_dataset(run_id, sha256)
-        items.append(_Item(key, "application/x-hdf5", sha256, made, str(dataset_path)))
-    _upload(clients.s3, bucket, items)
+        items.append(Item(key, "application/x-hdf5", sha256, made, str(dataset_path)))
+    keys = [item.key for item in items]
+    _upload(clients.s3, bucket, [*items, *more(keys)])
     itemsize = dataset.train.stored.itemsize
     sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
-    return StagedFolds([item.key for item in items], sizes)
+    return StagedFolds(keys, sizes)
 
 
 def read_source(s3: S3Client, path: str | Path, most: int = MAX_BYTES) -> bytes:
     """Return the contents of a local file, or of an object in S3 (see `addresses.address_of`).
 
     Raises InvalidInput when there is none, it may not be read, or it has more than `most` bytes; other errors of S3,
-    which a retry may mend, go on.
+    which a retry may fix, are raised as they are.
     """
     source = str(path)
     if address_of(source) is None:
@@ -228,14 +273,14 @@ def _fold(dataset: Dataset, part: Places) -> BinaryIO:
     return file
 
 
-def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
-    begun: list[_Item] = []
+def _upload(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
+    begun: list[Item] = []
     try:
         for item in items:
             if _version_holding(s3, bucket, item) is not None:
                 continue
             if _sha256_of(item.open) != item.sha256:
-                raise InvalidInput("changed while it was being staged", source=item.source, mend="try again")
+                raise InvalidInput("changed while it was being staged", source=item.source, hint="try again")
             begun.append(item)
             with item.open() as content:
                 s3.put_object(
@@ -250,7 +295,7 @@ def _upload(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
         raise
 
 
-def _remove(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
+def _remove(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
     """Take back uploads, each by its version, so that neither they nor delete markers are left.
 
     S3 is asked what it holds: an upload whose answer got lost may have arrived.
@@ -266,7 +311,7 @@ def _remove(s3: S3Client, bucket: str, items: Sequence[_Item]) -> None:
             log.warning("could not remove s3://%s/%s after a failed upload: %s", bucket, item.key, problem)
 
 
-def _version_holding(s3: S3Client, bucket: str, item: _Item) -> str | None:
+def _version_holding(s3: S3Client, bucket: str, item: Item) -> str | None:
     """Return the version of the object if it holds the item's bytes ("" in a bucket without versions), else None."""
     try:
         head = s3.head_object(Bucket=bucket, Key=item.key)

@@ -45,7 +45,7 @@ def make(path: Path, options: Options, target: Path, progress: Progress) -> None
     for name in (*options.drop, *split_by.values()):
         _check_name(table, name)
     if len(split_by) > 1:
-        raise table.error("are two ways to split", field=" and ".join(split_by), mend="choose one")
+        raise table.error("are two ways to split", field=" and ".join(split_by), hint="choose one")
     kept = {label, *split_by.values()}
     features = [name for name in table.names if name not in kept and name not in options.drop]
     seen, whole = _look(table, features, [name for name in table.names if name in kept], progress)
@@ -65,7 +65,7 @@ def make(path: Path, options: Options, target: Path, progress: Progress) -> None
     if left_out:
         progress.note(f"{path.name}: left out: {some(left_out)}")
     if not columns.columns:
-        raise table.error("no column is left to learn from", mend="check what was left out, or name another label")
+        raise table.error("no column is left to learn from", hint="check what was left out, or name another label")
     _write(table, columns, parts, y, classes, target, progress)
 
 
@@ -99,7 +99,7 @@ def check_rows(content: bytes, columns: str, source: str) -> None:
 def check_table(name: str) -> None:
     """Raise InvalidInput unless a file of this name is a table."""
     if not is_table(name):
-        raise InvalidInput("is not a table", source=name, mend=f"rows are asked about: give {', '.join(ENDINGS)}")
+        raise InvalidInput("is not a table", source=name, hint=f"rows are asked about: give {', '.join(ENDINGS)}")
 
 
 def _label(table: TableFile, options: Options) -> str:
@@ -110,14 +110,14 @@ def _label(table: TableFile, options: Options) -> str:
     names = [name for name in table.names if name not in taken]
     known = [name for wanted in LABELS for name in names if name.lower() == wanted]
     if not names:
-        raise table.error("has no column to learn", mend="name it by label")
+        raise table.error("has no column to learn", hint="name it by label")
     return (known or names[-1:])[0]
 
 
 def _check_name(table: TableFile, name: str, problem: str = "is not a column of this table") -> None:
     if name not in table.names:
         shown = ", ".join(table.names[:20]) + (" …" if len(table.names) > 20 else "")
-        raise table.error(problem, field=name, mend=f"it has {shown}")
+        raise table.error(problem, field=name, hint=f"it has {shown}")
 
 
 def _blocks(table: TableFile, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, slice]]:
@@ -136,14 +136,14 @@ def _look(
     for block, places in _blocks(table, [*features, *kept]):
         rows = places.stop
         if rows > MAX_SAMPLES:
-            raise table.error(f"has more than {MAX_SAMPLES:,} rows", mend="give fewer")
+            raise table.error(f"has more than {MAX_SAMPLES:,} rows", hint="give fewer")
         for name in features:
             seen[name].look(block.column(name))
         for name in kept:
             whole[name].append(block.column(name))
         progress.at(f"reading {table.path.name}, rows", rows, rows)
     if not rows:
-        raise table.error("has no rows", mend="a table has a header and rows")
+        raise table.error("has no rows", hint="a table has a header and rows")
     return seen, {name: pa.chunked_array(arrays) for name, arrays in whole.items()}
 
 
@@ -159,13 +159,13 @@ def _answers(
         if options.task == "regression" or not (few or options.task):
             if np.isinf(numbers).any():
                 row = int(np.flatnonzero(np.isinf(numbers))[0]) + 1
-                raise table.error(f"holds {numbers[row - 1]} in row {row:,}", field=label, mend="give a number")
+                raise table.error(f"holds {numbers[row - 1]} in row {row:,}", field=label, hint="give a number")
             return numbers, ()
         names = [str(number_text(value)) for value in present]
         values = pa.array([number_text(value) for value in numbers.tolist()], pa.string())
     else:
         if options.task == "regression":
-            raise table.error("holds no numbers: there is no regression", field=label, mend="leave task out")
+            raise table.error("holds no numbers: there is no regression", field=label, hint="leave task out")
         values, numbers = to_texts(array), None
         names = sorted(value for value in values.unique().to_pylist() if value is not None)
     if options.only:
@@ -173,13 +173,13 @@ def _answers(
         values = pc.if_else(pc.is_in(values, pa.array(names, pa.string())), values, pa.scalar(None, pa.string()))
     if options.classes:
         if sorted(options.classes) != sorted(names):
-            raise table.error(f"has the classes {some(names)}", field=label, mend="name exactly these by classes")
+            raise table.error(f"has the classes {some(names)}", field=label, hint="name exactly these by classes")
         names = list(options.classes)
     rows = len(values) - values.null_count
     if not 2 <= len(names) <= MAX_CLASSES or (len(names) > FEW_NUMBERS and 2 * len(names) > rows):
         raise table.error(
             f"has {len(names):,} different values in {rows:,} rows: these are no classes", field=label,
-            mend="name another column by label",
+            hint="name another column by label",
         )  # fmt: skip
     if numbers is None and not options.classes:
         names = list(ordered(names, (), table.source))
@@ -202,7 +202,7 @@ def _usable(
         if count := before - int(usable.sum()):
             progress.note(f"{table.path.name}: {count:,} rows with missing values left out")
     if not usable.any():
-        raise table.error("no row can be used: in each something is missing", mend="fill in what is missing")
+        raise table.error("no row can be used: in each something is missing", hint="fill in what is missing")
     return usable
 
 
@@ -227,7 +227,7 @@ def _parts(
         if labels is not None:
             splits.check_classes(parts[rows], labels, classes)
     except InvalidDataset as problem:
-        raise table.error(problem.problem, field=problem.field or column, mend=problem.mend) from None
+        raise table.error(problem.problem, field=problem.field or column, hint=problem.hint) from None
     return parts
 
 
@@ -260,13 +260,13 @@ def _times(column: pa.ChunkedArray) -> NDArray[np.float64]:
     for chunk in column.chunks:
         seen.look(chunk)
     if seen.missing:
-        raise InvalidDataset(f"is missing in {seen.missing:,} rows", mend="fill it in, or leave the rows out")
+        raise InvalidDataset(f"is missing in {seen.missing:,} rows", hint="fill it in, or leave the rows out")
     if seen.numbers:
         return np.concatenate([numbers for chunk in column.chunks if (numbers := to_numbers(chunk)) is not None])
     if not seen.dates:
-        raise InvalidDataset("holds no times", mend="write them as 2026-11-29 or 2026-11-29 21:30:00, or as numbers")
+        raise InvalidDataset("holds no times", hint="write them as 2026-11-29 or 2026-11-29 21:30:00, or as numbers")
     if len(seen.dates) > 1 and not pa.types.is_temporal(column.type):
-        raise InvalidDataset("may be day/month or month/day", mend="write dates as 2026-11-29")
+        raise InvalidDataset("may be day/month or month/day", hint="write dates as 2026-11-29")
     times = [to_times(chunk, seen.dates[0]) for chunk in column.chunks]
     return np.concatenate([each for each in times if each is not None])
 
@@ -280,7 +280,7 @@ def _write(
     if size > MAX_BYTES:
         raise table.error(
             f"would become {size / 1e9:.1f} GB: {columns.features:,} features of {sum(counts.values()):,} rows",
-            mend=f"at most {MAX_BYTES / 1e9:.1f} GB: drop columns, or give fewer rows",
+            hint=f"at most {MAX_BYTES / 1e9:.1f} GB: drop columns, or give fewer rows",
         )
     with h5py.File(target, "w") as h5:
         for name, part in PARTS.items():
@@ -301,4 +301,4 @@ def _write(
                     written[name] += len(rows)
             progress.at(f"writing {target.name}, rows", places.stop, len(parts))
     if written != counts:
-        raise table.error("changed while it was being read", mend="try again")
+        raise table.error("changed while it was being read", hint="try again")

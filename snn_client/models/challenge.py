@@ -5,12 +5,13 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from snn.errors import InvalidInput, InvalidModel
+from snn.errors import InvalidInput, InvalidModel, one_line
+from snn_client.data.lists import LIMIT
 from snn_client.data.staging import photo_shape, read_source
 from snn_client.models.champion import Candidate, find_champion
 from snn_client.reports.contents import Judged, Report
 from snn_client.reports.metrics import METRICS, TestSet
-from snn_client.reports.report import LIMIT, build_report, fit, judge_model
+from snn_client.reports.report import build_report, fit, judge_model
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.cost.money import cost_of
@@ -22,6 +23,7 @@ from snn_data.model import Model, load_model
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
+MAX_NAMES = 300  # characters of a list of classes; there may be thousands
 ROUNDING = 1e-9  # 0.85 - 0.80 is a little less than 0.05
 
 
@@ -60,17 +62,17 @@ def judge(
     """
     if metric not in METRICS:
         raise InvalidInput(
-            f"{metric!r} is not a metric to compare by", field="metric", mend=f"use one of {', '.join(METRICS)}"
+            f"{metric!r} is not a metric to compare by", field="metric", hint=f"use one of {', '.join(METRICS)}"
         )
     if not 0 <= margin <= 1:
         raise InvalidInput(
-            f"{margin!r} is not a difference between two rates", field="margin", mend="use a number in 0..1"
+            f"{margin!r} is not a difference between two rates", field="margin", hint="use a number in 0..1"
         )
     new, old = _figure(challenger, metric), _figure(champion, metric) if champion else None
 
     def decision(promote: bool, reason: str) -> Decision:
         return {
-            "promote": promote, "reason": reason, "metric": metric, "margin": margin,
+            "promote": promote, "reason": one_line(reason), "metric": metric, "margin": margin,
             "champion": old, "challenger": new,
         }  # fmt: skip
 
@@ -150,7 +152,8 @@ def _misfit(model: Model, dataset: Dataset) -> str:
     if ("image_shape" in model.attributes or "features" in model.attributes) and model.shape != shape:
         return f"samples of {model.shape}, but the test set has {shape}"
     if "classes" in model.attributes and model.classes != dataset.classes:
-        return f"the classes {', '.join(model.classes)}, but the test set has {', '.join(dataset.classes)}"
+        was, now = (one_line(", ".join(names), MAX_NAMES) for names in (model.classes, dataset.classes))
+        return f"the classes {was}, but the test set has {now}"
     return ""
 
 

@@ -26,12 +26,12 @@ from snn_client.data.staging import read_source
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import ChampionChanged
+from snn_cloud.aws.objects import NOT_THERE
 from snn_data.model import load_model
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 # The condition of a write was not met, or another write was under way; or there is nothing any more to be replaced.
 _REFUSED = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"})
 _NOWHERE = "nowhere"  # S3 does not promise to keep metadata that is empty
@@ -111,7 +111,7 @@ def roll_back(clients: Clients, bucket: str) -> Change:
         raise InvalidInput(
             "there is no previous champion to go back to",
             source=f"s3://{bucket}/{places.PREVIOUS_PARAMS}",
-            mend="there is one once a second model has been promoted",
+            hint="there is one once a second model has been promoted",
         )
     results = _newest(clients.s3, bucket, places.PREVIOUS_RESULTS)
     return _change(clients.s3, bucket, held, previous.content, results)
@@ -119,24 +119,24 @@ def roll_back(clients: Clients, bucket: str) -> Change:
 
 def _change(s3: S3Client, bucket: str, held: Candidate | None, model: bytes, results: str) -> Change:
     """Put `model` in the place of `held`; `results` says where its results lie, as `_newest` does."""
-    told = {"run-id": Candidate(model, "", "", {}).run_id, "results": results}
+    metadata = {"run-id": Candidate(model, "", "", {}).run_id, "results": results}
     condition: Any = {"IfNoneMatch": "*"}
     if held is not None:
         condition = {"IfMatch": held.etag}
-        told["former-run"] = held.run_id
-        told["former-params"] = f"{places.PROMOTED_PARAMS}?versionId={held.version}"
-        told["former-results"] = _newest(s3, bucket, places.PROMOTED_RESULTS)
-    told = {name: value for name, value in told.items() if value}
+        metadata["former-run"] = held.run_id
+        metadata["former-params"] = f"{places.PROMOTED_PARAMS}?versionId={held.version}"
+        metadata["former-results"] = _newest(s3, bucket, places.PROMOTED_RESULTS)
+    metadata = {name: value for name, value in metadata.items() if value}
     try:
-        s3.put_object(Bucket=bucket, Key=places.PROMOTED_PARAMS, Body=model, Metadata=told, **condition)
+        s3.put_object(Bucket=bucket, Key=places.PROMOTED_PARAMS, Body=model, Metadata=metadata, **condition)
     except ClientError as error:
         if error.response["Error"]["Code"] not in _REFUSED:
             raise
         found = _find(s3, bucket, places.PROMOTED_PARAMS)
-        if found is None or found.metadata != told:  # else it was this write, repeated because its answer got lost
+        if found is None or found.metadata != metadata:  # else it was this write, repeated because its answer got lost
             raise _changed(found) from None
-    _settle(s3, bucket, told)
-    return Change(told.get("run-id", ""), told.get("former-run", ""))
+    _settle(s3, bucket, metadata)
+    return Change(metadata.get("run-id", ""), metadata.get("former-run", ""))
 
 
 def _settled(s3: S3Client, bucket: str) -> Candidate | None:
@@ -147,14 +147,14 @@ def _settled(s3: S3Client, bucket: str) -> Candidate | None:
     return held
 
 
-def _settle(s3: S3Client, bucket: str, told: Mapping[str, str]) -> None:
+def _settle(s3: S3Client, bucket: str, metadata: Mapping[str, str]) -> None:
     """Do what the champion's metadata leaves to do; nothing for one that an upload or a hand put there."""
-    if "results" not in told:
+    if "results" not in metadata:
         return
-    if "former-params" in told:
-        _copy(s3, bucket, told["former-params"], places.PREVIOUS_PARAMS)
-        _copy(s3, bucket, told["former-results"], places.PREVIOUS_RESULTS)
-    _copy(s3, bucket, told["results"], places.PROMOTED_RESULTS)
+    if "former-params" in metadata:
+        _copy(s3, bucket, metadata["former-params"], places.PREVIOUS_PARAMS)
+        _copy(s3, bucket, metadata["former-results"], places.PREVIOUS_RESULTS)
+    _copy(s3, bucket, metadata["results"], places.PROMOTED_RESULTS)
 
 
 def _copy(s3: S3Client, bucket: str, source: str, key: str) -> None:
@@ -165,7 +165,7 @@ def _copy(s3: S3Client, bucket: str, source: str, key: str) -> None:
     try:
         s3.copy_object(Bucket=bucket, Key=key, CopySource=f"{bucket}/{source}")
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _MISSING:
+        if error.response["Error"]["Code"] not in NOT_THERE:
             raise  # a version that has expired since was copied long ago
 
 
@@ -173,7 +173,7 @@ def _find(s3: S3Client, bucket: str, key: str) -> Candidate | None:
     try:
         found = s3.get_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] in _MISSING:
+        if error.response["Error"]["Code"] in NOT_THERE:
             return None
         raise
     return Candidate(found["Body"].read(), found["ETag"], found["VersionId"], found["Metadata"])
@@ -184,7 +184,7 @@ def _newest(s3: S3Client, bucket: str, key: str) -> str:
     try:
         return f"{key}?versionId={s3.head_object(Bucket=bucket, Key=key)['VersionId']}"
     except ClientError as error:
-        if error.response["Error"]["Code"] in _MISSING:
+        if error.response["Error"]["Code"] in NOT_THERE:
             return _NOWHERE
         raise
 

@@ -192,6 +192,6 @@ def _hovers(curves: Mapping[str, Curve], epochs: int) -> list[Hover]:
     for column in range(columns):
         epoch = round(column * (epochs - 1) / (columns - 1)) if columns > 1 else 0
         there = [(name, curve[epoch]) for name, curve in curves.items() if epoch < len(curve)]
-        told = [f"{curve_name(name)} {value:.6g}" for name, value in there if value is not None]
-        hovers.append(Hover(round(column * width, 2), round(width, 2), f"epoch {epoch:,}: {', '.join(told)}"))
+        figures = [f"{curve_name(name)} {value:.6g}" for name, value in there if value is not None]
+        hovers.append(Hover(round(column * width, 2), round(width, 2), f"epoch {epoch:,}: {', '.join(figures)}"))
     return hovers

@@ -140,10 +140,10 @@ def evaluate(labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0
     truth, said = np.ravel(np.asarray(labels)), np.atleast_2d(np.asarray(answers, dtype=np.float64))
     if truth.size != said.shape[1] or truth.size == 0:
         raise InvalidInput(f"{truth.size} labels for {said.shape[1]} answers")
-    mend = "the training diverged: try a lower learning_rate"
+    hint = "the training diverged: try a lower learning_rate"
     if not classes:
         if not np.isfinite(said).all():
-            raise InvalidModel("some of its answers are not numbers", mend=mend)
+            raise InvalidModel("some of its answers are not numbers", hint=hint)
         return _numbers(truth.astype(np.float64), said[0])
     if not np.isin(truth, np.arange(len(classes))).all():
         known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
@@ -151,7 +151,7 @@ def evaluate(labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0
     # NaN is not > 0.5, so without this a model that diverged would pass for one that always answers class 0.
     unusable = int(np.count_nonzero(~((said >= 0) & (said <= 1))))
     if unusable:
-        raise InvalidModel(f"{unusable} of {said.size} probabilities are not numbers in 0..1", mend=mend)
+        raise InvalidModel(f"{unusable} of {said.size} probabilities are not numbers in 0..1", hint=hint)
     truth = truth.astype(np.int64)
     return _two_classes(truth, said) if len(classes) == 2 else _many_classes(truth, said, classes)
 

@@ -6,15 +6,15 @@ import csv
 import hashlib
 import json
 import math
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any, cast
 
 from snn.activations import Array
-from snn.errors import InvalidModel
-from snn_client.data.images import MAX_BYTES, Reading, load_image
+from snn.errors import InvalidInput, InvalidModel
+from snn_client.data.images import MAX_BYTES, Reading, load_image, refuse_photos
 from snn_client.data.judging import judge
+from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import StagedImage, read_source
 from snn_client.data.tables import check_table, rows_in
 from snn_client.reports.contents import AnyReport, NewImage, Report
@@ -34,9 +34,6 @@ from snn_data.model import Model, load_model
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
 
-LIMIT = 48_000
-"""Maximum size of the report as JSON text, in bytes: some XCom stores take no more."""
-
 MAX_MISLABELLED = 300
 """Maximum number of mislabelled samples reported; if there are more, those the model was surest about."""
 
@@ -47,12 +44,14 @@ Image = StagedImage | Mapping[str, Any] | str
 
 
 def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> TestSet:
-    """Evaluate a run's model on the test set and return the report's `test_set`.
+    """Evaluate a run's model on the test set and return the report's `test_set`, in at most `LIMIT` bytes.
 
     Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
     """
     dataset, _ = _dataset(clients, bucket, dataset_key)
-    return fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+    test_set = fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+    most = len(test_set["mislabelled"])
+    return _keep_mislabelled(test_set, longest(most, lambda length: size(_keep_mislabelled(test_set, length)) <= LIMIT))
 
 
 def judge_model(model: Model, dataset: Dataset) -> TestSet:
@@ -68,28 +67,33 @@ def check_answers(model: Model, dataset: Dataset) -> None:
     if model.of_classes != bool(wanted) or (wanted and max(2, answers) != wanted):
         says = f"distinguishes {max(2, answers)} classes" if model.of_classes else "predicts numbers"
         has = f"{wanted} classes" if wanted else "numbers for labels"
-        raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, mend="use data of the same kind")
+        raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, hint="use data of the same kind")
 
 
 def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
     """Classify photos, or the rows of tables, with a run's model and return the report's `new_images`, in that order.
 
-    Raises InvalidImage, naming the photo as the user did, for the first one that is not a picture; InvalidInput for a
-    table that the model cannot read.
+    Raises InvalidImage, naming all photos that cannot be used as the user named them; InvalidInput for a table that the
+    model cannot read.
     """
     model = _model(clients, bucket, run_id)
     how = Reading.of(str(model.attributes.get("photos", "")))
-    answers: list[NewImage] = []
+    if images and len(model.shape) == 1 and "columns" not in model.attributes:
+        hint = f"a photo cannot take the place of {model.features} features"
+        raise InvalidModel("reads features, not photos", source=model.source, hint=hint)
+    answers, bad = list[NewImage](), list[InvalidInput]()
     for image in map(_staged, images):
-        content = read_source(clients.s3, image.uri, MAX_BYTES)
         if "columns" in model.attributes:
-            answers += predict_rows(model, content, image.name)
+            answers += predict_rows(model, read_source(clients.s3, image.uri, MAX_BYTES), image.name)
             continue
-        if len(model.shape) == 1:
-            mend = f"a photo cannot take the place of {model.features} features"
-            raise InvalidModel("reads features, not photos", source=model.source, mend=mend)
-        said = model.answers(load_image(BytesIO(content), model.shape, image.name, how))
-        answers.append(_answer(model, image.name, said[:, 0]))
+        try:
+            content = read_source(clients.s3, image.uri, MAX_BYTES)
+            photo = load_image(BytesIO(content), model.shape, image.name, how)
+        except InvalidInput as problem:
+            bad.append(problem)
+            continue
+        answers.append(_answer(model, image.name, model.answers(photo)[:, 0]))
+    refuse_photos(bad, len(images))
     return answers
 
 
@@ -105,18 +109,6 @@ def predict_rows(model: Model, content: bytes, name: str) -> list[NewImage]:
         for said in model.answers(rows.T).T:
             answers.append(_answer(model, f"{name}#{len(answers) + 1}", said))
     return answers
-
-
-def fit_answers(answers: list[NewImage], limit: int = LIMIT) -> list[NewImage]:
-    """Return the first of the answers, as many as XCom takes."""
-    return answers[: longest(len(answers), lambda length: len(json.dumps(answers[:length])) <= limit)]
-
-
-def put_answers(clients: Clients, bucket: str, run_id: str, answers: Sequence[NewImage]) -> str:
-    """Put answers as a CSV file into the run's folder and return its address."""
-    key, body = places.predictions(run_id), answers_csv(answers).encode()
-    clients.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType="text/csv; charset=utf-8")
-    return f"s3://{bucket}/{key}"
 
 
 def answers_csv(answers: Sequence[NewImage]) -> str:
@@ -260,23 +252,14 @@ def fit_test_set(test_set: TestSet, limit: int = LIMIT) -> TestSet:
         kept: list[ClassRates] = rates if length == len(rates) else worst[:length]
         return {**small, "per_class": kept, "classes_left_out": already + len(rates) - length}
 
-    return cut(longest(len(rates), lambda length: _size({**cut(length), "mislabelled": []}) <= limit // 2))
+    return cut(longest(len(rates), lambda length: size({**cut(length), "mislabelled": []}) <= limit // 2))
 
 
 def fit(report: AnyReport, limit: int = LIMIT) -> AnyReport:
     """Return the report with its two lists cut to the greatest common length at which it has at most `limit` bytes."""
     report = {**report, "test_set": fit_test_set(report["test_set"], limit)}
     most = max(len(report["test_set"]["mislabelled"]), len(report["new_images"]))
-    return _cut(report, longest(most, lambda length: _size(_cut(report, length)) <= limit))
-
-
-def longest(length: int, fits: Callable[[int], bool]) -> int:
-    """Return the greatest length, at most this one, that fits; 0 if none does."""
-    return max(bisect_left(range(length + 1), True, key=lambda tried: not fits(tried)) - 1, 0)
-
-
-def _size(report: Mapping[str, Any]) -> int:
-    return len(to_json(report).encode())
+    return _cut(report, longest(most, lambda length: size(_cut(report, length)) <= limit))
 
 
 def _cut(report: AnyReport, length: int) -> AnyReport:

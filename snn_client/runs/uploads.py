@@ -40,7 +40,7 @@ def upload_key(address: str, bucket: str) -> str:
         raise InvalidInput(
             f"an upload to {address!r} starts no run",
             field="upload",
-            mend=f"name a .h5 under s3://{bucket}/{places.UPLOAD_PREFIX}, by its address or its key",
+            hint=f"name a .h5 under s3://{bucket}/{places.UPLOAD_PREFIX}, by its address or its key",
         )
     return key
 

@@ -207,6 +207,6 @@ class Watch:
             raise InvalidInput(
                 f"stack {self.outputs.stack_name} has no cache to watch",
                 field="watch",
-                mend='watch="ledger" works with every stack',
+                hint='watch="ledger" works with every stack',
             )
         return cache

@@ -100,8 +100,8 @@ def tags_of_bucket(clients: Clients, bucket: str, account: str) -> dict[str, str
 
 
 def _tag(clients: Clients, bucket: str, tags: Mapping[str, str], account: str) -> None:
-    told: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
-    clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": told}, ExpectedBucketOwner=account)
+    tag_set: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
+    clients.s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tag_set}, ExpectedBucketOwner=account)
 
 
 def _digest(content: bytes) -> str:

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
 
 from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, one_line
 from snn_client.stack.belongings import NOTEBOOK_LOGS, census, is_missing, our_stacks, plan
-from snn_client.stack.cleanup_plan import Belonging, Plan
+from snn_client.stack.cleanup_plan import MAX_LISTED, Belonging, BelongingFields, Plan, fields_of
 from snn_client.stack.events import first_failure
 from snn_client.stack.status import StackStatus, describe_stack, silent, wait_for_stack
 from snn_cloud.aws.clients import Clients
@@ -49,6 +49,15 @@ STAYS = {
 }
 
 
+class ReportFields(TypedDict):
+    """A report as plain values; for XCom with how many belongings are left out."""
+
+    stack_name: str
+    deleted: list[BelongingFields]
+    stays: list[str]
+    deleted_left_out: NotRequired[int]
+
+
 @dataclass(frozen=True)
 class Report:
     """What a cleanup did: what is gone, and in a line each what AWS keeps for a while and then deletes by itself."""
@@ -57,10 +66,16 @@ class Report:
     deleted: tuple[Belonging, ...]
     stays: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for XCom."""
-        deleted = [asdict(item) for item in self.deleted]
-        return {"stack_name": self.stack_name, "deleted": deleted, "stays": list(self.stays)}
+    def to_dict(self) -> ReportFields:
+        """Return plain values."""
+        return {"stack_name": self.stack_name, "deleted": fields_of(self.deleted), "stays": list(self.stays)}
+
+    def for_xcom(self) -> ReportFields:
+        """Return the same for XCom: at most MAX_LISTED belongings, and how many are left out."""
+        cut = self.to_dict()
+        deleted = cut["deleted"]
+        cut["deleted"], cut["deleted_left_out"] = deleted[:MAX_LISTED], max(0, len(deleted) - MAX_LISTED)
+        return cut
 
 
 def clean_up(
@@ -189,7 +204,7 @@ def _refuse(wanted: Plan, runs: Sequence[str], cancel_runs: bool) -> None:
     if runs and not cancel_runs:
         raise InvalidInput(
             f"not ended: {', '.join(runs)}", field="runs", source=f"stack {wanted.names.stack}",
-            mend="wait for them, or set cancel_runs",
+            hint="wait for them, or set cancel_runs",
         )  # fmt: skip
 
 

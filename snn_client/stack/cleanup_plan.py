@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NotRequired, Self, TypedDict
 
 from snn_client.stack.artifacts import bucket_name
 from snn_client.stack.options import check_stack_name
@@ -12,7 +12,32 @@ from snn_cloud.aws.clients import Clients
 
 # Of root.yaml, none before those that need it.
 NESTED_STACKS = ("Notebook", "Training", "Cache", "Network", "Notifications")
+MAX_LISTED = 150
+"""Maximum number of resources, and of runs that have not ended, in what a task returns."""
+
 COUNTED = {"bucket": "version", "table": "item"}
+
+
+class BelongingFields(TypedDict):
+    """A belonging as plain values."""
+
+    kind: str
+    name: str
+    count: int | None
+    size: int | None
+
+
+class PlanFields(TypedDict):
+    """A plan as plain values; for XCom with how many items and runs are left out."""
+
+    stack_name: str
+    account: str
+    region: str
+    stack_ids: list[str]
+    items: list[BelongingFields]
+    runs: list[str]
+    items_left_out: NotRequired[int]
+    runs_left_out: NotRequired[int]
 
 
 @dataclass(frozen=True)
@@ -112,16 +137,29 @@ class Plan:
             *runs,
         ]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, fit for XCom."""
+    def to_dict(self) -> PlanFields:
+        """Return plain values."""
         return {
             "stack_name": self.names.stack, "account": self.names.account, "region": self.names.region,
-            "stack_ids": list(self.stack_ids), "items": [asdict(item) for item in self.items], "runs": list(self.runs),
+            "stack_ids": list(self.stack_ids), "items": fields_of(self.items), "runs": list(self.runs),
         }  # fmt: skip
 
+    def for_xcom(self) -> PlanFields:
+        """Return the same for XCom: at most MAX_LISTED items and runs, and how many are left out."""
+        cut = self.to_dict()
+        items, runs = cut["items"], cut["runs"]
+        cut["items"], cut["items_left_out"] = items[:MAX_LISTED], max(0, len(items) - MAX_LISTED)
+        cut["runs"], cut["runs_left_out"] = runs[:MAX_LISTED], max(0, len(runs) - MAX_LISTED)
+        return cut
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: PlanFields) -> Self:
         """Return what `to_dict` gave."""
         names = Names(values["stack_name"], values["account"], values["region"])
         items = tuple(Belonging(**item) for item in values["items"])
         return cls(names, tuple(values["stack_ids"]), items, tuple(values["runs"]))
+
+
+def fields_of(belongings: Iterable[Belonging]) -> list[BelongingFields]:
+    """Return belongings as plain values."""
+    return [{"kind": each.kind, "name": each.name, "count": each.count, "size": each.size} for each in belongings]

@@ -103,10 +103,10 @@ class StackOptions:
                 "the ARN of a managed policy, or nothing",
             ),
         }
-        for name, (good, mend) in checks.items():
+        for name, (good, hint) in checks.items():
             if not good:
                 raise InvalidInput(
-                    f"{getattr(self, name)!r} is not possible", field=name, source="stack options", mend=mend
+                    f"{getattr(self, name)!r} is not possible", field=name, source="stack options", hint=hint
                 )
 
     @classmethod
@@ -153,7 +153,7 @@ def check_stack_name(name: str) -> str:
     if not isinstance(name, str) or len(name) > MAX_NAME or not re.fullmatch(NAME_PATTERN, name):
         raise InvalidInput(
             f"{name!r} is not possible", field="stack_name", source="stack options",
-            mend=f"use at most {MAX_NAME} lower-case letters, digits and single hyphens; begin with a letter, do not "
+            hint=f"use at most {MAX_NAME} lower-case letters, digits and single hyphens; begin with a letter, do not "
             "end in -artifacts",
         )  # fmt: skip
     return name
@@ -182,8 +182,8 @@ def _converted(name: str, value: Any) -> Any:
         return str(value)  # a bucket's name may be all digits
     if not isinstance(value, str) or kind is str:
         return value
-    convert, mend = _CONVERSIONS[kind]
+    convert, hint = _CONVERSIONS[kind]
     try:
         return convert(value.strip())
     except (KeyError, ValueError) as error:
-        raise InvalidInput(f"{value!r} is not possible", field=name, source="stack options", mend=mend) from error
+        raise InvalidInput(f"{value!r} is not possible", field=name, source="stack options", hint=hint) from error

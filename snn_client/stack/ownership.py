@@ -23,7 +23,7 @@ def is_ours(stack: StackTypeDef) -> bool:
     return parameters.get("ArtifactBucket") == _artifact_bucket(stack)
 
 
-def check_ours(clients: Clients, stack: StackTypeDef, source: str, field: str, mend: str) -> None:
+def check_ours(clients: Clients, stack: StackTypeDef, source: str, field: str, hint: str) -> None:
     """Raise InvalidInput for a stack that something else deployed."""
     if is_ours(stack):
         return
@@ -31,7 +31,7 @@ def check_ours(clients: Clients, stack: StackTypeDef, source: str, field: str, m
         tags = tags_of_bucket(clients, _artifact_bucket(stack), _account_and_region(stack)[0])
         if tags.get(STACK_TAG) == stack["StackName"]:
             return
-    raise InvalidInput(f"{stack['StackName']} was not deployed by snn", field=field, source=source, mend=mend)
+    raise InvalidInput(f"{stack['StackName']} was not deployed by snn", field=field, source=source, hint=hint)
 
 
 def live_stack(clients: Clients, stack_name: str) -> StackTypeDef | None:

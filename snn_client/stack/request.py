@@ -39,7 +39,7 @@ def stack_request(
             "python3.11 cannot load the dependencies on AWS",
             field="runtime",
             source="stack options",
-            mend="python3.12 or later: its Amazon Linux 2 has glibc 2.26, numpy and h5py need 2.28",
+            hint="python3.12 or later: its Amazon Linux 2 has glibc 2.26, numpy and h5py need 2.28",
         )
     artifacts = upload_artifacts(
         clients,
@@ -71,12 +71,12 @@ def check_bucket(clients: Clients, bucket: str, live: StackTypeDef | None) -> No
         there = {item["OutputKey"]: item["OutputValue"] for item in live.get("Outputs", [])}.get("Bucket", "")
         if bucket != there:
             problem = f"{bucket} cannot replace {there}"
-            raise InvalidInput(problem, mend="leave it out: a stack keeps its bucket, and the data in it", **wrong)
+            raise InvalidInput(problem, hint="leave it out: a stack keeps its bucket, and the data in it", **wrong)
         return
     try:
         clients.s3.head_bucket(Bucket=bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchBucket", "NotFound"):
             return
-    mend = "bucket names are unique across all of S3: choose another, or leave it out"
-    raise InvalidInput(f"there is already a bucket {bucket}", mend=mend, **wrong)
+    hint = "bucket names are unique across all of S3: choose another, or leave it out"
+    raise InvalidInput(f"there is already a bucket {bucket}", hint=hint, **wrong)

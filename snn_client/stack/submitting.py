@@ -75,6 +75,6 @@ def _settle(
     if status in ("DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "UPDATE_FAILED", "ROLLBACK_FAILED"):
         updating = status.startswith("UPDATE")
         reason = first_failure(clients, stack_name, ("UPDATE",) if updating else ("DELETE",)) or "no reason given"
-        mend = "continue its rollback" if updating else "delete it"
-        raise StackFailed(f"the stack {stack_name} is {status}: {reason} (fix it by hand in CloudFormation: {mend})")
+        hint = "continue its rollback" if updating else "delete it"
+        raise StackFailed(f"the stack {stack_name} is {status}: {reason} (fix it by hand in CloudFormation: {hint})")
     return live

@@ -11,10 +11,13 @@ from typing import Any, TypedDict
 
 from snn.errors import InvalidInput, InvalidParameters
 from snn_client.data.folds import number_of_parts
+from snn_client.data.lists import read_list
+from snn_client.data.staging import Item
 from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters
 
-MOST_RUNS = 256
+MAX_RUNS = 256
 """Maximum number of runs in a sweep: combinations × folds."""
 
 
@@ -37,14 +40,14 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
     than one neuron, softmax. What the networks are compared by takes the place of a validation of their own.
 
     Raises InvalidInput (InvalidParameters), naming the combination and the field, for the first one that cannot be
-    trained, and for more runs (combinations × parts of `validation`) than MOST_RUNS.
+    trained, and for more runs (combinations × parts of `validation`) than MAX_RUNS.
     """
     asked, count = _listed(combinations)
-    if (runs := count * number_of_parts(validation)) > MOST_RUNS:
+    if (runs := count * number_of_parts(validation)) > MAX_RUNS:
         raise InvalidInput(
             f"{count:,} make {runs:,} runs",
             field="combinations",
-            mend=f"at most {MOST_RUNS} runs; take fewer values, or fewer folds",
+            hint=f"at most {MAX_RUNS} runs; take fewer values, or fewer folds",
         )
     found: list[Combination] = []
     for number, overrides in enumerate(asked, start=1):
@@ -60,7 +63,7 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
 
 
 class Training(TypedDict):
-    """One run of a sweep's plan, as a training task takes it; `parameters` are as in parameters.json."""
+    """One run of a sweep's plan; `parameters` are as in parameters.json."""
 
     run_id: str
     dataset_key: str
@@ -70,7 +73,7 @@ class Training(TypedDict):
 
 
 def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[Training]:
-    """Return the plan of a sweep: for every combination and every staged fold one run, as a training task takes it.
+    """Return the plan of a sweep: for every combination and every staged fold one run.
 
     Run ids are `<sweep id>-<combination>-f<fold>`, both counted from 1.
     """
@@ -85,6 +88,22 @@ def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: 
         for combination in combinations
         for fold, key in enumerate(dataset_keys, start=1)
     ]
+
+
+def plan_items(sweep_id: str, plan: Sequence[Training]) -> list[Item]:
+    """Return a plan as objects to upload: each run's parameters for its input folder, the whole plan for the sweep's.
+
+    So a task that trains or compares these runs needs only names.
+    """
+    parameters = [
+        Item.of_text(places.input_parameters(one["run_id"]), json.dumps(one["parameters"], indent=2)) for one in plan
+    ]
+    return [*parameters, Item.of_text(places.sweep_plan(sweep_id), json.dumps(plan))]
+
+
+def read_plan(clients: Clients, bucket: str, sweep_id: str) -> list[Training]:
+    """Return the plan of a sweep that was staged. Raises InvalidInput if there is none."""
+    return read_list(clients, f"s3://{bucket}/{places.sweep_plan(places.check_run_id(sweep_id))}")
 
 
 def _listed(combinations: Any) -> tuple[Iterable[Mapping[str, Any]], int]:
@@ -106,7 +125,7 @@ def _listed(combinations: Any) -> tuple[Iterable[Mapping[str, Any]], int]:
         raise InvalidInput(
             "contain no network",
             field="combinations",
-            mend='give a grid such as {"learning_rate": [0.001, 0.01]}, or a list of objects',
+            hint='give a grid such as {"learning_rate": [0.001, 0.01]}, or a list of objects',
         )
     return asked, count
 
@@ -122,7 +141,7 @@ def _spelled_out(overrides: Mapping[str, Any], base: Mapping[str, Any], source: 
             f"{sizes!r} is not a list of sizes",
             field="layer_sizes",
             source=source,
-            mend="write [[20, 7, 5, 1], [10, 1]]",
+            hint="write [[20, 7, 5, 1], [10, 1]]",
         )
     names = [f"layer{number}" for number in range(1, len(sizes) + 1)]
     kinds = ["relu"] * (len(sizes) - 1) + [_output(sizes[-1], base)]
@@ -133,7 +152,7 @@ def _spelled_out(overrides: Mapping[str, Any], base: Mapping[str, Any], source: 
     }
     if twice := sorted(set(spelled) & set(others)):
         raise InvalidParameters(
-            "contradicts layer_sizes", field=twice[0], source=source, mend=f"leave out {twice[0]} or layer_sizes"
+            "contradicts layer_sizes", field=twice[0], source=source, hint=f"leave out {twice[0]} or layer_sizes"
         )
     return {**others, **spelled}
 

@@ -10,8 +10,9 @@ from itertools import groupby
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from snn_client.data.lists import LIMIT, longest, size
 from snn_client.reports.metrics import TestSet
-from snn_client.reports.report import LIMIT, longest, to_json
+from snn_client.reports.report import to_json
 from snn_client.runs import runs
 from snn_client.sweeps.sweep import Training
 from snn_cloud.aws import places
@@ -181,7 +182,7 @@ def fit(table: WrittenTable) -> WrittenTable:
     def cut(length: int) -> WrittenTable:
         return {**table, "rows": table["rows"][:length], "rows_left_out": len(table["rows"]) - length}
 
-    return cut(longest(len(table["rows"]), lambda length: len(to_json(cut(length)).encode()) <= LIMIT))
+    return cut(longest(len(table["rows"]), lambda length: size(cut(length)) <= LIMIT))
 
 
 def lines(table: Table) -> Iterator[str]:

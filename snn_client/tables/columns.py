@@ -102,7 +102,7 @@ class Columns:
             return cls(_COLUMNS.validate_json(text, strict=True))
         except ValidationError as error:
             problem = f"is not what a table's columns become: {error.errors()[0]['msg']}"
-            raise InvalidModel(problem, field="columns", source=source, mend="train it anew") from None
+            raise InvalidModel(problem, field="columns", source=source, hint="train it anew") from None
 
 
 @dataclass
@@ -283,9 +283,9 @@ def _not_a_number(array: pa.Array, name: str, first_row: int, source: str) -> In
         except (TypeError, ValueError):
             pass
         return InvalidDataset(
-            f"holds {str(value)[:100]!r} in row {row:,}", field=name, source=source, mend="give a number, or none"
+            f"holds {str(value)[:100]!r} in row {row:,}", field=name, source=source, hint="give a number, or none"
         )
-    return InvalidDataset("holds no numbers", field=name, source=source, mend="give numbers")
+    return InvalidDataset("holds no numbers", field=name, source=source, hint="give numbers")
 
 
 def _is_text(kind: pa.DataType) -> bool:

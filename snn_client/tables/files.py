@@ -55,15 +55,15 @@ class TableFile:
         with self._reading():
             names = self._open_parquet() if self._parquet else self._open_csv()
         if len(names) > MAX_COLUMNS:
-            raise self.error(f"has {len(names):,} columns", mend=f"at most {MAX_COLUMNS:,}")
+            raise self.error(f"has {len(names):,} columns", hint=f"at most {MAX_COLUMNS:,}")
         twice = next((name for index, name in enumerate(names) if name in names[:index]), None)
         if twice is not None:
-            raise self.error("stands twice in the header", field=twice, mend="give each column a name of its own")
+            raise self.error("stands twice in the header", field=twice, hint="give each column a name of its own")
         self.names = tuple(names)
 
-    def error(self, problem: str, field: str = "", mend: str = "") -> InvalidDataset:
+    def error(self, problem: str, field: str = "", hint: str = "") -> InvalidDataset:
         """Return the exception that says what is wrong with the table, or with one of its columns."""
-        return InvalidDataset(problem, field=field, source=self.source, mend=mend)
+        return InvalidDataset(problem, field=field, source=self.source, hint=hint)
 
     def blocks(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield these columns of all rows, in order: of a CSV file as text, with nulls where values are missing."""
@@ -98,15 +98,15 @@ class TableFile:
                 raise
             kind = "Parquet" if self._parquet else "CSV"
             text = str(problem).removeprefix("CSV parse error: ") or type(problem).__name__
-            mend = "each line must have as many fields as the first" if "Expected" in text else "write the file anew"
-            raise self.error(f"cannot be read as {kind}: {text}", mend=mend) from None
+            hint = "each line must have as many fields as the first" if "Expected" in text else "write the file anew"
+            raise self.error(f"cannot be read as {kind}: {text}", hint=hint) from None
 
     def _open_parquet(self) -> list[str]:
         with pa_parquet.ParquetFile(self.path) as file:
             rows = file.metadata.num_rows
             names = [name for name in file.schema_arrow.names if not name.startswith("__index_level_")]
         if not rows or not names:
-            raise self.error("is empty", mend="a table has columns and rows")
+            raise self.error("is empty", hint="a table has columns and rows")
         return names
 
     def _csv(self) -> pa.NativeFile:
@@ -120,9 +120,9 @@ class TableFile:
         text = codecs.getincrementaldecoder(self._encoding)(errors="strict").decode(head).removeprefix("\ufeff")
         lines = [line for line in text.splitlines()[:20] if line.strip()]
         if not lines:
-            raise self.error("is empty", mend="a table has columns and rows")
+            raise self.error("is empty", hint="a table has columns and rows")
         if "\0" in text:
-            raise self.error("holds NUL bytes: it is no text", mend="save it as CSV or Parquet")
+            raise self.error("holds NUL bytes: it is no text", hint="save it as CSV or Parquet")
         tabs = self.source.lower().endswith((".tsv", ".tsv.gz"))
         self._delimiter = "\t" if tabs else _delimiter(lines)
         first = next(csv.reader(text.splitlines(keepends=True), delimiter=self._delimiter))

@@ -37,7 +37,7 @@ def by_class(y: NDArray[np.integer] | None, rows: int, share: float, seed: int, 
             raise InvalidDataset(
                 f"has {len(places)} sample" + ("" if len(places) == 1 else "s"),
                 field=names[label] if y is not None else "",
-                mend="at least 2 are needed, one to train and one to test",
+                hint="at least 2 are needed, one to train and one to test",
             )
         count = min(max(round(len(places) * share), 1), len(places) - 1)
         parts[random.permutation(places)[:count]] = TEST
@@ -57,7 +57,7 @@ def by_group(
     rows, random = len(groups), np.random.RandomState(np.random.MT19937([seed, 3]))
     parts = np.full(rows, TRAIN, np.int8)
     if len(np.unique(groups)) < 2:
-        raise InvalidDataset("is the same in all rows: there is nothing to part", mend="name another column")
+        raise InvalidDataset("is the same in all rows: there is nothing to part", hint="name another column")
     if y is None:
         _, held = next(GroupShuffleSplit(1, test_size=share, random_state=random).split(groups, groups=groups))
         parts[held] = TEST
@@ -73,7 +73,7 @@ def by_group(
             parts[held] = TEST
     if not np.isfinite(best):
         raise InvalidDataset(
-            "cannot be parted so that every class is in training and test", mend="collect more groups of each class"
+            "cannot be parted so that every class is in training and test", hint="collect more groups of each class"
         )
     return parts
 
@@ -88,7 +88,7 @@ def by_time(times: NDArray[np.float64], share: float) -> Parts:
     if at == known[0]:
         later = known[known > at]
         if not len(later):
-            raise InvalidDataset("is the same in all rows: there is no later one", mend="name another column")
+            raise InvalidDataset("is the same in all rows: there is no later one", hint="name another column")
         at = later[0]
     return np.where(times >= at, TEST, TRAIN).astype(np.int8)
 
@@ -110,11 +110,11 @@ def given(values: Sequence[str | None]) -> Parts:
     known = {value: GIVEN.get((value or "").strip().lower()) for value in set(values)}
     unknown = sorted(str(value) for value, part in known.items() if part is None)
     if unknown:
-        raise InvalidDataset(f"says {unknown[0]!r}", mend="say train, test or validation")
+        raise InvalidDataset(f"says {unknown[0]!r}", hint="say train, test or validation")
     parts = np.array([known[value] for value in values], np.int8)
     for part, name in ((TRAIN, "train"), (TEST, "test")):
         if not (parts == part).any():
-            raise InvalidDataset(f"has no row that says {name}", mend="say it of some rows")
+            raise InvalidDataset(f"has no row that says {name}", hint="say it of some rows")
     return parts
 
 
@@ -123,5 +123,5 @@ def check_classes(parts: Parts, y: NDArray[np.integer], names: Sequence[str]) ->
     counts = np.bincount(y[parts == TRAIN], minlength=len(names))
     if not counts.all():
         raise InvalidDataset(
-            "has no sample in the training part", field=names[int(np.argmin(counts))], mend="split in another way"
+            "has no sample in the training part", field=names[int(np.argmin(counts))], hint="split in another way"
         )

@@ -1,6 +1,6 @@
 """How every bad input is judged, and the table of it all.
 
-Whatever is handed in, the answer is a result or one printable line that says what to mend, in bounded time; any other
+Whatever is handed in, the answer is a result or one printable line that says what to fix, in bounded time; any other
 exception is a crash, and fails the test.
 """
 

@@ -74,7 +74,7 @@ def test_as_it_is_it_lists_and_changes_nothing(machine: Any, run: Callable[..., 
     looked = run(stack_name=STACK)
     assert looked.states == {"list": "success", "clean_up": "skipped"}
     assert state(machine, used.outputs) == before
-    assert looked.xcom("list") == plan(machine.clients, STACK).to_dict()
+    assert looked.xcom("list") == plan(machine.clients, STACK).for_xcom()
     items = {(item["kind"], item["name"]): item for item in looked.xcom("list")["items"]}
     # The run, and its costs: in one item, or in several where a slow machine gave signs of life meanwhile.
     assert items["table", used.outputs.table]["count"] == len(before[1][f"table {used.outputs.table}"]) >= 2

@@ -114,7 +114,9 @@ def test_no_more_runs_are_in_lambda_at_once_than_allowed(sweep: DagRun, ledger: 
 
 
 def test_the_table_is_right(sweep: DagRun, ledger: dict[str, Run]) -> None:
-    plan, table = sweep.xcom("plan"), sweep.xcom("table")
+    table = sweep.xcom("table")
+    plan = json.loads(sweep.read(f"runs/{table['sweep_id']}/input/plan.json"))
+    assert [{name: training[name] for name in ("run_id", "dataset_key")} for training in plan] == sweep.xcom("plan")
     asked = [
         {"learning_rate": rate, "layer_sizes": sizes, "seed": seed, "first_layer": "direct"}
         for rate in GRID["learning_rate"] for sizes in GRID["layer_sizes"] for seed in GRID["seed"]

@@ -36,7 +36,7 @@ PATIENCE = 0.4
 SHORTER: list[tuple[Any, str, Any]] = [
     (Ledger.acquire, "__defaults__", (PATIENCE,)), (Ledger.abandon, "__defaults__", (PATIENCE,)),
     (reporter, "FLUSH_SECONDS", 0.05), (training, "CHECKPOINT_SECONDS", 0.03), (messages, "PAUSE_SECONDS", 0.0),
-    (peers, "BREATH_SECONDS", 0.1), (peers, "DEAD_SECONDS", 1), (peers, "START_SECONDS", 2.0),
+    (peers, "HEARTBEAT_SECONDS", 0.1), (peers, "DEAD_SECONDS", 1), (peers, "START_SECONDS", 2.0),
     (peers, "LEAVE_SECONDS", 0.5), (uploading, "PARAMETERS_GRACE_SECONDS", 0.2),
 ]  # fmt: skip
 LIMIT = 60.0

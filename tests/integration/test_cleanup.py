@@ -433,7 +433,7 @@ def test_the_operator_lists_then_wants_the_name_then_deletes(
     there, found = inventory(clients), held_by(clients, one)
     given: Any = {"task_id": "clean_up", "stack": one.to_dict(), "deferrable": deferrable, **AWS}
     listed = SnnCleanupOperator(**given).execute({})
-    assert json.loads(json.dumps(listed)) == plan(clients, ONE).to_dict()
+    assert json.loads(json.dumps(listed)) == plan(clients, ONE).for_xcom()
     missing, other = "the stack's name is missing", f"'{TWO}' is not the stack's name"
     for confirm, wrong in (("", missing), (TWO, other), ("SNN-ONE", "'SNN-ONE' is not the stack's name")):
         with pytest.raises(AirflowFailException) as refused:

@@ -167,6 +167,7 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
         "running": {"state": State.RUNNING},
         "completed": {"state": State.COMPLETED},
         "upload": {"parameters": None, "checkpoint_version": ""},
+        "unversioned": {"checkpoint_version": ""},
         "spanned": {"parameters": parameters(epochs=1_000_000, first_layer="span", threshold=1e-9)},
         "cosine": {"parameters": chosen.model_copy(update={"schedule": Cosine()})},
     }.items():
@@ -178,6 +179,11 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
         ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED or CANCELLED run)"),
         ({"resume_from": "completed"}, "resume_from: run completed is COMPLETED (resume a FAILED or CANCELLED run)"),
         ({"resume_from": "upload"}, "resume_from: run upload never had a checkpoint (launch anew)"),
+        (
+            {"resume_from": "unversioned"},
+            "resume_from: the checkpoint of run unversioned has no version, as its bucket kept none (turn on the "
+            "bucket's versioning, and launch anew)",
+        ),
         ({"seed": 2}, "parameters.seed: is 2, but run stopped had 1 (keep 1)"),
         ({"learning_rate": 0.2}, "parameters.learning_rate: is 0.2, but run stopped had 0.1 (keep 0.1)"),
         ({"dropout": 0.5}, "parameters.dropout: is 0.5, but run stopped had 0.0 (keep 0.0)"),

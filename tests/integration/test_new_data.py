@@ -185,7 +185,7 @@ def test_a_queue_that_goes_and_comes_is_found_again(stack: StackOutputs, caplog:
     assert "NonExistentQueue" in lines[1]
 
 
-def test_a_stack_of_an_earlier_version_says_how_to_mend_it(clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stack_of_an_earlier_version_says_how_to_fix_it(clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
     outputs = {
         name: {"Value": name}
         for name in ("Bucket", "Table", "LaunchFunction", "TrainerFunction", "NeuronFunction", "TopicArn", "HasCache")

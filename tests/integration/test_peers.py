@@ -226,8 +226,8 @@ def test_rank_0_does_not_wait_for_long(valkey, prefix, data, monkeypatch, capsys
     assert f"{run_of(prefix)}: 1 trainers are still working" in capsys.readouterr().out
 
 
-def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypatch, capsys):
-    monkeypatch.setattr(meeting, "BREATH_SECONDS", 0.02)
+def test_the_heartbeat_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypatch, capsys):
+    monkeypatch.setattr(meeting, "HEARTBEAT_SECONDS", 0.02)
     cable = Cable(valkey)
     cache, tried = Cache(cable), []
     peers = Work(data).join(cache, prefix, 1)
@@ -241,7 +241,7 @@ def test_breath_outlives_trouble_and_says_so_once(valkey, prefix, data, monkeypa
     until(lambda: valkey.exists(alive))
     assert capsys.readouterr().out.count(f"{run_of(prefix)}: cannot send the heartbeat of trainer 1: Error 111") == 1
     peers.close()
-    assert not peers._breath.is_alive()
+    assert not peers._heartbeat.is_alive()
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -305,7 +305,7 @@ def test_a_follower_leaves_quietly(clients, stack, data, valkey, monkeypatch, ca
     assert (stands.state, stands.epoch, stands.owner) == ("RUNNING", 0, run.lease.run.owner)
     assert f"{run.run_id}: follower 1 leaves: {why} " in capsys.readouterr().out
     assert run.invocations == before + 1
-    assert not [each for each in threading.enumerate() if each.name == "breath"]
+    assert not [each for each in threading.enumerate() if each.name == "heartbeat"]
 
 
 def test_a_follower_that_finds_no_cache_leaves_quietly(clients, stack, data, monkeypatch, capsys):
@@ -337,7 +337,7 @@ def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(va
     """Both have told their part and wait for the other's, which was flushed before either had read it."""
     told = threading.Barrier(2, timeout=60)
 
-    def tell(self, arrays, real=Peers._tell):
+    def tell(self, arrays, real=Peers._publish):
         real(self, arrays)
         if self._step == 2:
             if told.wait() == 0:
@@ -360,7 +360,7 @@ def test_trainers_whose_results_the_cache_has_lost_do_not_wait_for_each_other(va
         each.start()
     for each in both:
         each.join(60)
-    gone = "results of trainer {} are not in the cache any more"
+    gone = "results of trainer {} are no longer in the cache"
     assert {text.partition(" ")[2] for text in ended} == {gone.format(0), gone.format(1)}
 
 

@@ -135,6 +135,17 @@ def test_a_photo_that_is_none_stops_with_one_line_that_names_it(trained: Trained
         predict_images(trained.clients, trained.bucket, "run-1", [trained.staged.images[0], bad])
 
 
+def test_all_photos_that_are_none_are_named(trained: Trained) -> None:
+    trained.clients.s3.put_object(Bucket=trained.bucket, Key="notes.txt", Body=b"no picture")
+    notes, gone = {"uri": f"s3://{trained.bucket}/notes.txt", "name": "notes.txt"}, f"s3://{trained.bucket}/gone.png"
+    with pytest.raises(InvalidImage) as caught:
+        predict_images(trained.clients, trained.bucket, "run-1", [notes, trained.staged.images[0], gone])
+    assert str(caught.value) == (
+        f"2 of 3 photos cannot be used: notes.txt: not a picture; {gone}: no such object in S3 "
+        "(replace them, or leave them out)"
+    )
+
+
 def test_a_run_without_a_model_says_which_object_is_missing(trained: Trained) -> None:
     with pytest.raises(InvalidInput, match=r"runs/run-2/params\.h5: no such object in S3$"):
         evaluate_run(trained.clients, trained.bucket, "run-2", trained.staged.dataset_key)

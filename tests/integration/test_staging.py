@@ -184,6 +184,22 @@ def test_an_image_that_is_no_image_leaves_nothing(
     assert (bucket.puts, bucket.contents()) == ([], [])
 
 
+def test_all_photos_that_cannot_be_used_are_named(
+    bucket: Bucket, faces: Path, photos: list[str], tmp_path: Path
+) -> None:
+    notes, empty, gone = tmp_path / "notes.txt", tmp_path / "empty.png", f"s3://{bucket.name}/gone.png"
+    notes.write_text("no picture")
+    empty.touch()
+    given = [photos[0], str(notes), photos[1], gone, *photos[2:], str(empty), *photos]
+    with pytest.raises(InvalidImage) as caught:
+        stage(bucket.clients, bucket.name, "run-1", faces, PARAMETERS, given)
+    assert str(caught.value) == (
+        f"3 of {len(given)} photos cannot be used: {notes}: not a picture; {gone}: no such object in S3; "
+        f"{empty}: the file is empty (replace them, or leave them out)"
+    )
+    assert (bucket.puts, bucket.contents()) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [

@@ -20,6 +20,7 @@ from snn.errors import InvalidInput
 from snn_cli.datasets import build_faces
 from snn_client.data.staging import stage_folds
 from snn_client.stack.outputs import StackOutputs
+from snn_client.sweeps.sweep import read_plan
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.cost.workload import Size
@@ -126,10 +127,12 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
         sweep_id="A sweep from a grid to the winner, with a name that is long",
         **AWS,
     )
-    plan = ti.run(planning)
+    returned = ti.run(planning)
     sweep = ti.xcoms["plan", "sweep", -1]
     sweep_id = sweep["sweep_id"]
     assert sweep == {"sweep_id": sweep_id, "validation": 2, "combinations": 2, "runs": 4}
+    plan = read_plan(clients, stack.bucket, sweep_id)
+    assert returned == [{"run_id": one["run_id"], "dataset_key": one["dataset_key"]} for one in plan]
     assert [one["run_id"] for one in plan] == [f"{sweep_id}-{n}-f{fold}" for n in (1, 2) for fold in (1, 2)]
     assert len({one["dataset_key"] for one in plan}) == 2
     assert all(one["dataset_key"].startswith(places.run_prefix(sweep_id) + "input/") for one in plan)
@@ -138,9 +141,8 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
     assert "2 combinations × 2 data sets = 4 runs, estimate ≤ 0.00" in said
 
     test_sets = {}
-    for index, one in enumerate(plan):
-        given = {name: one[name] for name in ("run_id", "dataset_key", "parameters")}
-        ti.run(SnnTrainOperator(task_id="train", stack=stack.to_dict(), poll_interval=0.2, **given, **AWS), index)
+    for index, one in enumerate(returned):
+        ti.run(SnnTrainOperator(task_id="train", stack=stack.to_dict(), poll_interval=0.2, **one, **AWS), index)
         if index == 1:
             continue  # as when its task failed
         test_sets[index] = ti.run(
@@ -150,7 +152,6 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
     task = SnnSweepTableOperator(
         task_id="table",
         stack=stack.to_dict(),
-        plan=plan,
         sweep=sweep,
         train="train",
         evaluate="evaluate",
@@ -206,8 +207,7 @@ def test_a_combination_that_reaches_its_budget_is_listed_as_failed(
     assert "combination 2: warning: the estimate is above max_seconds, 0.5 s: the run may stop there" in said
     assert "combination 1: " not in said
     for index, one in enumerate(plan):
-        how = {name: one[name] for name in ("run_id", "dataset_key", "parameters")}
-        train = SnnTrainOperator(task_id="train", poll_interval=0.2, **how, **given)
+        train = SnnTrainOperator(task_id="train", poll_interval=0.2, **one, **given)
         if index == 1:
             with pytest.raises(AirflowFailException, match="max_seconds: "):
                 ti.run(train, index)
@@ -217,7 +217,7 @@ def test_a_combination_that_reaches_its_budget_is_listed_as_failed(
         ti.run(SnnEvaluateOperator(task_id="evaluate", run_id=one["run_id"], **given), index)
     sweep = ti.xcoms["plan", "sweep", -1]
     task = SnnSweepTableOperator(
-        task_id="table", plan=plan, sweep=sweep, train="train", evaluate="evaluate", **given
+        task_id="table", sweep=sweep, train="train", evaluate="evaluate", **given
     )  # fmt: skip
     table = ti.run(task)
     run = Ledger(clients.dynamodb, stack.table).get(plan[1]["run_id"])
@@ -234,7 +234,7 @@ def test_when_all_failed_the_task_fails_and_the_table_is_there(
 ) -> None:
     ti = TaskInstance()
     given: Any = {"stack": stack.to_dict(), **AWS}
-    plan = ti.run(
+    ti.run(
         SnnSweepPlanOperator(
             task_id="plan", dataset=str(faces), parameters=NETWORK, combinations=[{}], sweep_id="all failed", **given
         )
@@ -243,7 +243,7 @@ def test_when_all_failed_the_task_fails_and_the_table_is_there(
     with pytest.raises(
         AirflowFailException, match=r"^none of 1 combinations completed; the first one: run .* was not started"
     ):
-        ti.run(SnnSweepTableOperator(task_id="table", plan=plan, sweep=sweep, train="t", evaluate="e", **given))
+        ti.run(SnnSweepTableOperator(task_id="table", sweep=sweep, train="t", evaluate="e", **given))
     assert json.loads(read(clients, stack, places.sweep_json(sweep["sweep_id"])))["failed"] == 1
 
 

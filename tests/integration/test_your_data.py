@@ -38,9 +38,9 @@ from snn_cli.datasets import make_dataset
 from snn_cli.local.emulator import Emulator
 from snn_cli.main import app
 from snn_client.data.options import Options
-from snn_client.data.recipe import parameters_for
 from snn_client.data.staging import stage
 from snn_client.runs.listing import newest_runs
+from snn_client.runs.recipe import parameters_for
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters

@@ -19,6 +19,7 @@ from botocore.response import StreamingBody
 from scenes.common import BUCKET, KEY, NOT_THERE, OUTPUTS, PARAMETERS, RUN, Ledgers, data, objects
 from snn.errors import InvalidInput
 from snn_client.data.fetching import fetch
+from snn_client.data.lists import shortened, whole
 from snn_client.data.options import Logged
 from snn_client.data.staging import read_source, stage, withdraw
 from snn_client.runs.logs import RunLogs
@@ -35,6 +36,16 @@ def scene_a_run_is_staged() -> Answers:
     staged = stage(answers.clients, BUCKET, "r1", SOURCE, PARAMETERS)
     assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [staged.dataset_key, staged.parameters_key]
     assert read_source(answers.clients.s3, f"{SOURCE}?versionId=v1") == data()
+    return answers
+
+
+def scene_a_list_is_too_long_for_xcom() -> Answers:
+    items = [{"uri": f"photo {number}"} for number in range(100)]
+    answers = Answers({"s3.GetObject": lambda asked: body(json.dumps(items).encode())})
+    short = shortened(answers.clients, BUCKET, partial(places.input_images, "r1"), items, 1_000)
+    assert isinstance(short, dict)
+    assert json.load(answers.asked("s3.PutObject")[0]["Body"]) == items
+    assert whole(answers.clients, [short]) == items
     return answers
 
 

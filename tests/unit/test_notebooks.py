@@ -20,7 +20,7 @@ sys.path.append(str(ROOT / "notebooks"))  # the notebooks are no part of what is
 import execute  # noqa: E402
 import pictures  # noqa: E402
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 # Folders of a machine, addresses of servers on it, times of day.
 OF_A_MACHINE = r"/(?:home|root|tmp|work|opt|usr|Users|private|mnt)/|\.local\b|127\.0\.0\.1|localhost|\b\d\d:\d\d:\d\d\b"
 
@@ -117,7 +117,7 @@ def test_nothing_of_a_machine_or_a_moment_is_in_them(book: Any) -> None:
 @pytest.mark.parametrize("name", execute.NAMES)
 def test_they_are_small_and_read_on_the_web(name: str) -> None:
     text = (ROOT / "notebooks" / f"{name}.ipynb").read_text()
-    assert len(text.encode()) < MOST_BYTES
+    assert len(text.encode()) < MAX_BYTES
     book = execute.read(name)
     shown = [output.get("data", {}) for cell in book.cells for output in cell.get("outputs", [])]
     sources = {"text/markdown"} if name == "Codebook" else set()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from your_data import lay_out
 
 from snn_cli.main import app
-from snn_client.data.recipe import parameters_for
+from snn_client.runs.recipe import parameters_for
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset
 

@@ -27,7 +27,7 @@ from training import trained
 from snn.validation import metric
 from snn_client.data import tables
 from snn_client.data.options import Logged, Options
-from snn_client.data.recipe import parameters_for
+from snn_client.runs.recipe import parameters_for
 from snn_data.dataset import load_dataset
 
 SHARED = Path(__file__).parents[3] / "shared" / "datasets"

@@ -48,8 +48,10 @@ class Requests:
             return  # what is no request to a table's items, as describing it, is free
         if parsed.get("Error", {}).get("Code") in _BILLED_ERRORS:
             # One object, or a list with one for each table that a batch or a transaction has to do with.
-            told = parsed.get("ConsumedCapacity") or {}
-            units = sum(table.get("CapacityUnits", 1) for table in (told if isinstance(told, list) else [told]))
+            consumed = parsed.get("ConsumedCapacity") or {}
+            units = sum(
+                table.get("CapacityUnits", 1) for table in (consumed if isinstance(consumed, list) else [consumed])
+            )
             self._add("read_units" if model.name in _READS else "write_units", math.ceil(units))
 
     def _s3(self, http_response: Any, model: Any, **_: Any) -> None:

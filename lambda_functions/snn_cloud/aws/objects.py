@@ -108,17 +108,17 @@ def _named(version: str) -> Any:
 
 @contextmanager
 def _refusing(source: str) -> Iterator[None]:
-    """Turn what S3 says of an object that cannot be read into InvalidInput; what a retry may mend goes on."""
+    """Turn what S3 says of an object that cannot be read into InvalidInput; what a retry may fix goes on."""
     try:
         yield
     except ClientError as error:
         if said := refusal(error.response["Error"]):
-            raise InvalidInput(said[0], source=source, mend=said[1]) from None
+            raise InvalidInput(said[0], source=source, hint=said[1]) from None
         raise
 
 
 def refusal(said: Any) -> tuple[str, str] | None:
-    """Return what is wrong with an object that S3 does not hand out, and the mend; None if it is not the object."""
+    """Return what is wrong with an object that S3 does not hand out, and the hint; None if it is not the object."""
     code, words = said["Code"], said.get("Message", "")
     if code in NOT_THERE:
         return "no such object in S3", ""
@@ -149,5 +149,5 @@ def _denied(words: str) -> tuple[str, str]:
         return f"{problem}: {words}", "check the address; S3 tells only whoever may s3:ListBucket"
     if "s3:" in words:
         return f"{problem}: {words}", "allow s3:GetObject on it, s3:GetObjectVersion on a version"
-    mend = "allow s3:GetObject on it, and kms:Decrypt on its key if it has one; where the requester pays, add "
-    return problem, mend + "?requestPayer=requester to the address"
+    hint = "allow s3:GetObject on it, and kms:Decrypt on its key if it has one; where the requester pays, add "
+    return problem, hint + "?requestPayer=requester to the address"

@@ -23,7 +23,7 @@ def check_run_id(run_id: str) -> str:
     """Return `run_id`. Raises InvalidInput unless it is one; nobody else's key can be spelled with it."""
     if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise InvalidInput(
-            f"{run_id!r} is not a run id", field="run_id", mend="use 1 to 63 of a-z, 0-9 and -, not starting with -"
+            f"{run_id!r} is not a run id", field="run_id", hint="use 1 to 63 of a-z, 0-9 and -, not starting with -"
         )
     return run_id
 
@@ -93,6 +93,16 @@ def input_image(run_id: str, index: int, name: str) -> str:
     return f"runs/{run_id}/input/images/{index:04d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[-80:]}"
 
 
+def input_images(run_id: str, sha256: str) -> str:
+    """Return the key of a long list of staged images, named by its contents."""
+    return f"runs/{run_id}/input/images-{sha256[:12]}.json"
+
+
+def sweep_plan(sweep_id: str) -> str:
+    """Return the key of what a sweep trains, run by run."""
+    return f"runs/{sweep_id}/input/plan.json"
+
+
 def checkpoint(run_id: str) -> str:
     """Return the key of the state a run continues from."""
     return f"runs/{run_id}/checkpoint.h5"
@@ -118,9 +128,9 @@ def report_html(run_id: str) -> str:
     return f"runs/{run_id}/report/report.html"
 
 
-def predictions(run_id: str) -> str:
-    """Return the key of the answers to many rows."""
-    return f"runs/{run_id}/report/predictions.csv"
+def new_images(run_id: str, sha256: str) -> str:
+    """Return the key of a long list of what a run's model predicts for photos, named by its contents."""
+    return f"runs/{run_id}/report/new_images-{sha256[:12]}.json"
 
 
 def sweep_json(sweep_id: str) -> str:

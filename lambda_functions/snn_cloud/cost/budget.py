@@ -32,7 +32,7 @@ def check_budget(parameters: Parameters, platform: Platform) -> None:
         raise InvalidParameters(
             f"the price of the stack's cache node {node} is not known, so no budget in USD can be kept",
             field="max_usd",
-            mend=f"set max_seconds, or deploy with one of {', '.join(CACHE_NODE_HOUR)}",
+            hint=f"set max_seconds, or deploy with one of {', '.join(CACHE_NODE_HOUR)}",
         )
 
 
@@ -49,8 +49,8 @@ def spent(run: Run, platform: Platform) -> str:
         field, used = "max_seconds", f"{seconds:,.1f} of {max_seconds:,g} s"
     else:
         return ""
-    mend = f"raise {field} and resume the run" if field == "max_usd" or max_seconds < MAX_SECONDS else "resume the run"
-    return f"{field}: {used} spent after {run.epoch:,} epochs ({mend})"
+    hint = f"raise {field} and resume the run" if field == "max_usd" or max_seconds < MAX_SECONDS else "resume the run"
+    return f"{field}: {used} spent after {run.epoch:,} epochs ({hint})"
 
 
 def warning(estimate: Expected, parameters: Parameters) -> str:

@@ -26,17 +26,17 @@ def check_fits(parameters: Parameters, size: Size, settings: Settings, source: s
             f"choose a smaller batch_size, {fewer}",
         ),
     )
-    for function, mb, needed, mend in needs:
+    for function, mb, needed, hint in needs:
         if not mb or needed <= mb * MIB:
             continue
         if function == "TrainerLambda":
             if work.in_span and parameters.first_layer is not Path.DIRECT:
-                mend = f"choose first_layer direct, {mend}"
+                hint = f"choose first_layer direct, {hint}"
             if parameters.dtype == "float64":
-                mend = f"choose dtype float32, {mend}"
+                hint = f"choose dtype float32, {hint}"
         raise InvalidInput(
             f"{size.samples:,} samples of {size.features:,} numbers and {work.weight_bytes // work.itemsize:,} weights "
             f"need {needed / MIB:,.0f} MB, but {function} has {mb:,}",
             source=source,
-            mend=f"{mend}, or enlarge {function} in cloudformation/training.yaml",
+            hint=f"{hint}, or enlarge {function} in cloudformation/training.yaml",
         )

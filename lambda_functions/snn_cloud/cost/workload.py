@@ -202,9 +202,9 @@ class Workload:
         weights = sum(n[i] * n[i - 1] for i in layers)
         above_first = weights - n[1] * n[0]
         if self.workers > 1:
-            told = self.shared if self.parameters.how.combine is mean else 1
+            exchanged = self.shared if self.parameters.how.combine is mean else 1
             columns = m / self.batches if self.in_span else n[0]
-            return round(self.itemsize * told * (above_first + n[1] * columns + sum(n[1:])) * self.workers)
+            return round(self.itemsize * exchanged * (above_first + n[1] * columns + sum(n[1:])) * self.workers)
         if not self.invocations:
             return 0
         published = self.steps * (weights + above_first)

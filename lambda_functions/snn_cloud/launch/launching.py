@@ -43,7 +43,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
         raise InvalidParameters(
             f"{parameters.workers} trainers, but this stack allows only {settings.trainer_concurrency} at once",
             field="workers",
-            mend="take fewer, or deploy with a larger reserve_trainer_concurrency",
+            hint="take fewer, or deploy with a larger reserve_trainer_concurrency",
         )
     ledger = Ledger(clients.dynamodb, settings.table)
     older = _older(asked.resume_from, ledger)
@@ -67,7 +67,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
             f"{run.run_id} already names a run with different {' and '.join(different)}",
             field="run_id",
             source=SOURCE,
-            mend="choose another name",
+            hint="choose another name",
         )
     if run.state is State.PENDING and run.epoch:
         _copy_costs(run, settings, clients, ledger)

@@ -40,7 +40,7 @@ class LaunchRequest(BaseModel):
                 f"{key!r} is not a place for data sets",
                 field="dataset",
                 source=SOURCE,
-                mend=f"put it under runs/<a run>/input/ or {places.UPLOAD_PREFIX}",
+                hint=f"put it under runs/<a run>/input/ or {places.UPLOAD_PREFIX}",
             )
         return key
 

@@ -73,5 +73,5 @@ def load_done(checkpoint: bytes, older: Run, parameters: Parameters) -> Training
     return training
 
 
-def _refusal(field: str, problem: str, mend: str) -> InvalidInput:
-    return InvalidInput(problem, field=field, source="launch request", mend=mend)
+def _refusal(field: str, problem: str, hint: str) -> InvalidInput:
+    return InvalidInput(problem, field=field, source="launch request", hint=hint)

@@ -36,15 +36,15 @@ def launch_upload(record: Mapping[str, Any], settings: Settings, clients: Client
         for text in (bucket, key, version, tag):
             text.encode()  # a lone surrogate is in no name; what is no text cannot be encoded
     except (KeyError, TypeError, AttributeError, UnicodeEncodeError) as error:
-        mend = "send what S3 sends of an upload"
+        hint = "send what S3 sends of an upload"
         raise InvalidInput(
-            f"is not an S3 event: {error!r}", field="Records", source="LaunchLambda", mend=mend
+            f"is not an S3 event: {error!r}", field="Records", source="LaunchLambda", hint=hint
         ) from None
     if bucket != settings.bucket or not places.starts_run(key):
         raise InvalidInput(
             f"{bucket}/{key} does not start runs",
             source="LaunchLambda",
-            mend=f"upload to {settings.bucket}/{places.UPLOAD_PREFIX}….h5",
+            hint=f"upload to {settings.bucket}/{places.UPLOAD_PREFIX}….h5",
         )
     run_id = places.run_id_for_upload(bucket, key, version or tag)
     try:
@@ -75,7 +75,7 @@ def _parameters_beside(key: str, settings: Settings, clients: Clients) -> Parame
             raise
         except InvalidInput:
             if time.monotonic() > deadline:
-                raise InvalidParameters("is missing", source=place, mend="upload it beside the data set") from None
+                raise InvalidParameters("is missing", source=place, hint="upload it beside the data set") from None
             time.sleep(0.5)
 
 

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MAX_TEXT = 1_000_000
 """Of the text; a hundred layers take some thousand."""
 
+MAX_JSON = 20_000
+"""Of the parameters as JSON, in bytes: a thousand class weights. XCom, ledger and model file each hold them whole."""
+
 MAX_SECONDS = 7 * 86_400
 """Of a run, whatever it is doing."""
 
@@ -123,7 +126,7 @@ class Parameters(Execution, Recipe):
         if overrides.get("strategy") == "full-batch" and overrides.get("batch_size") is None:
             data.pop("batch_size", None)
         try:
-            return cls.model_validate_json(json.dumps(data, ensure_ascii=False).encode())
+            loaded = cls.model_validate_json(json.dumps(data, ensure_ascii=False).encode())
         except ValidationError as error:
             refuse(
                 error, InvalidParameters, source,
@@ -131,10 +134,15 @@ class Parameters(Execution, Recipe):
             )  # fmt: skip
         except UnicodeEncodeError:
             raise InvalidParameters(
-                "holds half of a surrogate pair", source=source, mend="write text as UTF-8"
+                "holds half of a surrogate pair", source=source, hint="write text as UTF-8"
             ) from None
         except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
+            raise InvalidParameters(f"is not JSON: {error}", source=source, hint=_START) from None
+        text = loaded.model_dump_json(exclude_none=True)
+        if (length := len(text) + text.count(",") + text.count(":")) > MAX_JSON:  # in XCom a blank follows each
+            hint = f"at most {MAX_JSON:,}; for class_weights write balanced, or numbers with fewer digits"
+            raise InvalidParameters(f"take {length:,} bytes as JSON", source=source, hint=hint)
+        return loaded
 
     def check_cache(self, has_cache: bool, stack: str = "this stack", source: str = "") -> None:
         """Raise InvalidParameters if the run needs a cache, but the stack has none."""
@@ -143,7 +151,7 @@ class Parameters(Execution, Recipe):
                 f"{getattr(self, field)} needs a cache, but {stack} has none",
                 field=field,
                 source=source,
-                mend="deploy it with the option with_cache, or use granularity batch with one worker",
+                hint="deploy it with the option with_cache, or use granularity batch with one worker",
             )
 
     def to_json(self) -> str:
@@ -168,30 +176,30 @@ def _parse(text: str | bytes, source: str) -> dict[str, Any]:
         once: dict[str, Any] = {}
         for key, value in pairs:
             if key in once:
-                raise InvalidParameters("stands twice", field=key, source=source, mend="keep one")
+                raise InvalidParameters("stands twice", field=key, source=source, hint="keep one")
             once[key] = value
         return once
 
     def no_constant(name: str) -> NoReturn:
-        raise InvalidParameters(f"{name} is not a finite number", source=source, mend="write a finite number")
+        raise InvalidParameters(f"{name} is not a finite number", source=source, hint="write a finite number")
 
     check_size(len(text), MAX_TEXT, InvalidParameters, source)
     try:
         data = json.loads(text, object_pairs_hook=unique, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidParameters(f"is not JSON: {error}", source=source, mend=_START) from None
+        raise InvalidParameters(f"is not JSON: {error}", source=source, hint=_START) from None
     if not isinstance(data, dict):
-        raise InvalidParameters("is not a JSON object", source=source, mend=_START)
+        raise InvalidParameters("is not a JSON object", source=source, hint=_START)
     return data
 
 
 def refuse(
     error: ValidationError, kind: type[InvalidInput], source: str, unknown: Callable[[str], tuple[str, str]],
-    mend: str = "",
+    hint: str = "",
 ) -> NoReturn:  # fmt: skip
     """Turn pydantic's report into one line that names every bad field.
 
-    `unknown` gives what is wrong with a field that is not known, and the mend; `mend` is that of what is no object.
+    `unknown` gives what is wrong with an unknown field, and how to fix it; `hint` is for what is not an object.
     """
     found: list[tuple[str, str, str]] = []
     for item in error.errors():
@@ -200,13 +208,13 @@ def refuse(
         if isinstance(cause, Mismatch):
             # Of a field in a mapping pydantic knows the key, the check only the field.
             where = field if cause.field and field.startswith(f"{cause.field}.") else cause.field
-            found.append((where, cause.problem, cause.mend))
+            found.append((where, cause.problem, cause.hint))
         elif item["type"] == "extra_forbidden":
             found.append((field, *unknown(field)))
         elif item["type"] == "missing":
             found.append((field, "is missing", "add it"))
         else:
-            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], "" if field else mend))
-    field, problem, first_mend = found[0]
+            found.append((field, f"{item['msg']}, got {item['input']!r}"[:200], "" if field else hint))
+    field, problem, first_hint = found[0]
     others = "".join(f"; {field}: {problem}" for field, problem, _ in found[1:])
-    raise kind(problem + others, field=field, source=source, mend=first_mend) from None
+    raise kind(problem + others, field=field, source=source, hint=first_hint) from None

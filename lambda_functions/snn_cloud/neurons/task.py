@@ -96,8 +96,8 @@ def work(task: Task, cache: Cache) -> None:
             results = {"dZ": dZ, "dW": dW, "db": db}
     except (ValueError, IndexError, MemoryError) as error:  # NumPy's: had a trainer of ours sent them, the log helps
         say_traceback(f"{task['run_id']}: error")
-        mend = "name arrays of one layer and mini-batch"
-        raise InvalidInput(f"do not fit: {error}", field="inputs", source="NeuronLambda", mend=mend) from None
+        hint = "name arrays of one layer and mini-batch"
+        raise InvalidInput(f"do not fit: {error}", field="inputs", source="NeuronLambda", hint=hint) from None
     cache.put({f"{task['output']}:{name}": array for name, array in results.items()})
 
 
@@ -167,11 +167,11 @@ def check_task(given: Any) -> None:
     """Raise InvalidInput, naming the field, unless it is a Task. By hand: a neuron imports as little as it can."""
     if not isinstance(given, dict):
         raise _refusal("", f"is a {type(given).__name__}, not a task", f"send an object with {', '.join(_FORM)}")
-    for field, (fits, mend) in _FORM.items():
+    for field, (fits, hint) in _FORM.items():
         if field not in given:
-            raise _refusal(field, "is missing", mend)
+            raise _refusal(field, "is missing", hint)
         if not fits(given[field]):
-            raise _refusal(field, f"is {repr(given[field])[:200]}", mend)
+            raise _refusal(field, f"is {repr(given[field])[:200]}", hint)
     for name, ref in given["inputs"].items():
         if not _is_ref(ref):
             raise _refusal(f"inputs.{name}", f"is {repr(ref)[:200]}", "send [key, rows, columns, dtype, first, last]")
@@ -225,5 +225,5 @@ _FORM: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _refusal(field: str, problem: str, mend: str) -> InvalidInput:
-    return InvalidInput(problem, field=field, source="NeuronLambda", mend=mend)
+def _refusal(field: str, problem: str, hint: str) -> InvalidInput:
+    return InvalidInput(problem, field=field, source="NeuronLambda", hint=hint)

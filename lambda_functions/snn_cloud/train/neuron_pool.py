@@ -197,7 +197,7 @@ class NeuronPool:
         response = self._when_allowed(json.dumps(task).encode())
         try:
             said: Any = json.loads(response["Payload"].read())
-        except BotoCoreError as error:  # cut off on its way, which botocore, having begun to read, does not mend
+        except BotoCoreError as error:  # cut off on its way, which botocore, having begun to read, does not retry
             said = str(error)
         answer = said if isinstance(said, dict) else {"errorMessage": said}
         with self._lock:
@@ -248,15 +248,15 @@ class _Walker:
     def forward(self, layer: int, A_prev: Mapping[str, Ref]) -> tuple[dict[str, Ref], dict[str, Ref]]:
         """Return where a layer's outputs lie, and what its way back needs."""
         dense = self._pool.layers[layer - 1]
-        apart = dense.dropout > 0 or dense.activation.slope_of == "Z"
+        separate = dense.dropout > 0 or dense.activation.slope_of == "Z"
         inputs = {"W": self._weights[f"{self._step}:W{layer}"], "b": self._weights[f"{self._step}:b{layer}"], **A_prev}
-        results = dict.fromkeys(("A", "kept") if apart else ("A",), self._batch.size)
+        results = dict.fromkeys(("A", "kept") if separate else ("A",), self._batch.size)
         found = self._compute(layer, "forward", inputs, ("W", "b"), results)
         if layer == len(self._pool.layers):
             self._logits = found[0]
             return {}, {}
         A = self._share(f"A{layer}", found[0])
-        return {"A_prev": A}, {"kept": self._share(f"kept{layer}", found[1]) if apart else A}
+        return {"A_prev": A}, {"kept": self._share(f"kept{layer}", found[1]) if separate else A}
 
     def cost(self, Z: Mapping[str, Ref]) -> tuple[float, dict[str, Ref]]:
         """Return the batch's cost, and where its slope in the logits lies."""

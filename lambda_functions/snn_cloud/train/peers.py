@@ -31,7 +31,7 @@ from snn_cloud.ledger.record import Usage
 from snn_cloud.neurons.cache import Cache, Ref, run_of
 from snn_cloud.train.job import Job
 
-BREATH_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
 DEAD_SECONDS = 15
 START_SECONDS = 90.0  # for a follower's cold start and its reading of the data
 # A result outlives whoever may still want it: a trainer lives for 900 s, and a follower may start START_SECONDS late.
@@ -56,15 +56,15 @@ class Peers:
         self._written: list[list[str]] = [[], []]
         self._since, self._met = time.monotonic(), set[int]()
         self._done = threading.Event()
-        # Before anything else is told: whom nobody has heard breathe, rank 0 does not wait for when it leaves.
+        # First of all: rank 0 does not wait, when it leaves, for a trainer that never sent a heartbeat.
         self._cache.sign(self._alive(self._rank), DEAD_SECONDS)
-        self._breath = threading.Thread(target=self._breathe, name="breath", daemon=True)
-        self._breath.start()
+        self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heartbeat.start()
 
     def close(self) -> None:
         """Leave; rank 0 dismisses the others first. A failing cache is not an error: they will miss the heartbeat."""
         self._done.set()
-        self._breath.join()
+        self._heartbeat.join()
         try:
             if self._rank == 0:
                 self._dismiss()
@@ -114,25 +114,25 @@ class Peers:
         self._cache.forget(self._written.pop(0))
         self._written.append([])
         mine = [batch for batch in batches if batch.number % self._workers == self._rank]
-        told, results = dict[str, Array](), dict[int, Result]()
+        published, results = dict[str, Array](), dict[int, Result]()
         for batch, (cost, back) in zip(mine, self._compute(params, mine), strict=True):
-            told[self._key(step, "cost", batch.number)] = np.array([[cost]])
+            published[self._key(step, "cost", batch.number)] = np.array([[cost]])
             if self._only_best:
                 # Only the winner's gradients are wanted: its owner goes back for them, the others wait for those.
-                results[batch.number] = cost, partial(self._back_and_tell, step, batch, back)
+                results[batch.number] = cost, partial(self._back_and_publish, step, batch, back)
             else:
-                flat = told[self._key(step, "slopes", batch.number)] = self._flat(back(), batch)
+                flat = published[self._key(step, "slopes", batch.number)] = self._flat(back(), batch)
                 results[batch.number] = cost, partial(self._unpack, flat, batch, params)
-        self._tell(told)
+        self._publish(published)
         others = [batch for batch in batches if batch.number not in results]
         heard = self._hear({batch.number: Ref(self._key(step, "cost", batch.number), 1, 1) for batch in others})
         for batch in others:
             results[batch.number] = heard[batch.number].item(), partial(self._hear_slopes, step, batch, params)
         return [results[batch.number] for batch in batches]
 
-    def _back_and_tell(self, step: int, batch: Batch, back: Callable[[], Params]) -> Params:
+    def _back_and_publish(self, step: int, batch: Batch, back: Callable[[], Params]) -> Params:
         slopes = back()
-        self._tell({self._key(step, "slopes", batch.number): self._flat(slopes, batch)})
+        self._publish({self._key(step, "slopes", batch.number): self._flat(slopes, batch)})
         return slopes
 
     def _hear_slopes(self, step: int, batch: Batch, params: Params) -> Params:
@@ -164,7 +164,7 @@ class Peers:
             for name in sorted(slopes)
         }
 
-    def _tell(self, arrays: Mapping[str, Array]) -> None:
+    def _publish(self, arrays: Mapping[str, Array]) -> None:
         self._cache.put(arrays, KEEP_SECONDS)
         self._written[-1].extend(arrays)
         self._cache.poke(self._inboxes())
@@ -182,9 +182,9 @@ class Peers:
                 raise Dismissed
             if not self._cache.wait_for_poke(self._inbox(self._rank), seconds=1):
                 self._look_around({index % self._workers for index in missing})
-                # Had the cache lost what this trainer told, the others would wait for it as it waits for them.
-                if lost := self._cache.missing([key for told in self._written for key in told]):
-                    raise CacheLost(f"{lost} results of trainer {self._rank} are not in the cache any more")
+                # Had the cache lost what this trainer published, the others would wait for it as it waits for them.
+                if lost := self._cache.missing([key for keys in self._written for key in keys]):
+                    raise CacheLost(f"{lost} results of trainer {self._rank} are no longer in the cache")
 
     def _look_around(self, awaited: set[int]) -> None:
         for rank in awaited:
@@ -193,9 +193,9 @@ class Peers:
             elif rank in self._met or time.monotonic() - self._since > START_SECONDS:
                 raise PeerLost(f"trainer {rank} of {self._workers} has stopped responding")
 
-    def _breathe(self) -> None:
+    def _beat(self) -> None:
         trouble = False
-        while not self._done.wait(BREATH_SECONDS):
+        while not self._done.wait(HEARTBEAT_SECONDS):
             try:
                 self._cache.sign(self._alive(self._rank), DEAD_SECONDS)
                 trouble = False

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
 from snn_client.stack.belongings import KINDS
-from snn_client.stack.cleanup_plan import NESTED_STACKS, Belonging, Names, Plan
+from snn_client.stack.cleanup import Report
+from snn_client.stack.cleanup_plan import MAX_LISTED, NESTED_STACKS, Belonging, Names, Plan
 from snn_client.stack.options import MAX_NAME, NAME_PATTERN, StackOptions, check_stack_name
 from snn_client.stack.package import templates
 
@@ -106,6 +107,22 @@ def test_a_plan_survives_xcom_and_names_what_must_be_emptied() -> None:
     assert PLAN.data_buckets == [NAMES.bucket]
     assert PLAN.has("bucket", NAMES.artifact_bucket)
     assert not PLAN.has("table", NAMES.bucket)
+
+
+def test_of_long_lists_a_task_returns_the_first_items_and_counts_the_others() -> None:
+    assert PLAN.for_xcom() == {**PLAN.to_dict(), "items_left_out": 0, "runs_left_out": 0}
+    items = tuple(Belonging("log group", f"/aws/lambda/{number}") for number in range(MAX_LISTED + 7))
+    runs = tuple(f"run-{number}" for number in range(MAX_LISTED + 1))
+    listed = Plan(NAMES, (), items, runs).for_xcom()
+    assert ([item["name"] for item in listed["items"]], listed["items_left_out"]) == (
+        [item.name for item in items[:MAX_LISTED]], 7,
+    )  # fmt: skip
+    assert (listed["runs"], listed["runs_left_out"]) == (list(runs[:MAX_LISTED]), 1)
+    report = Report("snn", items, ("one stays",))
+    assert report.for_xcom() == {
+        "stack_name": "snn", "deleted": listed["items"], "deleted_left_out": 7, "stays": ["one stays"],
+    }  # fmt: skip
+    assert len(report.to_dict()["deleted"]) == len(items)
 
 
 def test_a_plan_is_a_table_of_aligned_lines() -> None:

@@ -54,7 +54,7 @@ def test_a_trainer_is_filled_to_the_last_byte_and_no_further() -> None:
         fits(samples, features, {"trainer_mb": 500}, test + 100, first_layer="direct")
 
 
-def test_the_refusal_names_the_numbers_and_the_mend() -> None:
+def test_the_refusal_names_the_numbers_and_the_hint() -> None:
     with pytest.raises(InvalidInput) as refused:
         fits(40_000, 12_288, {"trainer_mb": 1769}, first_layer="span")
     as_numbers = 40_000**2 + (2 * 512 + 512) * 40_000 + 3 * 6 * 40_000 + 4 * (3 * 12_289 + 11)

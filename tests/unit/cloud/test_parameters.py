@@ -13,7 +13,7 @@ from snn.optimizers import OPTIMIZERS, Adam, GradientDescent
 from snn.recipe import Recipe
 from snn.schedules import SCHEDULES, Cosine, Schedule
 from snn.strategies import STRATEGIES
-from snn_cloud.ledger.parameters import Execution, Granularity, Parameters
+from snn_cloud.ledger.parameters import MAX_JSON, Execution, Granularity, Parameters
 
 # itsacat's own file, to the letter.
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
@@ -203,6 +203,23 @@ def test_a_bad_field_is_named_with_its_file(change, field, says):
     assert says in str(refused.value)
     assert str(refused.value).startswith(f"mine.json: {field}: ")
     assert "\n" not in str(refused.value)
+
+
+def test_more_than_xcom_can_hold_is_refused():
+    def load(classes):
+        given = {"epochs": 1, "layers": 1, "activations": {"layer1": "softmax"}, "neurons": {"layer1": classes}}
+        weights = [0.1234567890123456] * classes  # 20 bytes each, with comma and space
+        return Parameters.load({**given, "learning_rate": 0.1, "class_weights": weights}, source="mine.json")
+
+    beside = len(json.dumps(json.loads(load(900).to_json()))) - 900 * 20
+    most = (MAX_JSON - beside) // 20
+    assert MAX_JSON - 20 < len(json.dumps(json.loads(load(most).to_json()))) <= MAX_JSON
+    with pytest.raises(InvalidParameters) as refused:
+        load(most + 1)
+    assert str(refused.value) == (
+        f"mine.json: take {beside + 20 * (most + 1):,} bytes as JSON (at most 20,000; for class_weights write "
+        "balanced, or numbers with fewer digits)"
+    )
 
 
 def test_a_missing_field_is_named():

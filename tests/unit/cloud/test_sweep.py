@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracle import small_network
 
 from snn.errors import InvalidInput, InvalidParameters
-from snn_client.sweeps.sweep import MOST_RUNS, expand, trainings
+from snn_client.sweeps.sweep import MAX_RUNS, expand, trainings
 from snn_cloud.aws.places import check_run_id, new_run_id
 from snn_cloud.ledger.parameters import Parameters
 
@@ -110,8 +110,8 @@ def test_text_that_is_no_json_is_a_mistake() -> None:
 @pytest.mark.parametrize(
     ("combinations", "validation", "says"),
     [
-        ({"seed": list(range(MOST_RUNS + 1))}, 0.2, "257 make 257 runs"),
-        ([{"seed": seed} for seed in range(MOST_RUNS // 5 + 1)], 5, "52 make 260 runs"),
+        ({"seed": list(range(MAX_RUNS + 1))}, 0.2, "257 make 257 runs"),
+        ([{"seed": seed} for seed in range(MAX_RUNS // 5 + 1)], 5, "52 make 260 runs"),
         (
             {name: list(range(1000)) for name in ("seed", "epochs", "workers")},
             3,
@@ -125,8 +125,8 @@ def test_too_many_runs_are_counted_not_made(combinations: Any, validation: float
 
 
 def test_as_many_runs_as_allowed_are_made() -> None:
-    assert len(expand({"seed": list(range(MOST_RUNS))}, BASE, 0.2)) == MOST_RUNS
-    assert len(expand({"seed": list(range(MOST_RUNS // 2))}, BASE, 2)) == MOST_RUNS // 2
+    assert len(expand({"seed": list(range(MAX_RUNS))}, BASE, 0.2)) == MAX_RUNS
+    assert len(expand({"seed": list(range(MAX_RUNS // 2))}, BASE, 2)) == MAX_RUNS // 2
 
 
 def test_the_plan_has_a_run_for_each_combination_and_fold() -> None:
@@ -144,7 +144,7 @@ def test_the_plan_has_a_run_for_each_combination_and_fold() -> None:
 
 def test_run_ids_of_the_longest_sweep_leave_room_for_a_suffix() -> None:
     sweep_id = new_run_id("a sweep of a DAG with a name " * 9, longest=30)
-    found = expand({"seed": list(range(MOST_RUNS))}, BASE, 0.2)
+    found = expand({"seed": list(range(MAX_RUNS))}, BASE, 0.2)
     assert {len(check_run_id(one["run_id"] + "-t99")) for one in trainings(sweep_id, found, ["k"])} <= set(range(64))
     assert sweep_id != new_run_id("a sweep of a DAG with a name " * 8, longest=30)
 

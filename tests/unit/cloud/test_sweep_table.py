@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import small_network
 
-from snn_client.reports.report import LIMIT, to_json
-from snn_client.sweeps.sweep import MOST_RUNS, expand, trainings
+from snn_client.data.lists import LIMIT
+from snn_client.reports.report import to_json
+from snn_client.sweeps.sweep import MAX_RUNS, expand, trainings
 from snn_client.sweeps.table import Outcome, fit, lines, make_table, rank
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State
@@ -143,14 +144,14 @@ def test_when_all_fail_nobody_wins() -> None:
 def test_the_largest_table_fits_and_says_what_is_left_out() -> None:
     sizes = [1_000_000] * 99 + [1]
     rest = {"learning_rate": 0.123456789012345, "epochs": 9_999_999, "threshold": 1e-300, "first_layer": "direct"}
-    widest = [{"layer_sizes": [*sizes[:-2], seed + 1, 1], **rest} for seed in range(MOST_RUNS)]
+    widest = [{"layer_sizes": [*sizes[:-2], seed + 1, 1], **rest} for seed in range(MAX_RUNS)]
     plan = trainings("x" * 41, expand(widest, small_network(), 0.2), ["k"])
     done = [Outcome(one, Run(one["run_id"], State.COMPLETED, cost=0.1), 0.5, 1 / 3) for one in plan]
     table = make_table(SWEEP, done)
     short = fit(table)
     assert len(to_json(table).encode()) > 3 * LIMIT
     assert len(to_json(short).encode()) <= LIMIT
-    assert 0 < len(short["rows"]) == MOST_RUNS - short["rows_left_out"]
+    assert 0 < len(short["rows"]) == MAX_RUNS - short["rows_left_out"]
     assert short["rows"] == table["rows"][: len(short["rows"])]
     one_more = {**short, "rows": table["rows"][: len(short["rows"]) + 1]}
     assert len(to_json(one_more).encode()) > LIMIT
@@ -160,8 +161,8 @@ def test_the_largest_table_fits_and_says_what_is_left_out() -> None:
 
 
 def test_one_combination_with_most_folds_fits() -> None:
-    (widest,) = expand([{"layer_sizes": [1_000_000] * 99 + [1]}], small_network(), MOST_RUNS)
-    plan = trainings("x" * 41, [widest], [f"k{fold}" for fold in range(MOST_RUNS)])
+    (widest,) = expand([{"layer_sizes": [1_000_000] * 99 + [1]}], small_network(), MAX_RUNS)
+    plan = trainings("x" * 41, [widest], [f"k{fold}" for fold in range(MAX_RUNS)])
     table = make_table(SWEEP, [Outcome(one, Run(one["run_id"], State.COMPLETED, cost=0.1), 0.5, 1 / 3) for one in plan])
     assert fit(table) == table
     assert Parameters.load(table["winner"]["parameters"]) == widest.parameters

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 
 from snn.errors import InvalidInput
 from snn_client.data.addresses import Address, address_of
-from snn_client.data.staging import _Item, _version_holding, read_source
+from snn_client.data.staging import Item, _version_holding, read_source
 from snn_cloud.aws.clients import Clients
 
 POINT = "arn:aws:s3:eu-central-1:123456789012:accesspoint/photos"
@@ -182,6 +182,6 @@ def test_what_s3_says_of_an_object_that_cannot_be_read_is_one_line(
 @pytest.mark.parametrize("code", ["404", "403", "Forbidden", "NoSuchKey"])
 def test_who_may_not_list_the_bucket_may_still_put_into_it(clients: Clients, s3: Any, code: str) -> None:
     """The notebook's role may list some folders only, and to such a role S3 says 403 of an object that is not there."""
-    item = _Item("runs/x/input/a", "", "1" * 64, BytesIO, "a")
+    item = Item("runs/x/input/a", "", "1" * 64, BytesIO, "a")
     s3.add_client_error("head_object", code, http_status_code=403, expected_params={"Bucket": "b", "Key": item.key})
     assert _version_holding(clients.s3, "b", item) is None

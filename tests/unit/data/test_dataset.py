@@ -107,7 +107,7 @@ def test_a_file_that_another_program_has_open_is_said_to_be_just_that(file):
         with pytest.raises(InvalidDataset) as refused:
             load_dataset(file)
         other.communicate("\n")
-    assert (refused.value.problem, refused.value.mend) == (
+    assert (refused.value.problem, refused.value.hint) == (
         "is open in another program, which may be writing to it",
         "close it there, or wait, and then try again",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from io import BytesIO
@@ -13,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from snn.errors import InvalidImage
-from snn_client.data.images import load_image, load_pixels, preview_jpeg, thumbnail_png
+from snn.errors import InvalidImage, InvalidInput
+from snn_client.data.images import load_image, load_pixels, preview_jpeg, refuse_photos, thumbnail_png
 
 SHAPE = (4, 6, 3)
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
@@ -196,6 +197,30 @@ def test_whatever_the_bytes_it_is_a_picture_or_one_line(noise: bytes, cut: int) 
     except InvalidImage as problem:
         line = str(problem)
     assert not line or (line.startswith("x: ") and "\n" not in line)
+
+
+def test_one_bad_photo_is_refused_as_it_is_and_none_not_at_all() -> None:
+    refuse_photos([], 3)
+    problem = InvalidInput("no such object in S3", source="s3://b/1.png")
+    with pytest.raises(InvalidInput) as caught:
+        refuse_photos([problem], 800)
+    assert caught.value is problem
+
+
+def test_bad_photos_that_the_message_has_no_room_for_are_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    bad = [
+        InvalidImage("not a picture", source=f"/data/{'photos/' * 10}{n:04d}.png", hint="give a JPEG")
+        for n in range(800)
+    ]
+    with caplog.at_level(logging.WARNING), pytest.raises(InvalidImage) as caught:
+        refuse_photos(bad, 1_000)
+    words = str(caught.value)
+    shown = words.count("not a picture")
+    assert words.startswith(f"800 of 1000 photos cannot be used: {bad[0].source}: not a picture; {bad[1].source}: ")
+    assert words.endswith(f" … and {800 - shown} more (give a JPEG)")
+    assert 3 <= shown <= 10
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == [f"cannot be used: {one.source}: not a picture" for one in bad[shown:]]
 
 
 def test_a_thumbnail_grows_by_a_whole_factor_with_hard_edges() -> None:

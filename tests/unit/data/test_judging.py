@@ -223,7 +223,7 @@ def test_an_error_if_asked(tmp_path: Path) -> None:
     assert check(data, False, "x.h5", told.append) == judge(data)
     assert told == ["the test part has few samples: 9; fewer than 10 say little"]
     with pytest.raises(
-        InvalidDataset, match=r"^x\.h5: the test part has few samples: 9; .* \(mend the data, or be less"
+        InvalidDataset, match=r"^x\.h5: the test part has few samples: 9; .* \(correct the data, or be less"
     ):
         check(data, True, "x.h5", told.append)
 

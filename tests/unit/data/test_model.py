@@ -64,10 +64,10 @@ def test_itsacats_own_file_without_attributes_is_relu_under_a_sigmoid():
     W1, b1, W2, b2 = PARAMS.values()
     assert model.answers(X) == pytest.approx(1 / (1 + np.exp(-(W2 @ np.maximum(W1 @ X + b1, 0) + b2))), abs=1e-15)
     # What classifying photos needs besides is not in it.
-    for asked, field, mend in (
+    for asked, field, hint in (
         ("shape", "image_shape", r"the \[height, width, 3\] of the photos"), ("classes", "classes", "the names of all")
     ):  # fmt: skip
-        with pytest.raises(InvalidModel, match=rf"^itsacat\.h5: {field}: is missing \(set the attribute to {mend}"):
+        with pytest.raises(InvalidModel, match=rf"^itsacat\.h5: {field}: is missing \(set the attribute to {hint}"):
             getattr(model, asked)
 
 

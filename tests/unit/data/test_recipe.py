@@ -18,7 +18,7 @@ from training import trained
 from snn.batches import Samples
 from snn.errors import InvalidParameters
 from snn.validation import metric
-from snn_client.data.recipe import choose, parameters_for, summary
+from snn_client.runs.recipe import choose, parameters_for, summary
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset
 

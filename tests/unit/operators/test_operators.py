@@ -45,7 +45,7 @@ ALL = [
     SnnPredictOperator(task_id="predict", run_id="r", images=[]),
     SnnReportOperator(task_id="report", run_id="r", test_set={}),
     SnnSweepPlanOperator(task_id="plan", dataset="d.h5", parameters={}, combinations={}),
-    SnnSweepTableOperator(task_id="table", plan=[], sweep={}, train="train", evaluate="evaluate"),
+    SnnSweepTableOperator(task_id="table", sweep={}, train="train", evaluate="evaluate"),
     SnnRunSensor(task_id="sense", run_id="r"),
     SnnCleanupOperator(task_id="clean_up"),
     SnnChooseOperator(task_id="choose"),
@@ -73,7 +73,6 @@ def test_every_task_takes_what_aws_tasks_take_and_hands_it_to_its_hook(task: Any
             "images",
             "test_set",
             "combinations",
-            "plan",
             "sweep",
             "train",
             "evaluate",
@@ -234,7 +233,7 @@ def test_a_cleanup_deletes_only_if_told_so_in_so_many_words(dry_run: Any, monkey
     for unconfirmed, wrong in (("", missing), (None, missing), ("snn-two", other)):
         with pytest.raises(AirflowFailException, match=rf"^confirm: {wrong} \(enter snn\)$"):
             SnnCleanupOperator(task_id="c", stack="snn", dry_run="False", confirm=unconfirmed).execute({})
-    with pytest.raises(AirflowFailException, match=r"^only_list: 'perhaps' is of type str, expected true or false"):
+    with pytest.raises(AirflowFailException, match=r"^dry_run: 'perhaps' is of type str, expected true or false"):
         SnnCleanupOperator(task_id="c", stack="snn", dry_run="perhaps", confirm="snn").execute({})
     assert asked == ["snn"]
 

@@ -44,7 +44,7 @@ TASKS = sorted(
 OUTPUTS = {"stack_name": "snn", "bucket": "b", "table": "t", "has_cache": True, "region": "eu-west-3", "notebook": "n"}
 RECORD = {"a": None, "b": True, "c": [1, 2.5], "d": 'it\'s "x" ü', "e": {"f": "x"}}
 ANSWER = {"uri": "s3://b/1.png", "predicted": 1, "class_name": "cat", "probability": 0.9}
-TRAINING = {"run_id": "s-1-f1", "dataset_key": "k", "parameters": {"epochs": 3}, "combination": 1, "overrides": {}}
+SHORTENED = {"head": [{"uri": "it's"}], "count": 800, "whole": "s3://b/images.json"}
 HASH = "9e107d9d372bb6826bd81d3542a419d6"
 DIGITS = "12345678901234567890123456789012"
 NAMES = ["runs/x y/d.h5", "20261129", "2026-11-29", "it's", "naïve", "C:\\data", 'a "b" c']
@@ -87,12 +87,11 @@ CASES = {
     ),
     fields.PHOTOS: Cases(
         [[{"uri": "s3://b/1", "name": "it's"}], ["a.png", {"uri": "u"}], []],
-        [("cat.png", ["cat.png"]), ({"uri": "u", "name": "n"}, [{"uri": "u", "name": "n"}])],
-        [True, [[1]], [{"name": "x"}], RECORD],
+        [("cat.png", ["cat.png"]), ({"uri": "u", "name": "n"}, [{"uri": "u", "name": "n"}]), (SHORTENED, [SHORTENED])],
+        [True, [[1]], [{"name": "x"}], {"head": [], "count": 800}, {"whole": [1]}, RECORD],
     ),
-    fields.ANSWERS: Cases([[ANSWER, ANSWER], []], [(ANSWER, [ANSWER])], ["text", 5, ["x"], [1], True]),
-    fields.PLAN: Cases(
-        [[TRAINING, {**TRAINING, "combination": 2}]], [(TRAINING, [TRAINING])], [[], [{"run_id": "x"}], 5, "text", True]
+    fields.ANSWERS: Cases(
+        [[ANSWER, ANSWER], []], [(ANSWER, [ANSWER]), (SHORTENED, [SHORTENED])], ["text", 5, ["x"], [1], True]
     ),
     fields.SWEEP: Cases([{"sweep_id": "s", "runs": 2, "best": None}], [], [{}, {"runs": 1}, "s", 5, [1], True]),
     fields.DECISION: Cases(
@@ -132,10 +131,15 @@ EMPTY = [
 ]
 GIVEN = {
     "dataset": "d.h5", "parameters": {}, "run_id": "r", "dataset_key": "k", "images": [], "test_set": {"accuracy": 1.0},
-    "combinations": {"seed": [1]}, "plan": [TRAINING], "sweep": {"sweep_id": "s"}, "train": "t", "evaluate": "e",
+    "combinations": {"seed": [1]}, "sweep": {"sweep_id": "s"}, "train": "t", "evaluate": "e",
     "sweep_id": "s", "uploaded_after": None,
 }  # fmt: skip
 ARGUMENTS = {"only_list": "dry_run"}  # of fields that are called otherwise
+
+
+def called(field: str) -> str:
+    """Return what a field is called where it is given."""
+    return ARGUMENTS.get(field, field)
 
 
 def forms(value: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -172,7 +176,7 @@ def context(params: dict[str, Any]) -> dict[str, Any]:
 
 def made(task: type[Any], native: bool, **given: Any) -> Any:
     required = {name: value for name, value in GIVEN.items() if name in inspect.signature(task).parameters}
-    arguments = {ARGUMENTS.get(name, name): value for name, value in {**required, **given}.items()}
+    arguments = {called(name): value for name, value in {**required, **given}.items()}
     return task(task_id="t", dag=DAG("d", render_template_as_native_obj=native), **arguments)
 
 
@@ -196,7 +200,7 @@ def asked(native: bool, task: Any, field: str, form: Any, params: dict[str, Any]
         setattr(one, other, literal(getattr(task, other)))  # no template, which takes its time
     setattr(one, field, form)
     words = executed(one, params)
-    return getattr(one, field), words if words.endswith(f"({task.kinds[field].mend})") else ""
+    return getattr(one, field), words if words.endswith(f"({task.kinds[field].hint})") else ""
 
 
 FIELDS = [
@@ -237,7 +241,10 @@ def test_every_form_of_a_value_is_read_to_the_same(task: type[Any], field: str, 
         for form, params in forms(value):
             _, words = asked(native, base, field, form, params)
             count += 1
-            if not re.match(rf"{field}: .+ is of type \w+, expected {re.escape(kind.wanted)}", words) or "\n" in words:
+            if (
+                not re.match(rf"{called(field)}: .+ is of type \w+, expected {re.escape(kind.wanted)}", words)
+                or "\n" in words
+            ):
                 bad.append((form, params, "wrong", words))
     for form in EMPTY:
         held, words = asked(native, base, field, form, {})
@@ -245,7 +252,7 @@ def test_every_form_of_a_value_is_read_to_the_same(task: type[Any], field: str, 
         if kind.read is fields.ETAG.read and form in ("", " ", "{{ '' }}", "{{ params.empty }}"):
             right = held.strip() == "" and not words
         elif kind.default is fields.NAME.default:  # there is none
-            right = words.startswith(f"{field}: is missing: its value is ")
+            right = words.startswith(f"{called(field)}: is missing: its value is ")
         else:
             right = held == kind.default and not words
         if not right:
@@ -275,7 +282,7 @@ def test_what_is_templated_is_documented_as_that(task: type[Any]) -> None:
         name for name, text in re.findall(r":param (\w+):(.*?)(?=\n\s*:|\n\s*\n|$)", described, re.S)
         if "(templated" in text
     }  # fmt: skip
-    assert {ARGUMENTS.get(field, field) for field in task.template_fields} == marked
+    assert {called(field) for field in task.template_fields} == marked
 
 
 def test_a_number_with_a_point_is_no_name_but_its_text_is() -> None:
@@ -299,7 +306,7 @@ def test_a_number_with_a_point_is_no_name_but_its_text_is() -> None:
 def test_text_that_is_no_mapping_says_why(text: str, problem: str) -> None:
     for field in ("parameters", "overrides"):
         _, words = asked(False, made(SnnStageOperator, native=False), field, literal(text), {})
-        assert words.startswith(f"{field}: ")
+        assert words.startswith(f"{called(field)}: ")
         assert f"expected {SnnStageOperator.kinds[field].wanted}: {problem}" in words
         assert len(words) < 500
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from snn.errors import MESSAGE_LENGTH, InvalidInput, one_line
 
 
-def test_a_message_is_file_field_problem_and_mend():
-    refused = InvalidInput("is 0", field="epochs", source="parameters.json", mend="at least 1")
+def test_a_message_is_file_field_problem_and_hint():
+    refused = InvalidInput("is 0", field="epochs", source="parameters.json", hint="at least 1")
     assert str(refused) == "parameters.json: epochs: is 0 (at least 1)"
 
 
@@ -25,8 +25,8 @@ def test_what_would_break_a_line_or_a_terminal_is_spelled_out(text, line):
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-def test_any_message_is_one_line_that_can_be_stored(problem, field, source, mend):
-    message = str(InvalidInput(problem, field=field, source=source, mend=mend))
+def test_any_message_is_one_line_that_can_be_stored(problem, field, source, hint):
+    message = str(InvalidInput(problem, field=field, source=source, hint=hint))
     assert len(message.splitlines()) <= 1
     assert message.encode().decode() == message
 
