@@ -132,17 +132,17 @@ def test_numbers_by_operators_in_their_own_units(folder: Path, stack: StackOutpu
     test_set = SnnEvaluateOperator(task_id="evaluate", run_id=staged["run_id"], **on).execute({})
     assert test_set["r2"] >= 0.3
     assert 30 <= test_set["mae"] <= 60  # in the units of the file, whose values go from 25 to 346
-    answers = SnnPredictOperator(task_id="predict", run_id=staged["run_id"], images=staged["images"], **on).execute({})
-    assert len(answers) == asked.num_rows
+    told: Any = SnnPredictOperator(task_id="predict", run_id=staged["run_id"], images=staged["images"], **on).execute(
+        {}
+    )
+    answers = read_list(clients, told["whole"])  # hundreds are too long for XCom
+    assert len(told["head"]) < told["count"] == len(answers) == asked.num_rows
+    assert told["head"] == answers[: len(told["head"])]
     assert 130 <= np.mean([answer["value"] for answer in answers]) <= 175
     report = SnnReportOperator(
-        task_id="report", run_id=staged["run_id"], test_set=test_set, new_images=answers, images=staged["images"], **on
+        task_id="report", run_id=staged["run_id"], test_set=test_set, new_images=told, images=staged["images"], **on
     ).execute({})
     assert report["test_set"]["r2"] == test_set["r2"]
-    many = [{"uri": staged["images"][0]["uri"], "name": "asked.parquet"}] * 3
-    told: Any = SnnPredictOperator(task_id="many", run_id=staged["run_id"], images=many, **on).execute({})
-    assert len(told["head"]) < told["count"] == 3 * asked.num_rows == len(read_list(clients, told["whole"]))
-    assert told["head"] == read_list(clients, told["whole"])[: len(told["head"])]
 
 
 def test_a_mistake_in_a_table_or_its_rows_leaves_nothing(
