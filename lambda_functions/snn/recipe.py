@@ -26,6 +26,7 @@ from pydantic import (
 
 from snn.activations import ACTIVATIONS
 from snn.augmentation import AUGMENTATIONS, Augmentation
+from snn.decision import DEFAULT
 from snn.losses import LOSSES, Loss, Targets
 from snn.network import Network
 from snn.optimizers import OPTIMIZERS, GradientDescent
@@ -149,6 +150,13 @@ HeldOut = Annotated[
         "validation", "give a share of the training set between 0 and 1, or file for the file's own validation set"
     ),
 ]
+Wanted = Annotated[float, Field(gt=0, le=1)]
+DecisionThreshold = Annotated[
+    Annotated[float, Field(gt=0, lt=1)]
+    | Literal["best_f1"]
+    | Annotated[dict[Literal["precision", "recall"], Wanted], Field(min_length=1, max_length=1)],
+    _either("decision_threshold", 'give a probability between 0 and 1, best_f1, {"precision": 0.9} or {"recall": 0.9}'),
+]
 
 
 class Recipe(BaseModel):
@@ -203,6 +211,15 @@ class Recipe(BaseModel):
     min_delta: float = Field(default=0.0, ge=0, description="minimum improvement that counts as better")
     restore_best_weights: bool = Field(
         default=True, description="keep the weights of the epoch with the best validation"
+    )
+    initial_weights: str | None = Field(
+        default=None,
+        pattern=r"^runs/[a-z0-9][a-z0-9-]{0,62}/params\.h5$",
+        description="begin with the weights of this model in the stack's bucket instead of random ones",
+    )
+    decision_threshold: DecisionThreshold = Field(
+        default=DEFAULT,
+        description="two classes: probability above which it is class 1, or the rule to choose it by on the validation",
     )
 
     @model_validator(mode="before")
@@ -280,6 +297,11 @@ class Recipe(BaseModel):
         _checked(_Augmentation, "augmentation.", self.augmentation, "known are")
         if self.patience is not None and self.validation is None:
             raise Mismatch("patience", "needs samples to validate by", "add validation, such as 0.1, or leave it out")
+        if self.decision_threshold != DEFAULT and self.classes != 2:
+            raise Mismatch("decision_threshold", "is for two classes only", "leave it out")
+        if not isinstance(self.decision_threshold, float) and self.validation is None:
+            hint = "add validation, such as 0.1, or give a number"
+            raise Mismatch("decision_threshold", "is chosen on samples that are held out, and there are none", hint)
 
     @property
     def how(self) -> Strategy:

@@ -108,6 +108,11 @@ def results(run_id: str) -> str:
     return f"runs/{run_id}/results.json"
 
 
+def model_card(run_id: str) -> str:
+    """Return the key of a run's model card."""
+    return f"runs/{check_run_id(run_id)}/report/model_card.md"
+
+
 def report_json(run_id: str) -> str:
     """Return the key of the report for machines."""
     return f"runs/{run_id}/report/report.json"
@@ -116,6 +121,11 @@ def report_json(run_id: str) -> str:
 def report_html(run_id: str) -> str:
     """Return the key of the report for people."""
     return f"runs/{run_id}/report/report.html"
+
+
+def sweep_svg(sweep_id: str) -> str:
+    """Return the key of a sweep's table as a plot."""
+    return sweep_json(sweep_id).removesuffix("json") + "svg"
 
 
 def sweep_json(sweep_id: str) -> str:
