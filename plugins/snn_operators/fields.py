@@ -235,6 +235,13 @@ def _combinations(given: Any) -> Any:
     return _list(_mapping)(meant) if isinstance(meant, (list, tuple)) else _mapping(given)
 
 
+def _rung(given: Any) -> list[Any]:
+    if given is None:  # of a rung that was skipped
+        return []
+    meant = _literal(given) if isinstance(given, str) else given
+    return _list(_having(run_id=_name, combination=_number))(meant)
+
+
 def _stack(given: Any) -> dict[str, Any] | str:
     meant = _literal(given) if isinstance(given, str) else given
     return _having(stack_name=_name)(meant) if isinstance(meant, Mapping) else _name(given)
@@ -278,6 +285,8 @@ ANSWERS = Kind("a list of mappings", "give what the predict task returned", _lis
 PLAN = Kind(
     "a list of trainings", "give what the plan task returned", _list(_having(run_id=_name, combination=_number), 1)
 )
+RUNG = Kind("a list of trainings", PLAN.hint, _list(_having(run_id=_name, combination=_number)))
+RUNGS = Kind("a list of lists of trainings", "give what the tasks that chose the rungs returned", _list(_rung))
 SWEEP = Kind("a mapping with sweep_id", "give the plan task's XCom sweep", _having(sweep_id=_name))
 DECISION = Kind(
     "a mapping with promote",

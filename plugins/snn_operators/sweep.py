@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn_cloud.aws.errors import RunFailed
 from snn_operators.base import SnnOperator, reads_fields
-from snn_operators.fields import COMBINATIONS, DOCUMENT, NAME, NUMBER, PLAN, SWEEP, VALUES, Kind
+from snn_operators.fields import COMBINATIONS, DOCUMENT, FLAG, NAME, NUMBER, PLAN, RUNG, RUNGS, SWEEP, VALUES, Kind
 from snn_operators.links import TableLink, object_url
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn_client.sweeps.sweep import Training
-    from snn_client.sweeps.table import Sweep, WrittenTable
+    from snn_client.sweeps.table import Outcome, Sweep, WrittenTable
 
 # Without the number of the try: planned again, a sweep finds its data sets staged.
 SWEEP_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }}"
@@ -30,7 +30,8 @@ class SnnSweepPlanOperator(SnnOperator):
     and nothing is left in S3.
 
     Returns a list to map training tasks over: ``run_id``, ``dataset_key`` and ``parameters`` of each run, and the
-    number and overrides of its combination. XCom ``sweep`` has what the table says of the whole sweep.
+    number and overrides of its combination. XCom ``sweep`` has what the table says of the whole sweep. With ``halving``
+    they are those of the first rung: they pause, and :class:`SnnSweepRungOperator` chooses which go on.
 
     .. seealso:: ``docs/operators.md``
 
@@ -41,6 +42,7 @@ class SnnSweepPlanOperator(SnnOperator):
     :param combinations: a grid, ``{"learning_rate": [0.001, 0.01], "layer_sizes": [[20, 7, 5, 1], [10, 1]]}``, or a
         list of mappings; a mapping, a list, or JSON text (templated)
     :param validation: the share of the training set that is held out, or a number of folds from 2 on (templated)
+    :param halving: whether to train in three rungs, of each of which the best two in five go on (templated)
     :param sweep_id: any text, made into a valid run id; the default differs for each DAG run (templated)
     """
 
@@ -50,6 +52,7 @@ class SnnSweepPlanOperator(SnnOperator):
         "overrides": VALUES.or_else(None),
         "combinations": COMBINATIONS,
         "validation": NUMBER.or_else(0.2),
+        "halving": FLAG.or_else(False),
         "sweep_id": NAME,
     }
     template_fields_renderers: ClassVar[dict[str, str]] = {
@@ -64,6 +67,7 @@ class SnnSweepPlanOperator(SnnOperator):
         combinations: str | Mapping[str, Any] | Sequence[Mapping[str, Any]],
         overrides: Mapping[str, Any] | None = None,
         validation: float | str = 0.2,
+        halving: bool | str = False,
         sweep_id: str = SWEEP_ID,
         **kwargs: Any,
     ) -> None:
@@ -71,6 +75,7 @@ class SnnSweepPlanOperator(SnnOperator):
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
         self.combinations, self.sweep_id = combinations, sweep_id
         self.validation: Any = validation
+        self.halving = halving
 
     @reads_fields
     def execute(self, context: Context) -> list[Training]:
@@ -78,6 +83,7 @@ class SnnSweepPlanOperator(SnnOperator):
         from snn_client.data.staging import stage_folds
         from snn_client.runs.estimate import estimate_on
         from snn_client.runs.runs import check_cache
+        from snn_client.sweeps.halving import first_rung
         from snn_client.sweeps.sweep import expand, trainings
         from snn_cloud.aws.places import new_run_id
         from snn_cloud.cost.budget import warning
@@ -87,11 +93,14 @@ class SnnSweepPlanOperator(SnnOperator):
         combinations = expand(self.combinations, base, validation)
         for one in combinations:
             check_cache(one.parameters, outputs, source=f"combination {one.number}")
+        if self.halving:
+            first_rung(trainings("sweep", combinations, [""]))  # before anything is staged
         # Short, as run ids are made of it.
         sweep_id = new_run_id(self.sweep_id, longest=30)
         staged = stage_folds(self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed)
         self.files = [self.dataset], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]
         plan = trainings(sweep_id, combinations, staged.dataset_keys)
+        plan = first_rung(plan) if self.halving else plan
         usd = 0.0
         for one in combinations:
             estimates = [estimate_on(outputs, one.parameters, size) for size in staged.sizes]
@@ -99,8 +108,9 @@ class SnnSweepPlanOperator(SnnOperator):
             for line in {line for estimate in estimates if (line := warning(estimate, one.parameters))}:
                 self.log.warning("combination %d: %s", one.number, line)
         self.log.info(
-            "sweep %s: %d combinations × %d data sets = %d runs, estimate ≤ %.4f USD",
+            "sweep %s: %d combinations × %d data sets = %d runs, estimate ≤ %.4f USD%s",
             sweep_id, len(combinations), len(staged.dataset_keys), len(plan), usd,
+            ", by halving about a third of it" if self.halving else "",
         )  # fmt: skip
         sweep = {"sweep_id": sweep_id, "validation": validation, "combinations": len(combinations), "runs": len(plan)}
         context["ti"].xcom_push(key="sweep", value=sweep)
@@ -121,12 +131,60 @@ class SnnSweepPlanOperator(SnnOperator):
         return {**base, **{name: value for name, value in overrides.items() if value is not None}}, seed
 
 
+class SnnSweepRungOperator(SnnOperator):
+    """Choose which trainings of a sweep with halving go on: the best two in five, by what was held out.
+
+    Give it ``trigger_rule="all_done_min_one_success"``, or one failed training ends the sweep.
+
+    Returns the next rung's trainings, a list to map training tasks over as the plan is; an empty one if there is none.
+
+    .. seealso:: ``docs/operators.md``
+
+    :param plan: what the plan task, or the task of this kind before it, returned (templated)
+    :param train: id of the training task that was mapped over it
+    :param evaluate: id of the evaluating task that was mapped with it
+    """
+
+    kinds: ClassVar[Mapping[str, Kind]] = {"plan": RUNG.or_else(())}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json"}
+
+    def __init__(self, *, plan: Sequence[Training], train: str, evaluate: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan, self.train, self.evaluate = plan, train, evaluate
+
+    @reads_fields
+    def execute(self, context: Context) -> list[Training]:
+        """Choose; return the next rung's trainings."""
+        from snn_client.sweeps.halving import next_rung
+
+        halved = [training for training in self.plan if training.get("rung")]
+        if not halved:
+            return []
+        chosen = next_rung(_ended(self, context, halved, self.train, self.evaluate))
+        self.log.info("%d of %d runs go on", len(chosen), len(halved))
+        return chosen
+
+
+def _ended(
+    operator: SnnOperator, context: Context, plan: Sequence[Training], train: str, evaluate: str
+) -> list[Outcome]:
+    """Return how the trainings of a plan ended, that tasks were mapped over."""
+    from snn_client.sweeps.table import outcomes
+
+    # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.
+    ti, indexes = context["ti"], range(len(plan))
+    run_ids = ti.xcom_pull(task_ids=train, key="run_id", map_indexes=indexes)
+    judged = ti.xcom_pull(task_ids=evaluate, map_indexes=indexes)
+    return outcomes(operator.hook.clients, operator.outputs, plan, run_ids, judged)
+
+
 class SnnSweepTableOperator(SnnOperator):
     """Compare the networks of a sweep on the samples that were held out, and name the best.
 
-    The table lies in ``sweep.json`` in the sweep's folder and, line by line, in the log. A combination that failed is
-    in it with its reason; the task fails only if all did. Give it ``trigger_rule="all_done_min_one_success"``, or one
-    failed training ends the sweep. An ``AssetAlias`` among its ``outlets`` gets an event of the table.
+    The table lies in ``sweep.json`` in the sweep's folder, as a plot in ``sweep.svg``, and, line by line, in the log. A
+    combination that failed is in it with its reason; the task fails only if all did. Give it
+    ``trigger_rule="all_done_min_one_success"``, or one failed training ends the sweep. An ``AssetAlias`` among its
+    ``outlets`` gets an event of the table.
 
     Returns the table: ``rows``, best first, ``winner``, ``failed``, ``seconds``, ``usd``, ``sweep_json``; under 48 KB,
     with the last rows left out if need be. XCom ``winner`` has the winner alone: combination, overrides, score, std and
@@ -138,32 +196,47 @@ class SnnSweepTableOperator(SnnOperator):
     :param sweep: the plan task's XCom ``sweep`` (templated)
     :param train: id of the training task that was mapped over the plan
     :param evaluate: id of the evaluating task that was mapped with it
+    :param rungs: of a sweep with halving, what the tasks that chose the later rungs returned, in order (templated)
+    :param rung_groups: for each of them, the ids of the training and of the evaluating task that were mapped over it
     """
 
-    kinds: ClassVar[Mapping[str, Kind]] = {"plan": PLAN, "sweep": SWEEP}
-    template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json", "sweep": "json"}
+    kinds: ClassVar[Mapping[str, Kind]] = {"plan": PLAN, "sweep": SWEEP, "rungs": RUNGS.or_else(())}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"plan": "json", "sweep": "json", "rungs": "json"}
     operator_extra_links = (TableLink(),)
 
-    def __init__(self, *, plan: Sequence[Training], sweep: Sweep, train: str, evaluate: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        plan: Sequence[Training],
+        sweep: Sweep,
+        train: str,
+        evaluate: str,
+        rungs: Sequence[Any] = (),
+        rung_groups: Sequence[tuple[str, str]] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.plan, self.sweep, self.train, self.evaluate = plan, sweep, train, evaluate
+        self.rungs: Any = rungs
+        self.rung_groups = rung_groups
         self.report_url = ""
 
     @reads_fields
     def execute(self, context: Context) -> WrittenTable:
         """Compare the networks; return the table."""
-        from snn_client.sweeps.table import lines, make_table, outcomes, write_table
+        from snn_client.sweeps.drawing import sweep_svg
+        from snn_client.sweeps.halving import climbed
+        from snn_client.sweeps.table import lines, make_table, write_table
         from snn_cloud.aws.places import sweep_json
 
         outputs, clients, ti = self.outputs, self.hook.clients, context["ti"]
-        # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.
-        indexes = range(len(self.plan))
-        run_ids = ti.xcom_pull(task_ids=self.train, key="run_id", map_indexes=indexes)
-        judged = ti.xcom_pull(task_ids=self.evaluate, map_indexes=indexes)
-        table = make_table(self.sweep, outcomes(clients, outputs, self.plan, run_ids, judged))
+        rungs = [_ended(self, context, self.plan, self.train, self.evaluate)]
+        for plan, (train, evaluate) in zip(self.rungs, self.rung_groups, strict=True):
+            rungs.append(_ended(self, context, plan, train, evaluate) if plan else [])
+        table = make_table(self.sweep, climbed(rungs))
         for line in lines(table):
             self.log.info("%s", line)
-        short = write_table(clients, outputs.bucket, table)
+        short = write_table(clients, outputs.bucket, table, sweep_svg(table))
         self.report_url = object_url(clients.s3, outputs.bucket, sweep_json(table["sweep_id"]))
         self.log.info("table: %s", self.report_url)
         if table["winner"] is None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from snn.errors import InvalidInput, InvalidParameters
 from snn_client.data.folds import number_of_parts
@@ -60,13 +60,18 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
 
 
 class Training(TypedDict):
-    """One run of a sweep's plan, as a training task takes it; `parameters` are as in parameters.json."""
+    """One run of a sweep's plan, as a training task takes it; `parameters` are as in parameters.json.
+
+    With halving, `rung` counts from 1, and `resume_from` is the run of the rung before ("" of the first).
+    """
 
     run_id: str
     dataset_key: str
     parameters: dict[str, Any]
     combination: int
     overrides: dict[str, Any]
+    rung: NotRequired[int]
+    resume_from: NotRequired[str]
 
 
 def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[Training]:
@@ -81,6 +86,7 @@ def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: 
             "parameters": json.loads(combination.parameters.to_json()),
             "combination": combination.number,
             "overrides": combination.overrides,
+            "resume_from": "",
         }
         for combination in combinations
         for fold, key in enumerate(dataset_keys, start=1)

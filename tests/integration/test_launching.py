@@ -175,8 +175,11 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
     clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=photos(seed=9))
     for change, line in [
         ({"resume_from": "nobody"}, "resume_from: there is no run 'nobody'"),
-        ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED or CANCELLED run)"),
-        ({"resume_from": "completed"}, "resume_from: run completed is COMPLETED (resume a FAILED or CANCELLED run)"),
+        ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED, CANCELLED or paused run)"),
+        (
+            {"resume_from": "completed"},
+            "resume_from: run completed is COMPLETED (resume a FAILED, CANCELLED or paused run)",
+        ),
         ({"resume_from": "upload"}, "resume_from: run upload never had a checkpoint (launch anew)"),
         ({"seed": 2}, "parameters.seed: is 2, but run stopped had 1 (keep 1)"),
         ({"learning_rate": 0.2}, "parameters.learning_rate: is 0.2, but run stopped had 0.1 (keep 0.1)"),
