@@ -15,7 +15,7 @@ from airflow.sdk import Param
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
-from snn_client.reports.metrics import METRICS
+from snn_client.judging.contents import METRICS
 from snn_client.stack.options import MAX_NAME, NAME_PATTERN
 from snn_cloud.ledger.parameters import MAX_SECONDS
 

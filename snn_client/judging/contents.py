@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+METRICS = (
+    "accuracy", "f1", "precision", "sensitivity", "specificity", "roc_auc", "average_precision", "log_loss", "brier",
+    "top_k_accuracy", "f1_weighted", "precision_weighted", "recall_weighted", "r2", "mae", "rmse",
+)  # fmt: skip
+"""Figures of a test set to compare models by: of many classes f1, precision and sensitivity are macro averages."""
+
+MIN_SAMPLES = 10
+"""Below that a slice is shown, but says too little to be the worst one or to stop a promotion."""
+
 
 class Interval(TypedDict):
     """Where a figure would lie in 95 of 100 test sets of this size."""
@@ -61,3 +70,25 @@ class Residuals(TypedDict):
     p95: float
     edges: list[float]
     counts: list[int]
+
+
+class Slice(TypedDict):
+    """How good a model is on some of the samples; None where the metric is undefined there."""
+
+    name: str
+    samples: int
+    value: float | None
+    interval: Interval | None
+
+
+class SliceTable(TypedDict):
+    """The slices of a test set, the worst first; those of fewer than MIN_SAMPLES samples come last.
+
+    `worst` is the first one, None if all are too small. `left_out` counts those that the report has no room for.
+    """
+
+    by: str
+    metric: str
+    slices: list[Slice]
+    worst: Slice | None
+    left_out: int

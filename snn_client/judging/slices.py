@@ -3,49 +3,23 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snn.errors import InvalidInput
 from snn_client.judging.answers import Answers
-from snn_client.judging.contents import Interval
+from snn_client.judging.contents import MIN_SAMPLES, Slice, SliceTable
 from snn_client.judging.evidence import LOWER_IS_BETTER
 from snn_client.judging.intervals import bootstrap, wilson
 from snn_data.dataset import Dataset
 from snn_data.slices import Slices
-
-MIN_SAMPLES = 10
-"""Below that a slice is shown, but says too little to be the worst one or to stop a promotion."""
 
 MAX_SHOWN = 30
 """Slices in a report: the worst ones."""
 
 MAX_VALUES = 20
 """Different numbers in a column that are slices of their own; more are divided at their quartiles."""
-
-
-class Slice(TypedDict):
-    """How good a model is on some of the samples; None where the metric is undefined there."""
-
-    name: str
-    samples: int
-    value: float | None
-    interval: Interval | None
-
-
-class SliceTable(TypedDict):
-    """The slices of a test set, the worst first; those of fewer than MIN_SAMPLES samples come last.
-
-    `worst` is the first one, None if all are too small. `left_out` counts those that the report has no room for.
-    """
-
-    by: str
-    metric: str
-    slices: list[Slice]
-    worst: Slice | None
-    left_out: int
 
 
 def slices_of(dataset: Dataset, by: str = "") -> Slices | None:

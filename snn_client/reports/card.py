@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from snn_client.judging.slices import MIN_SAMPLES
+from snn_client.judging.contents import MIN_SAMPLES
 from snn_client.reports.contents import Report
 from snn_client.reports.formats import number, usd, utc, visible
 from snn_client.reports.headline import Headline, headlines, shown

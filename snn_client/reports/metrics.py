@@ -10,17 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from snn_client.judging import figures
 from snn_client.judging.answers import BOUNDARY, Answers, predicted_classes
-from snn_client.judging.contents import Calibration, Curves, Intervals, Residuals
+from snn_client.judging.contents import METRICS, Calibration, Curves, Intervals, Residuals, SliceTable
 from snn_client.judging.intervals import bootstrap, wilson
-from snn_client.judging.slices import SliceTable
 
 __all__ = ["BOUNDARY", "METRICS", "evaluate", "predicted_classes"]
-
-METRICS = (
-    "accuracy", "f1", "precision", "sensitivity", "specificity", "roc_auc", "average_precision", "log_loss", "brier",
-    "top_k_accuracy", "f1_weighted", "precision_weighted", "recall_weighted", "r2", "mae", "rmse",
-)  # fmt: skip
-"""Figures of a test set to compare models by: of many classes f1, precision and sensitivity are macro averages."""
 
 RateName = Literal["accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1"]
 """The seven rates of two classes."""

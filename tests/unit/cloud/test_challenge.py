@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,8 @@ def test_what_chance_may_have_given_is_not_promoted_and_the_reason_says_how_larg
         "tell: chance alone gives as much with p = 0.254 (McNemar), which must be below 0.05: accuracy 0.860, the "
         "champion's is 0.800"
     )
+    page = (Path(__file__).parents[3] / "docs" / "judging.md").read_text()
+    assert decision["reason"] in " ".join(page.split())
 
 
 def test_what_chance_hardly_gives_is_promoted_and_the_reason_says_so() -> None:
