@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from snn_client.judging.contents import MIN_SAMPLES
 from snn_client.reports.contents import Report
 from snn_client.reports.formats import number, usd, utc, visible
-from snn_client.reports.headline import Headline, headlines, shown
+from snn_client.reports.headline import Headline, headlines, name_of, shown
 from snn_client.reports.recipe import training_facts
 from snn_client.reports.sections import sample_count
 from snn_cloud.cost.formats import duration
@@ -104,7 +104,7 @@ def _slices(report: Report) -> Iterator[str]:
         (_plain(one["name"]), number(one["samples"]), *_told(Headline(metric, "", one["value"], one["interval"])))
         for one in table["slices"]
     ]
-    yield from _table(("slice", "samples", metric.replace("_", " "), "between"), rows)
+    yield from _table(("slice", "samples", name_of(metric), "between"), rows)
     if table["left_out"]:
         yield from (f"{number(table['left_out'])} more are not shown.", "")
 

@@ -62,6 +62,12 @@ class Heat(NamedTuple):
     size: int
     rows: list[str]
 
+    @property
+    def ticks(self) -> list[tuple[int, float]]:
+        """Return the numbers of some classes, evenly spread, and where in the picture they are, in percent."""
+        step = next(step for step in (1, 2, 5, 10, 20, 50, 100) if self.size / step <= 14)
+        return [(label, 100 * (label + 0.5) / self.size) for label in range(0, self.size, step)]
+
 
 def plots(test_set: TestSet) -> list[Plot]:
     """Return the curves that a test set has."""

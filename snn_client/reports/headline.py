@@ -63,6 +63,12 @@ def headlines(test_set: TestSet) -> list[Headline]:
     ]
 
 
+def name_of(key: str) -> str:
+    """Return what people call a figure."""
+    names = {key: name for table in (MANY, NUMBERS, TWO) for key, name in table}
+    return names.get(key, key.replace("_", " ")).replace("-{top_k}", "-k")
+
+
 def shown(key: str, value: float | None) -> str:
     """Return a figure of this name for reading: shares as percentages, others with four digits that count."""
     if value is None:

@@ -34,7 +34,7 @@ from snn_client.reports.formats import (
     utc,
     visible,
 )
-from snn_client.reports.headline import headlines, shown
+from snn_client.reports.headline import headlines, name_of, shown
 from snn_client.reports.metrics import Classes, Mislabelled, Off, TestSet
 from snn_client.reports.recipe import guessing_cost, training_facts
 from snn_client.reports.sections import (
@@ -64,7 +64,7 @@ MAX_ROWS = 20
 MAX_WORST = 12
 """Classes whose worst mistakes are listed, and of each at most:"""
 
-MAX_OF_CLASS = 6
+MAX_OF_CLASS = 4
 
 MAX_HEADING = 36
 """Characters of the names of all classes side by side over a matrix on a phone; more are turned upright."""
@@ -178,9 +178,10 @@ def render_page(
         histogram=histogram(test_set),
         slices=test_set.get("slices"),
         shown=shown,
+        name_of=name_of,
         threshold=test_set.get("threshold", 0.5) if kind is Kind.TWO_CLASSES else 0.5,
         heat=_heat(test_set, matrix, data),
-        by_class=_by_class(test_set, missed) if kind is Kind.MANY_CLASSES else [],
+        by_class=_by_class(test_set, mislabelled) if kind is Kind.MANY_CLASSES else [],
         card=card,
         more_new_images=len(report["new_images"]) - len(fresh) + report["new_images_left_out"],
         stopped_by=STOPPED_BY.get(training["stopped_by"] or "", ""),
@@ -232,13 +233,20 @@ def _heat(test_set: TestSet, matrix: Sequence[Sequence[int]] | None, data: DataF
     return heat(whole, data.classes) if whole and MAX_MATRIX < len(whole) <= MAX_HEAT else None
 
 
-def _by_class(test_set: TestSet, missed: Sequence[dict[str, Any]]) -> list[tuple[int, int, list[dict[str, Any]]]]:
+def _by_class(test_set: TestSet, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[int, int, list[dict[str, Any]]]]:
     """Return (label, mistakes, the worst of them) of the classes with most of the mistakes that the report tells of."""
-    counts = Counter(int(wrong["label"]) for wrong in test_set["mislabelled"])
-    return [
-        (label, count, [one for one in missed if one["label"] == label][:MAX_OF_CLASS])
-        for label, count in counts.most_common(MAX_WORST)
-    ]
+    wrong: Sequence[Mislabelled | Off] = test_set["mislabelled"]
+    counts = Counter(int(one["label"]) for one in wrong)
+    pairs = list(zip(wrong, [*pictures, *[None] * len(wrong)], strict=False))
+    pairs.sort(key=lambda pair: how_wrong(pair[0], Kind.MANY_CLASSES), reverse=True)
+    found = []
+    for label, count in counts.most_common(MAX_WORST):
+        worst = [pair for pair in pairs if int(pair[0]["label"]) == label][:MAX_OF_CLASS]
+        shown = [
+            {**one, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 32))} for one, pixels in worst
+        ]
+        found.append((label, count, shown))
+    return found
 
 
 def _network(parameters: Parameters, data: DataFacts) -> dict[str, Any]:

@@ -168,7 +168,7 @@ def test_every_fault_is_provoked_and_quotes_a_message() -> None:
 
 def test_outputs_are_quoted_only_where_a_test_compares_them() -> None:
     quoted = {str(fence.page.relative_to(ROOT)) for fence in fences("text")}
-    # operators and quickstart run on a stack: tests/integration/test_docs.py; judging: tests/unit/cloud/test_challenge.py.
+    # operators, quickstart: tests/integration/test_docs.py, on a stack; judging: tests/unit/cloud/test_challenge.py.
     compared = {"troubleshooting", "judging", "operators", "quickstart"}
     assert quoted <= {"datasets/README.md", *(f"docs/{name}.md" for name in compared)}
 

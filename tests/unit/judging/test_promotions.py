@@ -46,7 +46,9 @@ def answers_of(random: Any, samples: int, handicap: float, truth: Any = None) ->
     ("samples", "metric"),
     [(50, "accuracy"), (1_000, "accuracy"), (50, "log_loss"), (1_000, "log_loss"), (50, "roc_auc"), (50, "f1")],
 )
-def test_of_exactly_equal_models_evidence_alone_promotes_about_one_in_twenty(samples: int, metric: str) -> None:
+def test_of_exactly_equal_models_evidence_alone_promotes_about_one_in_twenty(
+    samples: int, metric: str, record_property: Any
+) -> None:
     """Without a margin, so that nothing but the evidence holds them back. At most 7 % of them."""
     count = 0
     for seed in range(PAIRS):
@@ -54,6 +56,7 @@ def test_of_exactly_equal_models_evidence_alone_promotes_about_one_in_twenty(sam
         y, new = answers_of(random, samples, 0.0)
         _, old = answers_of(random, samples, 0.0, y)
         count += promoted(Answers.of(y, new, NAMES), Answers.of(y, old, NAMES), metric, 0.0)
+    record_property("promoted", count / PAIRS)
     assert count / PAIRS <= 0.07
 
 
@@ -85,7 +88,9 @@ def said(lesson: Lesson, x: Any) -> Array:
 
 # The bootstrap on 10,000 samples takes a minute; on 1,000 it is in the test above.
 @pytest.mark.parametrize(("samples", "metric"), [(50, "accuracy"), (10_000, "accuracy"), (50, "log_loss")])
-def test_networks_that_differ_by_their_seed_are_rarely_promoted(samples: int, metric: str) -> None:
+def test_networks_that_differ_by_their_seed_are_rarely_promoted(
+    samples: int, metric: str, record_property: Any
+) -> None:
     """Forty networks in 200 pairs, each pair on a test set of its own; margin and evidence as they are by default."""
     count = 0
     for pair in range(PAIRS):
@@ -94,10 +99,11 @@ def test_networks_that_differ_by_their_seed_are_rarely_promoted(samples: int, me
         if new is old:
             old = network((pair + 13) % 40)
         count += promoted(Answers.of(y, said(new, x), NAMES), Answers.of(y, said(old, x), NAMES), metric, 0.01)
+    record_property("promoted", count / PAIRS)
     assert count / PAIRS <= 0.07
 
 
-def test_five_points_on_ten_thousand_samples_are_found() -> None:
+def test_five_points_on_ten_thousand_samples_are_found(record_property: Any) -> None:
     """Each with noise of its own, which makes it hardest to tell; the weaker one is right in five of 100 less."""
     handicap = 1 - 0.806421  # Φ(1) = 0.841345, Φ(0.806421) = 0.790
     count, differences = 0, []
@@ -109,10 +115,11 @@ def test_five_points_on_ten_thousand_samples_are_found() -> None:
         differences.append(better.right.mean() - weaker.right.mean())
         count += promoted(better, weaker, "accuracy", 0.01)
     assert np.mean(differences) == pytest.approx(0.05, abs=0.003)
+    record_property("promoted", count / PAIRS)
     assert count / PAIRS >= 0.95
 
 
-def test_networks_that_differ_by_five_points_are_promoted() -> None:
+def test_networks_that_differ_by_five_points_are_promoted(record_property: Any) -> None:
     """The challenger as it was trained; the champion's weights are disturbed until it has lost five points."""
     x, y = drawn(np.random.default_rng(5), 100_000)
     count = 0
@@ -134,4 +141,5 @@ def test_networks_that_differ_by_five_points_are_promoted() -> None:
             count += promoted(
                 Answers.of(truth, said(lesson, fresh), NAMES), Answers.of(truth, old, NAMES), "accuracy", 0.01
             )
+    record_property("promoted", count / PAIRS)
     assert count / PAIRS >= 0.95
