@@ -157,11 +157,12 @@ class SnnSweepRungOperator(SnnOperator):
         """Choose; return the next rung's trainings."""
         from snn_client.sweeps.halving import next_rung
 
+        outputs = self.outputs
         halved = [training for training in self.plan if training.get("rung")]
         if not halved:
             return []
         chosen = next_rung(_ended(self, context, halved, self.train, self.evaluate))
-        self.log.info("%d of %d runs go on", len(chosen), len(halved))
+        self.log.info("stack %s: %d of %d runs go on", outputs.stack_name, len(chosen), len(halved))
         return chosen
 
 

@@ -94,6 +94,12 @@ CASES = {
     fields.PLAN: Cases(
         [[TRAINING, {**TRAINING, "combination": 2}]], [(TRAINING, [TRAINING])], [[], [{"run_id": "x"}], 5, "text", True]
     ),
+    fields.RUNG: Cases([[TRAINING, TRAINING]], [(TRAINING, [TRAINING])], [[{"run_id": "x"}], 5, "text", True]),
+    fields.RUNGS: Cases(
+        [[[TRAINING], []], [[TRAINING, {**TRAINING, "combination": 2}]]],
+        [([None, [TRAINING]], [[], [TRAINING]]), ([TRAINING], [[TRAINING]])],
+        [[[{"run_id": "x"}]], 5, "text", True],
+    ),
     fields.SWEEP: Cases([{"sweep_id": "s", "runs": 2, "best": None}], [], [{}, {"runs": 1}, "s", 5, [1], True]),
     fields.DECISION: Cases(
         [{"promote": True, "reason": "it's better"}, {"promote": False, "margin": None}, {"promote": True}],
