@@ -207,7 +207,7 @@ def test_a_champion_for_other_photos_stays(
     assert found["decision"]["champion"] is None
     assert (found["decision"]["promote"], found["decision"]["reason"]) == (
         False,
-        "the champion was trained for samples of (4, 4, 3), the test set has (6, 6, 3): it stays; remove "
+        "the champion was trained for samples of (4, 4, 3), but the test set has (6, 6, 3): it stays; remove "
         f"s3://{stack.bucket}/predict_input/params.h5 to start over",
     )
 
@@ -311,5 +311,5 @@ def test_a_champion_for_other_classes_stays(clients: Clients, stack: StackOutput
     decision = compared(stack, train(data))["decision"]
     assert not decision["promote"]
     assert decision["reason"].startswith(
-        "the champion was trained for the classes dark, bright, the test set has cat, dog"
+        "the champion was trained for the classes dark, bright, but the test set has cat, dog"
     )
