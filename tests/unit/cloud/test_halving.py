@@ -15,10 +15,12 @@ from oracle import small_network
 from training import Lesson, saved, table
 
 from snn.errors import InvalidInput, InvalidParameters
+from snn_client.runs.estimate import estimate
 from snn_client.sweeps.drawing import spread, sweep_svg
 from snn_client.sweeps.halving import FACTOR, RUNGS, climbed, first_rung, next_rung, pause_at
 from snn_client.sweeps.sweep import Combination, expand, trainings
 from snn_client.sweeps.table import Outcome, lines, make_table, rank
+from snn_cloud.cost.workload import Size
 from snn_cloud.launch.resuming import check_resumable, load_done
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy
@@ -284,3 +286,22 @@ def test_halving_finds_a_network_as_good_as_the_full_sweeps_best() -> None:
     assert table_["winner"] is not None
     assert table_["winner"]["score"] >= best - 0.01
     assert epochs / (27 * 36) <= 0.40
+
+
+# Of 30 epochs the first rung is four, and each of 43 runs reads 60,000 photos: a little more than two fifths.
+@pytest.mark.parametrize(
+    ("samples", "features", "epochs", "limit"),
+    [(60_000, 784, 30, 0.43), (50_000, 3_072, 90, 0.40), (209, 12_288, 3_000, 0.40)],
+)
+def test_what_27_combinations_cost_by_the_estimate(samples: int, features: int, epochs: int, limit: float) -> None:
+    """Each rung's run pays for its own start and reading; of trainings of seconds that is most of it."""
+    sizes = (256, 128, 10)
+    fields: Any = {"strategy": "sgd", "batch_size": 128, "optimizer": "adam", "dtype": "float32"}
+
+    def usd(some_epochs: int) -> float:
+        chosen = Parameters.load(small_network(sizes, ("relu", "relu", "softmax"), **{**fields, "epochs": some_epochs}))
+        return float(estimate(chosen, Size(features, samples))["usd"])
+
+    ends = [0, *(pause_at(epochs, rung) or epochs for rung in range(1, RUNGS + 1))]
+    halved = sum(runs * usd(end - begin) for runs, begin, end in zip((27, 11, 5), ends, ends[1:], strict=False))
+    assert 0.3 < halved / (27 * usd(epochs)) <= limit
