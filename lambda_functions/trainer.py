@@ -25,7 +25,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     settings = Settings.from_environment()
     clients.requests.take()  # what an earlier invocation asked after its last count is not this run's
     # First of all: should Lambda kill this invocation, its own lines name no run, and are found by what they follow.
-    print(f"{run_id}: starts with {_seconds_left(context)():.0f} s and {settings.memory_mb:,} MB")
+    print(f"{run_id}: starts, {_seconds_left(context)():.0f} s and {settings.memory_mb:,} MB available")
     if follower:
         run = follow(run_id, follower, settings, clients)
     else:

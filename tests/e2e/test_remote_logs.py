@@ -44,7 +44,7 @@ def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(
     said = Counter(line.partition(", ")[0] for line in lines if re.match(r"\[\w+Lambda\] ", line))
     assert said == {
         "[LaunchLambda] PENDING": 1,
-        "[TrainerLambda] begins": 1,
+        "[TrainerLambda] starts": 1,
         "[TrainerLambda] first layer direct: layer granularity computes every neuron directly": 1,
         "[TrainerLambda] epoch 0 of 100": 1,
         "[TrainerLambda] COMPLETED after 100 epochs": 1,

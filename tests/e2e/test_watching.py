@@ -81,7 +81,10 @@ def test_its_progress_moves_in_xcom(watched: Watched) -> None:
     for told in watched.progress:
         assert (told["run_id"], told["state"], told["epochs"]) == (watched.run.run_id, "RUNNING", 10_000_000)
         assert told["cost"] == watched.costs[told["epoch"] - 1]
-        assert told["epochs_per_second"] > 0
+    # One look tells no speed: where the second comes late, the first record has none.
+    first, *others = [told["epochs_per_second"] for told in watched.progress]
+    assert first is None or first > 0
+    assert all(speed is not None and speed > 0 for speed in others)
 
 
 def test_its_log_has_the_first_epoch_the_last_and_one_every_few_seconds(watched: Watched) -> None:

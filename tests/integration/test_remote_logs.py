@@ -140,7 +140,7 @@ def test_lines_of_two_runs_at_once_are_whole_and_not_mixed(clients: Clients, sta
 
         def all_heard(run_id: str = run_id) -> bool:
             look(run_id)
-            begun = [line for line in heard[run_id] if line.startswith("[TrainerLambda] begins")]
+            begun = [line for line in heard[run_id] if line.startswith("[TrainerLambda] starts")]
             return len(begun) == 12 and sorted(heard[run_id]) == sorted(printed(clients, stack, run_id))
 
         wait_until(all_heard, "lines are missing")  # a predecessor, which prints its last line late, may be overtaken
