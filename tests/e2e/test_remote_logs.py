@@ -36,7 +36,7 @@ def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(
     machine: Any, train: Callable[..., Any], stack: StackOutputs
 ) -> None:
     with held_trainers(machine.clients, stack):
-        training = train(DAG, epochs=100, granularity="layer", deploy=False)
+        training = train(DAG, epochs=40, granularity="layer", deploy=False)
         machine.until(lambda: training.task == "deferred", 240)
     machine.until(lambda: machine.api.run_state(DAG, training.dag_run) in ENDED, 240)
     assert machine.api.run_state(DAG, training.dag_run) == "success"
@@ -46,11 +46,11 @@ def test_the_log_of_a_deferred_training_has_the_lines_of_its_functions(
         "[LaunchLambda] PENDING": 1,
         "[TrainerLambda] starts": 1,
         "[TrainerLambda] first layer direct: layer granularity computes every neuron directly": 1,
-        "[TrainerLambda] epoch 0 of 100": 1,
-        "[TrainerLambda] COMPLETED after 100 epochs": 1,
+        "[TrainerLambda] epoch 0 of 40": 1,
+        "[TrainerLambda] COMPLETED after 40 epochs": 1,
     }
     deferred = next(number for number, line in enumerate(lines) if line.startswith("Pausing task as DEFERRED"))
-    last_word = lines.index("[TrainerLambda] COMPLETED after 100 epochs")
+    last_word = lines.index("[TrainerLambda] COMPLETED after 40 epochs")
     assert deferred < lines.index("[LaunchLambda] PENDING") < last_word
     assert deferred < epochs(lines)[0] <= epochs(lines)[-1] < last_word
 
