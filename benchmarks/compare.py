@@ -14,8 +14,6 @@ from snn_client.stack.options import StackOptions
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters
 
-NEURON_INVOCATIONS = 264  # of an epoch of itsacat's network: 33 neurons, 4 mini-batches, there and back
-
 
 def full_batch(session: Session) -> dict[str, Any]:
     """3,000 full-batch epochs: ours warm and cold, the NumPy loop, the peers."""
@@ -150,7 +148,6 @@ def granularities(session: Session) -> dict[str, Any]:
     times = defaultdict[str, list[float]](list)
     results: dict[str, Any] = {}
     for _ in range(session.repetitions):
-        times["bare"].append(_bare_invocations(session, NEURON_INVOCATIONS))
         for kind, chosen in kinds.items():
             outcome = ours.train(stack, data, chosen)
             times[kind].append(outcome.seconds)
@@ -161,6 +158,7 @@ def granularities(session: Session) -> dict[str, Any]:
                 "invocations_per_epoch": usage.invocations / epochs,
                 "difference": agree(kind, outcome.costs, loop["costs"]),
             }
+        times["bare"].append(_bare_invocations(session, int(results["neuron"]["invocations_per_epoch"])))
         session.say(", ".join(f"{kind} {times[kind][-1] / epochs:.3f} s an epoch" for kind in kinds))
         session.step()
     for kind in kinds:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from documentation import commands, fences
 from odd_photos import BLUE, GREEN, HEIC, photos
+
+
+def lines_of(command: str) -> list[list[str]]:
+    """Return the arguments of each line of the page that calls a command of `snn`."""
+    page = (fence.text for fence in fences("sh") if fence.page.name == "your-data.md")
+    return [words[1:] for text in page for words in commands(text) if words[1] == command]
 
 
 def lay_out(folder: Path) -> None:

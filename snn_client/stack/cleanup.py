@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput, one_line
 from snn_client.stack.belongings import NOTEBOOK_LOGS, census, is_missing, our_stacks, plan
-from snn_client.stack.cleanup_plan import MAX_LISTED, Belonging, BelongingFields, Plan, fields_of
+from snn_client.stack.cleanup_plan import Belonging, BelongingFields, Plan, fields_of, first_of
 from snn_client.stack.events import first_failure
 from snn_client.stack.status import StackStatus, describe_stack, silent, wait_for_stack
 from snn_cloud.aws.clients import Clients
@@ -74,8 +74,7 @@ class Report:
     def for_xcom(self) -> ReportFields:
         """Return the same for XCom: at most MAX_LISTED belongings, and how many are left out."""
         cut = self.to_dict()
-        deleted = cut["deleted"]
-        cut["deleted"], cut["deleted_left_out"] = deleted[:MAX_LISTED], max(0, len(deleted) - MAX_LISTED)
+        cut["deleted"], cut["deleted_left_out"] = first_of(cut["deleted"])
         return cut
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NotRequired, Self, TypedDict
+from typing import NotRequired, Self, TypedDict, TypeVar
 
 from snn_client.stack.artifacts import bucket_name
 from snn_client.stack.options import check_stack_name
@@ -14,6 +14,8 @@ from snn_cloud.aws.clients import Clients
 NESTED_STACKS = ("Notebook", "Training", "Cache", "Network", "Notifications")
 MAX_LISTED = 150
 """Maximum number of resources, and of runs that have not ended, in what a task returns."""
+
+T = TypeVar("T")
 
 COUNTED = {"bucket": "version", "table": "item"}
 
@@ -147,9 +149,8 @@ class Plan:
     def for_xcom(self) -> PlanFields:
         """Return the same for XCom: at most MAX_LISTED items and runs, and how many are left out."""
         cut = self.to_dict()
-        items, runs = cut["items"], cut["runs"]
-        cut["items"], cut["items_left_out"] = items[:MAX_LISTED], max(0, len(items) - MAX_LISTED)
-        cut["runs"], cut["runs_left_out"] = runs[:MAX_LISTED], max(0, len(runs) - MAX_LISTED)
+        cut["items"], cut["items_left_out"] = first_of(cut["items"])
+        cut["runs"], cut["runs_left_out"] = first_of(cut["runs"])
         return cut
 
     @classmethod
@@ -158,6 +159,11 @@ class Plan:
         names = Names(values["stack_name"], values["account"], values["region"])
         items = tuple(Belonging(**item) for item in values["items"])
         return cls(names, tuple(values["stack_ids"]), items, tuple(values["runs"]))
+
+
+def first_of(values: list[T]) -> tuple[list[T], int]:
+    """Return at most MAX_LISTED values, and how many are left out."""
+    return values[:MAX_LISTED], max(0, len(values) - MAX_LISTED)
 
 
 def fields_of(belongings: Iterable[Belonging]) -> list[BelongingFields]:

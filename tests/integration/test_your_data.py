@@ -21,10 +21,9 @@ import numpy as np
 import oracle
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from documentation import commands, fences
 from odd_photos import BLUE, GREEN, RED, Heard, encoded, flat, photos
 from typer.testing import CliRunner
-from your_data import lay_out
+from your_data import lay_out, lines_of
 
 from snn.errors import InvalidDataset, InvalidInput
 from snn_cli.local.emulator import Emulator
@@ -45,13 +44,7 @@ from snn_operators.train import SnnTrainOperator
 SNN = str(Path(sys.executable).with_name("snn"))
 PARAMETERS = Parameters.load(oracle.small_network((4, 1), ("relu", "sigmoid")))
 AWS: Any = {"aws_conn_id": None}  # boto3's own search: the environment leads to the emulator
-TRAINED = [
-    words[1:]
-    for fence in fences("sh")
-    if fence.page.name == "your-data.md"
-    for words in commands(fence.text)
-    if words[1] == "train"
-]
+TRAINED = lines_of("train")
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from documentation import commands, fences
 from typer.testing import CliRunner
-from your_data import lay_out
+from your_data import lay_out, lines_of
 
 from snn_cli.main import app
 from snn_data.dataset import load_dataset
 
-LINES = [
-    words[1:]
-    for fence in fences("sh")
-    if fence.page.name == "your-data.md"
-    for words in commands(fence.text)
-    if words[1] == "dataset"
-]
+LINES = lines_of("dataset")
 
 
 @pytest.fixture(scope="module")
