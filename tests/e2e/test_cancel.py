@@ -21,7 +21,9 @@ from snn_cloud.aws import places
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import Run, State, StoppedBy
 
-LIMIT = 10.0  # seconds from the click to CANCELLED
+# Seconds from the click to CANCELLED, about five on a quiet machine. These trainings have no end, so a stop that does
+# not work is seen however long is waited: the limit only has to be out of a busy machine's reach.
+LIMIT = 60.0
 EPOCHS = 2_000  # ten seconds and more
 
 
@@ -78,7 +80,7 @@ class Stop:
 
 def ended(ledger: Ledger, run_id: str, since: float) -> tuple[float, Run]:
     """Wait until the run has ended, not for ever; return the seconds `since` and the run."""
-    while not (run := ledger.get(run_id)).state.is_terminal and time.monotonic() - since < 3 * LIMIT:
+    while not (run := ledger.get(run_id)).state.is_terminal and time.monotonic() - since < LIMIT:
         time.sleep(0.05)
     return time.monotonic() - since, run
 
@@ -207,7 +209,7 @@ def cleared(train: Callable[..., Any]) -> dict[bool, Cleared]:
 @pytest.mark.parametrize("resume", [False, True])
 def test_the_next_try_after_a_clear_is_one_new_run_or_a_resumed_one(cleared: dict[bool, Cleared], resume: bool) -> None:
     old, new, ledger = cleared[resume].old, cleared[resume].new, cleared[resume].training.ledger
-    assert (old.state, cleared[resume].seconds < LIMIT, 3 <= old.epoch < EPOCHS) == (State.CANCELLED, True, True)
+    assert (old.state, 3 <= old.epoch < EPOCHS) == (State.CANCELLED, True)
     assert (new.run_id, new.state, new.epoch, new.fence) == (f"{old.run_id}-t2", State.COMPLETED, EPOCHS, 1)
     assert (new.resumed_from, new.usage["launch"].invocations) == (old.run_id if resume else "", 1)
     assert cleared[resume].training.run_id == new.run_id

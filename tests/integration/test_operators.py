@@ -490,9 +490,10 @@ def test_an_unknown_stack_is_one_line(emulator: Any) -> None:
 
 def test_a_finished_deployment_fires_at_once(clients: Clients, stack: StackOutputs) -> None:
     operation = clients.cloudformation.describe_stacks(StackName=stack.stack_name)["Stacks"][0]["StackId"]
-    assert fired(StackTrigger(aws=AWS, operation=operation)) == [{"operation": operation, "status": "ended"}]
+    ended = {"operation": operation, "carried": {}, "status": "ended"}
+    assert fired(StackTrigger(aws=AWS, operation=operation)) == [ended]
     task = SnnDeployOperator(task_id="deploy", stack=stack.stack_name, **AWS)
-    assert task.execute_complete({}, {"operation": operation, "status": "ended"}) == stack.to_dict()
+    assert task.execute_complete({}, ended) == stack.to_dict()
 
 
 def test_a_deployment_waited_for_in_the_worker_has_a_limit(clients: Clients, emulator: Any) -> None:

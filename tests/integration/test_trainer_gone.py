@@ -73,7 +73,7 @@ def check_that_a_killed_trainer_s_run_fails(
     assert "\n" not in run.reason
     # Lambda's own lines name no run; what it says of a kill is found by what the killed trainer had said before.
     said = [line.text for line in last_lines(clients.logs, stack, run)]
-    assert len([text for text in said if text.startswith("starts with ")]) == tries
+    assert len([text for text in said if text.startswith("starts, ")]) == tries
     assert said.count("Worker process died") == tries
     assert said[-1].startswith("REPORT RequestId: ")
 
