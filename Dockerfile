@@ -11,7 +11,7 @@ COPY --chown=airflow:0 snn_client /opt/snn/snn_client
 # By the constraints that the image was built with: nothing in it is replaced. They do not name the last two.
 RUN pip install --no-cache-dir \
     --constraint "https://raw.githubusercontent.com/apache/airflow/constraints-${AIRFLOW_VERSION}/constraints-3.12.txt" \
-    "apache-airflow==${AIRFLOW_VERSION}" /opt/snn h5py==3.16.0 pillow==13.0.0
+    "apache-airflow==${AIRFLOW_VERSION}" /opt/snn h5py==3.16.0 pillow==13.0.0 pyarrow==26.0.1
 
 FROM python:3.12.13-slim-bookworm AS emulator
 WORKDIR /opt/emulator

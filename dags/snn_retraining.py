@@ -76,6 +76,7 @@ with DAG(
         dataset=choose.output["dataset"],
         parameters=choose.output["parameters"],
         overrides=overrides(),
+        data_options="{{ params.data_options }}",
         outlets=[AssetAlias("snn-dataset")],
     )
 

@@ -56,6 +56,7 @@ with DAG(
         overrides=overrides("validation"),  # the form's is the sweep's own
         combinations="{{ params.combinations }}",
         validation="{{ params.validation }}",
+        data_options="{{ params.data_options }}",
     )
 
     @task_group
@@ -90,6 +91,7 @@ with DAG(
         conf={
             "parameters": "{{ ti.xcom_pull('table', key='winner')['parameters'] }}",
             "dataset": "{{ params.dataset }}",
+            "data_options": "{{ params.data_options }}",
             "stack_name": "{{ params.stack_name }}",
         },
     )

@@ -13,7 +13,6 @@ Fill in the form and trigger it. A mistake in it stops the run at *stage*, with 
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 from airflow.sdk import DAG, AssetAlias
 
@@ -23,15 +22,12 @@ from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnRe
 from snn_operators.stage import SnnStageOperator
 from snn_operators.train import SnnTrainOperator
 
-PARAMETERS = Path(__file__).with_name("parameters.json")
-
 with DAG(
     "snn_training",
     schedule=None,
     params=training_form(),
     default_args={"deferrable": True, "retries": 1, "retry_delay": timedelta(seconds=15)},
     render_template_as_native_obj=True,
-    user_defined_macros={"default_parameters": str(PARAMETERS)},
     doc_md=__doc__,
     tags=["snn"],
 ):
@@ -41,7 +37,7 @@ with DAG(
         task_id="stage",
         stack=deploy.output,
         dataset="{{ params.dataset }}",
-        parameters="{{ params.parameters_file or default_parameters }}",
+        parameters="{{ params.parameters_file or 'auto' }}",
         overrides=overrides(),
         images="{{ params.images }}",
         data_options="{{ params.data_options }}",

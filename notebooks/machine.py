@@ -53,7 +53,7 @@ def trained(parameters: Parameters, data: Dataset) -> tuple[Training, Params, st
     job, why = make_job(parameters, training, Data(data))
     for _ in train(training, parameters, len(job.samples), job.targets, job.here().gradients_of, job.validation):
         pass
-    return training, job.first.network(training.result(parameters)), why
+    return training, job.result, why
 
 
 def chosen_run(aws: Aws) -> str:

@@ -19,7 +19,25 @@ from PIL import Image
 from snn.batches import Samples
 from snn.errors import InvalidDataset, InvalidInput
 from snn_cli.console import interruptible
-from snn_cli.making import SOURCE, Classes, FitOption, Labels, SizeOption, SkipBad, Strict, TestShare, shown
+from snn_cli.making import (
+    SOURCE,
+    Classes,
+    Drop,
+    FitOption,
+    Group,
+    Label,
+    Labels,
+    MissingOption,
+    Only,
+    SizeOption,
+    SkipBad,
+    Split,
+    Strict,
+    TaskOption,
+    TestShare,
+    Time,
+    shown,
+)
 from snn_client.data import judging
 from snn_client.data.addresses import address_of
 from snn_client.data.folders import Walker
@@ -49,15 +67,23 @@ def make_command(
     source: Annotated[str, typer.Argument(help=SOURCE)],
     out: Annotated[Path, typer.Argument(help="the file to write")],
     classes: Classes = None,
+    only: Only = None,
     size: SizeOption = None,
     fit: FitOption = None,
     skip_bad: SkipBad = None,
     labels: Labels = None,
+    label: Label = None,
+    task: TaskOption = None,
+    drop: Drop = None,
+    missing: MissingOption = None,
+    group: Group = None,
+    time: Time = None,
+    split: Split = None,
     test_share: TestShare = None,
     strict: Strict = None,
     seed: Annotated[int | None, typer.Option(help="decides which samples become the test set")] = None,
 ) -> None:
-    """Make a datasets.h5 of what you have: folders of photos, an archive of them, the course's pair of files.
+    """Make a datasets.h5 of what you have: folders of photos, an archive of them, a table, the course's pair of files.
 
     A folder is a class. If there are folders named train and test, the classes are
     in those. On Ctrl-C nothing half-done stays.
@@ -66,15 +92,24 @@ def make_command(
     Examples:
       snn dataset make my-photos datasets/pets.h5
       snn dataset make mnist.tar.xz datasets/mnist.h5 --skip-bad
+      snn dataset make patients.csv datasets/patients.h5 --label ill --group patient
       snn dataset make my-photos datasets/pets.h5 --size 32 --fit crop --classes non-cat,cat
     """
     options = Options.of(
         {
             "classes": classes,
+            "only": only,
             "size": size,
             "fit": fit,
             "skip_bad": skip_bad,
             "labels": labels,
+            "label": label,
+            "task": task,
+            "drop": drop,
+            "missing": missing,
+            "group": group,
+            "time": time,
+            "split": split,
             "test_share": test_share,
             "strict": strict,
             "seed": seed,

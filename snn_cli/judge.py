@@ -18,7 +18,7 @@ from snn_cli.tables import about, classified, judged, run_details, show
 from snn_client.data.addresses import address_of
 from snn_client.data.staging import read_source
 from snn_client.models.champion import find_champion
-from snn_client.reports.report import evaluate_run, make_report, predict_images
+from snn_client.reports.report import answers_csv, evaluate_run, make_report, predict_images
 from snn_client.runs.listing import newest_runs
 from snn_cloud.aws import places
 from snn_cloud.aws.errors import CloudError
@@ -52,20 +52,27 @@ def evaluate(
 
 def predict(
     aws: Aws,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="photos, folders of photos, s3://bucket/key")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="photos, folders of photos, tables, s3://bucket/key")
+    ],
     run: Annotated[str, typer.Option(help="a completed run; default: the newest one")] = "",
+    out: Annotated[Path | None, typer.Option(help="a CSV file for all answers")] = None,
     promoted: Promoted = False,
     as_json: Json = False,
 ) -> None:
-    """Classify photos with a run's model.
+    """Classify photos, or the rows of tables, with a run's model.
 
     \b
     Examples:
       snn predict samples/cat.png samples/coffee.png
       snn predict samples --run my-first
+      snn predict new-patients.csv --out answers.csv
     """
     chosen, photos = _completed(aws, run, promoted), _photos(images)
     answers = predict_images(aws.clients, aws.outputs.bucket, chosen.run_id, photos)
+    if out:
+        out.write_text(answers_csv(answers), encoding="utf-8")
+        say(f"{len(answers):,} answers are in {out}", markup=False)
     answer(answers, as_json, lambda: show(classified(answers, _classes(chosen))))
 
 

@@ -14,10 +14,14 @@ from rich.progress import Progress as Bars
 
 from snn.errors import one_line
 from snn_cli import console
-from snn_client.data.options import NOTE_LENGTH, Fit, Options
+from snn_client.data.options import NOTE_LENGTH, Fit, Missing, Options, Task
 
-SOURCE = "a folder of photos, .tar, .tar.gz, .tar.xz, .zip or .h5: a path, or s3://bucket/key; a prefix ends in /"
+SOURCE = (
+    "a folder of photos, .tar, .tar.gz, .tar.xz, .zip, .csv, .parquet or .h5: a path, or s3://bucket/key; a prefix "
+    "ends in /"
+)
 MADE = "Data that are no .h5"
+TABLE = "Tables"
 
 
 def _about(name: str) -> str:
@@ -27,6 +31,7 @@ def _about(name: str) -> str:
 Classes = Annotated[
     str | None, typer.Option(metavar="A,B,…", help=f"{_about('classes')}: non-cat,cat", rich_help_panel=MADE)
 ]
+Only = Annotated[str | None, typer.Option(metavar="A,B,…", help=_about("only"), rich_help_panel=MADE)]
 SizeOption = Annotated[
     str | None,
     typer.Option(
@@ -45,6 +50,13 @@ FitOption = Annotated[
 SkipBad = Annotated[bool | None, typer.Option("--skip-bad", help=_about("skip_bad"), rich_help_panel=MADE)]
 Labels = Annotated[str | None, typer.Option(metavar="CSV", help=_about("labels"), rich_help_panel=MADE)]
 TestShare = Annotated[float | None, typer.Option(help=_about("test_share"), rich_help_panel=MADE)]
+Label = Annotated[str | None, typer.Option(metavar="COLUMN", help=_about("label"), rich_help_panel=TABLE)]
+TaskOption = Annotated[Task | None, typer.Option("--task", help=_about("task"), rich_help_panel=TABLE)]
+Drop = Annotated[str | None, typer.Option(metavar="A,B,…", help=_about("drop"), rich_help_panel=TABLE)]
+MissingOption = Annotated[Missing | None, typer.Option("--missing", help=_about("missing"), rich_help_panel=TABLE)]
+Group = Annotated[str | None, typer.Option(metavar="COLUMN", help=_about("group"), rich_help_panel=TABLE)]
+Time = Annotated[str | None, typer.Option(metavar="COLUMN", help=_about("time"), rich_help_panel=TABLE)]
+Split = Annotated[str | None, typer.Option(metavar="COLUMN", help=_about("split"), rich_help_panel=TABLE)]
 Strict = Annotated[bool | None, typer.Option("--strict", help=_about("strict"), rich_help_panel=MADE)]
 
 

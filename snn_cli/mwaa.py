@@ -23,7 +23,7 @@ IMAGES = {"3.3.1": "3.12", "3.2.1": "3.12", "3.1.6": "3.13"}  # MWAA's that we g
 AIRFLOW = next(iter(IMAGES))
 PLUGINS = "/usr/local/airflow/plugins"
 # What we need and Airflow's constraints do not name; all else is as in the image, so that nothing in it is replaced.
-UNCONSTRAINED = ("h5py", "pillow")
+UNCONSTRAINED = ("h5py", "pillow", "pyarrow")
 
 
 def build(target: Path, dags: Path, airflow: str = AIRFLOW) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +20,12 @@ from snn.optimizers import OPTIMIZERS
 from snn.recipe import Recipe
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
+from snn_cli.making import shown
+from snn_client.data.options import Options
+from snn_client.data.sources import prepare
+from snn_client.runs.recipe import parameters_for
 from snn_cloud.ledger.parameters import Execution, Parameters
+from snn_data.dataset import load_header
 
 HEAD = """# parameters.json
 
@@ -44,9 +51,32 @@ EXAMPLE = {
 }
 
 
-def command() -> None:
-    """Print the JSON schema of parameters.json, for editors and other programs."""
-    typer.echo(json.dumps(schema(), indent=2))
+def command(
+    dataset: Annotated[
+        Path | None, typer.Option("--for", help="data to train on: print the recipe that is chosen for them instead")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="a file to write it to")] = None,
+) -> None:
+    """Print the JSON schema of parameters.json, for editors; or, of a data set, a parameters.json that fits it.
+
+    \b
+    Examples:
+      snn parameters --out parameters.schema.json
+      snn parameters --for datasets.h5 --out parameters.json
+      snn parameters --for patients.csv
+    """
+    text = _fitting(dataset) if dataset else json.dumps(schema(), indent=2)
+    if out:
+        out.write_text(text + "\n", encoding="utf-8")
+    else:
+        typer.echo(text)
+
+
+def _fitting(dataset: Path) -> str:
+    """Return the recipe that is chosen for data of any kind, as JSON text."""
+    with tempfile.TemporaryDirectory(prefix="snn-") as folder, shown() as progress:
+        header = load_header(prepare(dataset, Options(), Path(folder), progress), str(dataset))
+    return parameters_for(header).to_json()
 
 
 def schema() -> dict[str, Any]:
@@ -141,8 +171,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if "$ref" in schema:
-        names = Parameters.model_json_schema()["$defs"][schema["$ref"].rpartition("/")[2]]["enum"]
-        return ", ".join(f"`{name}`" for name in names)
+        return _kind(Parameters.model_json_schema()["$defs"][schema["$ref"].rpartition("/")[2]])
     words = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     limits = [f"{sign} {schema[key]:,}" for key, sign in words.items() if key in schema]
     named = {"integer": "a whole number", "number": "a number", "object": "an object by layer", "array": "a list",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
@@ -27,6 +27,7 @@ AVERAGES: tuple[Literal["macro", "weighted"], ...] = ("macro", "weighted")
 OF_A_CLASS: tuple[Literal["precision", "recall", "f1"], ...] = ("precision", "recall", "f1")
 MAX_MATRIX = 12  # classes whose confusion matrix a terminal is wide enough for
 MAX_ROWS = 20  # of a table of classes or confusions
+SHOWN_ANSWERS = 200  # of new samples
 COLOURS = {State.COMPLETED: "green", State.FAILED: "red", State.CANCELLED: "yellow"}
 
 
@@ -110,15 +111,22 @@ def judged(test_set: TestSet) -> list[RenderableType]:
     return _judged_many(test_set) if "per_class" in test_set else _judged_two(test_set)
 
 
-def classified(images: Iterable[NewImage], classes: int = 2) -> Table:
-    """Return a table of the photos of a report's `new_images`; `classes` is how many are told apart, 0 for numbers."""
+def classified(images: Sequence[NewImage], classes: int = 2) -> Table:
+    """Return a table of a report's `new_images`; `classes` is how many are distinguished, 0 for numbers.
+
+    Of thousands of rows the first are shown.
+    """
+    if len(images) > SHOWN_ANSWERS:
+        shown = classified(images[:SHOWN_ANSWERS], classes)
+        shown.add_row(f"… and {len(images) - SHOWN_ANSWERS:,} more")
+        return shown
     if not classes:
-        shown = table("photo", "number")
+        shown = table("sample", "number")
         for image in images:
             if "value" in image:
                 shown.add_row(Text(image["uri"]), _number(image["value"]))
         return shown
-    shown = table("photo", "class", "p of class 1" if classes == 2 else "probability")
+    shown = table("sample", "class", "p of class 1" if classes == 2 else "probability")
     for image in images:
         if "value" not in image:
             shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")

@@ -8,6 +8,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,20 +22,40 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
-from snn_cli.making import SOURCE, Classes, FitOption, Labels, SizeOption, SkipBad, Strict, TestShare, shown
+from snn_cli.making import (
+    SOURCE,
+    Classes,
+    Drop,
+    FitOption,
+    Group,
+    Label,
+    Labels,
+    MissingOption,
+    Only,
+    SizeOption,
+    SkipBad,
+    Split,
+    Strict,
+    TaskOption,
+    TestShare,
+    Time,
+    shown,
+)
 from snn_cli.tables import about, run_details, show
 from snn_client.data.options import Options
 from snn_client.data.sources import stem
-from snn_client.data.staging import Staged, read_source, stage, withdraw
+from snn_client.data.staging import Choose, Staged, read_source, stage, withdraw
 from snn_client.runs import runs
 from snn_client.runs.estimate import estimate_on
 from snn_client.runs.progress import estimate_line
+from snn_client.runs.recipe import AUTO, parameters_for, summary
 from snn_cloud.aws.errors import LaunchRejected
 from snn_cloud.aws.places import check_run_id
 from snn_cloud.cost.budget import warning
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import MAX_TEXT, Granularity, Parameters
 from snn_cloud.ledger.record import Run
+from snn_data.dataset import Header
 
 # The network of itsacat, for as many epochs as the faces need: dags/parameters.json.
 DEFAULT_PARAMETERS: dict[str, Any] = {
@@ -79,7 +100,11 @@ def train(
     aws: Aws,
     dataset: Annotated[str, typer.Option(help=f"{SOURCE}; without it the faces of `snn dataset faces`")] = "",
     parameters: Annotated[
-        str, typer.Option(help="a parameters.json, itsacat's too: path or s3://bucket/key; default: 20-7-5-1")
+        str,
+        typer.Option(
+            help="a parameters.json, itsacat's too: path or s3://bucket/key; default (or auto): a recipe that fits the "
+            "data set; for the faces itsacat's network, 20-7-5-1"
+        ),
     ] = "",
     epochs: Epochs = None,
     learning_rate: Annotated[float | None, typer.Option(help="step size", rich_help_panel=HOW)] = None,
@@ -116,10 +141,18 @@ def train(
     detach: Detach = False,
     promote: Promote = False,
     classes: Classes = None,
+    only: Only = None,
     size: SizeOption = None,
     fit: FitOption = None,
     skip_bad: SkipBad = None,
     labels: Labels = None,
+    label: Label = None,
+    task: TaskOption = None,
+    drop: Drop = None,
+    missing: MissingOption = None,
+    group: Group = None,
+    time: Time = None,
+    split: Split = None,
     test_share: TestShare = None,
     strict: Strict = None,
     as_json: Json = False,
@@ -135,15 +168,24 @@ def train(
       snn train --epochs 50 --granularity layer
       snn train --dataset datasets/faces.h5 --parameters parameters.json --name my-first
       snn train --dataset my-photos --classes dog,cat --size 32
+      snn train --dataset patients.csv --label ill
       snn train --detach --json
     """
     options = Options.of(
         {
             "classes": classes,
+            "only": only,
             "size": size,
             "fit": fit,
             "skip_bad": skip_bad,
             "labels": labels,
+            "label": label,
+            "task": task,
+            "drop": drop,
+            "missing": missing,
+            "group": group,
+            "time": time,
+            "split": split,
             "test_share": test_share,
             "strict": strict,
         }
@@ -168,14 +210,17 @@ def train(
         "max_seconds": max_seconds,
     }
     older = aws.ledger.get(resume) if resume else None
-    chosen = _parameters(aws, parameters, older, overrides)
+    if older is None and (parameters == AUTO or (dataset and not parameters)):
+        given: Parameters | Choose = partial(_recipe, aws, overrides)
+    else:
+        given = _parameters(aws, parameters, older, overrides)
     run_id = _new_name(aws, name, dataset, older)
-    if older and not dataset:
-        key, amount = older.dataset, Size.of_run(older)
+    if isinstance(given, Parameters) and older and not dataset:
+        chosen, key, amount = given, older.dataset, Size.of_run(older)
     else:
         with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
-            staged = _stage(aws, run_id, dataset, chosen, options)
-        key, amount = staged.dataset_key, staged.size
+            staged = _stage(aws, run_id, dataset, given, options)
+        chosen, key, amount = staged.parameters, staged.dataset_key, staged.size
     estimate = estimate_on(aws.outputs, chosen, amount)
     for line in filter(None, (estimate_line(estimate), warning(estimate, chosen))):
         say(line, markup=False)
@@ -265,6 +310,14 @@ def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str,
     return chosen
 
 
+def _recipe(aws: Aws, overrides: Mapping[str, Any], dataset: Header) -> Parameters:
+    """Return the recipe chosen for a data set, and tell of it. Raises InvalidParameters."""
+    chosen = parameters_for(dataset, **overrides)
+    runs.check_cache(chosen, aws.outputs, "the recipe chosen by itself")
+    say(f"recipe   {summary(chosen)}", markup=False)
+    return chosen
+
+
 def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
     """Return a name that no run has: the given one, or one that says what is trained on and when."""
     if name:
@@ -278,7 +331,7 @@ def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
     return f"{of or 'run'}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters, options: Options) -> Staged:
+def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters | Choose, options: Options) -> Staged:
     if dataset:
         with shown() as progress:
             return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress)

@@ -71,7 +71,7 @@ class Lesson:
     @property
     def params(self) -> Params:
         """What the training has found, as a network's parameters."""
-        return self.job.first.network(self.training.result(self.parameters))
+        return self.job.result
 
 
 def trained(parameters: Parameters, dataset: Dataset) -> Lesson:

@@ -75,7 +75,8 @@ class Targets:
     """What the samples should give, a mini-batch at a time, and how much each of them weighs in the mean.
 
     A sample of class y should be all y; with `label_smoothing` s all of s/K, and of y (1 - s) more. It weighs 1, or its
-    class's part of `class_weights`. Means are taken over the weights, as by PyTorch's CrossEntropyLoss.
+    class's part of `class_weights`. Means are taken over the weights, as by PyTorch's CrossEntropyLoss. `y` are the
+    classes, or the numbers to give as they are learned.
     """
 
     def __init__(
@@ -89,28 +90,28 @@ class Targets:
     ) -> None:
         self._loss, self.weights = loss, None
         if not loss.of_classes:
-            self._y, self._table = y.astype(dtype), None
+            self.y, self._table = y.astype(dtype), None
             return
-        self._y = y.astype(np.intp)
+        self.y = y.astype(np.intp)
         per_class = np.ones(classes)
         if isinstance(class_weights, str):  # "balanced", scikit-learn's: rare classes weigh as much as frequent ones
-            counts = np.bincount(self._y, minlength=classes)
+            counts = np.bincount(self.y, minlength=classes)
             per_class = len(y) / (classes * np.maximum(counts, 1))
         elif class_weights is not None:
             per_class = np.array(class_weights, dtype=np.float64)
         shares = (1 - label_smoothing) * np.eye(classes) + label_smoothing / classes
         self._table = np.ascontiguousarray((per_class[:, None] * shares).astype(dtype))
         if class_weights is not None:
-            self.weights = per_class[self._y]
+            self.weights = per_class[self.y]
 
     def weight(self, places: NDArray[np.intp] | slice) -> float:
         """Return what the samples at these places weigh together; without weights of classes, how many they are."""
-        chosen = self._y[places] if self.weights is None else self.weights[places]
+        chosen = self.y[places] if self.weights is None else self.weights[places]
         return float(len(chosen) if self.weights is None else chosen.sum())
 
     def cost(self, Z: Array, places: NDArray[np.intp] | slice) -> tuple[float, Array]:
         """Return the mean cost of logits Z (o, m) of the samples at these places, and its slope dZ (o, m)."""
-        y = self._y[places]
+        y = self.y[places]
         total, dZ = self._loss.costs(Z, y[None, :] if self._table is None else self._table[:, y])
         weight = self.weight(places)
         return total / weight, dZ / weight

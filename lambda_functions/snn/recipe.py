@@ -27,7 +27,7 @@ from pydantic import (
 from snn.activations import ACTIVATIONS
 from snn.augmentation import AUGMENTATIONS, Augmentation
 from snn.losses import LOSSES, Loss, Targets
-from snn.network import Network
+from snn.network import Network, Params
 from snn.optimizers import OPTIMIZERS, GradientDescent
 from snn.schedules import SCHEDULES, Schedule
 from snn.strategies import STRATEGIES, Strategy
@@ -134,6 +134,17 @@ def _checked(model: type[BaseModel], prefix: str, options: Mapping[str, Any], ow
 _Augmentation = create_model(
     "Augmentation", __config__=STRICT, **{name: (kind.asked | None, None) for name, kind in AUGMENTATIONS.items()}
 )  # type: ignore[call-overload]
+
+
+class TargetScaling(BaseModel):
+    """What numbers to give are while they are learned: (y - mean) / scale."""
+
+    model_config = STRICT
+
+    mean: float
+    scale: float = Field(gt=0)
+
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
 AnyActivation = _named("activations", "activation", list(dict.fromkeys([*ACTIVATIONS, *OUTPUTS])))
@@ -178,6 +189,10 @@ class Recipe(BaseModel):
     class_weights: ClassWeights = Field(
         default=None,
         description="weight of a sample of each class; balanced: rare classes count as much as frequent ones",
+    )
+    target_scaling: TargetScaling | None = Field(
+        default=None,
+        description="numbers are learned as (y - mean) / scale, which costs are of too; the model answers in y's units",
     )
     optimizer: _chosen("optimizer", "optimizer", OPTIMIZERS) = Field(  # type: ignore[valid-type]
         default=GradientDescent(), description="how gradients update the weights"
@@ -251,6 +266,8 @@ class Recipe(BaseModel):
             for field in ("label_smoothing", "class_weights"):
                 if getattr(self, field):
                     raise Mismatch(field, "has no effect on a network that predicts a number", "leave it out")
+        elif self.target_scaling:
+            raise Mismatch("target_scaling", "has no effect on a network that distinguishes classes", "leave it out")
         if isinstance(self.class_weights, list) and len(self.class_weights) != self.classes:
             raise Mismatch(
                 "class_weights", f"has {len(self.class_weights)} for {self.classes} classes", "give one for each"
@@ -335,7 +352,18 @@ class Recipe(BaseModel):
     def targets(self, y: NDArray[Any], weighted: bool = True) -> Targets:
         """Return what samples labelled so should give; those that only judge are not `weighted`."""
         weights, smoothing = (self.class_weights, self.label_smoothing) if weighted else (None, 0.0)
+        if self.target_scaling:
+            y = (y - self.target_scaling.mean) / self.target_scaling.scale
         return Targets(self.loss_function, y, self.classes, weights, smoothing, np.dtype(self.dtype))
+
+    def in_own_units(self, params: Params) -> Params:
+        """Return a network as it was learned as one that answers in the labels' own units."""
+        scaling, W, b = self.target_scaling, f"W{self.layers}", f"b{self.layers}"
+        if scaling is None:
+            return params
+        kind = params[W].dtype.type
+        scale, mean = kind(scaling.scale), kind(scaling.mean)
+        return {**params, W: params[W] * scale, b: params[b] * scale + mean}
 
 
 def names(given: Iterable[str]) -> str:

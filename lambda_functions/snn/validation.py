@@ -70,4 +70,4 @@ class Validation:
         Z = self._network.logits(params, self._first.held_out(params, self._samples))
         answers = self._network.loss.answers(Z)
         cost, _ = self._targets.cost(Z.copy(), slice(None))
-        return cost, metric(self._network.loss, answers, self._samples.y)
+        return cost, metric(self._network.loss, answers, self._targets.y)

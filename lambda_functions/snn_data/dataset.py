@@ -32,6 +32,7 @@ class Dataset:
     """Samples, split into a training and a test set. `classes` are their names; none where a number is to be given.
 
     `photos`, of what was files of photos, is JSON text: how they were read. A model trained on it keeps it.
+    `columns`, of what was a table, is JSON text: what its columns became. A model trained on it keeps it.
     """
 
     train: Samples
@@ -39,6 +40,7 @@ class Dataset:
     classes: tuple[str, ...]
     validation: Samples | None = None
     photos: str = ""
+    columns: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,6 +87,7 @@ class Header:
     validation: Part | None
     classes: tuple[str, ...]
     photos: str = ""
+    columns: str = ""
     parts: tuple[Part, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -137,7 +140,7 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     for part, numbers in zip(header.parts, stored, strict=True):
         _check_numbers(part, numbers, 0, source)
     train, test, *others = (Samples(numbers, part.y) for part, numbers in zip(header.parts, stored, strict=True))
-    return Dataset(train, test, header.classes, others[0] if others else None, header.photos)
+    return Dataset(train, test, header.classes, others[0] if others else None, header.photos, header.columns)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
@@ -186,7 +189,7 @@ def _check_numbers(part: Part, numbers: Stored, begin: int, source: str) -> None
 def save_dataset(
     file: Path | str | BinaryIO, train_x: Stored, train_y: NDArray[Any], test_x: Stored, test_y: NDArray[Any],
     classes: Sequence[str] = (), validation_x: Stored | None = None, validation_y: NDArray[Any] | None = None,
-    photos: str = "",
+    photos: str = "", columns: str = "",
 ) -> None:  # fmt: skip
     """Write a `datasets.h5`: samples as the contract has them, and for each the number of its class or a number."""
     parts = {"train": (train_x, train_y), "test": (test_x, test_y), "validation": (validation_x, validation_y)}
@@ -199,6 +202,8 @@ def save_dataset(
             h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
         if photos:
             h5.attrs["photos"] = photos
+        if columns:
+            h5.attrs["columns"] = columns
 
 
 def _name(file: Path | str | BinaryIO) -> str:
@@ -218,9 +223,11 @@ def _header(h5: h5py.File, source: str) -> Header:
                 source=source,
                 hint="make both the same",
             )
-    photos = h5.attrs.get("photos", "")
+    photos, columns = h5.attrs.get("photos", ""), h5.attrs.get("columns", "")
     photos = photos if isinstance(photos, str) else ""
-    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes, photos)
+    if not isinstance(columns, str):
+        raise InvalidDataset("is no text", field="columns", source=source, hint="make the file anew from the table")
+    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes, photos, columns)
 
 
 def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Part:

@@ -14,8 +14,8 @@ from snn_operators.fields import DECISION, DOCUMENT, ETAG, NAME, NUMBER, Kind
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_client.data.uploads import Upload
     from snn_client.models.challenge import Comparison, Decision
+    from snn_client.runs.uploads import Upload
 
 
 class SnnChooseOperator(SnnOperator):
@@ -72,7 +72,7 @@ class SnnChooseOperator(SnnOperator):
 
     def _uploaded(self, context: Context, bucket: str) -> str | None:
         """Return the address of the newest upload that the DAG run was started for, None if none did."""
-        from snn_client.data.uploads import newest_first
+        from snn_client.runs.uploads import newest_first
 
         uploads = newest_first(upload for upload in _uploads(context) if upload.bucket == bucket)
         for upload in uploads[1:]:
@@ -199,7 +199,7 @@ class SnnRollbackOperator(SnnOperator):
 
 def _uploads(context: Context) -> list[Upload]:
     """Return the uploads in the events of `NewDataTrigger` that started the DAG run."""
-    from snn_client.data.uploads import Upload
+    from snn_client.runs.uploads import Upload
 
     events = [event for some in (context.get("triggering_asset_events") or {}).values() for event in some]
     payloads = [event.extra.get("payload") for event in events]

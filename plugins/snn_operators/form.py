@@ -29,29 +29,31 @@ OVERRIDES = (
 )  # fmt: skip
 
 
-def training_form() -> dict[str, Param]:
-    """Return the Params of a DAG that trains one network.
+def training_form(empty: str = "a recipe that fits the data, chosen by itself") -> dict[str, Param]:
+    """Return the Params of a DAG that trains one network. `empty` is what is trained if no parameters are named.
 
     Defaults that differ from place to place come from the environment: SNN_DATASET, SNN_PARAMETERS, SNN_STACK_NAME.
     """
     return {
         "dataset": Param(
             os.environ.get("SNN_DATASET"), type="string", minLength=1, title="Data set",
-            description="A datasets.h5, a folder or archive of photos: a path that the workers can read, or "
-            "s3://bucket/key; a prefix ends in /.",
+            description="A datasets.h5, a folder or archive of photos, a CSV or Parquet file: a path that the "
+            "workers can read, or s3://bucket/key; a prefix ends in /.",
         ),
         "data_options": Param(
             None, type=["null", "object"], title="Options of the data", section=HOW,
             description='How data that are no .h5 are read: {"size": 32, "classes": ["non-cat", "cat"], '
-            '"skip_bad": true}. Empty: found out from the data.',
+            '"skip_bad": true}, {"label": "ill", "drop": ["remarks"], "group": "patient"}. Empty: found out from the '
+            "data.",
         ),
         "images": Param(
             None, type=["null", "array"], items={"type": "string", "minLength": 1}, title="Photos to classify",
-            description="Paths or s3:// addresses of new photos for the trained network, one per line.",
+            description="Paths or s3:// addresses of new photos for the trained network, one per line; for a network "
+            "trained on a table: of tables, each row of which is predicted.",
         ),
         "parameters_file": Param(
             os.environ.get("SNN_PARAMETERS"), type=["null", "string"], minLength=1, title="Parameters", section=HOW,
-            description="A parameters.json: path or s3:// address. Empty: itsacat's network, 20-7-5-1.",
+            description=f"A parameters.json: path or s3:// address. Empty: {empty}.",
         ),
         "epochs": _override(
             "integer", "Epochs", "Maximum number of passes over the data.", minimum=1, maximum=10_000_000,
@@ -134,8 +136,8 @@ def cleanup_form() -> dict[str, Param]:
 
 def sweep_form() -> dict[str, Param]:
     """Return the Params of a DAG that trains many networks and compares them: those of one, and what differs."""
-    form = training_form()
-    del form["images"], form["data_options"], form["validation"]  # the sweep's own takes its place
+    form = training_form("itsacat's network, 20-7-5-1")
+    del form["images"], form["validation"]  # the sweep's own takes its place
     return {
         "dataset": form.pop("dataset"),
         "combinations": Param(
@@ -159,12 +161,13 @@ def sweep_form() -> dict[str, Param]:
 
 def retraining_form() -> dict[str, Param]:
     """Return the Params of a DAG that retrains: every field has a default, for runs that nobody starts by hand."""
-    training = training_form()
-    kept = {name: training[name] for name in ("parameters_file", *OVERRIDES, "resume", "stack_name")}
+    training = training_form("the champion's own; without a champion itsacat's network, 20-7-5-1")
+    kept = {name: training[name] for name in ("data_options", "parameters_file", *OVERRIDES, "resume", "stack_name")}
     return {
         "dataset": Param(
             os.environ.get("SNN_DATASET"), type=["null", "string"], minLength=1, title="Data set",
-            description="A datasets.h5: path or s3:// address. A run started by an upload uses the uploaded file.",
+            description="As in snn_training: a path or s3:// address. A run started by an upload uses the uploaded "
+            "datasets.h5.",
         ),
         "metric": Param(
             "accuracy", type="string", enum=list(METRICS),

@@ -20,7 +20,7 @@ from snn_operators.hook import SnnHook
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import AdvanceItem
 
-    from snn_client.data.uploads import Upload
+    from snn_client.runs.uploads import Upload
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class NewData(SharedStreamProducer):
 
     def look(self) -> tuple[list[Upload], list[str]]:
         """Return new uploads and the receipts of their messages; nothing while the queue cannot be read."""
-        from snn_client.data.uploads import newest_first, uploads_in
+        from snn_client.runs.uploads import newest_first, uploads_in
 
         try:
             queue = self._find_queue()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from snn_client.reports.contents import NewImage, Report
     from snn_client.reports.metrics import TestSet
 
+LOGGED = 100  # answers
+
 
 class SnnEvaluateOperator(SnnOperator):
     """Evaluate a run's model on the test set of the data it was trained on.
@@ -52,16 +54,17 @@ class SnnEvaluateOperator(SnnOperator):
 
 
 class SnnPredictOperator(SnnOperator):
-    """Classify photos with a run's model.
+    """Classify photos, or the rows of tables, with a run's model.
 
     Files that are not photos fail the task with one line that names them. Returns a list of uri, predicted, class_name
-    and probability, in the order of ``images``; an empty one for no images. A list of hundreds is shortened: to its
-    first items (``head``), their ``count``, and the address of the ``whole`` list in S3; the report takes either.
+    and probability, or, from a model that predicts numbers, of uri and value, in the order of ``images``; an empty one
+    for no images. A list of hundreds is shortened: to its first items (``head``), their ``count``, and the address of
+    the ``whole`` list in S3; the report takes either.
 
     .. seealso:: ``docs/operators.md``
 
     :param run_id: a completed run (templated)
-    :param images: the photos as the stage task returned them, or paths or ``s3://`` addresses (templated)
+    :param images: the photos or tables as the stage task returned them, or paths or ``s3://`` addresses (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "images": PHOTOS.or_else(())}
@@ -84,7 +87,7 @@ class SnnPredictOperator(SnnOperator):
         images = whole(clients, self.images)
         answers = predict_images(clients, bucket, self.run_id, images)
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
-        for answer in answers:
+        for answer in answers[:LOGGED]:
             self.log.info("%s", answer_in_a_line(answer))
         return shortened(clients, bucket, partial(new_images, self.run_id), answers)
 

@@ -13,7 +13,9 @@ from snn_operators.fields import DOCUMENT, NAME, PATHS, VALUES, Kind
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from snn_client.data.staging import Choose
     from snn_cloud.ledger.parameters import Parameters
+    from snn_data.dataset import Header
 
 # One run for each time the task is run, so a retry, or a task cleared by hand, finds nothing left by an earlier one.
 RUN_ID = "{{ ti.dag_id }} {{ run_id }} {{ ti.task_id }} {{ ti.map_index }} {{ ti.try_number }}"
@@ -34,9 +36,9 @@ class SnnStageOperator(SnnOperator):
     .. seealso:: ``docs/operators.md``
 
     :param dataset: path or ``s3://`` address of a ``datasets.h5``, or of what one is made of: a folder or archive of
-        photos, an ``s3://`` prefix that ends in ``/`` (templated)
-    :param parameters: the parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json``
-        (templated)
+        photos, a CSV or Parquet file, an ``s3://`` prefix that ends in ``/`` (templated)
+    :param parameters: the parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json``;
+        ``auto``: a recipe chosen by itself, for the data set (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param images: paths or ``s3://`` addresses of photos to classify once trained (templated)
     :param data_options: how a data set is made of what is no ``.h5``: fields of
@@ -79,11 +81,9 @@ class SnnStageOperator(SnnOperator):
         from snn_client.data.lists import LIMIT, shortened
         from snn_client.data.options import Options
         from snn_client.data.staging import stage
-        from snn_client.runs.runs import check_cache
         from snn_cloud.aws.places import input_images, new_run_id
 
         outputs, parameters = self.outputs, self._parameters()
-        check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
         options = Options.of(self.data_options or {})
         staged = stage(self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options)
@@ -91,18 +91,32 @@ class SnnStageOperator(SnnOperator):
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [self.dataset], [made]
         self.announce(context, made, {"run_id": run_id, "sha256": staged.sha256})
-        returned: dict[str, Any] = {**staged.to_dict(), "parameters": json.loads(parameters.to_json())}
+        returned: dict[str, Any] = {**staged.to_dict()}
         room = LIMIT - len(json.dumps({**returned, "images": None}))
         key_of = partial(input_images, run_id)
         returned["images"] = shortened(self.hook.clients, outputs.bucket, key_of, returned["images"], room)
         return returned
 
-    def _parameters(self) -> Parameters:
-        """Return the parameters. Raises InvalidParameters."""
+    def _parameters(self) -> Parameters | Choose:
+        """Return the parameters, or what chooses them for the data set. Raises InvalidParameters."""
         from snn_client.data.staging import read_source
+        from snn_client.runs.recipe import AUTO, parameters_for
+        from snn_client.runs.runs import check_cache
         from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
-        given, overrides = self.parameters, self.overrides or {}
+        given, overrides, outputs = self.parameters, self.overrides or {}, self.outputs
+
+        def choose(dataset: Header) -> Parameters:
+            chosen = parameters_for(dataset, **overrides)
+            self.log.info("a recipe for these data, chosen by itself: %s", chosen.to_json())
+            check_cache(chosen, outputs)
+            return chosen
+
+        if given == AUTO:
+            return choose
         if isinstance(given, Mapping):
-            return Parameters.load(given, **overrides)
-        return Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)
+            parameters = Parameters.load(given, **overrides)
+        else:
+            parameters = Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)
+        check_cache(parameters, outputs)
+        return parameters

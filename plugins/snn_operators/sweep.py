@@ -34,13 +34,15 @@ class SnnSweepPlanOperator(SnnOperator):
 
     .. seealso:: ``docs/operators.md``
 
-    :param dataset: path or ``s3://`` address of a ``datasets.h5`` (templated)
+    :param dataset: path or ``s3://`` address of a ``datasets.h5``, or of what one is made of (templated)
     :param parameters: what the combinations have in common: a mapping, JSON text, or a path or ``s3://`` address of
         ``parameters.json``; its seed determines which samples are held out (templated)
     :param overrides: single parameters that replace those in ``parameters``; None leaves one as it is (templated)
     :param combinations: a grid, ``{"learning_rate": [0.001, 0.01], "layer_sizes": [[20, 7, 5, 1], [10, 1]]}``, or a
         list of mappings; a mapping, a list, or JSON text (templated)
     :param validation: the share of the training set that is held out, or a number of folds from 2 on (templated)
+    :param data_options: how a data set is made of what is no ``.h5``, by the names of
+        :class:`~snn_client.data.options.Options`; None leaves one as it is (templated)
     :param sweep_id: any text, made into a valid run id; the default differs for each DAG run (templated)
     """
 
@@ -50,10 +52,11 @@ class SnnSweepPlanOperator(SnnOperator):
         "overrides": VALUES.or_else(None),
         "combinations": COMBINATIONS,
         "validation": NUMBER.or_else(0.2),
+        "data_options": VALUES.or_else(None),
         "sweep_id": NAME,
     }
     template_fields_renderers: ClassVar[dict[str, str]] = {
-        "parameters": "json", "overrides": "json", "combinations": "json",
+        "parameters": "json", "overrides": "json", "combinations": "json", "data_options": "json",
     }  # fmt: skip
 
     def __init__(
@@ -64,17 +67,20 @@ class SnnSweepPlanOperator(SnnOperator):
         combinations: str | Mapping[str, Any] | Sequence[Mapping[str, Any]],
         overrides: Mapping[str, Any] | None = None,
         validation: float | str = 0.2,
+        data_options: Mapping[str, Any] | str | None = None,
         sweep_id: str = SWEEP_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.dataset, self.parameters, self.overrides = dataset, parameters, overrides
         self.combinations, self.sweep_id = combinations, sweep_id
+        self.data_options: Any = data_options
         self.validation: Any = validation
 
     @reads_fields
     def execute(self, context: Context) -> list[dict[str, str]]:
         """Plan the sweep; return its trainings."""
+        from snn_client.data.options import Options
         from snn_client.data.staging import stage_folds
         from snn_client.runs.estimate import estimate_on
         from snn_client.runs.runs import check_cache
@@ -91,6 +97,7 @@ class SnnSweepPlanOperator(SnnOperator):
         sweep_id = new_run_id(self.sweep_id, longest=30)
         staged = stage_folds(
             self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed,
+            Options.of(self.data_options or {}),
             more=lambda keys: plan_items(sweep_id, trainings(sweep_id, combinations, keys)),
         )  # fmt: skip
         self.files = [self.dataset], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]

@@ -55,10 +55,12 @@ def command(
     """Train and judge a network by the DAG snn_training, and show the results. Leaves the servers up."""
     home = home.resolve()
     defaults = form_defaults(home)
+    # The faces by the network that the pages tell of; other data by a recipe that fits them.
+    recipe = parameters_file or ("" if dataset else str(dags / "parameters.json"))
     chosen = {
         "dataset": _absolute(dataset) if dataset else defaults["SNN_DATASET"],
         "images": [_absolute(image) for image in _images(images, dataset, home)],
-        "parameters_file": _absolute(parameters_file) if parameters_file else None,
+        "parameters_file": _absolute(recipe) if recipe else None,
         "epochs": epochs,
         "granularity": granularity,
         "strategy": strategy,

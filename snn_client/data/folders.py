@@ -92,12 +92,13 @@ def lone_file(folder: Path, is_data: Callable[[str], bool]) -> Path | None:
     return None
 
 
-def read_layout(root: Path, classes: Sequence[str] = ()) -> Layout:
+def read_layout(root: Path, classes: Sequence[str] = (), only: Sequence[str] = ()) -> Layout:
     """Return the photos below a folder: a folder a class or, below folders named as in `PARTS`, a part and a class.
 
     Folders of photos may have folders of their own. Links are followed; those that lead nowhere or back are `bad`.
     `classes` are the names in their order, that of class 0 first; without them the order is alphabetical whatever the
-    case, that of numbers theirs and, of a pair such as cat and non-cat, the positive one is class 1.
+    case, that of numbers theirs and, of a pair such as cat and non-cat, the positive one is class 1. Folders of other
+    classes than `only`, if it names some, are left alone.
     Raises InvalidDataset, which says what it found and what it expects.
     """
     walker = Walker(root)
@@ -120,7 +121,7 @@ def read_layout(root: Path, classes: Sequence[str] = ()) -> Layout:
             for name in photos
             if _suffix(name) not in _NOTES | _TABLES
         ]
-    order = ordered(list(named), classes, readable(root))
+    order = ordered(chosen(list(named), only, readable(root)), classes, readable(root))
     if len(order) < 2:
         raise InvalidDataset(
             f"expected two folders or more, one for each class; found {order[0]}", source=readable(root)
@@ -140,6 +141,19 @@ def part_of(name: str) -> Part | None:
     """Return the part of the samples that a folder of this name holds, if it is a usual name of one."""
     plain = name.lower().replace("-", "_").replace(" ", "_")
     return next((part for part, names in PARTS.items() if plain in names), None)
+
+
+def chosen(names: Sequence[str], only: Sequence[str], source: str) -> list[str]:
+    """Return the names of the classes that are wanted: all, if `only` names none. Raises InvalidDataset."""
+    wanted = {unicodedata.normalize("NFC", name) for name in only}
+    if unknown := sorted(wanted - set(names)):
+        raise InvalidDataset(
+            f"names {unknown[0]}; the classes are {some(sorted(names), 20).replace(';', ',')}",
+            field="only",
+            source=source,
+            hint="name classes that there are",
+        )
+    return [name for name in names if not wanted or name in wanted]
 
 
 def ordered(names: Sequence[str], wanted: Sequence[str], source: str) -> tuple[str, ...]:

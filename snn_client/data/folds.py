@@ -74,4 +74,5 @@ def hold_out(dataset: Dataset, part: Places) -> Dataset:
     held = np.zeros(len(dataset.train), dtype=bool)
     held[part] = True
     apart = dataset.train.part(np.flatnonzero(held))
-    return Dataset(dataset.train.part(np.flatnonzero(~held)), apart, dataset.classes, apart, dataset.photos)
+    rest = dataset.train.part(np.flatnonzero(~held))
+    return Dataset(rest, apart, dataset.classes, apart, dataset.photos, dataset.columns)

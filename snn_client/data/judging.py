@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from snn.batches import Samples
 from snn.errors import InvalidDataset
 from snn_client.data.options import some
-from snn_data.dataset import Dataset, Header, Stored, blocks_of, load_header
+from snn_client.tables.leaks import Looked, some_rows, suspects
+from snn_data.dataset import Dataset, Header, Stored, blocks_of, kept_as, load_header
 from snn_data.hdf5 import read_hdf5
 from snn_data.isolated import raise_limits
 
-Kind = Literal["same sample", "label shift", "few samples", "constant"]
+Kind = Literal["same sample", "label shift", "few samples", "constant", "leak"]
 
 FEW = 10
 """Samples of a class, in a part, of which no figure says much."""
@@ -44,12 +45,15 @@ class Finding(TypedDict):
 
 
 class _Seen(NamedTuple):
-    """What is known of a part: its name, labels (m,), a digest of each sample, and which features are all alike."""
+    """What is known of a part: its name, labels (m,), a digest of each sample; of features, which are all alike, and
+    some rows.
+    """
 
     name: str
     y: NDArray[Any]
     digests: list[bytes]
-    constant: NDArray[np.bool_] | None
+    constant: NDArray[np.bool_] | None = None
+    looked: Looked | None = None
 
 
 def judge(data: Path | Dataset) -> list[Finding]:
@@ -57,8 +61,15 @@ def judge(data: Path | Dataset) -> list[Finding]:
 
     A file is read a block at a time, in a child process.
     """
-    seen, classes = _seen_in_file(data) if isinstance(data, Path) else (_seen_in_memory(data), data.classes)
-    return [*_same(seen), *_shifted(seen, classes), *_few(seen, classes), *_constant(seen)]
+    known: Header | Dataset
+    if isinstance(data, Path):
+        known = load_header(data)
+        seen = _seen_in_file(data, known)
+    else:
+        known, seen = data, _seen_in_memory(data)
+    classes = known.classes
+    told = [*_same(seen), *_shifted(seen, classes), *_few(seen, classes), *_constant(seen)]
+    return [*told, *_leaking(seen, classes, known.columns)]
 
 
 def check(data: Path | Dataset, strict: bool, source: str, tell: Callable[[str], None]) -> list[Finding]:
@@ -151,35 +162,63 @@ def _constant(seen: list[_Seen]) -> list[Finding]:
     return [{"kind": "constant", "text": text}]
 
 
+def _leaking(seen: list[_Seen], classes: tuple[str, ...], columns: str) -> list[Finding]:
+    """Return a finding if features alone give the label."""
+    train, test, *_ = seen
+    if train.looked is None or test.looked is None:
+        return []
+    found = suspects(train.looked, test.looked, len(classes), columns)
+    if not found:
+        return []
+    named = some([f"{one.name} ({one.share:.1%})" for one in found], _NAMED)
+    what = "the class of nearly every test sample" if classes else "nearly all of what is to be predicted"
+    text = (
+        f"alone {'gives' if len(found) == 1 else 'each give'} {what}: {named}; what is known only once the label is "
+        "has to be left out"
+    )
+    return [{"kind": "leak", "text": text}]
+
+
 def _seen_in_memory(dataset: Dataset) -> list[_Seen]:
     def seen(name: str, samples: Samples) -> _Seen:
-        features = samples.stored.ndim == 2
-        return _Seen(name, samples.y, _digests(samples.stored), _alike(samples.stored) if features else None)
+        stored, y, digests = samples.stored, samples.y, _digests(samples.stored)
+        if stored.ndim != 2:
+            return _Seen(name, y, digests)
+        rows = some_rows(*_size(stored.shape, stored.dtype))
+        return _Seen(name, y, digests, _alike(stored), Looked(stored[rows], y[rows]))
 
     parts = {"training": dataset.train, "test": dataset.test, "validation": dataset.validation}
     return [seen(name, samples) for name, samples in parts.items() if samples is not None]
 
 
-def _seen_in_file(file: Path) -> tuple[list[_Seen], tuple[str, ...]]:
-    header = load_header(file)
-
+def _seen_in_file(file: Path, header: Header) -> list[_Seen]:
     def read(h5: h5py.File) -> list[_Seen]:
         raise_limits(2 * sum(part.nbytes for part in header.parts))
         return [_seen_of(h5, header, place) for place in range(len(header.parts))]
 
-    return read_hdf5(file, str(file), InvalidDataset, read), header.classes
+    return read_hdf5(file, str(file), InvalidDataset, read)
 
 
 def _seen_of(h5: h5py.File, header: Header, place: int) -> _Seen:
     part, digests = header.parts[place], list[bytes]()
+    name = "training" if part.name == "train" else part.name
     features = len(part.shape) == 2
     first, alike = None, np.ones(part.shape[1:] if features else (), np.bool_)
-    for _, block in blocks_of(h5, part):
+    rows, looked = some_rows(*_size(part.shape, kept_as(part.dtype))), list[Stored]()
+    for begin, block in blocks_of(h5, part):
         digests += _digests(block)
         if features:
             first = block[0] if first is None else first
             alike &= (block == first).all(axis=0)
-    return _Seen("training" if part.name == "train" else part.name, part.y, digests, alike if features else None)
+            looked.append(block[-begin % rows.step :: rows.step])
+    if not features:
+        return _Seen(name, part.y, digests)
+    return _Seen(name, part.y, digests, alike, Looked(np.concatenate(looked), part.y[rows]))
+
+
+def _size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Return how many samples there are, and how many bytes one takes."""
+    return shape[0], int(np.prod(shape[1:])) * dtype.itemsize
 
 
 def _digests(stored: Stored) -> list[bytes]:

@@ -22,7 +22,7 @@ Missing = Literal["impute", "drop"]
 
 
 class Options(BaseModel):
-    """How a data set is made. What is left alone is found out from the data; an option that fits no data is ignored."""
+    """How a data set is made. What is left alone is found out from the data; what is of no use for them is ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,11 +33,13 @@ class Options(BaseModel):
     strict: bool = Field(default=False, description="what would be a warning about the data is an error")
 
     classes: tuple[str, ...] = Field(default=(), description="the classes, that of number 0 first")
+    only: tuple[str, ...] = Field(default=(), description="these classes alone are learned, the others left out")
     size: str = Field(default="", pattern=r"^([1-9]\d{0,3}([x×][1-9]\d{0,3})?)?$", description="photos become so large")
     fit: Fit = Field(default="resize", description="how: squeezed, cropped in the middle, or with a black border")
     skip_bad: bool = Field(default=False, description="leave out files that are no usable photos, and list them")
     labels: str = Field(default="", description="a CSV file beside the photos that tells their classes")
 
+    # What is asked of a table is refused where there is none: a split that is not as asked would be found out too late.
     label: str = Field(
         default="", description="a table's column to learn; else one called label, target, class or y, else the last"
     )
@@ -52,7 +54,7 @@ class Options(BaseModel):
     time: str = Field(default="", description="a column: the latest rows by it are the test set")
     split: str = Field(default="", description="a column that says train, test or validation")
 
-    @field_validator("classes", "drop", mode="before")
+    @field_validator("classes", "only", "drop", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:
         """Take "non-cat,cat" for a list of two, and a tuple for what it is."""
@@ -76,6 +78,13 @@ class Options(BaseModel):
                 raise InvalidInput("is no option of a data set", field=field, hint=hint) from None
             about = cls.model_fields[str(first["loc"][0])].description if first["loc"] else ""
             raise InvalidInput(f"{first['input']!r}: {first['msg'].lower()}", field=field, hint=about or "") from None
+
+    def check_no_table(self, source: str) -> None:
+        """Raise InvalidInput, naming the option, if something is asked of a table's columns: there is no table."""
+        asked = next((name for name in ("label", "group", "time", "split") if getattr(self, name)), "")
+        if asked:
+            hint = f"leave {asked} out, or give a table"
+            raise InvalidInput("names a column, and there is no table", field=asked, source=source, hint=hint)
 
     @property
     def pixels(self) -> tuple[int, int] | None:

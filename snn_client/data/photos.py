@@ -53,8 +53,12 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
     Raises InvalidDataset, which names the files that are no usable photos; with `skip_bad` they are left out.
     """
     tables = labels.tables_of(folder, options)
-    layout = labels.read_labels(folder, tables, options) if tables else read_layout(folder, options.classes)
     source = readable(folder)
+    if not tables:
+        options.check_no_table(source)
+    layout = (
+        labels.read_labels(folder, tables, options) if tables else read_layout(folder, options.classes, options.only)
+    )
     photos, bad = _look(folder, layout, progress)
     given = len(photos) + len(bad)
     _check_bad(bad, given, options, source)

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from snn.errors import InvalidDataset, InvalidInput
-from snn_client.data import archives, fetching, folders, pairs, photos
+from snn_client.data import archives, fetching, folders, pairs, photos, tables
 from snn_client.data.addresses import address_of
 from snn_client.data.options import Options, Progress
+from snn_client.tables.files import CSV_ENDINGS, PARQUET_ENDINGS
 from snn_data.files import check_file
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ class Kind(Enum):
     """What a source is, by its name: the endings that say so."""
 
     HDF5 = (".h5", ".hdf5")
-    CSV = (".csv", ".tsv", ".csv.gz")
-    PARQUET = (".parquet", ".pq")
+    CSV = CSV_ENDINGS
+    PARQUET = PARQUET_ENDINGS
     ARCHIVE = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".zip")
     FOLDER = ()
 
@@ -62,8 +63,12 @@ def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Pat
     if kind is not Kind.FOLDER:
         check_file(local, InvalidDataset, shown)
         kind = kind or _by_contents(local)
-    if kind is Kind.HDF5 and not pairs.is_half(local):
-        return local
+    if kind is Kind.HDF5:
+        options.check_no_table(shown)
+        if options.only:
+            raise InvalidDataset("cannot be taken apart", field="only", source=shown, hint="give what it was made of")
+        if not pairs.is_half(local):
+            return local
     if kind is Kind.ARCHIVE:
         local = archives.unpack(local, workshop / "unpacked", progress, shown)
         kind = Kind.FOLDER
@@ -100,4 +105,6 @@ def stem(source: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name[: len(name) - len(ending)]) or "data"
 
 
-_MAKERS: dict[Kind, Maker] = {Kind.HDF5: pairs.make, Kind.FOLDER: photos.make}
+_MAKERS: dict[Kind, Maker] = {
+    Kind.HDF5: pairs.make, Kind.FOLDER: photos.make, Kind.CSV: tables.make, Kind.PARQUET: tables.make,
+}  # fmt: skip

@@ -6,6 +6,7 @@ Everything is checked before anything is uploaded, so a mistake costs seconds an
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO, Self, TypedDict
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -26,6 +27,7 @@ from snn_client.data.images import MAX_BYTES as MAX_IMAGE
 from snn_client.data.images import Reading, load_image, refuse_photos
 from snn_client.data.options import Logged, Options, Progress
 from snn_client.data.sources import prepare
+from snn_client.data.tables import check_rows
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES = 3_000_000_000
 """Of any file that is read whole: a data set has at most 2 GB of photos to train on, and a test set."""
+
+
+Choose = Callable[[Header], Parameters]
 
 
 class StagedImageFields(TypedDict):
@@ -61,6 +66,7 @@ class StagedFields(TypedDict):
     sha256: str
     features: int
     samples: int
+    parameters: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,10 @@ class StagedImage:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where a run's input is. `sha256` is the data set's, `size` says how much there is to train on."""
+    """Where a run's input is. `sha256` is the data set's, `size` says how much there is to train on.
+
+    `parameters` are those it is trained with.
+    """
 
     run_id: str
     dataset_key: str
@@ -81,6 +90,7 @@ class Staged:
     images: list[StagedImage]
     sha256: str
     size: Size
+    parameters: Parameters
 
     def to_dict(self) -> StagedFields:
         """Return it as plain JSON values, as XCom wants them."""
@@ -88,6 +98,7 @@ class Staged:
             "run_id": self.run_id, "dataset_key": self.dataset_key, "parameters_key": self.parameters_key,
             "images": [{"uri": image.uri, "name": image.name} for image in self.images], "sha256": self.sha256,
             "features": self.size.features, "samples": self.size.samples,
+            "parameters": json.loads(self.parameters.to_json()),
         }  # fmt: skip
 
 
@@ -121,7 +132,7 @@ def stage(
     bucket: str,
     run_id: str,
     dataset: str | Path,
-    parameters: Parameters,
+    parameters: Parameters | Choose,
     images: Sequence[str | Path] = (),
     options: Options | None = None,
     progress: Progress | None = None,
@@ -129,6 +140,7 @@ def stage(
     """Check a data set and the photos to classify, then put them and the parameters into the run's input folder.
 
     Paths are local or s3://bucket/key; `dataset` may be all that `sources.prepare` takes, and is made as `options` say.
+    `parameters` may be what chooses them for the data set (`snn_client.runs.recipe`).
     What is there already with the same contents is not uploaded again. When an upload fails, what this call uploaded
     is removed and the error goes on to the caller.
     What is suspicious about the data is told, or, if asked, refused (`judging`).
@@ -139,6 +151,8 @@ def stage(
     with tempfile.TemporaryDirectory(prefix="snn-") as folder:
         file = prepare(dataset, options, Path(folder), progress, s3)
         header = check_dataset(file, source)
+        if not isinstance(parameters, Parameters):
+            parameters = parameters(header)
         check_recipe(parameters, header)
         judging.check(file, options.strict, source, progress.warn)
         opened = partial(_open, file)
@@ -148,26 +162,30 @@ def stage(
             Item(dataset_key, "application/x-hdf5", sha256, opened, source),
             Item.of_text(parameters_key, parameters.to_json()),
         ]
-        photos = _photos(s3, run_id, images, header)
-        _upload(s3, bucket, [*items, *photos])
-    staged_images = [StagedImage(uri=f"s3://{bucket}/{photo.key}", name=photo.source) for photo in photos]
-    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, Size.of(header, parameters))
+        asked = _asked(s3, run_id, images, header)
+        _upload(s3, bucket, [*items, *asked])
+    staged_images = [StagedImage(uri=f"s3://{bucket}/{one.key}", name=one.source) for one in asked]
+    size = Size.of(header, parameters)
+    return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, size, parameters)
 
 
-def _photos(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Header) -> list[Item]:
-    """Return photos to classify as objects to be. Raises InvalidInput, naming all that cannot be used."""
-    if not images:
-        return []
+def _asked(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Header) -> list[Item]:
+    """Return photos, or tables of rows, to predict as objects to be. Raises InvalidInput, naming what is of no use."""
     shape = photo_shape(header)
-    if shape is None:
+    if images and shape is None and not header.columns:
         hint = "leave the photos out"
         raise InvalidInput("is a photo, but the data set has features", source=str(images[0]), hint=hint)
     items, bad, how = list[Item](), list[InvalidInput](), Reading.of(header.photos)
     for index, path in enumerate(images):
         try:
             content = read_source(s3, path, MAX_IMAGE)
-            load_image(BytesIO(content), shape, str(path), how)
+            if shape is None:
+                check_rows(content, header.columns, str(path))
+            else:
+                load_image(BytesIO(content), shape, str(path), how)
         except InvalidInput as problem:
+            if shape is None:
+                raise
             bad.append(problem)
             continue
         key = places.input_image(run_id, index, PurePosixPath(path).name)
@@ -250,7 +268,7 @@ def _fold(dataset: Dataset, part: Places) -> BinaryIO:
     """Return a fold as a `datasets.h5`, the same bytes whenever it is made."""
     fold, file = hold_out(dataset, part), BytesIO()
     held = fold.test.stored, fold.test.y
-    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held, fold.photos)
+    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held, fold.photos, fold.columns)
     file.seek(0)
     return file
 

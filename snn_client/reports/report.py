@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from io import BytesIO
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any, cast
 
+from snn.activations import Array
 from snn.errors import InvalidInput, InvalidModel
 from snn_client.data.images import MAX_BYTES, Reading, load_image, refuse_photos
 from snn_client.data.judging import judge
 from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import StagedImage, read_source
+from snn_client.data.tables import check_table, rows_in
 from snn_client.reports.contents import AnyReport, NewImage, Report
 from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, evaluate, predicted_classes
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
+from snn_client.tables.columns import Columns
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
@@ -67,39 +71,63 @@ def check_answers(model: Model, dataset: Dataset) -> None:
 
 
 def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
-    """Classify photos with a run's model and return the report's `new_images`, in the same order.
+    """Classify photos, or the rows of tables, with a run's model and return the report's `new_images`, in that order.
 
-    Raises InvalidImage, naming all photos that cannot be used as the user named them.
+    Raises InvalidImage, naming all photos that cannot be used as the user named them; InvalidInput for a table that the
+    model cannot read.
     """
     model = _model(clients, bucket, run_id)
     how = Reading.of(str(model.attributes.get("photos", "")))
-    if images and len(model.shape) == 1:
+    if images and len(model.shape) == 1 and "columns" not in model.attributes:
         hint = f"a photo cannot take the place of {model.features} features"
         raise InvalidModel("reads features, not photos", source=model.source, hint=hint)
     answers, bad = list[NewImage](), list[InvalidInput]()
     for image in map(_staged, images):
+        if "columns" in model.attributes:
+            answers += predict_rows(model, read_source(clients.s3, image.uri, MAX_BYTES), image.name)
+            continue
         try:
             content = read_source(clients.s3, image.uri, MAX_BYTES)
             photo = load_image(BytesIO(content), model.shape, image.name, how)
         except InvalidInput as problem:
             bad.append(problem)
             continue
-        said = model.answers(photo)[:, 0]
-        if not model.of_classes:
-            answers.append({"uri": image.name, "value": float(said[0])})
-            continue
-        predicted = int(predicted_classes(said[:, None])[0])
-        answers.append(
-            {
-                "uri": image.name,
-                "predicted": predicted,
-                "class_name": model.classes[predicted],
-                # Of two classes that of class 1, as ever; of more that of the class that was predicted.
-                "probability": float(said[-1] if len(model.classes) == 2 else said[predicted]),
-            }
-        )
+        answers.append(_answer(model, image.name, model.answers(photo)[:, 0]))
     refuse_photos(bad, len(images))
     return answers
+
+
+def predict_rows(model: Model, content: bytes, name: str) -> list[NewImage]:
+    """Return the answers of a model that was trained on a table to the rows of another one, as of photos.
+
+    The first row of `name` is called `name#1`. Raises InvalidInput for no table, or without a column of the model's.
+    """
+    columns = Columns.from_json(model.attributes["columns"], model.source)
+    check_table(name)
+    answers: list[NewImage] = []
+    for rows in rows_in(content, columns, name):
+        for said in model.answers(rows.T).T:
+            answers.append(_answer(model, f"{name}#{len(answers) + 1}", said))
+    return answers
+
+
+def answers_csv(answers: Sequence[NewImage]) -> str:
+    """Return answers as the text of a CSV file, a line each below a header."""
+    text = StringIO()
+    writer = csv.DictWriter(text, list(answers[0]) if answers else ["uri"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(answers)
+    return text.getvalue()
+
+
+def _answer(model: Model, uri: str, said: Array) -> NewImage:
+    """Return what the report says of one photo or row; `said` are the network's outputs (o,)."""
+    if not model.of_classes:
+        return {"uri": uri, "value": float(said[0])}
+    predicted = int(predicted_classes(said[:, None])[0])
+    # Of two classes that of class 1, as ever; of more that of the class that was predicted.
+    probability = float(said[-1] if len(model.classes) == 2 else said[predicted])
+    return {"uri": uri, "predicted": predicted, "class_name": model.classes[predicted], "probability": probability}
 
 
 def build_report(
@@ -167,15 +195,15 @@ def write_report(
     finished = fit(told)
     judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)
     wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
-    curves = _curves(clients, bucket, run.run_id)
+    curves, photos = _curves(clients, bucket, run.run_id), len(dataset.shape) > 1
     shown = min(len(finished["new_images"]), MAX_PHOTOS)
     page = render_page(
         finished,
         run.parameters,
         curves,
         DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}"),
-        mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if len(dataset.shape) > 1 else [],
-        new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])],
+        mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if photos else [],
+        new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])] if photos else [],
         started_at=run.started_at,
         ended_at=run.ended_at,
     )

@@ -162,7 +162,7 @@ class Watch:
 
     def _run_of_upload(self) -> tuple[str, list[str]]:
         """Return the run that the upload starts, or "" while there is none to wait for, and what to say of it."""
-        from snn_client.data.uploads import upload_key
+        from snn_client.runs.uploads import upload_key
         from snn_cloud.aws.places import run_id_for_upload
 
         bucket = self.outputs.bucket

@@ -97,6 +97,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
                 patch.setenv(name, value)
             stack = deploy_stack(clients, StackOptions.from_environment(stack_name="snn-lineage", with_cache=True))
         form = {"stack_name": stack.stack_name, "dataset": str(home / "faces.h5"), "epochs": EPOCHS}
+        form |= {"parameters_file": str(ROOT / "dags" / "parameters.json")}
         with held_trainers(clients, stack):  # so that it is deferred, and two processes work on the task
             run_id = api.trigger(DAG, {**form, "granularity": "layer"})
             until(lambda: ("train", "deferred") in states(api, run_id), 240)

@@ -25,6 +25,7 @@ from snn_client.stack.outputs import StackOutputs
 DAG = "snn_training"
 STACK = "snn-e2e"
 EPOCHS = 300
+ITSACAT = str(Path(__file__).parents[2] / "dags" / "parameters.json")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 @pytest.fixture(scope="module")
 def run(machine: Any) -> Callable[..., DagRun]:
-    return runner(machine, DAG, 240, stack_name=STACK)
+    return runner(machine, DAG, 240, stack_name=STACK, parameters_file=ITSACAT)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +174,7 @@ def test_a_longer_training_waits_in_the_triggerer_and_tells_its_epochs(
     trained: DagRun, machine: Any, files: Files
 ) -> None:
     form = {"stack_name": STACK, "dataset": str(files.dataset), "epochs": 60, "granularity": "layer", "seed": 3}
+    form |= {"parameters_file": ITSACAT}
     with held_trainers(machine.clients, StackOutputs.from_dict(trained.xcom("deploy"))):
         longer = DagRun(machine, DAG, machine.api.trigger(DAG, {**form, "deploy": False}))
         machine.until(lambda: longer.states.get("train") == "deferred", 240)
@@ -191,7 +193,7 @@ def test_a_longer_training_waits_in_the_triggerer_and_tells_its_epochs(
 
 
 def wrong_parameter(files: Files, folder: Path) -> tuple[dict[str, Any], str]:
-    parameters = json.loads((Path(__file__).parents[2] / "dags" / "parameters.json").read_text())
+    parameters = json.loads(Path(ITSACAT).read_text())
     (folder / "parameters.json").write_text(json.dumps({**parameters, "neurons": {"layer1": 20}}))
     form = {"parameters_file": str(folder / "parameters.json")}
     return form, f"{folder}/parameters.json: neurons: has layer1 where layers is 4 (name exactly "

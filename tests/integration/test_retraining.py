@@ -16,8 +16,8 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from snn_client.data.uploads import Upload
 from snn_client.models.champion import promote
+from snn_client.runs.uploads import Upload
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import hashlib
 import io
 import os
 import signal
@@ -11,6 +14,7 @@ import tarfile
 import tempfile
 import time
 import uuid
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,9 @@ os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")  # Airflow 
 import boto3
 import numpy as np
 import oracle
+import pexpect
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from odd_photos import BLUE, GREEN, RED, Heard, encoded, flat, photos
@@ -26,11 +33,13 @@ from typer.testing import CliRunner
 from your_data import lay_out, lines_of
 
 from snn.errors import InvalidDataset, InvalidInput
+from snn_cli.datasets import make_dataset
 from snn_cli.local.emulator import Emulator
 from snn_cli.main import app
 from snn_client.data.options import Options
 from snn_client.data.staging import stage
 from snn_client.runs.listing import newest_runs
+from snn_client.runs.recipe import parameters_for
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters
@@ -44,7 +53,14 @@ from snn_operators.train import SnnTrainOperator
 SNN = str(Path(sys.executable).with_name("snn"))
 PARAMETERS = Parameters.load(oracle.small_network((4, 1), ("relu", "sigmoid")))
 AWS: Any = {"aws_conn_id": None}  # boto3's own search: the environment leads to the emulator
-TRAINED = lines_of("train")
+ARCHIVES = ["patients.tar", "patients.tar.gz", "patients.tar.xz", "patients.zip"]
+TRAINED, ASKED = lines_of("train"), lines_of("predict")
+PREPARED = [["dataset", "make", "patients.csv", "datasets/patients.h5"], *lines_of("parameters")]
+SAMPLES = {
+    "train_catvnoncat.h5": 20, "patients.csv": 160, "datasets/patients.h5": 160, "mnist.tar.xz": 20,
+    "cifar10.tar.xz": 30,
+}  # fmt: skip
+"""How many there are to train on, where it is not four fifths of 20 photos."""
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +75,9 @@ def bucket(emulator: Emulator) -> str:
 def yours(tmp_path_factory: pytest.TempPathFactory, bucket: str) -> Path:
     folder, s3 = tmp_path_factory.mktemp("yours"), boto3.client("s3")
     lay_out(folder)
+    with contextlib.chdir(folder):
+        for words in PREPARED:
+            assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
     s3.put_object(Bucket=bucket, Key="pets.zip", Body=(folder / "my-photos.zip").read_bytes())
     s3.put_object(Bucket=bucket, Key="pets/")  # what consoles make of a new folder
     for path in (folder / "my-photos").rglob("*.png"):
@@ -79,11 +98,24 @@ def test_a_line_of_the_page_trains(
     assert ended.exit_code == 0, ended.output
     run = next(newest_runs(clients.dynamodb, stack.table))
     assert (run.state, run.epoch) == (State.COMPLETED, 3)
-    assert run.samples == (20 if "catvnoncat" in " ".join(words) else 16)
+    assert run.samples == SAMPLES.get(words[words.index("--dataset") + 1], 16)
 
 
-def test_the_page_trains() -> None:
-    assert len(TRAINED) >= 5
+def test_the_page_trains_and_asks() -> None:
+    assert (len(TRAINED) >= 8, len(ASKED)) == (True, 2)
+
+
+def test_the_lines_of_the_page_that_ask_about_rows(
+    yours: Path, stack: StackOutputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(yours)
+    on = ["--stack", stack.stack_name]
+    for words in (["train", "--dataset", "patients.csv", "--label", "ill", "--epochs", "2"], *ASKED):
+        ended = CliRunner().invoke(app, [*words, *on], catch_exceptions=False, env={"COLUMNS": "200"})
+        assert ended.exit_code == 0, ended.output
+    assert "new-patients.csv#2" in ended.stdout
+    uris = [line.partition(",")[0] for line in (yours / "answers.csv").read_text().splitlines()]
+    assert uris == ["uri", "new-patients.csv#1", "new-patients.csv#2"]
 
 
 def contents(bucket: str, run_id: str) -> list[str]:
@@ -108,6 +140,43 @@ def test_whichever_way_photos_come_the_same_bytes_are_staged(
         "the test part has few samples: 2 of cat; 2 of dog; fewer than 10 say little",
     ]
     assert ("downloading, bytes" in {what for what, _, _ in heard.steps}) is bool(address)
+
+
+@pytest.fixture(scope="module")
+def tables(yours: Path, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One table in all the ways that tables come, here and in the bucket."""
+    folder, s3 = tmp_path_factory.mktemp("tables"), boto3.client("s3")
+    content = (yours / "patients.csv").read_bytes()
+    (folder / "patients.csv").write_bytes(content)
+    (folder / "patients.csv.gz").write_bytes(gzip.compress(content))
+    missing = pa_csv.ConvertOptions(strings_can_be_null=True)
+    pq.write_table(pa_csv.read_csv(folder / "patients.csv", convert_options=missing), folder / "patients.parquet")
+    (folder / "table").mkdir()
+    (folder / "table" / "patients.csv").write_bytes(content)
+    for ending, kind in (("tar", "w:"), ("tar.gz", "w:gz"), ("tar.xz", "w:xz")):
+        with tarfile.open(folder / f"patients.{ending}", kind) as packed:  # type: ignore[call-overload]
+            packed.add(folder / "patients.csv", "patients.csv")
+    with zipfile.ZipFile(folder / "patients.zip", "w") as packed:
+        packed.write(folder / "patients.csv", "patients.csv")
+    for path in folder.rglob("*.*"):
+        s3.upload_file(str(path), bucket, f"tables/{path.relative_to(folder)}")
+    make_dataset(folder / "patients.csv", folder / "patients.h5", Options(), Heard())
+    s3.upload_file(str(folder / "patients.h5"), bucket, "tables/patients.h5")
+    return folder
+
+
+@pytest.mark.parametrize("where", ["here", "in S3"])
+@pytest.mark.parametrize(
+    "name",
+    ["patients.csv", "patients.csv.gz", "patients.parquet", "patients.h5", "table/", *ARCHIVES],
+)
+def test_whichever_way_a_table_comes_the_same_bytes_are_staged(
+    name: str, where: str, tables: Path, bucket: str, clients: Clients
+) -> None:
+    source = f"s3://{bucket}/tables/{name}" if where == "in S3" else str(tables / name)
+    staged = stage(clients, bucket, "table", source, parameters_for, progress=Heard())
+    assert staged.sha256 == hashlib.sha256((tables / "patients.h5").read_bytes()).hexdigest()
+    assert staged.parameters.neurons_per_layer == (128, 1)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +278,20 @@ def test_an_option_that_is_none_fails_the_task_in_one_line(stack: StackOutputs, 
     )  # fmt: skip
     with pytest.raises(AirflowFailException, match=r"^sise: is no option of a data set \(known are classes, "):
         task.execute({})
+
+
+def test_a_terminal_shows_how_far_it_is(yours: Path, tmp_path: Path) -> None:
+    environment: Any = {**os.environ, "TERM": "xterm-256color"}
+    person = pexpect.spawn(
+        SNN, ["dataset", "make", str(yours / "my-photos"), str(tmp_path / "pets.h5")], env=environment,
+        dimensions=(40, 110), timeout=120, encoding="utf-8",
+    )  # fmt: skip
+    person.expect("looking at photos")
+    person.expect(r"reading photos[^\n]*━[^\n]*20/20")
+    person.expect("warning: the training part has few samples")
+    person.expect(pexpect.EOF)
+    person.close()
+    assert person.exitstatus == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

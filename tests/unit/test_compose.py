@@ -85,8 +85,8 @@ def test_every_image_has_an_exact_tag_and_the_version_of_the_locks() -> None:
         "airflow",
         "emulator",
     }
-    assert dict(re.findall(r"\b(h5py|pillow)==(\S+)", DOCKERFILE)) == {
-        "h5py": locked("h5py"), "pillow": locked("pillow"),
+    assert dict(re.findall(r"\b(h5py|pillow|pyarrow)==(\S+)", DOCKERFILE)) == {
+        "h5py": locked("h5py"), "pillow": locked("pillow"), "pyarrow": locked("pyarrow"),
     }  # fmt: skip
 
 

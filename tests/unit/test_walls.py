@@ -27,6 +27,7 @@ FLOORS = (
     "snn_cloud.cost",
     "snn_cloud.launch",
     "snn_cloud.train",
+    "snn_client.tables",
     "snn_client.data",
     "snn_client.stack",
     "snn_client.runs",

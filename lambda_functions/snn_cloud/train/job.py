@@ -11,7 +11,7 @@ from snn.batches import Feed, Samples
 from snn.errors import SnnError
 from snn.here import Here
 from snn.losses import Targets
-from snn.network import Network
+from snn.network import Network, Params
 from snn.span import Direct, FirstLayer, Gram, Span
 from snn.training import Training
 from snn.validation import Validation, hold_out
@@ -48,6 +48,12 @@ class Job:
         how, samples = self.parameters.how, len(self.samples)
         batch_size = min(self.parameters.batch_size or samples, samples)
         return min(self.parameters.sub_batches, batch_size) if how.step_a_batch else -(-samples // batch_size)
+
+    @property
+    def result(self) -> Params:
+        """Return the network that the training has found; a number it gives is in the labels' own units."""
+        parameters = self.parameters
+        return parameters.in_own_units(self.first.network(self.training.result(parameters)))
 
     def here(self) -> Here:
         """Return what computes batches in this very process."""

@@ -159,7 +159,7 @@ class _Trainer:
 
     def _store_model(self, job: Job, reporter: Reporter) -> None:
         run, parameters, training = self._lease.run, job.parameters, job.training
-        params = job.first.network(training.result(parameters))
+        params = job.result
         # An epoch's cost is that of the weights before its step; the last step has none to betray it.
         if not all(np.isfinite(array).all() for array in params.values()):
             raise Diverged(f"weights are no longer finite (lower learning_rate, now {parameters.learning_rate:g})")
@@ -220,6 +220,8 @@ def _provenance(run: Run, job: Job) -> dict[str, Any]:
         attributes["image_shape"] = shape if len(shape) == 3 else (*shape, 1)
         if job.dataset.photos:
             attributes["photos"] = job.dataset.photos
+    if job.dataset.columns:
+        attributes["columns"] = job.dataset.columns
     if job.dataset.classes:
         attributes["classes"] = job.dataset.classes
     if training.best_epoch >= 0:

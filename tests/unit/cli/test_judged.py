@@ -93,17 +93,17 @@ def test_numbers_have_their_errors_and_those_furthest_off_first() -> None:
 @pytest.mark.parametrize(
     ("classes", "answer", "header", "row"),
     [
-        (0, {"value": 1234.5678}, ["photo", "number"], ["[a].png", "1234.57"]),
+        (0, {"value": 1234.5678}, ["sample", "number"], ["[a].png", "1234.57"]),
         (
             2,
             {"predicted": 0, "class_name": "dog", "probability": 0.25},
-            ["photo", "class", "p", "of", "class", "1"],
+            ["sample", "class", "p", "of", "class", "1"],
             ["[a].png", "dog", "0.2500"],
         ),
         (
             3,
             {"predicted": 0, "class_name": "dog", "probability": 0.75},
-            ["photo", "class", "probability"],
+            ["sample", "class", "probability"],
             ["[a].png", "dog", "0.7500"],
         ),
     ],

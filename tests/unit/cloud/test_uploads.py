@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from snn.errors import InvalidInput
-from snn_client.data.uploads import Upload, newest_first, upload_key, uploads_in
+from snn_client.runs.uploads import Upload, newest_first, upload_key, uploads_in
 
 
 def record(key: str, time: str = "2026-11-22T10:00:00.000Z", **item: Any) -> dict[str, Any]:

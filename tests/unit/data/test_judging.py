@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 
 from snn.batches import Samples
 from snn.errors import InvalidDataset
 from snn_client.data.judging import Finding, check, judge
+from snn_client.tables import leaks
+from snn_client.tables.columns import Category, Columns, Number
 from snn_data.dataset import Dataset, load_dataset, save_dataset
 
 ITSACAT = Path(__file__).parents[4] / "shared" / "datasets" / "datasets.h5"
@@ -43,7 +47,7 @@ def both_ways(data: Dataset, folder: Path) -> list[Finding]:
     """Judge it in memory and as a file, which must say the same."""
     held = (data.validation.stored, data.validation.y) if data.validation else (None, None)
     x = data.train.stored, data.train.y, data.test.stored, data.test.y
-    save_dataset(folder / "data.h5", *x, data.classes, *held)
+    save_dataset(folder / "data.h5", *x, data.classes, *held, columns=data.columns)
     found = judge(data)
     assert judge(folder / "data.h5") == found
     return found
@@ -117,6 +121,92 @@ def test_features_that_never_change(tmp_path: Path) -> None:
         "kind": "constant",
         "text": "2 of 6 features are the same in all training samples: columns 1; 4",
     }
+
+
+def numbered(train: NDArray[np.generic], test: NDArray[np.generic], classes: int = 2, seed: int = 5) -> Dataset:
+    """A data set whose labels the features do not tell, unless a test makes one of them do so."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, len(train)), random.integers(0, classes, len(test))
+    return dataset(train, test, labels, tuple(f"class {k}" for k in range(classes)))
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+def test_a_feature_that_alone_gives_the_class(wrong: int, tmp_path: Path) -> None:
+    data = numbered(rows(300, 1), rows(200, 2))
+    for samples in (data.train, data.test):
+        samples.stored[:, 4] = np.abs(samples.stored[:, 4]) * (2 * samples.y - 1)
+    data.test.stored[:wrong, 4] *= -1
+    (found,) = both_ways(data, tmp_path)
+    share = "99.5%" if wrong else "100.0%"
+    assert found == {
+        "kind": "leak",
+        "text": f"alone gives the class of nearly every test sample: column 4 ({share}); what is known only once the "
+        "label is has to be left out",
+    }
+
+
+def test_a_feature_that_nearly_gives_the_class_is_a_good_feature(tmp_path: Path) -> None:
+    data = numbered(rows(300, 1), rows(200, 2))
+    for samples in (data.train, data.test):
+        samples.stored[:, 4] = np.abs(samples.stored[:, 4]) * (2 * samples.y - 1)
+    data.test.stored[:10, 4] *= -1
+    assert both_ways(data, tmp_path) == []
+
+
+def test_columns_of_a_table_are_suspects_by_their_names(tmp_path: Path) -> None:
+    """A number that is no order, and a category of which each value tells a class but none tells all of them."""
+    data = numbered(rows(300, 1), rows(200, 2), classes=3)
+    for samples in (data.train, data.test):
+        code = samples.y + 3 * (np.arange(len(samples.y)) % 2)
+        samples.stored[:, 0] = np.array([5, 1, 3, 2, 4, 0])[code]
+        samples.stored[:, 2:5] = samples.y[:, None] == [2, 0, 1]
+    number = [Number(name, 2.5, 1.7) for name in ("code", "age", "weight")]
+    text = Columns((*number[:2], Category("ward", ("b", "c", "a")), number[2])).to_json()
+    named = Dataset(data.train, data.test, data.classes, None, "", text)
+    (found,) = both_ways(named, tmp_path)
+    assert "alone each give the class of nearly every test sample: code (100.0%); ward (100.0%);" in found["text"]
+
+
+def test_a_number_that_only_another_unit_tells_is_a_leak(tmp_path: Path) -> None:
+    train, test = rows(300, 1), rows(200, 2)
+    labels = np.exp(3 * train[:, 1].astype(float)), np.exp(3 * test[:, 1].astype(float))
+    (found,) = both_ways(dataset(train, test, labels, ()), tmp_path)
+    assert found["kind"] == "leak"
+    assert found["text"].startswith("alone gives nearly all of what is to be predicted: column 1 (100.0%); ")
+    noise = np.random.default_rng(0).normal(size=(2, 300))
+    labels = train[:, 1] + 0.3 * noise[0], test[:, 1] + 0.3 * noise[1, :200]
+    assert both_ways(dataset(train, test, labels, ()), tmp_path) == []
+
+
+def test_among_many_features_of_few_samples_one_gives_the_class_by_accident() -> None:
+    """Twelve samples to test by, 5,000 features: that one of them is right twelve times is no news."""
+    random = np.random.default_rng(0)
+    y = np.arange(12) % 2
+    x = random.normal(size=(12, 5_000)) * (2 * random.integers(0, 2, (12, 5_000)) - 1)
+    x[:, 7] = y
+    train = leaks.Looked(x, y)
+    assert leaks.suspects(train, train, 2) == []
+    few = leaks.Looked(x[:, 5:9], y)
+    assert len(leaks.suspects(few, few, 2)) == 4
+
+
+def test_rows_are_looked_at_from_the_first_to_the_last() -> None:
+    assert leaks.some_rows(2_000, 8) == slice(0, 2_000, 1)
+    assert len(range(*leaks.some_rows(60_001, 8).indices(60_001))) == 1_936
+    assert len(range(*leaks.some_rows(60_000, 400_000).indices(60_000))) <= 167
+    data = numbered(rows(5_000, 1), rows(4_500, 2))
+    for samples in (data.train, data.test):
+        samples.stored[:, 0] = samples.y
+    assert [one["kind"] for one in judge(data)] == ["leak"]
+
+
+@pytest.mark.parametrize("load", [load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine])
+def test_no_feature_of_known_data_is_a_suspect(load: Any) -> None:
+    x, y = load(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(y))
+    test, train = order[: len(y) // 4], order[len(y) // 4 :]
+    classes = 0 if load is load_diabetes else int(y.max()) + 1
+    assert leaks.suspects(leaks.Looked(x[train], y[train]), leaks.Looked(x[test], y[test]), classes) == []
 
 
 def test_more_samples_than_are_looked_at_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -486,6 +486,78 @@ def test_whole_numbers_are_classes_and_others_amounts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.train.y, data.train.stored[:, 0, 0, 2] + 0.5)
 
 
+def by_patient(folder: Path, count: int = 40) -> Path:
+    """Photos of ten patients, each of whom is ill or not; the later a photo, the higher its number."""
+    photos(folder / "images", count)
+    rows = [
+        f"{number:03},{'ill' if number % 10 % 2 else 'well'},p{number % 10},2026-01-{1 + number // 2:02}"
+        for number in range(count)
+    ]
+    (folder / "labels.csv").write_text("\n".join(["file,label,Patient,taken", *rows]))
+    return folder
+
+
+def test_photos_of_one_patient_are_never_parted(tmp_path: Path) -> None:
+    data, _ = made(by_patient(tmp_path / "in"), tmp_path / "out", group="patient")
+    patients = [{int(number) % 10 for number in part.stored[:, 0, 0, 2]} for part in (data.train, data.test)]
+    assert not patients[0] & patients[1]
+    assert [len(each) for each in patients] == [8, 2]
+    assert np.bincount(data.test.y).tolist() == [4, 4]
+    again, _ = made(by_patient(tmp_path / "in"), tmp_path / "out", group="Patient", only="ill,well", seed=1)
+    assert {int(number) % 10 for number in again.test.stored[:, 0, 0, 2]} != patients[1]
+
+
+def test_the_latest_photos_are_the_test_set(tmp_path: Path) -> None:
+    data, _ = made(by_patient(tmp_path / "in"), tmp_path / "out", time="taken", test_share=0.25)
+    assert sorted(data.test.stored[:, 0, 0, 2].tolist()) == list(range(30, 40))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"group": "doctor"},
+            r"labels\.csv: doctor: is not a column of this table \(it has file, label, patient, taken",
+        ),
+        ({"group": "patient", "time": "taken"}, r"labels\.csv: patient and taken: are two ways to split"),
+        ({"time": "patient"}, r"labels\.csv: patient: holds no times"),
+        ({"split": "patient"}, r"labels\.csv: patient: says 'p0' in line 2 \(say train, test or validation\)"),
+        ({"only": "ill"}, r"labels\.csv: tells of one class only, ill"),
+        ({"only": "ill,dead"}, r"labels\.csv: only: names dead; the classes are ill, well"),
+    ],
+)
+def test_a_table_that_does_not_split(tmp_path: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidDataset, match=message):
+        made(by_patient(tmp_path / "in"), tmp_path / "out", **options)
+
+
+@pytest.mark.parametrize("option", ["label", "group", "time", "split"])
+def test_what_is_asked_of_a_table_that_there_is_not_is_refused(option: str, pets: Path, tmp_path: Path) -> None:
+    message = rf": {option}: names a column, and there is no table \(leave {option} out, or give a table\)"
+    with pytest.raises(InvalidInput, match=message):
+        made(pets, tmp_path / "out", **{option: "patient"})
+    made(pets, tmp_path / "made")
+    (file,) = (tmp_path / "made").iterdir()
+    with pytest.raises(InvalidInput, match=message):
+        made(file, tmp_path / "out", **{option: "patient"})
+    with pytest.raises(InvalidDataset, match="only: cannot be taken apart"):
+        made(file, tmp_path / "out", only="cat")
+
+
+def test_only_some_folders_are_learned_if_asked(tmp_path: Path) -> None:
+    for part, count in (("train", 6), ("test", 3)):
+        for number, name in enumerate(("ant", "bee", "cat")):
+            photos(tmp_path / "in" / part / name, count, (10 * number, 0, 0))
+    (tmp_path / "in" / "train" / "bee" / "notes.docx").write_bytes(b"of no interest")
+    data, _ = made(tmp_path / "in", tmp_path / "out", only="cat,ant")
+    assert (data.classes, len(data.train), len(data.test)) == (("ant", "cat"), 12, 6)
+    assert (data.train.stored[:, 0, 0, 0] == 20 * data.train.y).all()
+    with pytest.raises(InvalidDataset, match=r"in: only: names dog; the classes are ant, bee, cat \(name classes that"):
+        made(tmp_path / "in", tmp_path / "out", only="dog,cat")
+    with pytest.raises(InvalidDataset, match="expected two folders or more, one for each class; found ant"):
+        made(tmp_path / "in", tmp_path / "out", only="ant")
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [

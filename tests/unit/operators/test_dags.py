@@ -181,6 +181,8 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
         "stack_name": "snn-two",
     }
     assert fill_in(training, **given) == {**given, "parameters_file": None, "data_options": None}
+    asked = {"label": "ill", "drop": ["remarks"]}
+    assert fill_in(training, **given, data_options=asked)["data_options"] == asked
 
 
 def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: DAG) -> None:
@@ -281,7 +283,6 @@ def test_dags_find_their_parameters_in_a_folder_of_any_name(folder: str, tmp_pat
     assert bag.import_errors == {}
     seen = {}
     for dag_id, task_id, field in (
-        ("snn_training", "stage", "parameters"),
         ("snn_sweep", "plan", "parameters"),
         ("snn_retraining", "choose", "fallback"),
     ):
@@ -290,15 +291,13 @@ def test_dags_find_their_parameters_in_a_folder_of_any_name(folder: str, tmp_pat
         seen[dag_id] = getattr(task, field)
         template = dag.get_template_env().from_string(getattr(task, field))
         assert template.render({"params": {"parameters_file": None}}) == str(there / "parameters.json")
-    assert seen["snn_training"] == seen["snn_sweep"] == "{{ params.parameters_file or default_parameters }}"
+    assert seen["snn_sweep"] == "{{ params.parameters_file or default_parameters }}"
+    stage: Any = bag.dags["snn_training"].get_task("stage")
+    assert stage.parameters == "{{ params.parameters_file or 'auto' }}"
 
 
 def test_the_form_of_the_sweep_has_the_training_s_fields_and_its_own(training: DAG, sweep: DAG) -> None:
-    assert set(sweep.params) == set(training.params) - {"images", "data_options"} | {
-        "combinations",
-        "validation",
-        "retrain",
-    }
+    assert set(sweep.params) == set(training.params) - {"images"} | {"combinations", "validation", "retrain"}
     given = {"dataset": "d.h5", "combinations": [{"seed": 1}, {"layer_sizes": [4, 1]}], "validation": 5}
     assert given.items() <= fill_in(sweep, **given).items()
     assert fill_in(sweep, dataset="d.h5", validation=0.3)["retrain"] is False
@@ -370,7 +369,8 @@ def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compa
 
     retraining = bag.dags["snn_retraining"]
     assert fill_in(retraining) == {
-        **dict.fromkeys(("dataset", "parameters", "parameters_file", "epochs", "learning_rate", "batch_size")),
+        **dict.fromkeys(("dataset", "data_options", "parameters", "parameters_file")),
+        **dict.fromkeys(("epochs", "learning_rate", "batch_size")),
         **dict.fromkeys(("threshold", "seed", "strategy", "granularity", "max_usd", "max_seconds")),
         **dict.fromkeys(("optimizer", "schedule", "dtype", "validation", "patience")),
         "metric": "accuracy",

@@ -1,0 +1,1 @@
+"""Tables of strangers: their files, what their columns become, which rows train and which test."""
