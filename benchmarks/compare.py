@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 from typing import Any
 
-from benchmarks import problem
+from benchmarks import host, problem
 from benchmarks.competitors import CompetitorFailed, numpy_loop
 from benchmarks.session import TOLERANCE_FLOAT32, Disagreement, Session, agree, column
 from snn_client.stack.options import StackOptions
@@ -203,7 +204,7 @@ def workers(session: Session) -> dict[str, Any]:
     facts = problem.describe(data, "grown")
     neurons = problem.widened(times_neurons)
     size = -(-facts["samples"] // 2)  # a mini-batch for each
-    times, outcomes = defaultdict[int, list[float]](list), dict[int, Any]()
+    times, outcomes, machine = defaultdict[int, list[float]](list), dict[int, Any](), list[float]()
     for turn in range(-1, session.repetitions):  # the first turn warms both trainers up and is not counted
         for count in (1, 2):
             chosen = problem.parameters(neurons, epochs=epochs, batch_size=size, strategy="average", workers=count)
@@ -211,11 +212,18 @@ def workers(session: Session) -> dict[str, Any]:
             if turn >= 0:
                 times[count].append(outcomes[count].seconds)
         if turn >= 0:
-            session.say(f"one worker {times[1][-1]:.1f} s, two {times[2][-1]:.1f} s")
+            machine.append(host.two_processes())
+            session.say(
+                f"one worker {times[1][-1]:.1f} s, two {times[2][-1]:.1f} s; of nothing but NumPy two processes do "
+                f"{machine[-1]:.2f} times as much as one"
+            )
             session.step()
     one, two = column(times[1]), column(times[2])
+    speedup = one["seconds"] / two["seconds"]
     return {
-        "speedup": one["seconds"] / two["seconds"],
+        "speedup": speedup,
+        "machine": machine,
+        "ratio_to_machine": speedup / median(machine),
         "epochs": epochs,
         "problem": f"{facts['samples']:,} photos of {facts['features']:,} numbers, layers {_dashed(neurons)}, "
         f"strategy average, 2 mini-batches of {size:,}",

@@ -20,6 +20,7 @@ GOALS: tuple[tuple[str, str, float, str], ...] = (
     ("layer.invocations_per_epoch", "=", 32, "neuron invocations an epoch, layer granularity"),
     ("batch.invocations_per_epoch", "=", 0, "neuron invocations an epoch, batch granularity"),
     ("workers.speedup", "≥", 1.6, "two trainers: one's time / theirs"),
+    ("workers.ratio_to_machine", "≥", 0.85, "the same: to what two processes of NumPy gain on this machine"),
     ("money.usd", "≤", 0.01, "USD of the full-batch job at list prices"),
     ("cats.least_training_accuracy", "≥", 0.95, "itsacat's own job: the lowest training accuracy over the seeds"),
     ("mnist.plain_accuracy", "≥", 0.980, "MNIST, ≤ 10 epochs: test accuracy, mean of three seeds"),
@@ -262,11 +263,17 @@ def _workers(section: dict[str, Any], results: dict[str, Any]) -> str:
         return f"Not measured: {section['why']}."
     same = "bit for bit the same" if section["identical"] else f"the same to {section['difference']:.1e}"
     rows = [("one trainer", _span(section["one"])), ("two trainers", _span(section["two"]))]
-    return (
+    text = (
         f"{section['problem']}; {section['epochs']} epochs, path *{section['path']}*; "
         f"the costs of both are {same}.\n\n{_table(('', 'seconds'), rows)}\n\n"
         f"Speedup: **{section['speedup']:.2f}**, on {results['machine']['cores']} cores that also run the emulator."
     )
+    if machine := section.get("machine"):  # figures that were kept of an earlier version have none
+        text += (
+            f" After each turn, two processes that only multiply did {_range(machine)} times as much as one: "
+            f"of that the trainers gain {section['ratio_to_machine']:.2f}."
+        )
+    return text
 
 
 def _cats(section: dict[str, Any], results: dict[str, Any]) -> str:

@@ -211,6 +211,8 @@ def results():
         "batch": {**granularity, "seconds_per_epoch": 0.012, "invocations_per_epoch": 0.0},
         "workers": {
             "speedup": 1.71,
+            "machine": [1.9, 1.8, 1.95],
+            "ratio_to_machine": 0.9,
             "epochs": 100,
             "problem": "2,090 photos",
             "path": "span",
@@ -268,6 +270,7 @@ def test_the_report_has_every_goal_with_what_was_measured_and_whether_it_is_met(
         "layer.invocations_per_epoch": "32 | = 32 | met",
         "batch.invocations_per_epoch": "0 | = 0 | met",
         "workers.speedup": "1.71 | ≥ 1.6 | met",
+        "workers.ratio_to_machine": "0.9 | ≥ 0.85 | met",
         "money.usd": "0.000123 | ≤ 0.01 | met",
     }
     assert "![Full batch](side-by-side.svg)" in text
