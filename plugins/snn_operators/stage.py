@@ -81,9 +81,13 @@ class SnnStageOperator(SnnOperator):
         from snn_client.data.lists import LIMIT, shortened
         from snn_client.data.options import Options
         from snn_client.data.staging import stage
+        from snn_client.runs.runs import check_cache
         from snn_cloud.aws.places import input_images, new_run_id
+        from snn_cloud.ledger.parameters import Parameters
 
         outputs, parameters = self.outputs, self._parameters()
+        if isinstance(parameters, Parameters):
+            check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
         options = Options.of(self.data_options or {})
         staged = stage(self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options)
@@ -104,19 +108,16 @@ class SnnStageOperator(SnnOperator):
         from snn_client.runs.runs import check_cache
         from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
-        given, overrides, outputs = self.parameters, self.overrides or {}, self.outputs
+        given, overrides = self.parameters, self.overrides or {}
 
         def choose(dataset: Header) -> Parameters:
             chosen = parameters_for(dataset, **overrides)
             self.log.info("a recipe for these data, chosen by itself: %s", chosen.to_json())
-            check_cache(chosen, outputs)
+            check_cache(chosen, self.outputs)
             return chosen
 
         if given == AUTO:
             return choose
         if isinstance(given, Mapping):
-            parameters = Parameters.load(given, **overrides)
-        else:
-            parameters = Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)
-        check_cache(parameters, outputs)
-        return parameters
+            return Parameters.load(given, **overrides)
+        return Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)

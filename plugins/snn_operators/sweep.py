@@ -41,8 +41,8 @@ class SnnSweepPlanOperator(SnnOperator):
     :param combinations: a grid, ``{"learning_rate": [0.001, 0.01], "layer_sizes": [[20, 7, 5, 1], [10, 1]]}``, or a
         list of mappings; a mapping, a list, or JSON text (templated)
     :param validation: the share of the training set that is held out, or a number of folds from 2 on (templated)
-    :param data_options: how a data set is made of what is no ``.h5``, by the names of
-        :class:`~snn_client.data.options.Options`; None leaves one as it is (templated)
+    :param data_options: how a data set is made of what is no ``.h5``: the fields of an
+        ``snn_client.data.options.Options``; None leaves one as it is (templated)
     :param sweep_id: any text, made into a valid run id; the default differs for each DAG run (templated)
     """
 

@@ -1,4 +1,4 @@
-"""Starts moto, with what its nested stacks lack. It runs in moto's own environment, and imports nothing of ours.
+"""Starts moto, with what its nested stacks and its DynamoDB lack; runs in its own environment, imports nothing of ours.
 
 Each patch asserts what it patches: should moto do it by itself one day, the patch must go.
 """
@@ -6,10 +6,13 @@ Each patch asserts what it patches: should moto do it by itself one day, the pat
 from __future__ import annotations
 
 import inspect
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 from moto.cloudformation import models, responses
+from moto.dynamodb import models as tables
+from moto.dynamodb import responses as dynamodb
 from moto.server import main
 
 
@@ -38,6 +41,20 @@ assert not hasattr(models.Stack, "get_cfn_attribute")
 models.Stack.get_cfn_attribute = _attribute
 assert "return self.name" in inspect.getsource(models.Stack.physical_resource_id.fget)  # AWS: its ARN
 models.Stack.physical_resource_id = property(lambda stack: stack.stack_id)
+
+# DynamoDB tests a condition and writes in one step. moto answers every request in a thread of its own and does both one
+# after the other, so that two trainers may both get a free lease.
+assert "Lock" not in inspect.getsource(dynamodb) + inspect.getsource(tables)
+_one_at_a_time, _call = threading.RLock(), dynamodb.DynamoHandler.call_action
+
+
+def _in_one_step(handler: Any) -> Any:
+    """Answer one request to DynamoDB after the other."""
+    with _one_at_a_time:
+        return _call(handler)
+
+
+dynamodb.DynamoHandler.call_action = _in_one_step
 
 if __name__ == "__main__":
     main()
