@@ -64,13 +64,19 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
 		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
-test: test-unit test-integration test-e2e test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
+# What a person types in a terminal, and the notebooks: the slowest fifth of tests/integration.
+COMMANDS := $(wildcard tests/integration/test_cli_*.py tests/integration/test_notebook*.py) tests/integration/test_docs.py
+
+test: test-unit test-integration test-commands test-e2e test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit tests/badinput
 
-test-integration: install ## run the tests with an emulator and Valkey
-	@$(BIN)/pytest tests/integration -m "not slow"
+test-integration: install ## run the tests with an emulator and Valkey, without those of test-commands
+	@$(BIN)/pytest tests/integration -m "not slow" $(COMMANDS:%=--ignore=%)
+
+test-commands: install ## run those of the commands, the quick start and the notebooks, with an emulator and Valkey
+	@$(BIN)/pytest $(COMMANDS) -m "not slow"
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow, on an emulator
 	@$(BIN)/pytest tests/e2e -m "not slow"
