@@ -16,7 +16,7 @@ from snn_client.tables.columns import Category, Columns
 ALONE = 0.98
 """The share of a guess's errors on the test part that a suspect avoids; of numbers, of the variance of their ranks."""
 
-UNLIKELY = 0.001
+UNLIKELY = 0.01
 """So rarely would one of the features do that by accident."""
 
 MAX_ROWS = 2_000  # of a part, that are looked at
