@@ -128,6 +128,11 @@ class Witness:
         two = torch.stack([torch.zeros_like(logits[:, 0]), logits[:, 0]], dim=1)
         return functional.cross_entropy(two, y, weight=weights, label_smoothing=smoothing)
 
+    def scaled(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What the network learns from."""
+        scaling = self.recipe["input_scaling"]
+        return (inputs - scaling["mean"]) / scaling["scale"] if scaling else inputs
+
     def train(self) -> dict[str, np.ndarray]:
         """Train step by step as the job draws it; return weights, costs and the first step's gradients."""
         X, y = torch.from_numpy(self.job["X"]).to(self.kind), torch.from_numpy(self.job["y"])
@@ -146,7 +151,7 @@ class Witness:
                     data = f"augmented/{epoch}/{number}/{index}"
                     inputs = torch.from_numpy(self.job[data]).to(self.kind) if data in self.job else X[places]
                     self.optimizer.zero_grad()
-                    loss = self.loss(self.network(inputs), y[places], weights)
+                    loss = self.loss(self.network(self.scaled(inputs)), y[places], weights)
                     loss.backward()
                     weight = float(weights[y[places]].sum()) if weights is not None else float(len(places))
                     done.append((loss.item(), [p.grad.clone() for p in self.network.parameters()], weight))
@@ -171,6 +176,10 @@ class Witness:
         for i, linear in enumerate(self.linears, start=1):
             found[f"W{i}"] = linear.weight.detach().numpy()
             found[f"b{i}"] = linear.bias.detach().numpy()[:, None]
+        if scaling := self.recipe["input_scaling"]:  # W(x - mean)/scale + b is a network of x: its b is that of x = 0
+            first = self.linears[0]
+            found["b1"] = first(self.scaled(torch.zeros(1, first.in_features, dtype=self.kind))).detach().numpy().T
+            found["W1"] = found["W1"] / scaling["scale"]
         return found
 
     def combined(self, done: list[Any]) -> tuple[float, list[torch.Tensor], float]:

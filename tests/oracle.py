@@ -205,10 +205,17 @@ def augmented(photos, chosen, m, epoch, places):
     return np.stack(out)
 
 
-def as_inputs(stored, dtype):
-    """What a network sees of stored samples, (features, k)."""
+def as_inputs(stored, dtype, scales=None):
+    """What a network sees of stored samples, (features, k), while it learns: x, or (x - mean) / scale."""
     flat = stored.reshape(len(stored), -1).astype(dtype)
-    return (flat / 255 if stored.dtype == np.uint8 else flat).T
+    x = flat / 255 if stored.dtype == np.uint8 else flat
+    return ((x - scales.mean) / scales.scale if scales else x).T
+
+
+def seen_as_they_are(Ws, bs, scales):
+    """A network that learned from (x - mean) / scale as one that sees x: W(x - mean)/scale + b = (W/scale)x + ..."""
+    W = Ws[0] / scales.scale
+    return [W, *Ws[1:]], [bs[0] - W @ np.full((W.shape[1], 1), scales.mean, W.dtype), *bs[1:]]
 
 
 def train(chosen, stored, y):
@@ -231,7 +238,7 @@ def train(chosen, stored, y):
         for number, batches in enumerate(steps):
             done = []
             for index, places in enumerate(batches):
-                X = as_inputs(augmented(stored[places], chosen, m, epoch, places), chosen.dtype)
+                X = as_inputs(augmented(stored[places], chosen, m, epoch, places), chosen.dtype, chosen.input_scaling)
                 done.append((*step(Ws, bs, chosen, X, y[places], (epoch, number, index)), w[places].sum()))
             if chosen.strategy == "best-batch":
                 cost, dWs, dbs, weight = min(done, key=lambda one: one[0])
@@ -248,6 +255,8 @@ def train(chosen, stored, y):
         costs.append(spent / weighed)
         if chosen.threshold is not None and costs[-1] <= chosen.threshold:
             break
+    if chosen.input_scaling:
+        Ws, bs = seen_as_they_are(Ws, bs, chosen.input_scaling)
     named = {f"W{i}": W for i, W in enumerate(Ws, start=1)} | {f"b{i}": b for i, b in enumerate(bs, start=1)}
     return named, costs
 

@@ -50,12 +50,25 @@ class Samples:
         return Samples(self.stored[places], self.y[places])
 
 
-def as_inputs(rows: NDArray[Any], dtype: Any = np.float64, out: Array | None = None) -> Array:
-    """Return stored samples (m, features) as inputs (features, m): photos' bytes as numbers in 0..1."""
-    if rows.dtype == np.uint8:
+class Scaling(NamedTuple):
+    """What numbers are while they are learned, or learned from: (x - mean) / scale."""
+
+    mean: float
+    scale: float
+
+
+def as_inputs(
+    rows: NDArray[Any], dtype: Any = np.float64, out: Array | None = None, scaling: Scaling | None = None
+) -> Array:
+    """Return stored samples (m, features) as inputs (features, m): photos' bytes as numbers in 0..1, then scaled."""
+    own = rows.dtype == np.uint8  # an array that nobody else has
+    if own:
         rows = np.divide(rows, 255, out=out, dtype=dtype)
-    X: Array = rows.astype(dtype, copy=False).T
-    return X
+    X: Array = rows.astype(dtype, copy=False)
+    if scaling:
+        X = np.subtract(X, scaling.mean, out=X if own else None)
+        X /= scaling.scale
+    return X.T
 
 
 class Batch(NamedTuple):
@@ -80,8 +93,10 @@ class Batch(NamedTuple):
 class Feed:
     """The training set, a mini-batch at a time: as it is stored, or as the network sees it; augmented if asked."""
 
-    def __init__(self, samples: Samples, dtype: Any, augmentation: Augmentation, seed: int) -> None:
-        self.samples, self.dtype = samples, np.dtype(dtype)
+    def __init__(
+        self, samples: Samples, dtype: Any, augmentation: Augmentation, seed: int, scaling: Scaling | None = None
+    ) -> None:
+        self.samples, self.dtype, self.scaling = samples, np.dtype(dtype), scaling
         self._augmentation, self._seed = augmentation, seed
         self._fixed: dict[int, Array] = {}
         self._drawn: tuple[int, NDArray[np.float64]] | None = None
@@ -100,10 +115,11 @@ class Feed:
         """Return what the network sees of a batch, (features, samples); of one that never changes it is kept."""
         if isinstance(batch.places, slice) and not self._augmentation:
             if batch.number not in self._fixed:
-                self._fixed[batch.number] = as_inputs(self.rows(batch), self.dtype)
+                self._fixed[batch.number] = as_inputs(self.rows(batch), self.dtype, scaling=self.scaling)
             return self._fixed[batch.number]
         rows = self.rows(batch)
-        return as_inputs(rows, self.dtype, work("X", rows.shape, self.dtype) if rows.dtype == np.uint8 else None)
+        out = work("X", rows.shape, self.dtype) if rows.dtype == np.uint8 else None
+        return as_inputs(rows, self.dtype, out, self.scaling)
 
 
 class Workspace:

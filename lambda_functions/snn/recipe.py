@@ -26,6 +26,7 @@ from pydantic import (
 
 from snn.activations import ACTIVATIONS
 from snn.augmentation import AUGMENTATIONS, Augmentation
+from snn.batches import Scaling
 from snn.losses import LOSSES, Loss, Targets
 from snn.network import Network, Params
 from snn.optimizers import OPTIMIZERS, GradientDescent
@@ -136,8 +137,8 @@ _Augmentation = create_model(
 )  # type: ignore[call-overload]
 
 
-class TargetScaling(BaseModel):
-    """What numbers to give are while they are learned: (y - mean) / scale."""
+class Scales(BaseModel):
+    """What numbers are while they are learned, or learned from: (x - mean) / scale."""
 
     model_config = STRICT
 
@@ -190,7 +191,11 @@ class Recipe(BaseModel):
         default=None,
         description="weight of a sample of each class; balanced: rare classes count as much as frequent ones",
     )
-    target_scaling: TargetScaling | None = Field(
+    input_scaling: Scales | None = Field(
+        default=None,
+        description="the network learns from (x - mean) / scale, x being in 0..1 of photos; the model takes x itself",
+    )
+    target_scaling: Scales | None = Field(
         default=None,
         description="numbers are learned as (y - mean) / scale, which costs are of too; the model answers in y's units",
     )
@@ -331,6 +336,12 @@ class Recipe(BaseModel):
         return Augmentation.of(self.augmentation)
 
     @property
+    def scaling(self) -> Scaling | None:
+        """Return how inputs are scaled, None if they are seen as they are."""
+        asked = self.input_scaling
+        return Scaling(asked.mean, asked.scale) if asked else None
+
+    @property
     def not_linear(self) -> str:
         """Return what keeps this training out of the span of the data (`snn.span`), or nothing."""
         optimizer = next(name for name, kind in OPTIMIZERS.items() if type(self.optimizer) is kind)
@@ -338,6 +349,7 @@ class Recipe(BaseModel):
             optimizer: not self.optimizer.linear,
             "clip_norm": self.clip_norm is not None,
             "augmentation": bool(self.augment),
+            "input_scaling": self.input_scaling is not None,
             "dropout of the input": self.network(1).input_dropout > 0,
         }
         return " and ".join(name for name, there in obstacles.items() if there)

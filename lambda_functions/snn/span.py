@@ -86,6 +86,7 @@ class Direct:
 
     def held_out(self, params: Params, samples: Samples) -> Array:
         """Return Z (neurons, m) of samples that are not trained on."""
+        params = self.network(params)
         W = params["W1"]
         Z: Array = np.empty((len(W), len(samples)), W.dtype)
         for start in range(0, len(samples), BLOCK):  # as numbers, all samples may be more than memory holds
@@ -95,8 +96,12 @@ class Direct:
         return Z
 
     def network(self, params: Params) -> Params:
-        """Return the parameters as they are."""
-        return params
+        """Return the parameters of a network that sees inputs as they are: W·(x - mean)/scale + b is one of those."""
+        scaling = self._feed.scaling
+        if scaling is None:
+            return params
+        W = params["W1"] / scaling.scale
+        return {**params, "W1": W, "b1": params["b1"] - W.sum(axis=1, keepdims=True) * scaling.mean}
 
 
 class Gram:

@@ -61,6 +61,7 @@ def choose(data: Dataset | Header) -> dict[str, Any]:
     }
     if photos:
         recipe["augmentation"] = _changes(data)
+        recipe["input_scaling"] = {"mean": 0.5, "scale": 0.25}  # from -2 to 2
     if not classes:
         recipe["target_scaling"] = _scaling(data)
     return {**recipe, **_stopping(data)}

@@ -124,6 +124,7 @@ EVERYTHING = {
     "epochs": 4,
     "dropout": {"layer1": 0.3, "layer2": 0.2},
     "augmentation": {"mirror": True, "shift": 1},
+    "input_scaling": {"mean": 0.5, "scale": 0.25},
     "schedule": {"name": "cosine", "warmup": 0.5},
     "l2": 0.01,
     "validation": 0.2,

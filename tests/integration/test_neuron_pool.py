@@ -107,7 +107,8 @@ class Step:
         largest = {}
         for (cost, back), places, draw in zip(results, drawn, self.draws, strict=True):
             photos = oracle.augmented(stored[places], chosen, len(y), self.epoch, places)
-            wanted = oracle.step(Ws, bs, chosen, oracle.as_inputs(photos, chosen.dtype), y[places], draw)
+            X = oracle.as_inputs(photos, chosen.dtype, chosen.input_scaling)
+            wanted = oracle.step(Ws, bs, chosen, X, y[places], draw)
             assert cost == pytest.approx(wanted[0], abs=tolerance)
             slopes = back()
             assert slopes.keys() == self.params.keys()
@@ -173,6 +174,7 @@ KINDS = {
     "gelu": {"activations": {"layer1": "gelu", "layer2": "gelu", "layer3": "sigmoid"}, "dropout": 0.2},
     "in place": {"activations": {"layer1": "tanh", "layer2": "elu", "layer3": "sigmoid"}},
     "augmentation": {"augmentation": {"mirror": True, "shift": 1}, "dropout": {"layer0": 0.2}},
+    "scaled": {"input_scaling": {"mean": 0.5, "scale": 0.25}, "dropout": {"layer0": 0.2}},
     "weighted": {"class_weights": [0.5, 2.0], "label_smoothing": 0.1},
     "softmax": {"sizes": (6, 5, 4), "label_smoothing": 0.2,
                 "activations": {"layer1": "leaky_relu", "layer2": "identity", "layer3": "softmax"}},

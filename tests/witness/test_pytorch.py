@@ -21,7 +21,7 @@ import pytest
 from training import Lesson, photos, table
 
 from snn.activations import ACTIVATIONS
-from snn.batches import Workspace, as_inputs
+from snn.batches import as_inputs
 from snn.layers import dropout_mask
 from snn.losses import LOSSES
 from snn.optimizers import OPTIMIZERS
@@ -90,6 +90,11 @@ def jobs() -> Iterator[tuple[str, Parameters]]:
             augmentation={"mirror": True, "shift": 1, "rotation": 12, "brightness": 0.3},
             optimizer="adam",
         )
+        yield network(
+            "sigmoid", strategy, input_scaling={"mean": 0.5, "scale": 0.25}, optimizer="adam", dropout=0.2,
+            augmentation={"mirror": True},
+        )  # fmt: skip
+        yield network("softmax", strategy, input_scaling={"mean": -0.5, "scale": 2}, optimizer=MOMENTUM)
         for optimizer in ("gradient_descent", MOMENTUM, NESTEROV):  # in the span of the data
             yield network("sigmoid", strategy, optimizer=optimizer, l2=0.05, first_layer="span")
 
@@ -137,7 +142,9 @@ def write_job(file: Path, lesson: Lesson) -> None:
                     if mask is not None:
                         arrays[f"mask/{number}/{step}/{batch.number}/{layer}"] = mask
                 if chosen.augment:
-                    arrays[f"augmented/{number}/{step}/{batch.number}"] = job.feed.inputs(batch, Workspace()).T.copy()
+                    arrays[f"augmented/{number}/{step}/{batch.number}"] = as_inputs(
+                        job.feed.rows(batch), chosen.dtype
+                    ).T.copy()
     np.savez(file, plan=json.dumps(plan), **arrays)
 
 

@@ -7,6 +7,7 @@ that is repeated, late or delivered twice writes the same bytes to the same plac
 
 from __future__ import annotations
 
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn.activations import ACTIVATIONS, Array
-from snn.batches import as_inputs
+from snn.batches import Scaling, as_inputs
 from snn.errors import InvalidInput
 from snn.layers import Dense, dropout_mask, gradients, slope_below
 from snn_cloud.aws.saying import say_traceback
@@ -54,8 +55,9 @@ class Task(TypedDict):
     """What the trainer sends. `inputs` are references (see `Ref`), sliced to what these neurons need.
 
     The first layer reads `samples`, as they are stored, and of these the `places` that are the mini-batch; or, if there
-    are none, all of them. `dropout` is that of the neurons' own outputs, `input_dropout` that of the first layer's
-    inputs; `dtype` is that of all arithmetic.
+    are none, all of them. It learns from these numbers less the mean of `scaling`, divided by its scale. `dropout`
+    is that of the neurons' own outputs, `input_dropout` that of the first layer's inputs; `dtype` is that of all
+    arithmetic.
     """
 
     run_id: str
@@ -68,6 +70,7 @@ class Task(TypedDict):
     output: str
     dropout: NotRequired[Dropout]
     input_dropout: NotRequired[Dropout]
+    scaling: NotRequired[list[float]]
 
 
 def work(task: Task, cache: Cache) -> None:
@@ -116,16 +119,17 @@ def _inputs(task: Task, refs: Mapping[str, Ref], cache: Cache) -> Array:
         (A_prev,) = _fetch(cache, refs, "A_prev")
         return A_prev
     ref = refs["samples"]
+    scaling = Scaling(*task["scaling"]) if "scaling" in task else None
 
     def convert() -> Array:
         rows = _keep(ref.key, ref.nbytes, lambda: cache.get([ref])[0])
         if "places" in refs:
             (places,) = _fetch(cache, refs, "places")
             rows = rows[places[0]]
-        return as_inputs(rows, task["dtype"])
+        return as_inputs(rows, task["dtype"], scaling=scaling)
 
     samples = refs["places"].columns if "places" in refs else ref.rows
-    name = f"{ref.key} {refs['places'].key if 'places' in refs else ''} {task['dtype']}"
+    name = f"{ref.key} {refs['places'].key if 'places' in refs else ''} {task['dtype']} {scaling or ''}"
     X = _keep(name, samples * ref.columns * np.dtype(task["dtype"]).itemsize, convert)
     if "input_dropout" in task:
         out = task["input_dropout"]
@@ -178,6 +182,8 @@ def check_task(given: Any) -> None:
     for name in ("dropout", "input_dropout"):
         if name in given and not _is_dropout(given[name]):
             raise _refusal(name, f"is {repr(given[name])[:200]}", 'send {"rate": …, "draw": […], "neurons": …}')
+    if "scaling" in given and not _is_scaling(given["scaling"]):
+        raise _refusal("scaling", f"is {repr(given['scaling'])[:200]}", "send [mean, scale], the scale above 0")
 
 
 def _is_count(value: Any) -> bool:
@@ -204,6 +210,15 @@ def _is_dropout(given: Any) -> bool:
         and isinstance(given.get("draw"), (list, tuple))
         and all(type(each) is int and each >= 0 for each in given["draw"])
         and _is_count(given.get("neurons"))
+    )
+
+
+def _is_scaling(given: Any) -> bool:
+    return (
+        isinstance(given, (list, tuple))
+        and len(given) == 2
+        and all(type(each) is float and math.isfinite(each) for each in given)
+        and given[1] > 0
     )
 
 

@@ -87,7 +87,7 @@ def make_job(parameters: Parameters, training: Training, data: Data) -> tuple[Jo
     dataset = data.dataset
     samples, held_out = data.split(parameters)
     network = parameters.network(dataset.features)
-    feed = Feed(samples, parameters.dtype, parameters.augment, parameters.seed)
+    feed = Feed(samples, parameters.dtype, parameters.augment, parameters.seed, parameters.scaling)
     in_span, why = parameters.path(dataset.features, len(samples))
     first: FirstLayer = Direct(feed, network.input_dropout, parameters.seed)
     if in_span:

@@ -131,13 +131,13 @@ class NeuronPool:
 
     def compute(
         self, layer: int, direction: str, output: str, inputs: Mapping[str, Ref], sliced: tuple[str, ...],
-        results: Mapping[str, int], dropout: Mapping[str, Dropout],
+        results: Mapping[str, int], options: Mapping[str, Any],
     ) -> list[Array]:  # fmt: skip
         """Have every neuron of a layer computed and return their results, joined in the neurons' order.
 
         `sliced` names the inputs of which neurons get their own rows; `results` how many columns each result has.
         """
-        tasks = list(self._tasks(layer, direction, output, inputs, sliced, dropout))
+        tasks = list(self._tasks(layer, direction, output, inputs, sliced, options))
         for _ in self._invokers.map(self._invoke, tasks):
             pass
         dtype = np.dtype(self.job.parameters.dtype).str
@@ -152,7 +152,7 @@ class NeuronPool:
 
     def _tasks(
         self, layer: int, direction: str, output: str, inputs: Mapping[str, Ref], sliced: tuple[str, ...],
-        dropout: Mapping[str, Dropout],
+        options: Mapping[str, Any],
     ) -> Iterator[Task]:  # fmt: skip
         neurons = self.layers[layer - 1].size
         for first in range(0, neurons, self._at_once):
@@ -166,7 +166,7 @@ class NeuronPool:
                 dtype=self.job.parameters.dtype,
                 output=f"{output}:{direction}:{first}",
                 inputs={name: list(ref.slice(first, end) if name in sliced else ref) for name, ref in inputs.items()},
-                **dropout,  # type: ignore[typeddict-item]
+                **options,  # type: ignore[typeddict-item]
             )
 
     def _invoke(self, task: Task) -> None:
@@ -283,7 +283,7 @@ class _Walker:
         job, rates = self._pool.job, {layer: self._pool.layers[layer - 1].dropout}
         if layer == 1:
             rates[0] = job.network.input_dropout
-        dropout = {
+        options: dict[str, Any] = {
             "dropout" if number else "input_dropout": Dropout(
                 rate=rate,
                 draw=list(self._batch.draw(job.parameters.seed, number)),
@@ -292,7 +292,9 @@ class _Walker:
             for number, rate in rates.items()
             if rate
         }
-        return self._pool.compute(layer, direction, f"{self._name}:{layer}", inputs, sliced, results, dropout)
+        if layer == 1 and job.parameters.scaling:
+            options["scaling"] = list(job.parameters.scaling)
+        return self._pool.compute(layer, direction, f"{self._name}:{layer}", inputs, sliced, results, options)
 
     def _share(self, name: str, array: Array) -> Ref:
         """Put an array where neurons find it; it goes when the mini-batch is done."""

@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 from training import Lesson, photos, table, trained
 
 from snn.activations import ACTIVATIONS, normal_cdf, sigmoid
+from snn.batches import Feed
 from snn.layers import Dense, gradients, slope_below
 from snn.losses import LOSSES, Targets
 from snn.network import Network, walk
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES, rate_at
-from snn.span import choose_path
+from snn.span import Direct, choose_path
 from snn.strategies import STRATEGIES
 from snn.training import Diverged, Stop
+from snn.validation import Validation
 from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.train.job import Data
 from snn_data.checkpoint import dump_checkpoint, load_checkpoint
 
 IN_BATCHES = {"batch_size": 7}
@@ -161,6 +164,31 @@ def test_augmentation_equals_the_oracle(augmentation, strategy):
     agree(grey, photos(height=5, width=4, grey=True), 1e-11)
 
 
+@pytest.mark.parametrize("strategy", STRATEGY_FIELDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_that_learned_from_scaled_inputs_takes_them_as_they_are(kind, strategy):
+    data, network = KINDS[kind]
+    fields = {**network, **STRATEGY_FIELDS[strategy], "input_scaling": {"mean": 0.5, "scale": 0.25}, "dropout": 0.2}
+    kept = data().train.rows.copy()
+    lesson = agree(parameters(epochs=5, **fields), data(), 1e-11)
+    assert np.array_equal(data().train.rows, kept)
+    seen_so = trained(parameters(epochs=5, **{**fields, "input_scaling": None}), data())
+    assert np.abs(lesson.params["W1"] - seen_so.params["W1"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_validates_a_network_of_scaled_inputs_is_its_answers_to_inputs_as_they_are(two_classes, dtype):
+    scaling = {"mean": 0.4, "scale": 0.3}
+    chosen = parameters(epochs=4, validation=0.25, input_scaling=scaling, augmentation={"mirror": True}, dtype=dtype)
+    lesson = trained(chosen, two_classes)
+    samples, held_out = Data(two_classes).split(chosen)
+    as_they_are = Direct(Feed(samples, dtype, chosen.augment, chosen.seed), 0.0, chosen.seed)
+    judge = Validation(lesson.job.network, as_they_are, held_out, chosen.targets(held_out.y))
+    told = lesson.training.history
+    wanted = pytest.approx(judge(lesson.params), rel=1e-9 if dtype == "float64" else 1e-4)
+    assert (told.validation_costs[-1], told.validation_metrics[-1]) == wanted
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_small_training_equals_the_oracle(data):
@@ -279,7 +307,7 @@ def test_the_threshold_stops_at_the_first_epoch_at_or_below_it(two_classes):
 
 EVERYTHING = {"optimizer": "adam", "dropout": {"layer0": 0.1, "layer1": 0.3},
               "augmentation": {"mirror": True, "shift": 1}, "schedule": {"name": "cosine", "warmup": 1.5},
-              "l2": 0.01, "clip_norm": 1.0}  # fmt: skip
+              "l2": 0.01, "clip_norm": 1.0, "input_scaling": {"mean": 0.5, "scale": 0.25}}  # fmt: skip
 
 
 @pytest.mark.parametrize("fields", [
@@ -323,7 +351,9 @@ def test_the_path_is_chosen_by_counting_operations():
     assert path(100, 5_000, epochs=1, first_layer="span")[0]
     for fields, why in (
         ({"optimizer": "adam"}, "adam"), ({"optimizer": "rmsprop"}, "rmsprop"), ({"clip_norm": 1.0}, "clip_norm"),
-        ({"augmentation": {"mirror": True}}, "augmentation"), ({"dropout": {"layer0": 0.5}}, "dropout of the input"),
+        ({"augmentation": {"mirror": True}}, "augmentation"),
+        ({"input_scaling": {"mean": 0.5, "scale": 0.25}}, "input_scaling"),
+        ({"dropout": {"layer0": 0.5}}, "dropout of the input"),
     ):  # fmt: skip
         in_span, said = path(12_288, 209, epochs=3000, **fields)
         assert not in_span
