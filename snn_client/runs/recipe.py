@@ -60,8 +60,7 @@ def choose(data: Dataset | Header) -> dict[str, Any]:
         "dropout": size.dropout,
     }
     if photos:
-        recipe["augmentation"] = _changes(data)
-        recipe["input_scaling"] = {"mean": 0.5, "scale": 0.25}  # from -2 to 2
+        recipe |= _seen(data)
     if not classes:
         recipe["target_scaling"] = _scaling(data)
     return {**recipe, **_stopping(data)}
@@ -103,10 +102,15 @@ def _of_photos(samples: int) -> _Size:
     return _Size((512, 256), 0.001, 0.05, 128, 10, dropout=0.2)
 
 
-def _changes(data: Dataset | Header) -> dict[str, Any]:
-    """Return how photos are changed: coloured ones mirrored; grey ones, which may be signs, moved by a pixel of 28."""
+def _seen(data: Dataset | Header) -> dict[str, Any]:
+    """Return how photos are changed: coloured ones mirrored; grey ones, which may be signs, moved by a pixel of 28.
+
+    Coloured ones are also seen in numbers from -2 to 2: with those in 0..1 the first layer learns brightness for long.
+    """
     height, _, *channels = data.shape
-    return {"mirror": True} if channels == [3] else {"shift": max(1, round(height / 28))}
+    if channels == [3]:
+        return {"augmentation": {"mirror": True}, "input_scaling": {"mean": 0.5, "scale": 0.25}}
+    return {"augmentation": {"shift": max(1, round(height / 28))}}
 
 
 def _scaling(data: Dataset | Header) -> dict[str, float]:

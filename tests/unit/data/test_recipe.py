@@ -57,6 +57,8 @@ def test_what_is_chosen_follows_size_kind_and_classes() -> None:
     assert choose(table(50, validation=True))["validation"] == "file"
     assert "patience" not in choose(table(999))
     assert choose(photos(60, (64, 64, 3)))["augmentation"] == {"mirror": True}
+    assert choose(photos(60, (64, 64, 3)))["input_scaling"] == {"mean": 0.5, "scale": 0.25}
+    assert not {"input_scaling"} & (choose(photos(60, (64, 64, 1))).keys() | choose(table(60)).keys())
     assert choose(photos(60, (28, 28)))["augmentation"] == {"shift": 1}
     assert choose(photos(60, (64, 64, 1)))["augmentation"] == {"shift": 2}
     assert "augmentation" not in choose(table(60))
