@@ -130,7 +130,7 @@ class Witness:
 
     def scaled(self, inputs: torch.Tensor) -> torch.Tensor:
         """What the network learns from."""
-        scaling = self.recipe["input_scaling"]
+        scaling = self.recipe.get("input_scaling")
         return (inputs - scaling["mean"]) / scaling["scale"] if scaling else inputs
 
     def train(self) -> dict[str, np.ndarray]:
@@ -176,7 +176,7 @@ class Witness:
         for i, linear in enumerate(self.linears, start=1):
             found[f"W{i}"] = linear.weight.detach().numpy()
             found[f"b{i}"] = linear.bias.detach().numpy()[:, None]
-        if scaling := self.recipe["input_scaling"]:  # W(x - mean)/scale + b is a network of x: its b is that of x = 0
+        if scaling := self.recipe.get("input_scaling"):  # W(x - mean)/scale + b is a network of x: its b is that of x = 0
             first = self.linears[0]
             found["b1"] = first(self.scaled(torch.zeros(1, first.in_features, dtype=self.kind))).detach().numpy().T
             found["W1"] = found["W1"] / scaling["scale"]
