@@ -176,7 +176,8 @@ class Witness:
         for i, linear in enumerate(self.linears, start=1):
             found[f"W{i}"] = linear.weight.detach().numpy()
             found[f"b{i}"] = linear.bias.detach().numpy()[:, None]
-        if scaling := self.recipe.get("input_scaling"):  # W(x - mean)/scale + b is a network of x: its b is that of x = 0
+        # W(x - mean)/scale + b is a network of x, whose b is what it gives for x = 0.
+        if scaling := self.recipe.get("input_scaling"):
             first = self.linears[0]
             found["b1"] = first(self.scaled(torch.zeros(1, first.in_features, dtype=self.kind))).detach().numpy().T
             found["W1"] = found["W1"] / scaling["scale"]
