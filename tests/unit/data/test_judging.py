@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
+from sklearn.tree import DecisionTreeClassifier
 
 from snn.batches import Samples
 from snn.errors import InvalidDataset
@@ -233,3 +234,14 @@ def test_itsacat_s_cats_are_a_poor_yardstick() -> None:
     same, shift = judge(load_dataset(ITSACAT))
     assert same["text"].startswith("1 of 50 samples of the test part are in the training part too (rows ")
     assert "(non-cat 66% and 34%, cat 34% and 66%)" in shift["text"]
+
+
+def test_what_a_suspect_gives_is_what_scikit_learns_tree_makes_of_it() -> None:
+    random = np.random.default_rng(5)
+    codes = random.integers(0, 12, (900, 3)).astype(np.float32)
+    y = ((codes[:, 1] % 2 == 0) ^ (random.random(900) < 0.004)).astype(np.int64)
+    train, test = (leaks.Looked(codes[part], y[part]) for part in (slice(600), slice(600, None)))
+    (found,) = leaks.suspects(train, test, 2)
+    tree = DecisionTreeClassifier(random_state=0).fit(train.x[:, [1]], train.y)
+    assert (found.name, found.share) == ("column 1", tree.score(test.x[:, [1]], test.y))
+    assert 0.98 < found.share < 1
