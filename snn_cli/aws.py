@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import re
 import shlex
@@ -11,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import boto3
 import typer
@@ -19,6 +17,7 @@ from botocore.exceptions import ProfileNotFound
 from rich.markup import escape
 
 from snn.errors import InvalidInput
+from snn_cli.bundles import with_options
 from snn_cli.console import say
 from snn_cli.local import emulator
 from snn_cli.local.emulator import Emulator
@@ -61,34 +60,19 @@ class Aws:
 
 
 def on_aws(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where it works; it gets them as one `Aws`, its first argument."""
+    """Give a command the options that say where it works; it gets them as one `Aws`, its argument `aws`."""
 
-    def connected(here: Callable[[], Aws], **options: Any) -> None:
-        aws = here()
+    def connected(**where: Any) -> Aws:
+        aws = connect(**where)
         aws.tell()
-        command(aws, **options)
+        return aws
 
-    return _with_where(command, connected)
+    return with_options(command, "aws", _where, connected)
 
 
 def before_aws(command: Callable[..., None]) -> Callable[..., None]:
-    """As `on_aws`, for a command that has to ask first: its first argument is `connect` with what the options say."""
-    return _with_where(command, command)
-
-
-def _with_where(command: Callable[..., None], run: Callable[..., None]) -> Callable[..., None]:
-    @functools.wraps(command)
-    def wrapper(*, stack: str, profile: str, region: str, endpoint_url: str, home: Path, **options: Any) -> None:
-        run(partial(connect, stack, profile=profile, region=region, endpoint_url=endpoint_url, home=home), **options)
-
-    own = list(inspect.signature(command).parameters.values())[1:]
-    where = list(inspect.signature(_where).parameters.values())
-    hints = get_type_hints(command, include_extras=True) | get_type_hints(_where, include_extras=True)
-    parameters = [each.replace(annotation=hints[each.name], kind=each.KEYWORD_ONLY) for each in (*own, *where)]
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
-    del wrapper.__wrapped__  # or Typer would read the command's own signature
-    return wrapper
+    """As `on_aws`, for a command that has to ask first: its `here` is `connect` with what the options say."""
+    return with_options(command, "here", _where, partial(partial, connect))
 
 
 def _where(

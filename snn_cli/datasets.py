@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import boto3
 import numpy as np
@@ -19,25 +19,7 @@ from PIL import Image
 from snn.batches import Samples
 from snn.errors import InvalidDataset, InvalidInput
 from snn_cli.console import interruptible
-from snn_cli.making import (
-    SOURCE,
-    Classes,
-    Drop,
-    FitOption,
-    Group,
-    Label,
-    Labels,
-    MissingOption,
-    Only,
-    SizeOption,
-    SkipBad,
-    Split,
-    Strict,
-    TaskOption,
-    TestShare,
-    Time,
-    shown,
-)
+from snn_cli.making import SOURCE, makes_data, shown
 from snn_client.data import judging
 from snn_client.data.addresses import address_of
 from snn_client.data.folders import Walker
@@ -63,24 +45,11 @@ def faces_command(out: Annotated[Path, typer.Argument(help="the file to write, e
 
 
 @app.command("make")
+@makes_data
 def make_command(
     source: Annotated[str, typer.Argument(help=SOURCE)],
     out: Annotated[Path, typer.Argument(help="the file to write")],
-    classes: Classes = None,
-    only: Only = None,
-    size: SizeOption = None,
-    fit: FitOption = None,
-    skip_bad: SkipBad = None,
-    labels: Labels = None,
-    label: Label = None,
-    task: TaskOption = None,
-    drop: Drop = None,
-    missing: MissingOption = None,
-    group: Group = None,
-    time: Time = None,
-    split: Split = None,
-    test_share: TestShare = None,
-    strict: Strict = None,
+    made: dict[str, Any],
     seed: Annotated[int | None, typer.Option(help="decides which samples become the test set")] = None,
 ) -> None:
     """Make a datasets.h5 of what you have: folders of photos, an archive of them, a table, the course's pair of files.
@@ -95,26 +64,7 @@ def make_command(
       snn dataset make patients.csv datasets/patients.h5 --label ill --group patient
       snn dataset make my-photos datasets/pets.h5 --size 32 --fit crop --classes non-cat,cat
     """
-    options = Options.of(
-        {
-            "classes": classes,
-            "only": only,
-            "size": size,
-            "fit": fit,
-            "skip_bad": skip_bad,
-            "labels": labels,
-            "label": label,
-            "task": task,
-            "drop": drop,
-            "missing": missing,
-            "group": group,
-            "time": time,
-            "split": split,
-            "test_share": test_share,
-            "strict": strict,
-            "seed": seed,
-        }
-    )
+    options = Options.of({**made, "seed": seed})
     with interruptible(lambda: "Nothing was written."), shown() as progress:
         make_dataset(source, out, options, progress)
     typer.echo(describe(out))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 
 from snn.errors import one_line
 from snn_cli import console
+from snn_cli.bundles import with_options
 from snn_client.data.options import NOTE_LENGTH, Fit, Missing, Options, Task
 
 SOURCE = (
@@ -58,6 +59,31 @@ Group = Annotated[str | None, typer.Option(metavar="COLUMN", help=_about("group"
 Time = Annotated[str | None, typer.Option(metavar="COLUMN", help=_about("time"), rich_help_panel=TABLE)]
 Split = Annotated[str | None, typer.Option(metavar="COLUMN", help=_about("split"), rich_help_panel=TABLE)]
 Strict = Annotated[bool | None, typer.Option("--strict", help=_about("strict"), rich_help_panel=MADE)]
+
+
+def makes_data(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say how a data set is made; it gets them by name, as its argument `made`."""
+    return with_options(command, "made", _made)
+
+
+def _made(
+    classes: Classes = None,
+    only: Only = None,
+    size: SizeOption = None,
+    fit: FitOption = None,
+    skip_bad: SkipBad = None,
+    labels: Labels = None,
+    label: Label = None,
+    task: TaskOption = None,
+    drop: Drop = None,
+    missing: MissingOption = None,
+    group: Group = None,
+    time: Time = None,
+    split: Split = None,
+    test_share: TestShare = None,
+    strict: Strict = None,
+) -> None:
+    """The options of `makes_data`: their names and help; None leaves one as it is."""
 
 
 class Shown:

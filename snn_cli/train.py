@@ -22,25 +22,7 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
-from snn_cli.making import (
-    SOURCE,
-    Classes,
-    Drop,
-    FitOption,
-    Group,
-    Label,
-    Labels,
-    MissingOption,
-    Only,
-    SizeOption,
-    SkipBad,
-    Split,
-    Strict,
-    TaskOption,
-    TestShare,
-    Time,
-    shown,
-)
+from snn_cli.making import SOURCE, makes_data, shown
 from snn_cli.tables import about, run_details, show
 from snn_client.data.options import Options
 from snn_client.data.sources import stem
@@ -96,8 +78,10 @@ Detach = Annotated[bool, typer.Option("--detach", help="start the run without fo
 Promote = Annotated[bool, typer.Option("--promote", help="promote the model when the run completes")]
 
 
+@makes_data
 def train(
     aws: Aws,
+    made: dict[str, Any],
     dataset: Annotated[str, typer.Option(help=f"{SOURCE}; without it the faces of `snn dataset faces`")] = "",
     parameters: Annotated[
         str,
@@ -140,21 +124,6 @@ def train(
     ] = "",
     detach: Detach = False,
     promote: Promote = False,
-    classes: Classes = None,
-    only: Only = None,
-    size: SizeOption = None,
-    fit: FitOption = None,
-    skip_bad: SkipBad = None,
-    labels: Labels = None,
-    label: Label = None,
-    task: TaskOption = None,
-    drop: Drop = None,
-    missing: MissingOption = None,
-    group: Group = None,
-    time: Time = None,
-    split: Split = None,
-    test_share: TestShare = None,
-    strict: Strict = None,
     as_json: Json = False,
 ) -> None:
     """Train a network in Lambda, and follow it.
@@ -171,25 +140,7 @@ def train(
       snn train --dataset patients.csv --label ill
       snn train --detach --json
     """
-    options = Options.of(
-        {
-            "classes": classes,
-            "only": only,
-            "size": size,
-            "fit": fit,
-            "skip_bad": skip_bad,
-            "labels": labels,
-            "label": label,
-            "task": task,
-            "drop": drop,
-            "missing": missing,
-            "group": group,
-            "time": time,
-            "split": split,
-            "test_share": test_share,
-            "strict": strict,
-        }
-    )
+    options = Options.of(made)
     overrides = {
         "epochs": epochs,
         "learning_rate": learning_rate,
