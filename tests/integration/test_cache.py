@@ -210,7 +210,7 @@ def stored(name):
 
 
 def numbers(name):
-    return f"t:X{name}  float64"
+    return f"t:X{name} float64"
 
 
 def test_a_neuron_keeps_the_photos_used_last(kept, compute, cache):
@@ -235,9 +235,12 @@ def test_photos_are_kept_by_their_bytes(kept, compute):
 def test_mini_batches_of_a_set_that_is_kept_are_converted_once(kept, samples, cache, monkeypatch):
     refs, converted = samples[-1], []
     convert = neuron_task.as_inputs
-    monkeypatch.setattr(
-        neuron_task, "as_inputs", lambda rows, dtype: converted.append(len(rows)) or convert(rows, dtype)
-    )
+
+    def counted(rows, *how, **named):
+        converted.append(len(rows))
+        return convert(rows, *how, **named)
+
+    monkeypatch.setattr(neuron_task, "as_inputs", counted)
     inputs = {"samples": refs["X"], "places": refs["P"]}
     for first in range(4):
         own = {"W": refs["W"].slice(first, first + 1), "b": refs["b"].slice(first, first + 1)}
@@ -248,6 +251,11 @@ def test_mini_batches_of_a_set_that_is_kept_are_converted_once(kept, samples, ca
     other = cache.put({"t:P2": np.array([[0, 3]])})["t:P2"]
     work(task({"W": refs["W"], "b": refs["b"], "samples": refs["X"], "places": other}), cache)
     assert converted == [3, 2]
+    scaled = task({"W": refs["W"], "b": refs["b"], "samples": refs["X"], "places": other})
+    work(scaled | {"scaling": [0.5, 0.25]}, cache)  # other numbers of the same photos
+    assert converted == [3, 2, 2]
+    assert list(kept)[-1] == "t:X1 t:P2 float64 0.5 0.25"
+    assert np.array_equal(kept["t:X1 t:P2 float64 0.5 0.25"], (kept["t:X1 t:P2 float64"] - 0.5) / 0.25)
 
 
 def test_what_is_kept_makes_way_for_what_a_task_fetches(kept, compute, cache):

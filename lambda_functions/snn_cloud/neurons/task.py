@@ -129,7 +129,8 @@ def _inputs(task: Task, refs: Mapping[str, Ref], cache: Cache) -> Array:
         return as_inputs(rows, task["dtype"], scaling=scaling)
 
     samples = refs["places"].columns if "places" in refs else ref.rows
-    name = f"{ref.key} {refs['places'].key if 'places' in refs else ''} {task['dtype']} {scaling or ''}"
+    keys = [refs[name].key for name in ("samples", "places") if name in refs]
+    name = " ".join([*keys, task["dtype"], *map(str, scaling or ())])
     X = _keep(name, samples * ref.columns * np.dtype(task["dtype"]).itemsize, convert)
     if "input_dropout" in task:
         out = task["input_dropout"]
