@@ -10,7 +10,7 @@ Variable `snn_retraining_cron` (such as `0 3 * * 1`; by default never), and by h
 3. **compare** evaluates champion and challenger on the same test set, that of the new data, and decides. XCom has both
    reports and the decision with its reason.
 4. **promote** copies the challenger to `predict_input/` and keeps the former champion in `predict_input/previous/`. It
-   is skipped unless the challenger is better by the margin.
+   is skipped unless the challenger is better by the margin, and by more than chance gives.
 
 With **roll back** in the form the run does only one thing: it swaps the champion and the previous one.
 """
@@ -68,6 +68,7 @@ with DAG(
         dataset="{{ params.dataset }}",
         parameters="{{ params.parameters or params.parameters_file }}",
         fallback="{{ default_parameters }}",
+        warm_start="{{ params.warm_start }}",
     )
 
     stage = SnnStageOperator(
@@ -98,6 +99,7 @@ with DAG(
         run_id=challenger,
         metric="{{ params.metric }}",
         margin="{{ params.margin }}",
+        significance="{{ params.significance }}",
     )
 
     promote = SnnPromoteOperator(

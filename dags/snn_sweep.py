@@ -4,8 +4,10 @@
 2. **plan** makes the combinations, checks every one, and stages their data: the training set without a
    held-out part. The test set is kept for the network that wins.
 3. **combination** trains each in Lambda, a few at once, and evaluates it on the held-out part.
-4. **table** sorts them, names the winner, and leaves `sweep.json` in the sweep's folder in S3.
-5. **retrain** hands the winner to `snn_retraining`, if the form asks for it.
+4. With **halving** in the form they pause after a ninth of their epochs; **choose_2** resumes the best two in five
+   until a third of the epochs (**rung_2**), **choose_3** the best two in five of those until the end (**rung_3**).
+5. **table** sorts them, names the winner, and leaves `sweep.json` in the sweep's folder in S3.
+6. **retrain** hands the winner to `snn_retraining`, if the form asks for it.
 
 At most 3 runs are in Lambda at once, however many sweeps there are, or as many as the Airflow Variable
 `snn_sweep_at_once` says. It is not in the form, because Airflow reads such limits with the DAG file; if it is not a
@@ -24,7 +26,7 @@ from airflow.sdk import DAG, AssetAlias, task, task_group
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.form import overrides, sweep_form
 from snn_operators.results import SnnEvaluateOperator
-from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
+from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepRungOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
 from snn_operators.variables import whole_number
 
@@ -57,19 +59,38 @@ with DAG(
         combinations="{{ params.combinations }}",
         validation="{{ params.validation }}",
         data_options="{{ params.data_options }}",
+        halving="{{ params.halving }}",
     )
 
     @task_group
-    def combination(run_id: Any, dataset_key: Any) -> None:
+    def combination(run_id: Any, dataset_key: Any, resume_from: Any) -> None:
         train = SnnTrainOperator(
             task_id="train",
             stack="{{ params.stack_name }}",
             run_id=run_id,
             dataset_key=dataset_key,
             resume="{{ params.resume }}",
+            resume_from=resume_from,
             max_active_tis_per_dag=AT_ONCE.value,  # deferred ones count
         )
         SnnEvaluateOperator(task_id="evaluate", stack="{{ params.stack_name }}", run_id=train.output["run_id"])
+
+    trained, rungs = combination.expand_kwargs(plan.output), []
+    before = "combination.train", "combination.evaluate"
+    for number in (2, 3):
+        choose = SnnSweepRungOperator(
+            task_id=f"choose_{number}",
+            stack="{{ params.stack_name }}",
+            sweep=plan.output["sweep"],
+            rung=number,
+            train=before[0],
+            evaluate=before[1],
+            trigger_rule="all_done_min_one_success",
+        )
+        trained >> choose
+        trained = combination.override(group_id=f"rung_{number}").expand_kwargs(choose.output)
+        before = f"rung_{number}.train", f"rung_{number}.evaluate"
+        rungs.append(before)
 
     table = SnnSweepTableOperator(
         task_id="table",
@@ -77,9 +98,11 @@ with DAG(
         sweep=plan.output["sweep"],
         train="combination.train",
         evaluate="combination.evaluate",
+        rungs=rungs,
         trigger_rule="all_done_min_one_success",
         outlets=[AssetAlias("snn-sweep")],
     )
+    trained >> table
 
     @task.short_circuit
     def hand_over(wanted: Any) -> Any:
@@ -96,4 +119,4 @@ with DAG(
         },
     )
 
-    combination.expand_kwargs(plan.output) >> table >> hand_over("{{ params.retrain }}") >> retrain
+    table >> hand_over("{{ params.retrain }}") >> retrain

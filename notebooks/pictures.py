@@ -186,6 +186,15 @@ def pairs(x: NDArray[np.float64], y: NDArray[np.float64], labels: tuple[str, str
     axes.set(xlabel=labels[0], ylabel=labels[1])
 
 
+def shares(curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]], labels: tuple[str, str]) -> None:
+    """Show curves of shares by shares, x and y of each, in a square."""
+    _, axes = plt.subplots(figsize=(3.8, 3.4), layout="constrained")
+    for (name, (x, y)), colour in zip(curves.items(), cycle(COLOURS), strict=False):
+        axes.plot(x, y, color=colour, label=name)
+    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+    axes.legend(frameon=False)
+
+
 def bars(values: Mapping[str, float], label: str, logarithmic: bool = False, form: str = "{:,.3g}") -> None:
     """Show named numbers as horizontal bars."""
     _, axes = plt.subplots(figsize=(8, 0.45 * len(values) + 0.7), layout="constrained")

@@ -24,6 +24,10 @@ from snn_cloud.aws import places
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.ledger.record import Run, State
 
+SliceBy = Annotated[
+    str,
+    typer.Option("--slice-by", help="column of a table to judge by, value by value; default: folders of the photos"),
+]
 Promoted = Annotated[bool, typer.Option("--promoted", help="use the run whose model is promoted")]
 DatasetKey = Annotated[
     str, typer.Option("--dataset", help="key, in the stack's bucket, of a data set to use instead of the run's own")
@@ -35,9 +39,10 @@ def evaluate(
     run: Annotated[str, typer.Argument(help="a completed run; default: the newest one", show_default=False)] = "",
     dataset: DatasetKey = "",
     promoted: Promoted = False,
+    slice_by: SliceBy = "",
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's model on the test set: rates or errors, confusion matrix, mislabelled samples.
+    """Evaluate a run's model on the test set: rates or errors with intervals, confusion matrix, mislabelled samples.
 
     \b
     Examples:
@@ -46,7 +51,7 @@ def evaluate(
       snn evaluate --promoted
     """
     chosen = _completed(aws, run, promoted)
-    test_set = evaluate_run(aws.clients, aws.outputs.bucket, chosen.run_id, dataset or chosen.dataset)
+    test_set = evaluate_run(aws.clients, aws.outputs.bucket, chosen.run_id, dataset or chosen.dataset, slice_by)
     answer({"run_id": chosen.run_id, **test_set}, as_json, lambda: show(*judged(test_set)))
 
 
@@ -82,12 +87,14 @@ def report(
     images: Annotated[
         list[str] | None, typer.Argument(metavar="IMAGE", help="photos to classify, as for `snn predict`")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="a folder for a copy of report.json and report.html")] = None,
+    out: Annotated[Path | None, typer.Option(help="a folder for a copy of what is written")] = None,
     dataset: DatasetKey = "",
     promoted: Promoted = False,
+    slice_by: SliceBy = "",
+    intended_use: Annotated[str, typer.Option(help="what the model is for, and what not: for its model card")] = "",
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's model, classify photos, and write report.json and report.html into the run's folder.
+    """Evaluate a run's model, classify photos, and write report.json, report.html and model_card.md into its folder.
 
     \b
     Examples:
@@ -99,10 +106,10 @@ def report(
         run, images = "", [run, *(images or [])]
     chosen, photos, bucket = _completed(aws, run, promoted), _photos(images or []), aws.outputs.bucket
     key = dataset or chosen.dataset
-    test_set = evaluate_run(aws.clients, bucket, chosen.run_id, key)
+    test_set = evaluate_run(aws.clients, bucket, chosen.run_id, key, slice_by)
     new_images = predict_images(aws.clients, bucket, chosen.run_id, photos)
-    made = make_report(aws.clients, aws.outputs, chosen, test_set, new_images, photos, key)
-    written = [made["artifacts"]["report_json"], made["artifacts"]["report_html"]]
+    made = make_report(aws.clients, aws.outputs, chosen, test_set, new_images, photos, key, intended_use)
+    written = [made["artifacts"][name] for name in ("report_json", "report_html", "model_card")]
     if out:
         written += _copies(aws, written, out)
     summary = about(aws, chosen)

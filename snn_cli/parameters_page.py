@@ -178,6 +178,8 @@ def _kind(schema: Mapping[str, Any]) -> str:
              "boolean": "true or false", "string": "text"}  # fmt: skip
     if "properties" in schema:
         return "an object with options"
+    if keys := schema.get("propertyNames", {}).get("enum"):
+        return f"an object with {' or '.join(f'`{key}`' for key in keys)}"
     return " ".join([named.get(schema.get("type", ""), "an object"), " and ".join(limits)]).strip()
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from snn_cli.aws import Aws
 from snn_cli.console import results, table
+from snn_cli.figures import MANY, TWO, figures, more_figures, slices
 from snn_client.reports.contents import NewImage
 from snn_client.reports.metrics import ManyClasses, Numbers, RateName, TestSet, TwoClasses
 from snn_client.reports.sections import Kind, confusions, confusions_are_complete, how_wrong, worst_first
@@ -141,8 +142,20 @@ def _judged_two(test_set: TwoClasses) -> list[RenderableType]:
     wrong = table("mislabelled sample", "is", "called", "p of class 1")
     for one in test_set["mislabelled"]:
         wrong.add_row(f"{one['index']}", f"{one['label']}", f"{one['predicted']}", f"{one['probability']:.4f}")
-    rates = _pairs([(rate.replace("_", " "), _rate(test_set[rate])) for rate in RATES])
-    return [rates, "", matrix, "", wrong, *_more(test_set.get("mislabelled_left_out", 0))]
+    rates = [(rate.replace("_", " "), rate, test_set[rate]) for rate in RATES]
+    threshold = test_set.get("threshold", 0.5)
+    decided = [Text(f"class 1 above a probability of {threshold:.4g}")] if threshold != 0.5 else []
+    shown = figures([*rates, *more_figures(test_set, TWO)], test_set, _rate)
+    return [
+        shown,
+        *decided,
+        *slices(test_set, _rate),
+        "",
+        matrix,
+        "",
+        wrong,
+        *_more(test_set.get("mislabelled_left_out", 0)),
+    ]
 
 
 def _judged_many(test_set: ManyClasses) -> list[RenderableType]:
@@ -153,19 +166,24 @@ def _judged_many(test_set: ManyClasses) -> list[RenderableType]:
     def name(label: int) -> Text:
         return Text(names[label] if label < len(names) else f"class {label}")
 
-    averages = [(f"{kind} {rate}", test_set[kind][rate]) for kind in AVERAGES for rate in OF_A_CLASS]
-    rates = [(rate, test_set[rate]) for rate in OVERALL]
+    averages = [
+        (f"{kind} {rate}", rate if kind == "macro" else f"{rate}_{kind}", test_set[kind][rate])
+        for kind in AVERAGES
+        for rate in OF_A_CLASS
+    ]
+    rates = [(rate, rate, test_set[rate]) for rate in OVERALL]
     per_class = table("class", "precision", "recall", "f1", "samples")
     ranked = worst_first(test_set["per_class"])
     for one in ranked[:MAX_ROWS]:
-        figures = [_rate(one[rate]) for rate in OF_A_CLASS]
-        per_class.add_row(Text(one["class_name"]), *figures, f"{one['support']:,}")
+        told = [_rate(one[rate]) for rate in OF_A_CLASS]
+        per_class.add_row(Text(one["class_name"]), *told, f"{one['support']:,}")
     wrong = table("mislabelled sample", "is", "called", "probability")
     for missed in test_set["mislabelled"]:
         called = name(missed["label"]), name(missed["predicted"])
         wrong.add_row(f"{missed['index']}", *called, f"{missed['probability']:.4f}")
     return [
-        _pairs([(rate, _rate(value)) for rate, value in (*rates, *averages)]),
+        figures([*rates, *averages, *more_figures(test_set, MANY)], test_set, _rate),
+        *slices(test_set, _rate),
         "",
         per_class,
         *_more(max(0, len(ranked) - MAX_ROWS) + left_out),
@@ -197,15 +215,15 @@ def _confused(test_set: ManyClasses, name: Callable[[int], Text]) -> list[Render
 
 
 def _judged_numbers(test_set: Numbers) -> list[RenderableType]:
-    figures = (("R²", test_set["r2"]), ("MAE", test_set["mae"]), ("RMSE", test_set["rmse"]))
-    errors = [(name, _number(value)) for name, value in figures]
+    errors = [("R²", "r2", test_set["r2"]), ("MAE", "mae", test_set["mae"]), ("RMSE", "rmse", test_set["rmse"])]
+    shown = figures([*errors, ("samples", "samples", test_set["samples"])], test_set, _number)
     wrong = table("sample furthest off", "is", "answer", "off by")
     for column in wrong.columns[1:]:
         column.justify = "right"
     for one in sorted(test_set["mislabelled"], key=lambda one: how_wrong(one, Kind.NUMBERS), reverse=True):
         told = (one["label"], one["predicted"], one["predicted"] - one["label"])
         wrong.add_row(f"{one['index']}", *map(_number, told))
-    return [_pairs([*errors, ("samples", f"{test_set['samples']:,}")]), "", wrong]
+    return [shown, *slices(test_set, _number), "", wrong]
 
 
 def _more(count: int) -> list[RenderableType]:

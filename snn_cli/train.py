@@ -181,7 +181,7 @@ def train(
 
 def resume(
     aws: Aws,
-    run: Annotated[str, typer.Argument(help="a failed or cancelled run")],
+    run: Annotated[str, typer.Argument(help="a failed, cancelled or paused run")],
     epochs: Epochs = None,
     threshold: Threshold = None,
     granularity: GranularityOption = None,
@@ -193,7 +193,7 @@ def resume(
     promote: Promote = False,
     as_json: Json = False,
 ) -> None:
-    """Continue a failed or cancelled run from its last checkpoint, as a new run, and follow it.
+    """Continue a failed, cancelled or paused run from its last checkpoint, as a new run, and follow it.
 
     It ends with the weights of a run that never stopped: bit for bit with the
     same granularity, within rounding with another. It has a budget of its own:
@@ -256,6 +256,7 @@ def _parameters(aws: Aws, given: str, older: Run | None, overrides: Mapping[str,
         raise InvalidInput("has no parameters", source=f"run {older.run_id}", hint="train anew")
     else:
         known = json.loads(older.parameters.to_json())
+        known.pop("pause_after", None)  # that is where it is
         chosen = Parameters.load(known, source=f"parameters of run {older.run_id}", **overrides)
     runs.check_cache(chosen, aws.outputs, given)
     return chosen

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from snn.activations import Array
 from snn.augmentation import Augmentation
+from snn.scaling import Scaling
 
 ORDER, HELD_OUT, DROPOUT, AUGMENTATION = 1, 2, 3, 4  # streams
 
@@ -48,13 +49,6 @@ class Samples:
     def part(self, places: Places) -> Samples:
         """Return some of the samples."""
         return Samples(self.stored[places], self.y[places])
-
-
-class Scaling(NamedTuple):
-    """What numbers are while they are learned, or learned from: (x - mean) / scale."""
-
-    mean: float
-    scale: float
 
 
 def as_inputs(

@@ -26,10 +26,11 @@ from pydantic import (
 
 from snn.activations import ACTIVATIONS
 from snn.augmentation import AUGMENTATIONS, Augmentation
-from snn.batches import Scaling
+from snn.decision import DEFAULT
 from snn.losses import LOSSES, Loss, Targets
 from snn.network import Network, Params
 from snn.optimizers import OPTIMIZERS, GradientDescent
+from snn.scaling import Scaling, in_own_units, in_scaled_units
 from snn.schedules import SCHEDULES, Schedule
 from snn.strategies import STRATEGIES, Strategy
 
@@ -145,6 +146,11 @@ class Scales(BaseModel):
     mean: float
     scale: float = Field(gt=0)
 
+    @property
+    def scaling(self) -> Scaling:
+        """Return these two numbers as the arithmetic takes them, which knows no pydantic."""
+        return Scaling(self.mean, self.scale)
+
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Weight = Annotated[float, Field(gt=0, le=1e6)]
@@ -160,6 +166,13 @@ HeldOut = Annotated[
     _either(
         "validation", "give a share of the training set between 0 and 1, or file for the file's own validation set"
     ),
+]
+Wanted = Annotated[float, Field(gt=0, le=1)]
+DecisionThreshold = Annotated[
+    Annotated[float, Field(gt=0, lt=1)]
+    | Literal["best_f1"]
+    | Annotated[dict[Literal["precision", "recall"], Wanted], Field(min_length=1, max_length=1)],
+    _either("decision_threshold", 'give a probability between 0 and 1, best_f1, {"precision": 0.9} or {"recall": 0.9}'),
 ]
 
 
@@ -223,6 +236,15 @@ class Recipe(BaseModel):
     min_delta: float = Field(default=0.0, ge=0, description="minimum improvement that counts as better")
     restore_best_weights: bool = Field(
         default=True, description="keep the weights of the epoch with the best validation"
+    )
+    initial_weights: str | None = Field(
+        default=None,
+        pattern=r"^runs/[a-z0-9][a-z0-9-]{0,62}/params\.h5$",
+        description="begin with the weights of this model in the stack's bucket instead of random ones",
+    )
+    decision_threshold: DecisionThreshold = Field(
+        default=DEFAULT,
+        description="two classes: probability above which it is class 1, or the rule to choose it by on the validation",
     )
 
     @model_validator(mode="before")
@@ -302,6 +324,11 @@ class Recipe(BaseModel):
         _checked(_Augmentation, "augmentation.", self.augmentation, "known are")
         if self.patience is not None and self.validation is None:
             raise Mismatch("patience", "needs samples to validate by", "add validation, such as 0.1, or leave it out")
+        if self.decision_threshold != DEFAULT and self.classes != 2:
+            raise Mismatch("decision_threshold", "is for two classes only", "leave it out")
+        if not isinstance(self.decision_threshold, float) and self.validation is None:
+            hint = "add validation, such as 0.1, or give a number"
+            raise Mismatch("decision_threshold", "is chosen on samples that are held out, and there are none", hint)
 
     @property
     def how(self) -> Strategy:
@@ -338,8 +365,7 @@ class Recipe(BaseModel):
     @property
     def scaling(self) -> Scaling | None:
         """Return how inputs are scaled, None if they are seen as they are."""
-        asked = self.input_scaling
-        return Scaling(asked.mean, asked.scale) if asked else None
+        return self.input_scaling.scaling if self.input_scaling else None
 
     @property
     def not_linear(self) -> str:
@@ -370,12 +396,11 @@ class Recipe(BaseModel):
 
     def in_own_units(self, params: Params) -> Params:
         """Return a network as it was learned as one that answers in the labels' own units."""
-        scaling, W, b = self.target_scaling, f"W{self.layers}", f"b{self.layers}"
-        if scaling is None:
-            return params
-        kind = params[W].dtype.type
-        scale, mean = kind(scaling.scale), kind(scaling.mean)
-        return {**params, W: params[W] * scale, b: params[b] * scale + mean}
+        return in_own_units(params, targets=self.target_scaling.scaling if self.target_scaling else None)
+
+    def in_scaled_units(self, params: Params) -> Params:
+        """Return a network in the samples' and the labels' own units as one that goes on learning by this recipe."""
+        return in_scaled_units(params, self.scaling, self.target_scaling.scaling if self.target_scaling else None)
 
 
 def names(given: Iterable[str]) -> str:

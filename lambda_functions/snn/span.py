@@ -24,6 +24,7 @@ from snn.activations import Array
 from snn.batches import Batch, Feed, Places, Samples, Workspace, as_inputs
 from snn.layers import dropout_mask, gradients
 from snn.network import Params
+from snn.scaling import in_own_units
 
 BLOCK = 512  # samples, or features of all samples, that are numbers, and not bytes, at a time
 STRIPE = 512  # rows of the Gram matrix that are summed up at a time
@@ -96,12 +97,8 @@ class Direct:
         return Z
 
     def network(self, params: Params) -> Params:
-        """Return the parameters of a network that sees inputs as they are: W·(x - mean)/scale + b is one of those."""
-        scaling = self._feed.scaling
-        if scaling is None:
-            return params
-        W = params["W1"] / scaling.scale
-        return {**params, "W1": W, "b1": params["b1"] - W.sum(axis=1, keepdims=True) * scaling.mean}
+        """Return the parameters of a network that sees inputs as they are."""
+        return in_own_units(params, inputs=self._feed.scaling)
 
 
 class Gram:

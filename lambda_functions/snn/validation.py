@@ -65,9 +65,21 @@ class Validation:
     def __init__(self, network: Network, first: FirstLayer, samples: Samples, targets: Targets) -> None:
         self._network, self._first, self._samples, self._targets = network, first, samples, targets
 
+    @property
+    def y(self) -> NDArray[Any]:
+        """Return the labels of the samples."""
+        return self._samples.y
+
+    def answers(self, params: Params) -> NDArray[Any]:
+        """Return what the network says of the samples, (o, m)."""
+        return self._network.loss.answers(self._logits(params))
+
+    def _logits(self, params: Params) -> NDArray[Any]:
+        return self._network.logits(params, self._first.held_out(params, self._samples))
+
     def __call__(self, params: Params) -> tuple[float, float]:
         """Return the cost and the metric."""
-        Z = self._network.logits(params, self._first.held_out(params, self._samples))
+        Z = self._logits(params)
         answers = self._network.loss.answers(Z)
         cost, _ = self._targets.cost(Z.copy(), slice(None))
         return cost, metric(self._network.loss, answers, self._targets.y)

@@ -16,6 +16,7 @@ from snn.batches import Samples
 from snn.errors import InvalidDataset
 from snn_data.hdf5 import check_stored, find_array, read_hdf5
 from snn_data.isolated import raise_limits
+from snn_data.slices import Slices, read_slices
 
 Stored = NDArray[Any]
 """Photos (m, height, width, 3), (m, height, width, 1) or (m, height, width) uint8, or features (m, d)."""
@@ -33,6 +34,7 @@ class Dataset:
 
     `photos`, of what was files of photos, is JSON text: how they were read. A model trained on it keeps it.
     `columns`, of what was a table, is JSON text: what its columns became. A model trained on it keeps it.
+    `slices` are those of the test set.
     """
 
     train: Samples
@@ -41,6 +43,7 @@ class Dataset:
     validation: Samples | None = None
     photos: str = ""
     columns: str = ""
+    slices: Slices | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,17 +133,18 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     """
     source = source or _name(file)
 
-    def read(h5: h5py.File) -> tuple[Header, list[Stored]]:
+    def read(h5: h5py.File) -> tuple[Header, list[Stored], Slices | None]:
         header = _header(h5, source)
         header.check_stored(source)
         raise_limits(2 * sum(part.nbytes for part in header.parts))
-        return header, [np.asarray(h5[f"{part.name}_set_x"][()], kept_as(part.dtype)) for part in header.parts]
+        slices = read_slices(h5, len(header.test), source)
+        return header, [np.asarray(h5[f"{part.name}_set_x"][()], kept_as(part.dtype)) for part in header.parts], slices
 
-    header, stored = read_hdf5(file, source, InvalidDataset, read)
+    header, stored, slices = read_hdf5(file, source, InvalidDataset, read)
     for part, numbers in zip(header.parts, stored, strict=True):
         _check_numbers(part, numbers, 0, source)
     train, test, *others = (Samples(numbers, part.y) for part, numbers in zip(header.parts, stored, strict=True))
-    return Dataset(train, test, header.classes, others[0] if others else None, header.photos, header.columns)
+    return Dataset(train, test, header.classes, others[0] if others else None, header.photos, header.columns, slices)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
@@ -157,6 +161,7 @@ def check_dataset(file: Path | str | BinaryIO, source: str = "") -> Header:
         header = _header(h5, source)
         header.check_stored(source)
         raise_limits(2 * sum(part.nbytes for part in header.parts))
+        read_slices(h5, len(header.test), source)
         for part in header.parts:
             for begin, block in blocks_of(h5, part):
                 _check_numbers(part, block, begin, source)

@@ -33,5 +33,13 @@ def check_recipe(recipe: Recipe, data: Dataset | Header, source: str = "paramete
             source=source,
             hint="give a share of the training part, such as 0.1",
         )
+    chosen = recipe.validation == "file" and not isinstance(recipe.decision_threshold, float)
+    if chosen and data.validation is not None and not (data.validation.y == 1).any():
+        raise InvalidParameters(
+            "is chosen on the validation set, which has no sample of class 1",
+            field="decision_threshold",
+            source=source,
+            hint="give a number, or another validation set",
+        )
     if isinstance(recipe.validation, float):
         held_per_class(data.train.y, recipe.validation, known)

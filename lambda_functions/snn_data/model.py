@@ -16,6 +16,7 @@ from pydantic import PositiveInt, TypeAdapter
 
 from snn.activations import ACTIVATIONS, Array
 from snn.batches import Samples
+from snn.decision import DEFAULT
 from snn.errors import InvalidModel
 from snn.losses import LOSSES
 from snn.network import Network, Params
@@ -49,6 +50,19 @@ class Model:
         """Return the network that the parameters belong to."""
         sizes = [len(self.params[f"W{number}"]) for number in range(1, len(self.activations) + 1)]
         return Network.of(self.features, sizes, self.activations)
+
+    @property
+    def threshold(self) -> float:
+        """Return the probability above which it says class 1, of two classes; one half if the file does not say.
+
+        Raises InvalidModel if the file says what is no probability.
+        """
+        given = self.attributes.get("threshold", DEFAULT)
+        if not isinstance(given, (int, float)) or not 0 <= given <= 1:
+            raise InvalidModel(
+                f"is {given!r}", field="threshold", source=self.source, hint="set the attribute to a number in 0..1"
+            )
+        return float(given)
 
     @property
     def features(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from snn.errors import InvalidInput
 from snn_operators.base import SnnOperator, reads_fields
 from snn_operators.compat import AirflowSkipException
-from snn_operators.fields import DECISION, DOCUMENT, ETAG, NAME, NUMBER, Kind
+from snn_operators.fields import DECISION, DOCUMENT, ETAG, FLAG, NAME, NUMBER, Kind
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn_client.models.challenge import Comparison, Decision
+    from snn_client.models.champion import Candidate
     from snn_client.runs.uploads import Upload
 
 
@@ -25,6 +27,9 @@ class SnnChooseOperator(SnnOperator):
     are named in the log), else ``dataset``. The parameters are ``parameters``, else those that the champion was trained
     with, else ``fallback``.
 
+    With ``warm_start`` the training begins with the champion's weights (``initial_weights``), if there is a champion of
+    a run; the network must be the same.
+
     Returns ``dataset`` and ``parameters``, as :class:`~snn_operators.stage.SnnStageOperator` takes them.
 
     .. seealso:: ``docs/operators.md``
@@ -32,12 +37,14 @@ class SnnChooseOperator(SnnOperator):
     :param dataset: path or ``s3://`` address of a ``datasets.h5``, for a run that no upload started (templated)
     :param parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json`` (templated)
     :param fallback: the same, for when there is no champion that says what it was trained with (templated)
+    :param warm_start: whether to begin with the champion's weights instead of random ones (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
         "dataset": NAME.or_else(None),
         "parameters": DOCUMENT.or_else(None),
         "fallback": DOCUMENT.or_else(None),
+        "warm_start": FLAG.or_else(False),
     }
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json", "fallback": "json"}
 
@@ -47,14 +54,18 @@ class SnnChooseOperator(SnnOperator):
         dataset: str | None = None,
         parameters: str | Mapping[str, Any] | None = None,
         fallback: str | Mapping[str, Any] | None = None,
+        warm_start: bool | str = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.fallback = dataset, parameters, fallback
+        self.warm_start = warm_start
 
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Choose; return what was chosen."""
+        from snn_cloud.aws.places import params
+
         outputs = self.outputs
         dataset = self._uploaded(context, outputs.bucket) or self.dataset
         if not dataset:
@@ -63,12 +74,29 @@ class SnnChooseOperator(SnnOperator):
                 field="dataset",
                 hint=f"name one, or upload it under s3://{outputs.bucket}/retraining_input/",
             )
-        parameters = self.parameters or self._of_champion(outputs.bucket) or self.fallback
+        champion = self._champion(outputs.bucket) if self.warm_start or not self.parameters else None
+        parameters: Any = self.parameters or (champion and _own(champion)) or self.fallback
+        if champion and not self.parameters and parameters is not self.fallback:
+            self.log.info("parameters: the champion's, from run %s", champion.run_id)
         if not parameters:
             raise InvalidInput("are not given, and there is no champion to take them from", field="parameters")
         self.log.info("data set: %s", dataset)
+        if self.warm_start and champion and champion.run_id:
+            parameters = {**self._read(parameters), "initial_weights": params(champion.run_id)}
+            self.log.info("begins with the weights of run %s", champion.run_id)
         self.log.info("parameters: %s", parameters)
         return {"dataset": dataset, "parameters": parameters}
+
+    def _read(self, parameters: Any) -> dict[str, Any]:
+        """Return the contents of parameters that may be a path or an address."""
+        from snn_client.data.staging import read_source
+        from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
+
+        if isinstance(parameters, Mapping):
+            return dict(parameters)
+        text = read_source(self.hook.clients.s3, parameters, MAX_TEXT)
+        Parameters.load(text, source=parameters)  # which says in one line what is wrong with them
+        return dict(json.loads(text))
 
     def _uploaded(self, context: Context, bucket: str) -> str | None:
         """Return the address of the newest upload that the DAG run was started for, None if none did."""
@@ -79,48 +107,75 @@ class SnnChooseOperator(SnnOperator):
             self.log.info("skipped, because there is a newer one: %s of %s", upload.address, upload.time)
         return uploads[0].address if uploads else None
 
-    def _of_champion(self, bucket: str) -> dict[str, Any] | None:
+    def _champion(self, bucket: str) -> Candidate | None:
         from snn_client.models.champion import find_champion
 
-        champion = find_champion(self.hook.clients, bucket)
-        if champion is None or champion.parameters is None:
-            return None
-        self.log.info("parameters: the champion's, from run %s", champion.run_id)
-        return champion.parameters
+        return find_champion(self.hook.clients, bucket)
+
+
+def _own(champion: Candidate) -> dict[str, Any] | None:
+    """Return what the champion was trained with, without where it began and whether it paused."""
+    parameters = champion.parameters
+    passing = ("initial_weights", "pause_after")
+    return None if parameters is None else {name: each for name, each in parameters.items() if name not in passing}
 
 
 class SnnCompareOperator(SnnOperator):
     """Evaluate champion and challenger on the test set of the challenger's data, and decide which becomes champion.
 
     They can be compared only if the champion was trained for photos of this size and these classes; otherwise it
-    stays, and the reason says so. The first champion needs no comparison.
+    stays, and the reason says so. The first champion needs no comparison. Besides the margin there must be evidence:
+    McNemar's test of the accuracy, a paired bootstrap of every other metric. A test set that is too small to tell is
+    named in the reason.
 
     Returns ``champion`` (its report, or None), ``challenger`` (its report), ``decision`` (promote, reason, metric,
-    margin, champion, challenger) and ``champion_etag``; each is an XCom of its own too.
+    margin, champion, challenger, evidence, significance) and ``champion_etag``; each is an XCom of its own too.
 
     .. seealso:: ``docs/operators.md``
 
     :param run_id: the challenger, a completed run (templated)
-    :param metric: accuracy, f1, precision, sensitivity or specificity (templated)
-    :param margin: minimum improvement required, 0..1 (templated)
+    :param metric: any figure of a report's test set, such as accuracy, f1, roc_auc, log_loss, r2 or mae (templated)
+    :param margin: minimum improvement required, in the metric's own unit (templated)
+    :param significance: below what probability chance alone may explain the improvement; 1 asks for no evidence
+        (templated)
+    :param slice_by: what the test set is divided by, as for the evaluating task; by default what it says (templated)
+    :param worst_slice: what the metric must reach in the worst slice; by default nothing (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
         "run_id": NAME,
         "metric": NAME.or_else("accuracy"),
         "margin": NUMBER.or_else(0.01),
+        "significance": NUMBER.or_else(0.05),
+        "slice_by": NAME.or_else(""),
+        "worst_slice": NUMBER.or_else(None),
     }
 
-    def __init__(self, *, run_id: str, metric: str = "accuracy", margin: float | str = 0.01, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        metric: str = "accuracy",
+        margin: float | str = 0.01,
+        significance: float | str = 0.05,
+        slice_by: str = "",
+        worst_slice: float | str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
-        self.run_id, self.metric, self.margin = run_id, metric, margin
+        self.run_id, self.metric, self.margin, self.significance = run_id, metric, margin, significance
+        self.slice_by, self.worst_slice = slice_by, worst_slice
 
     @reads_fields
     def execute(self, context: Context) -> Comparison:
         """Compare; return both reports and the decision."""
         from snn_client.models.challenge import compare
 
-        found = compare(self.hook.clients, self.outputs, self.run_id, metric=self.metric, margin=float(self.margin))
+        found = compare(
+            self.hook.clients, self.outputs, self.run_id, metric=self.metric, margin=float(self.margin),
+            significance=float(self.significance), slice_by=self.slice_by,
+            worst_slice=None if self.worst_slice is None else float(self.worst_slice),
+        )  # fmt: skip
         decision = found["decision"]
         self.log.info("%s: %s", "promote" if decision["promote"] else "do not promote", decision["reason"])
         return found

@@ -208,7 +208,7 @@ def _document(given: Any) -> dict[str, Any] | str:
     return _name(given)
 
 
-def _list(of: Callable[[Any], Any], least: int = 0) -> Callable[[Any], list[Any]]:
+def _list(of: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
     """Return what reads a list; a single element stands for a list of one."""
 
     def read(given: Any) -> list[Any]:
@@ -221,8 +221,6 @@ def _list(of: Callable[[Any], Any], least: int = 0) -> Callable[[Any], list[Any]
                 found.append(of(each))
             except Unfit as error:
                 raise Unfit(f"element {number} is {_shown(each)}{error and f', {error}'}") from None
-        if len(found) < least:
-            raise Unfit("it is empty")
         return found
 
     return read

@@ -15,7 +15,7 @@ from airflow.sdk import Param
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
-from snn_client.reports.metrics import METRICS
+from snn_client.judging.contents import METRICS
 from snn_client.stack.options import MAX_NAME, NAME_PATTERN
 from snn_cloud.ledger.parameters import MAX_SECONDS
 
@@ -152,6 +152,11 @@ def sweep_form() -> dict[str, Param]:
             description="Part of the training set to compare the networks on: a share (0.2), or a number of folds "
             "(5), each held out in turn. The test set is not touched.",
         ),
+        "halving": Param(
+            False, type="boolean", title="Halving",
+            description="Train all a ninth of the epochs, the best two in five a third of them, and the best two in "
+            "five of those to the end: a third of the epochs in all.",
+        ),
         "retrain": Param(
             False, type="boolean", title="Hand over", description="Start snn_retraining with the best network.",
         ),
@@ -174,8 +179,16 @@ def retraining_form() -> dict[str, Param]:
             title="Compare by", description="The metric on the test set to compare champion and challenger by.",
         ),
         "margin": Param(
-            0.01, type="number", minimum=0, maximum=1, title="Margin",
-            description="Minimum improvement required.",
+            0.01, type="number", minimum=0, title="Margin",
+            description="Minimum improvement required, in the metric's own unit.",
+        ),
+        "significance": Param(
+            0.05, type="number", exclusiveMinimum=0, maximum=1, title="Significance",
+            description="Below what probability chance alone may explain the improvement. 1: only the margin counts.",
+        ),
+        "warm_start": Param(
+            False, type="boolean", title="Warm start",
+            description="Begin with the champion's weights instead of random ones; the network must be the same.",
         ),
         "roll_back": Param(
             False, type="boolean", title="Roll back",

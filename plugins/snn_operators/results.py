@@ -23,20 +23,27 @@ LOGGED = 100  # answers
 class SnnEvaluateOperator(SnnOperator):
     """Evaluate a run's model on the test set of the data it was trained on.
 
-    Returns accuracy, error, sensitivity, specificity, false_positive_rate, precision, f1, confusion_matrix and
-    mislabelled.
+    Returns, of two classes, accuracy, error, sensitivity, specificity, false_positive_rate, precision, f1, roc_auc,
+    average_precision, log_loss, brier, curves, calibration, confusion_matrix and mislabelled; of more, and of numbers,
+    what ``docs/judging.md`` lists. ``intervals`` has the 95 % interval of each figure, ``slices`` the figures by slice.
 
     .. seealso:: ``docs/operators.md``
 
     :param run_id: a completed run (templated)
     :param dataset_key: key of another data set in the stack's bucket to evaluate on; None: the run's own (templated)
+    :param slice_by: the name of a column of a table, by whose values the test set is divided; by default the folders
+        that its photos were in (templated)
     """
 
-    kinds: ClassVar[Mapping[str, Kind]] = {"run_id": NAME, "dataset_key": NAME.or_else(None)}
+    kinds: ClassVar[Mapping[str, Kind]] = {
+        "run_id": NAME,
+        "dataset_key": NAME.or_else(None),
+        "slice_by": NAME.or_else(""),
+    }
 
-    def __init__(self, *, run_id: str, dataset_key: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, run_id: str, dataset_key: str | None = None, slice_by: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.run_id, self.dataset_key = run_id, dataset_key
+        self.run_id, self.dataset_key, self.slice_by = run_id, dataset_key, slice_by
 
     @reads_fields
     def execute(self, context: Context) -> TestSet:
@@ -47,7 +54,7 @@ class SnnEvaluateOperator(SnnOperator):
 
         outputs = self.outputs
         dataset_key = self.dataset_key or self.hook.ledger(outputs).get(self.run_id).dataset
-        test_set = evaluate_run(self.hook.clients, outputs.bucket, self.run_id, dataset_key)
+        test_set = evaluate_run(self.hook.clients, outputs.bucket, self.run_id, dataset_key, self.slice_by)
         self.files = [f"s3://{outputs.bucket}/{key}" for key in (params(self.run_id), dataset_key)], []
         self.log.info("on the test set: %s", in_a_line(test_set))
         return test_set
@@ -93,7 +100,7 @@ class SnnPredictOperator(SnnOperator):
 
 
 class SnnReportOperator(SnnOperator):
-    """Write ``report.json`` and ``report.html`` into the run's folder and return the report.
+    """Write ``report.json``, ``report.html`` and ``model_card.md`` into the run's folder and return the report.
 
     The report stays under 48 KB whatever the data, so that XCom takes it.
 
@@ -103,6 +110,7 @@ class SnnReportOperator(SnnOperator):
     :param test_set: what the evaluate task returned (templated)
     :param new_images: what the predict task returned (templated)
     :param images: the photos that were classified, as the stage task returned them: the page shows them (templated)
+    :param intended_use: what the model is for, and what not; it stands in the model card (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -110,6 +118,7 @@ class SnnReportOperator(SnnOperator):
         "test_set": MAPPING,
         "new_images": ANSWERS.or_else(()),
         "images": PHOTOS.or_else(()),
+        "intended_use": NAME.or_else(""),
     }
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "test_set": "json", "new_images": "json", "images": "json",
@@ -123,10 +132,11 @@ class SnnReportOperator(SnnOperator):
         test_set: TestSet,
         new_images: Sequence[NewImage] | Shortened = (),
         images: Sequence[Any] | Shortened | str = (),
+        intended_use: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id, self.test_set = run_id, test_set
+        self.run_id, self.test_set, self.intended_use = run_id, test_set, intended_use
         self.new_images: Any = new_images
         self.images: Any = images
         self.report_url = ""
@@ -141,7 +151,7 @@ class SnnReportOperator(SnnOperator):
         outputs, clients = self.outputs, self.hook.clients
         run = self.hook.ledger(outputs).get(self.run_id)
         images, new_images = whole(clients, self.images), whole(clients, self.new_images)
-        report = make_report(clients, outputs, run, self.test_set, new_images, images)
+        report = make_report(clients, outputs, run, self.test_set, new_images, images, intended_use=self.intended_use)
         read = [f"s3://{outputs.bucket}/{key}" for key in (params(run.run_id), results(run.run_id), run.dataset)]
         made = [report["artifacts"][name] for name in ("report_html", "report_json")]
         self.files = [*read, *folders(images)], made

@@ -54,6 +54,8 @@ class SnnTrainOperator(SnnOperator):
     :param parameters: what to train, as the stage task returned it; None: what was staged for ``run_id`` (templated)
     :param resume: whether a cleared task continues from the checkpoint of the run that failed or was cancelled, with
         the same result as if it had not stopped; False: it trains from the first epoch (templated)
+    :param resume_from: a run that paused (``pause_after``), which this one goes on from exactly; by default none
+        (templated)
     :param promote: whether to promote the model when the run completes (templated)
     :param timeout: how long the run may take; then it is cancelled and the task fails. None: as long as it takes
     :param deferrable: whether to wait in the triggerer; the default is ``[operators] default_deferrable``
@@ -66,6 +68,7 @@ class SnnTrainOperator(SnnOperator):
         "dataset_key": NAME,
         "parameters": MAPPING.or_else(None),
         "resume": FLAG.or_else(False),
+        "resume_from": NAME.or_else(""),
         "promote": FLAG.or_else(False),
     }
     template_fields_renderers: ClassVar[dict[str, str]] = {"parameters": "json"}
@@ -78,6 +81,7 @@ class SnnTrainOperator(SnnOperator):
         dataset_key: str,
         parameters: str | Mapping[str, Any] | None = None,
         resume: bool | str = False,
+        resume_from: str = "",
         promote: bool | str = False,
         timeout: timedelta | float | None = timedelta(days=2),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -87,7 +91,7 @@ class SnnTrainOperator(SnnOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.run_id, self.dataset_key, self.parameters = run_id, dataset_key, parameters
-        self.resume, self.promote = resume, promote
+        self.resume, self.resume_from, self.promote = resume, resume_from, promote
         self.timeout, self.deferrable = seconds(timeout), deferrable
         self.poll_interval, self.log_interval = poll_interval, log_interval
         self._watch: Watch | None = None
@@ -112,7 +116,7 @@ class SnnTrainOperator(SnnOperator):
         self._watch = Watch(self.hook.clients, outputs, **watched)  # before the launch, which a kill may interrupt
         run = launch(
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
-            promote=bool(self.promote), resume_from=chosen.resume_from,
+            promote=bool(self.promote), resume_from=chosen.resume_from or self.resume_from,
         )  # fmt: skip
         self.links = run_links(self.hook.clients, outputs, run.run_id)
         self._tell(context, run_id=run.run_id, **self.links)

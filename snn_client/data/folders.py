@@ -35,11 +35,15 @@ _DATA = {*_TABLES, ".gz", ".parquet", ".pq", ".h5", ".hdf5"}
 
 @dataclass(frozen=True)
 class Found:
-    """A file that is to be a photo, its label (the number of its class, or a number), and its part, if that is said."""
+    """A file that is to be a photo, its label (the number of its class, or a number), and its part, if that is said.
+
+    `slice` is the folder that it lies in below that of its class, "" for that folder itself.
+    """
 
     path: Path
     label: float
     part: Part | None = None
+    slice: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,13 @@ def read_layout(root: Path, classes: Sequence[str] = (), only: Sequence[str] = (
             files = list(walker.files(folder))
             if not files:
                 raise InvalidDataset("holds no photos", source=readable(folder), hint="take the folder away")
-            found += [Found(path, label, part) for path in files]
+            found += [Found(path, label, part, _slice(path, folder)) for path in files]
     _check_parts(root, found, order)
     return Layout(found, order, walker.bad)
+
+
+def _slice(path: Path, folder: Path) -> str:
+    return readable(path.parent, folder) if folder in path.parents and path.parent != folder else ""
 
 
 def part_of(name: str) -> Part | None:

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from snn_data.slices import MAX_SLICES, write_slices
+
 _CHUNK_BYTES = 2**20
 
 
@@ -29,9 +31,15 @@ class Writer:
         for name, text in attributes.items():
             self._file.attrs[name] = text
         self._labels: dict[str, list[NDArray[Any]]] = {}
+        self._slices: list[str] = []
 
-    def add(self, part: str, samples: NDArray[Any], labels: NDArray[Any]) -> None:
-        """Append samples (m, …) and their labels (m,) to the part "train", "test" or "validation"."""
+    def add(self, part: str, samples: NDArray[Any], labels: NDArray[Any], slices: Sequence[str] = ()) -> None:
+        """Append samples (m, …) and their labels (m,) to the part "train", "test" or "validation".
+
+        `slices` name the slice of each (`snn_data.slices`); those of the test set are kept, if there are several.
+        """
+        if part == "test":
+            self._slices += slices
         name = f"{part}_set_x"
         if part not in self._labels:
             rows = max(1, _CHUNK_BYTES // max(1, int(np.prod(self._shape)) * self._dtype.itemsize))
@@ -54,6 +62,8 @@ class Writer:
                 for part, labels in self._labels.items():
                     dtype = np.int64 if self._classes else np.float64
                     self._file.create_dataset(f"{part}_set_y", data=np.concatenate(labels).astype(dtype))
+                if 1 < len(set(self._slices)) <= MAX_SLICES:
+                    write_slices(self._file, "folder", self._slices)
                 if self._classes:
                     self._file.create_dataset("list_classes", data=np.array([name.encode() for name in self._classes]))
         finally:

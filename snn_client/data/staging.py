@@ -163,7 +163,7 @@ def stage(
             Item.of_text(parameters_key, parameters.to_json()),
         ]
         asked = _asked(s3, run_id, images, header)
-        _upload(s3, bucket, [*items, *asked])
+        upload(s3, bucket, [*items, *asked])
     staged_images = [StagedImage(uri=f"s3://{bucket}/{one.key}", name=one.source) for one in asked]
     size = Size.of(header, parameters)
     return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, size, parameters)
@@ -243,7 +243,7 @@ def stage_folds(
         key = places.input_dataset(run_id, sha256)
         items.append(Item(key, "application/x-hdf5", sha256, made, str(dataset_path)))
     keys = [item.key for item in items]
-    _upload(clients.s3, bucket, [*items, *more(keys)])
+    upload(clients.s3, bucket, [*items, *more(keys)])
     itemsize = dataset.train.stored.itemsize
     sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
     return StagedFolds(keys, sizes)
@@ -273,7 +273,8 @@ def _fold(dataset: Dataset, part: Places) -> BinaryIO:
     return file
 
 
-def _upload(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
+def upload(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
+    """Upload what is not there yet with the same contents; if one upload fails, remove what this call uploaded."""
     begun: list[Item] = []
     try:
         for item in items:

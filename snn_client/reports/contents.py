@@ -66,13 +66,14 @@ class AboutData(TypedDict):
 class Report(Judged):
     """A run's report, as it goes to XCom and to `report.json`; `artifacts` are addresses in S3.
 
-    `data` is there once the report is written.
+    `data` is there once the report is written, `intended_use` if somebody gave it.
     """
 
     training: TrainingFacts
     cost: Cost
     artifacts: dict[str, str]
     data: NotRequired[AboutData]
+    intended_use: NotRequired[str]
 
 
 AnyReport = TypeVar("AnyReport", Judged, Report)

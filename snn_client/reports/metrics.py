@@ -8,16 +8,15 @@ from typing import Literal, NotRequired, TypedDict, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from snn.errors import InvalidInput, InvalidModel
+from snn_client.judging import figures
+from snn_client.judging.answers import BOUNDARY, Answers, predicted_classes
+from snn_client.judging.contents import METRICS, Calibration, Curves, Intervals, Residuals, SliceTable
+from snn_client.judging.intervals import bootstrap, wilson
 
-METRICS = ("accuracy", "f1", "precision", "sensitivity", "specificity", "r2")
-"""Figures of a test set of which more is better: rates, of many classes their macro averages; R² of numbers."""
+__all__ = ["BOUNDARY", "METRICS", "evaluate", "predicted_classes"]
 
 RateName = Literal["accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1"]
 """The seven rates of two classes."""
-
-BOUNDARY = 0.5
-"""A probability above it is class 1; one exactly on it is class 0."""
 
 
 class ConfusionMatrix(TypedDict):
@@ -44,10 +43,10 @@ class Mislabelled(TypedDict):
 
 @final
 class TwoClasses(TypedDict):
-    """What the report calls `test_set`, of two classes.
+    """What the report calls `test_set`, of two classes. `threshold` is the probability above which it says class 1.
 
     The seven rates are fractions of 1; a rate that would divide by zero (no sample of a class, nothing predicted as
-    class 1) is None rather than a number that looks like a measurement.
+    class 1) is None rather than a number that looks like a measurement. What may be missing is so in old reports.
     """
 
     accuracy: float
@@ -60,6 +59,15 @@ class TwoClasses(TypedDict):
     confusion_matrix: ConfusionMatrix
     mislabelled: list[Mislabelled]
     mislabelled_left_out: NotRequired[int]
+    threshold: NotRequired[float]
+    roc_auc: NotRequired[float | None]
+    average_precision: NotRequired[float | None]
+    log_loss: NotRequired[float]
+    brier: NotRequired[float]
+    intervals: NotRequired[Intervals]
+    curves: NotRequired[Curves]
+    calibration: NotRequired[Calibration]
+    slices: NotRequired[SliceTable]
 
 
 class Averages(TypedDict):
@@ -84,6 +92,9 @@ class ClassRates(TypedDict):
 class ManyClasses(TypedDict):
     """What the report calls `test_set`, of K classes. `confusion_matrix[label][predicted]` counts samples.
 
+    `top_k_accuracy` is the share whose class is among the `top_k` most probable ones. `intervals` has macro averages
+    under their names, weighted ones as `f1_weighted`.
+
     A report leaves out what it has no room for: a large matrix (None), and some of the classes.
     """
 
@@ -97,6 +108,13 @@ class ManyClasses(TypedDict):
     confusion_matrix: list[list[int]] | None
     mislabelled: list[Mislabelled]
     mislabelled_left_out: NotRequired[int]
+    top_k: NotRequired[int]
+    top_k_accuracy: NotRequired[float]
+    log_loss: NotRequired[float]
+    brier: NotRequired[float]
+    intervals: NotRequired[Intervals]
+    calibration: NotRequired[Calibration]
+    slices: NotRequired[SliceTable]
 
 
 @final
@@ -118,50 +136,40 @@ class Numbers(TypedDict):
     samples: int
     mislabelled: list[Off]
     mislabelled_left_out: NotRequired[int]
+    intervals: NotRequired[Intervals]
+    residuals: NotRequired[Residuals]
+    slices: NotRequired[SliceTable]
 
 
 Classes = TwoClasses | ManyClasses
 TestSet = TwoClasses | ManyClasses | Numbers
 
 
-def predicted_classes(answers: ArrayLike) -> NDArray[np.int64]:
-    """Return the class for each column of answers: of one row, probabilities of class 1; of K, those of each class."""
-    said = np.atleast_2d(np.asarray(answers, dtype=np.float64))
-    classes: NDArray[np.int64] = (said.argmax(axis=0) if len(said) > 1 else said[0] > BOUNDARY).astype(np.int64)
-    return classes
-
-
-def evaluate(labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1")) -> TestSet:
+def evaluate(
+    labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1"), threshold: float = BOUNDARY
+) -> TestSet:
     """Judge a model's answers against the true labels (m,), m ≥ 1.
 
-    Answers are probabilities of class 1, (m,) or (1, m); or those of K classes, (K, m); or, without classes, numbers.
-    Raises InvalidInput when they do not belong together, InvalidModel when a probability is not a number in 0..1.
+    Answers are probabilities of class 1, (m,) or (1, m), which is said above the threshold; or those of K classes,
+    (K, m); or, without classes, numbers. Raises as `Answers.of` does.
     """
-    truth, said = np.ravel(np.asarray(labels)), np.atleast_2d(np.asarray(answers, dtype=np.float64))
-    if truth.size != said.shape[1] or truth.size == 0:
-        raise InvalidInput(f"{truth.size} labels for {said.shape[1]} answers")
-    hint = "the training diverged: try a lower learning_rate"
-    if not classes:
-        if not np.isfinite(said).all():
-            raise InvalidModel("some of its answers are not numbers", hint=hint)
-        return _numbers(truth.astype(np.float64), said[0])
-    if not np.isin(truth, np.arange(len(classes))).all():
-        known = "0 or 1" if len(classes) == 2 else f"0 to {len(classes) - 1}"
-        raise InvalidInput(f"labels must be {known}", field="labels")
-    # NaN is not > 0.5, so without this a model that diverged would pass for one that always answers class 0.
-    unusable = int(np.count_nonzero(~((said >= 0) & (said <= 1))))
-    if unusable:
-        raise InvalidModel(f"{unusable} of {said.size} probabilities are not numbers in 0..1", hint=hint)
-    truth = truth.astype(np.int64)
-    return _two_classes(truth, said) if len(classes) == 2 else _many_classes(truth, said, classes)
+    return judged(Answers.of(labels, answers, classes, threshold), classes)
 
 
-def _two_classes(truth: NDArray[np.int64], said: NDArray[np.float64]) -> TwoClasses:
+def judged(answers: Answers, classes: Sequence[str]) -> TestSet:
+    """Return the figures of answers; `classes` are the names of those that they tell apart."""
+    if not answers.classes:
+        return _numbers(answers)
+    return _two_classes(answers) if answers.classes == 2 else _many_classes(answers, classes)
+
+
+def _two_classes(answers: Answers) -> TwoClasses:
     # Here, not above: it takes over a second, and classifying photos or writing a report imports this module too.
     from sklearn.metrics import confusion_matrix
 
-    predicted = predicted_classes(said)
+    truth, predicted, chances = answers.truth.astype(np.int64), answers.predicted, answers.said[-1]
     tn, fp, fn, tp = (int(count) for count in confusion_matrix(truth, predicted, labels=[0, 1]).ravel())
+    more = figures.two_classes(truth, chances)
     return TwoClasses(
         accuracy=(tn + tp) / truth.size,
         error=(fp + fn) / truth.size,
@@ -171,14 +179,30 @@ def _two_classes(truth: NDArray[np.int64], said: NDArray[np.float64]) -> TwoClas
         precision=_rate(tp, tp + fp),
         f1=_rate(2 * tp, 2 * tp + fp + fn),
         confusion_matrix=ConfusionMatrix(tn=tn, fp=fp, fn=fn, tp=tp),
-        mislabelled=_mislabelled(truth, predicted, said[-1]),
+        mislabelled=_mislabelled(truth, predicted, chances),
+        threshold=answers.threshold,
+        roc_auc=more["roc_auc"],
+        average_precision=more["average_precision"],
+        log_loss=more["log_loss"],
+        brier=more["brier"],
+        intervals={
+            **_intervals(answers, "f1", "roc_auc", "average_precision", "log_loss", "brier"),
+            "accuracy": wilson(tn + tp, truth.size),
+            "error": wilson(fp + fn, truth.size),
+            "sensitivity": wilson(tp, tp + fn),
+            "specificity": wilson(tn, tn + fp),
+            "false_positive_rate": wilson(fp, tn + fp),
+            "precision": wilson(tp, tp + fp),
+        },
+        curves=more["curves"],
+        calibration=more["calibration"],
     )
 
 
-def _many_classes(truth: NDArray[np.int64], said: NDArray[np.float64], classes: Sequence[str]) -> ManyClasses:
+def _many_classes(answers: Answers, classes: Sequence[str]) -> ManyClasses:
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    predicted, numbers = predicted_classes(said), np.arange(len(classes))
+    truth, predicted, numbers = answers.truth.astype(np.int64), answers.predicted, np.arange(len(classes))
     matrix = confusion_matrix(truth, predicted, labels=numbers)
     called, there, right = matrix.sum(axis=0), matrix.sum(axis=1), np.diag(matrix)
     averages = {
@@ -188,10 +212,11 @@ def _many_classes(truth: NDArray[np.int64], said: NDArray[np.float64], classes: 
             precision_recall_fscore_support(truth, predicted, labels=numbers, average=kind, zero_division=0)
         ]
     }
-    accuracy = int(right.sum()) / truth.size
+    hits, more = int(right.sum()), figures.many_classes(truth, answers.said)
+    averaged = [f"{of}{kind}" for kind in ("", "_weighted") for of in ("precision", "recall", "f1")]
     return ManyClasses(
-        accuracy=accuracy,
-        error=int(truth.size - right.sum()) / truth.size,
+        accuracy=hits / truth.size,
+        error=int(truth.size - hits) / truth.size,
         samples=int(truth.size),
         macro=averages["macro"],
         weighted=averages["weighted"],
@@ -206,13 +231,25 @@ def _many_classes(truth: NDArray[np.int64], said: NDArray[np.float64], classes: 
             for k, name in enumerate(classes)
         ],
         confusion_matrix=matrix.tolist(),
-        mislabelled=_mislabelled(truth, predicted, said.max(axis=0)),
+        mislabelled=_mislabelled(truth, predicted, answers.said.max(axis=0)),
+        top_k=more["top_k"],
+        top_k_accuracy=more["top_k_accuracy"],
+        log_loss=more["log_loss"],
+        brier=more["brier"],
+        intervals={
+            **_intervals(answers, *averaged, "log_loss", "brier"),
+            "accuracy": wilson(hits, truth.size),
+            "error": wilson(truth.size - hits, truth.size),
+            "top_k_accuracy": wilson(round(more["top_k_accuracy"] * truth.size), truth.size),
+        },
+        calibration=more["calibration"],
     )
 
 
-def _numbers(truth: NDArray[np.float64], said: NDArray[np.float64]) -> Numbers:
+def _numbers(answers: Answers) -> Numbers:
     from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
+    truth, said = answers.truth.astype(np.float64), answers.said[0]
     furthest = np.argsort(-np.abs(truth - said), kind="stable")[:20]
     return Numbers(
         mae=float(mean_absolute_error(truth, said)),
@@ -220,7 +257,13 @@ def _numbers(truth: NDArray[np.float64], said: NDArray[np.float64]) -> Numbers:
         r2=float(r2_score(truth, said)) if truth.size > 1 else 0.0,
         samples=int(truth.size),
         mislabelled=[Off(index=int(i), label=float(truth[i]), predicted=float(said[i])) for i in sorted(furthest)],
+        intervals=_intervals(answers, "mae", "rmse", "r2"),
+        residuals=figures.residuals(truth, said),
     )
+
+
+def _intervals(answers: Answers, *names: str) -> Intervals:
+    return bootstrap({name: answers.figures[name] for name in names}, len(answers))
 
 
 def _mislabelled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from snn.batches import Samples
 from snn_client.data.images import Reading, load_pixels, preview_jpeg, thumbnail_png
 from snn_client.reports.chart import Curve, cost_chart, curve_name
 from snn_client.reports.contents import Report
+from snn_client.reports.drawing import MAX_HEAT, Heat, heat, histogram, plots
 from snn_client.reports.formats import (
     figure,
     is_number,
@@ -32,6 +34,7 @@ from snn_client.reports.formats import (
     utc,
     visible,
 )
+from snn_client.reports.headline import headlines, name_of, shown
 from snn_client.reports.metrics import Classes, Mislabelled, Off, TestSet
 from snn_client.reports.recipe import guessing_cost, training_facts
 from snn_client.reports.sections import (
@@ -58,6 +61,11 @@ MAX_MATRIX = 20
 MAX_ROWS = 20
 """Confusions in that list, and classes in the table of their rates that are seen without a click."""
 
+MAX_WORST = 12
+"""Classes whose worst mistakes are listed, and of each at most:"""
+
+MAX_OF_CLASS = 4
+
 MAX_HEADING = 36
 """Characters of the names of all classes side by side over a matrix on a phone; more are turned upright."""
 
@@ -65,6 +73,7 @@ STOPPED_BY = {
     "epochs": "all epochs done",
     "threshold": "threshold reached",
     "patience": "validation got no better",
+    "pause": "paused, to be resumed",
     "cancel": "cancelled",
     "budget": "budget spent",
 }
@@ -123,6 +132,8 @@ def render_page(
     curves: Mapping[str, Curve],
     data: DataFacts,
     *,
+    matrix: Sequence[Sequence[int]] | None = None,
+    card: str = "",
     mislabelled: Sequence[NDArray[np.uint8]] = (),
     new_images: Sequence[bytes] = (),
     started_at: float = 0.0,
@@ -133,7 +144,7 @@ def render_page(
     `curves` have a figure for every epoch: "cost" and, of a run that validated, "validation_cost" and
     "validation_accuracy" or "validation_r2". `mislabelled` are the pixels of the photos in the report's list of that
     name and `new_images` the files of those in its list of new images, both in the same order; a missing one is shown
-    without its picture.
+    without its picture. `matrix` is the confusion matrix where the report has no room for it, `card` the model card.
     """
     test_set, training = report["test_set"], report["training"]
     kind = kind_of(test_set)
@@ -162,6 +173,16 @@ def render_page(
             {**answer, "name": PurePosixPath(answer["uri"]).name or answer["uri"], **_views(file, data)}
             for answer, file in zip(fresh, [*new_images, *[b""] * len(fresh)], strict=False)
         ],
+        figures=headlines(test_set),
+        plots=plots(test_set),
+        histogram=histogram(test_set),
+        slices=test_set.get("slices"),
+        shown=shown,
+        name_of=name_of,
+        threshold=test_set.get("threshold", 0.5) if kind is Kind.TWO_CLASSES else 0.5,
+        heat=_heat(test_set, matrix, data),
+        by_class=_by_class(test_set, mislabelled) if kind is Kind.MANY_CLASSES else [],
+        card=card,
         more_new_images=len(report["new_images"]) - len(fresh) + report["new_images_left_out"],
         stopped_by=STOPPED_BY.get(training["stopped_by"] or "", ""),
         started_at=started_at,
@@ -202,6 +223,30 @@ def _missed(test_set: TestSet, kind: Kind, pictures: Sequence[NDArray[np.uint8]]
     pairs = zip(wrong, [*pictures, *[None] * len(wrong)], strict=False)
     first = sorted(pairs, key=lambda pair: how_wrong(pair[0], kind), reverse=True)[:MAX_PHOTOS]
     return [{**one, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 128))} for one, pixels in first]
+
+
+def _heat(test_set: TestSet, matrix: Sequence[Sequence[int]] | None, data: DataFacts) -> Heat | None:
+    """Return the picture of a matrix that is too large for a table."""
+    if "per_class" not in test_set:
+        return None
+    whole = test_set["confusion_matrix"] or matrix
+    return heat(whole, data.classes) if whole and MAX_MATRIX < len(whole) <= MAX_HEAT else None
+
+
+def _by_class(test_set: TestSet, pictures: Sequence[NDArray[np.uint8]]) -> list[tuple[int, int, list[dict[str, Any]]]]:
+    """Return (label, mistakes, the worst of them) of the classes with most of the mistakes that the report tells of."""
+    wrong: Sequence[Mislabelled | Off] = test_set["mislabelled"]
+    counts = Counter(int(one["label"]) for one in wrong)
+    pairs = list(zip(wrong, [*pictures, *[None] * len(wrong)], strict=False))
+    pairs.sort(key=lambda pair: how_wrong(pair[0], Kind.MANY_CLASSES), reverse=True)
+    found = []
+    for label, count in counts.most_common(MAX_WORST):
+        worst = [pair for pair in pairs if int(pair[0]["label"]) == label][:MAX_OF_CLASS]
+        shown = [
+            {**one, "picture": pixels is not None and _uri("png", thumbnail_png(pixels, 32))} for one, pixels in worst
+        ]
+        found.append((label, count, shown))
+    return found
 
 
 def _network(parameters: Parameters, data: DataFacts) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, NamedTuple
 
+from snn.decision import DEFAULT
 from snn.strategies import STRATEGIES
 from snn_client.reports.formats import number, usd
 from snn_cloud.cost.formats import duration
@@ -63,6 +64,7 @@ def _facts(parameters: Parameters, classes: Sequence[str], validated: int) -> It
     smoothing = parameters.label_smoothing
     yield Fact("Label smoothing", f"{smoothing} of a label is spread over all classes" if smoothing else "")
     yield Fact("Class weights", _class_weights(parameters, classes))
+    yield Fact("Decision threshold", _decision(parameters))
     yield Fact("Arithmetic", parameters.dtype if parameters.dtype != "float64" else "")
     yield Fact("Seed", f"{parameters.seed}: the same seed and data give the same weights again")
 
@@ -107,6 +109,14 @@ def _validation(parameters: Parameters, validated: int) -> str:
     if parameters.validation == "file":
         return f"the data set's own validation set, {number(validated)} samples"
     return f"{parameters.validation} of the training samples, held out" if parameters.validation else ""
+
+
+def _decision(parameters: Parameters) -> str:
+    rule = parameters.decision_threshold
+    if isinstance(rule, float):
+        return f"class 1 above a probability of {rule:g}" if rule != DEFAULT else ""
+    wanted = "the best F1" if isinstance(rule, str) else next(f"a {name} of {rule[name]:g}" for name in rule)
+    return f"chosen on the validation samples for {wanted}"
 
 
 def _patience(parameters: Parameters) -> str:

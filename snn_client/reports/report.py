@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from snn.activations import Array
 from snn.errors import InvalidInput, InvalidModel
 from snn_client.data.images import MAX_BYTES, Reading, load_image, refuse_photos
@@ -17,8 +19,12 @@ from snn_client.data.judging import judge
 from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import StagedImage, read_source
 from snn_client.data.tables import check_table, rows_in
+from snn_client.judging.answers import Answers
+from snn_client.judging.slices import by_slice, slices_of
+from snn_client.reports.card import model_card
 from snn_client.reports.contents import AnyReport, NewImage, Report
-from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, evaluate, predicted_classes
+from snn_client.reports.drawing import MAX_HEAT
+from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, judged, predicted_classes
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
 from snn_client.tables.columns import Columns
@@ -37,28 +43,44 @@ if TYPE_CHECKING:
 MAX_MISLABELLED = 300
 """Maximum number of mislabelled samples reported; if there are more, those the model was surest about."""
 
+MAX_USE = 2_000
+"""Characters of what somebody says the model is for."""
+
 MAX_MATRIX = 900
 """Maximum number of cells in a confusion matrix of many classes; a larger one is left out."""
 
 Image = StagedImage | Mapping[str, Any] | str
 
 
-def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str) -> TestSet:
+def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str, slice_by: str = "") -> TestSet:
     """Evaluate a run's model on the test set and return the report's `test_set`, in at most `LIMIT` bytes.
 
-    Raises InvalidInput when the model or the data set is missing, damaged, or they do not fit each other.
+    `slice_by` is what the test set is divided by (`judging.slices.slices_of`). Raises InvalidInput when the model or
+    the data set is missing, damaged, or they do not fit each other.
     """
     dataset, _ = _dataset(clients, bucket, dataset_key)
-    test_set = fit_test_set(judge_model(_model(clients, bucket, run_id), dataset))
+    test_set = fit_test_set(judge_model(_model(clients, bucket, run_id), dataset, slice_by))
     most = len(test_set["mislabelled"])
     return _keep_mislabelled(test_set, longest(most, lambda length: size(_keep_mislabelled(test_set, length)) <= LIMIT))
 
 
-def judge_model(model: Model, dataset: Dataset) -> TestSet:
+def judge_model(model: Model, dataset: Dataset, slice_by: str = "") -> TestSet:
     """Evaluate any model on a test set and return the report's `test_set`. Raises InvalidModel if they do not fit."""
+    return judge_answers(answers_of(model, dataset), dataset, slice_by)
+
+
+def answers_of(model: Model, dataset: Dataset) -> Answers:
+    """Return what any model says of a test set. Raises InvalidModel if they do not fit."""
     check_answers(model, dataset)
-    judged = evaluate(dataset.test.y, model.judge(dataset.test), dataset.classes)
-    return _keep_mislabelled(judged, MAX_MISLABELLED)
+    return Answers.of(dataset.test.y, model.judge(dataset.test), dataset.classes, model.threshold)
+
+
+def judge_answers(answers: Answers, dataset: Dataset, slice_by: str = "", metric: str = "") -> TestSet:
+    """Return the report's `test_set` of answers to a data set's test set; slices are judged by the metric."""
+    found, slices = judged(answers, dataset.classes), slices_of(dataset, slice_by)
+    if slices is not None:
+        found["slices"] = by_slice(answers, slices, metric)
+    return _keep_mislabelled(found, MAX_MISLABELLED)
 
 
 def check_answers(model: Model, dataset: Dataset) -> None:
@@ -124,7 +146,7 @@ def _answer(model: Model, uri: str, said: Array) -> NewImage:
     """Return what the report says of one photo or row; `said` are the network's outputs (o,)."""
     if not model.of_classes:
         return {"uri": uri, "value": float(said[0])}
-    predicted = int(predicted_classes(said[:, None])[0])
+    predicted = int(predicted_classes(said[:, None], model.threshold)[0])
     # Of two classes that of class 1, as ever; of more that of the class that was predicted.
     probability = float(said[-1] if len(model.classes) == 2 else said[predicted])
     return {"uri": uri, "predicted": predicted, "class_name": model.classes[predicted], "probability": probability}
@@ -175,7 +197,7 @@ def write_report(
     images: Sequence[Image] = (),
     dataset_key: str = "",
 ) -> Report:
-    """Put `report.json` and the page `report.html` into the run's folder and return the report that names them.
+    """Put `report.json`, `report.html` and `model_card.md` into the run's folder; return the report that names them.
 
     `images` are the staged photos that `new_images` tells of, in the same order; without them the page shows names
     only. `dataset_key` names the data set it was judged by, when that is not the run's own.
@@ -185,6 +207,7 @@ def write_report(
     keys = {
         "report_html": places.report_html(run.run_id),
         "report_json": places.report_json(run.run_id),
+        "model_card": places.model_card(run.run_id),
         "params": places.params(run.run_id),
         "results": places.results(run.run_id),
     }
@@ -197,11 +220,15 @@ def write_report(
     wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
     curves, photos = _curves(clients, bucket, run.run_id), len(dataset.shape) > 1
     shown = min(len(finished["new_images"]), MAX_PHOTOS)
+    facts = DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}")
+    card = model_card(finished, run.parameters, facts, run.ended_at)
     page = render_page(
         finished,
         run.parameters,
         curves,
-        DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}"),
+        facts,
+        matrix=_whole_matrix(clients, bucket, run.run_id, dataset, finished["test_set"]) if judged_by_it else None,
+        card=card,
         mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if photos else [],
         new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])] if photos else [],
         started_at=run.started_at,
@@ -210,6 +237,7 @@ def write_report(
     for key, content_type, body in [
         (keys["report_html"], "text/html; charset=utf-8", page),
         (keys["report_json"], "application/json", to_json(finished)),
+        (keys["model_card"], "text/markdown; charset=utf-8", card),
     ]:
         clients.s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType=content_type)
     return finished
@@ -223,9 +251,15 @@ def make_report(
     new_images: Sequence[NewImage] = (),
     images: Sequence[Image] = (),
     dataset_key: str = "",
+    intended_use: str = "",
 ) -> Report:
-    """Build a run's report with its cost, write it as `write_report` does, and return it."""
+    """Build a run's report with its cost, write it as `write_report` does, and return it.
+
+    `intended_use` is what somebody says the model is for; it stands in the model card.
+    """
     report = build_report(run, test_set, new_images, cost_of(run, outputs))
+    if intended_use:
+        report["intended_use"] = intended_use[:MAX_USE]
     return write_report(clients, outputs.bucket, run, report, images, dataset_key)
 
 
@@ -280,6 +314,24 @@ def _keep_mislabelled(test_set: TestSet, length: int) -> TestSet:
     left_out = test_set.get("mislabelled_left_out", 0) + len(wrong) - len(surest)
     kept = {"mislabelled": sorted(surest, key=lambda one: one["index"]), "mislabelled_left_out": left_out}
     return cast(TestSet, {**test_set, **kept})
+
+
+def _whole_matrix(
+    clients: Clients, bucket: str, run_id: str, dataset: Dataset, test_set: TestSet
+) -> list[list[int]] | None:
+    """Return the confusion matrix that the report had no room for: the model is asked again. None if there is none."""
+    if "per_class" not in test_set or test_set["confusion_matrix"] is not None or len(dataset.classes) > MAX_HEAT:
+        return None
+    try:
+        answers = answers_of(_model(clients, bucket, run_id), dataset)
+    except InvalidInput:
+        return None
+    if abs(float(answers.right.mean()) - test_set["accuracy"]) > 1e-9:
+        return None  # it was not this test set
+    counts = np.zeros((len(dataset.classes),) * 2, dtype=np.int64)
+    np.add.at(counts, (answers.truth.astype(np.int64), answers.predicted), 1)
+    matrix: list[list[int]] = counts.tolist()
+    return matrix
 
 
 def _staged(image: Image) -> StagedImage:

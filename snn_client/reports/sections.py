@@ -57,7 +57,8 @@ def how_wrong(wrong: Mislabelled | Off, kind: Kind) -> float:
     if "probability" not in wrong:
         return abs(float(wrong["predicted"]) - float(wrong["label"]))
     # Of two classes it is the probability of class 1, of more that of the class that was predicted.
-    return abs(float(wrong["probability"]) - 0.5) if kind is Kind.TWO_CLASSES else float(wrong["probability"])
+    said = float(wrong["probability"])
+    return said if kind is not Kind.TWO_CLASSES else (said if wrong["predicted"] else 1 - said) - 0.5
 
 
 def worst_first(per_class: Sequence[ClassRates]) -> list[ClassRates]:

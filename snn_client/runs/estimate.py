@@ -56,6 +56,11 @@ CACHE_BANDWIDTH = {
 BURST_SECONDS = 300.0  # "typically from 5 to 60 minutes" (EC2 User Guide, instance network bandwidth)
 
 
+def _epochs(parameters: Parameters) -> int:
+    """Return the epochs that are run at most."""
+    return min(parameters.epochs, parameters.pause_after or parameters.epochs)
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a stack gives its runs: the template's sizes, and its options. A Platform, as `cost_of` wants one."""
@@ -103,7 +108,7 @@ def estimate_on(outputs: StackOutputs, parameters: Parameters, size: Size) -> Es
 
 def forecast(parameters: Parameters, size: Size, machine: Machine) -> Run:
     """Return the run as the ledger will have it when all epochs are done."""
-    work, epochs = Workload(parameters, size), parameters.epochs
+    work, epochs = Workload(parameters, size), _epochs(parameters)
     stored = size.itemsize * size.features * size.samples
     reading = stored / READ_BYTES_PER_SECOND
     training = training_seconds(work, machine)
@@ -144,7 +149,7 @@ def training_seconds(work: Workload, machine: Machine) -> float:
     Σ 2·⌈B·T_l/concurrency⌉, each as long as its longest answer. To both the bytes through the cache are added, at the
     speed to which its node bursts at first and which it sustains later.
     """
-    parameters, epochs = work.parameters, work.parameters.epochs
+    parameters, epochs = work.parameters, _epochs(work.parameters)
     speed = OPERATIONS_PER_SECOND[parameters.dtype]
     if parameters.granularity is Granularity.BATCH:
         share = math.ceil(work.shared / work.workers) / work.shared

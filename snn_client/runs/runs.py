@@ -51,9 +51,10 @@ def launch(
     """Start a run, or find the one that the same request started before; return it.
 
     If it has not ended, it gets another trainer, which leaves at once if the run already has one.
-    `resume_from` names a failed or cancelled run of the same data and parameters (how far to train and who computes may
-    differ): the new run begins at its last checkpoint. Raises LaunchRejected with LaunchLambda's one-line reason, and
-    CloudError for a stack of an older version, or when LaunchLambda itself failed, so that it may be tried again.
+    `resume_from` names a failed, cancelled or paused run of the same data and parameters (how far to train and who
+    computes may differ): the new run begins at its last checkpoint. Raises LaunchRejected with LaunchLambda's one-line
+    reason, and CloudError for a stack of an older version, or when LaunchLambda itself failed, so that it may be tried
+    again.
     """
     if outputs.version < VERSION:
         raise CloudError(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from snn.errors import InvalidInput, InvalidParameters
 from snn_client.data.folds import number_of_parts
@@ -63,13 +63,18 @@ def expand(combinations: Any, base: Mapping[str, Any], validation: float) -> lis
 
 
 class Training(TypedDict):
-    """One run of a sweep's plan; `parameters` are as in parameters.json."""
+    """One run of a sweep's plan; `parameters` are as in parameters.json.
+
+    `rung`, of a sweep with halving, counts from 1. `resume_from` is the run of the rung before, "" of the first.
+    """
 
     run_id: str
     dataset_key: str
     parameters: dict[str, Any]
     combination: int
     overrides: dict[str, Any]
+    rung: NotRequired[int]
+    resume_from: str
 
 
 def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[Training]:
@@ -84,13 +89,21 @@ def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: 
             "parameters": json.loads(combination.parameters.to_json()),
             "combination": combination.number,
             "overrides": combination.overrides,
+            "resume_from": "",
         }
         for combination in combinations
         for fold, key in enumerate(dataset_keys, start=1)
     ]
 
 
-def plan_items(sweep_id: str, plan: Sequence[Training]) -> list[Item]:
+def listed(plan: Sequence[Training]) -> list[dict[str, str]]:
+    """Return what a task that is mapped over a plan has to know of each run."""
+    return [
+        {"run_id": one["run_id"], "dataset_key": one["dataset_key"], "resume_from": one["resume_from"]} for one in plan
+    ]
+
+
+def plan_items(sweep_id: str, plan: Sequence[Training], rung: int = 1) -> list[Item]:
     """Return a plan as objects to upload: each run's parameters for its input folder, the whole plan for the sweep's.
 
     So a task that trains or compares these runs needs only names.
@@ -98,12 +111,12 @@ def plan_items(sweep_id: str, plan: Sequence[Training]) -> list[Item]:
     parameters = [
         Item.of_text(places.input_parameters(one["run_id"]), json.dumps(one["parameters"], indent=2)) for one in plan
     ]
-    return [*parameters, Item.of_text(places.sweep_plan(sweep_id), json.dumps(plan))]
+    return [*parameters, Item.of_text(places.sweep_plan(sweep_id, rung), json.dumps(plan))]
 
 
-def read_plan(clients: Clients, bucket: str, sweep_id: str) -> list[Training]:
-    """Return the plan of a sweep that was staged. Raises InvalidInput if there is none."""
-    return read_list(clients, f"s3://{bucket}/{places.sweep_plan(places.check_run_id(sweep_id))}")
+def read_plan(clients: Clients, bucket: str, sweep_id: str, rung: int = 1) -> list[Training]:
+    """Return the plan of a sweep that was staged, or of a later rung of it. Raises InvalidInput if there is none."""
+    return read_list(clients, f"s3://{bucket}/{places.sweep_plan(places.check_run_id(sweep_id), rung)}")
 
 
 def _listed(combinations: Any) -> tuple[Iterable[Mapping[str, Any]], int]:

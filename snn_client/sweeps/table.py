@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from snn_client.data.lists import LIMIT, longest, size
+from snn_client.judging.contents import Interval
 from snn_client.reports.metrics import TestSet
 from snn_client.reports.report import to_json
 from snn_client.runs import runs
@@ -36,7 +37,10 @@ class Sweep(TypedDict):
 
 
 class Row(TypedDict):
-    """How one combination did: see `rank`."""
+    """How one combination did: see `rank`. `rung` is the last one that it reached, from 1, of a sweep with halving.
+
+    `interval` is the 95 % interval of the score, of a single part held out.
+    """
 
     combination: int
     overrides: dict[str, Any]
@@ -48,6 +52,8 @@ class Row(TypedDict):
     usd: float
     run_ids: list[str]
     failure: str
+    rung: int
+    interval: Interval | None
 
 
 class Winner(TypedDict):
@@ -72,9 +78,10 @@ class Table(Sweep):
 
 
 class WrittenTable(Table):
-    """A table, and where it lies in full."""
+    """A table, and where it lies in full, and as a plot."""
 
     sweep_json: str
+    sweep_svg: str
 
 
 @dataclass(frozen=True)
@@ -82,13 +89,21 @@ class Outcome:
     """How one training of a sweep ended.
 
     `training` is its entry in the plan, `run` what the ledger has of it (None: it was not started), `score` what
-    `score_of` says of the samples held out (None: it was not judged).
+    `score_of` says of the samples held out (None: it was not judged). `before` are the rungs that led to it, the first
+    one first.
     """
 
     training: Training
     run: Run | None
     score: float | None
     usd: float
+    before: tuple[Outcome, ...] = ()
+    interval: Interval | None = None
+
+    @property
+    def every(self) -> tuple[Outcome, ...]:
+        """Return the rungs and this one."""
+        return (*self.before, self)
 
     @property
     def failure(self) -> str:
@@ -120,7 +135,8 @@ def outcomes(
     for training, run_id, test_set in zip(plan, run_ids, judged, strict=True):
         run = ledger.find(run_id) if run_id else None
         cost = cost_of(run, outputs)["usd"] if run else 0.0
-        found.append(Outcome(training, run, score_of(test_set) if test_set else None, cost))
+        score = score_of(test_set) if test_set else None
+        found.append(Outcome(training, run, score, cost, interval=_interval(test_set) if test_set else None))
     return found
 
 
@@ -129,16 +145,20 @@ def score_of(test_set: TestSet) -> float:
     return float(test_set["r2"] if "r2" in test_set else test_set["accuracy"])
 
 
+def _interval(test_set: TestSet) -> Interval | None:
+    return test_set.get("intervals", {}).get("r2" if "r2" in test_set else "accuracy")
+
+
 def rank(ended: Iterable[Outcome]) -> list[Row]:
     """Return a row for each combination: the best first, those that failed last, with the reason.
 
     `score` is the mean over the parts held out and `std` their (population) standard deviation, None of a single one.
-    Of equal scores the steadier is better, and then the one named first. `final_cost` and `epochs` are means over the
-    folds, `seconds` (of training) and `usd` sums. One failed fold fails its combination: the mean of the others could
-    not be compared.
+    Of equal scores the steadier is better, and then the one named first; who got to a further rung is before all that
+    did not. `final_cost` and `epochs` are means over the folds, `seconds` (of training) and `usd` sums, over the rungs
+    too. One failed fold fails its combination: the mean of the others could not be compared.
     """
     rows = [_row(list(folds)) for _, folds in groupby(ended, key=lambda one: one.training["combination"])]
-    return sorted(rows, key=lambda row: (bool(row["failure"]), -(row["score"] or 0.0), row["std"] or 0))
+    return sorted(rows, key=lambda row: (bool(row["failure"]), -row["rung"], -(row["score"] or 0.0), row["std"] or 0))
 
 
 def make_table(sweep: Sweep, ended: Sequence[Outcome]) -> Table:
@@ -147,7 +167,7 @@ def make_table(sweep: Sweep, ended: Sequence[Outcome]) -> Table:
     `sweep` is what there is to say of it beforehand.
     """
     rows = rank(ended)
-    parameters = {one.training["combination"]: one.training["parameters"] for one in ended}
+    parameters = {one.training["combination"]: _unpaused(one.training["parameters"]) for one in ended}
     winner: Winner | None = None
     if not (best := rows[0])["failure"]:
         winner = {
@@ -168,11 +188,15 @@ def make_table(sweep: Sweep, ended: Sequence[Outcome]) -> Table:
     }
 
 
-def write_table(clients: Clients, bucket: str, table: Table) -> WrittenTable:
-    """Put the table into `sweep.json` in the sweep's folder; return it, in at most `LIMIT` bytes, for XCom."""
-    key = places.sweep_json(table["sweep_id"])
-    whole: WrittenTable = {**table, "sweep_json": f"s3://{bucket}/{key}"}
-    clients.s3.put_object(Bucket=bucket, Key=key, Body=to_json(whole).encode(), ContentType="application/json")
+def write_table(clients: Clients, bucket: str, table: Table, drawn: str) -> WrittenTable:
+    """Put the table into `sweep.json` in the sweep's folder; return it, in at most `LIMIT` bytes, for XCom.
+
+    Beside it lies `drawn`, the table as an SVG.
+    """
+    key, plot = places.sweep_json(table["sweep_id"]), places.sweep_svg(table["sweep_id"])
+    whole: WrittenTable = {**table, "sweep_json": f"s3://{bucket}/{key}", "sweep_svg": f"s3://{bucket}/{plot}"}
+    for place, content_type, body in ((plot, "image/svg+xml", drawn), (key, "application/json", to_json(whole))):
+        clients.s3.put_object(Bucket=bucket, Key=place, Body=body.encode(), ContentType=content_type)
     return fit(whole)
 
 
@@ -187,20 +211,29 @@ def fit(table: WrittenTable) -> WrittenTable:
 
 def lines(table: Table) -> Iterator[str]:
     """Yield the table for people to read, a line a combination."""
+    last = max((row["rung"] for row in table["rows"]), default=1)
     for place, row in enumerate(table["rows"], start=1):
         asked = f"combination {row['combination']} {json.dumps(row['overrides'])}"
         if row["failure"]:
             yield f"failed: {asked}: {row['failure']}"
             continue
+        interval = row["interval"]
         spread = "" if row["std"] is None else f" ± {row['std']:.4f}"
+        spread += f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else ""
+        early = ", stopped early" if row["rung"] < last else ""
         yield (
             f"{place}. score {row['score']:.4f}{spread}, cost {row['final_cost']:.6f}, {row['epochs']:g} epochs, "
-            f"{row['seconds']:.1f} s, {row['usd']:.6f} USD: {asked}"
+            f"{row['seconds']:.1f} s, {row['usd']:.6f} USD{early}: {asked}"
         )
+
+
+def _unpaused(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name != "pause_after"}
 
 
 def _row(folds: Sequence[Outcome]) -> Row:
     started = [fold.run for fold in folds if fold.run is not None]
+    every = [run for fold in folds for one in fold.every if (run := one.run) is not None]
     failure = next((fold.failure for fold in folds if fold.failure), "")
     scores = [fold.score for fold in folds if fold.score is not None]
     costs = [run.cost for run in started if run.cost is not None and math.isfinite(run.cost)]
@@ -211,8 +244,10 @@ def _row(folds: Sequence[Outcome]) -> Row:
         "std": None if failure or len(folds) == 1 else pstdev(scores),
         "final_cost": fmean(costs) if costs else None,
         "epochs": fmean(run.epoch for run in started) if started else 0.0,
-        "seconds": round(sum(run.seconds for run in started), 3),
-        "usd": sum(fold.usd for fold in folds),
-        "run_ids": [run.run_id for run in started],
+        "seconds": round(sum(run.seconds for run in every), 3),
+        "usd": sum(one.usd for fold in folds for one in fold.every),
+        "run_ids": [run.run_id for run in every],
         "failure": failure,
+        "interval": folds[0].interval if len(folds) == 1 and not failure else None,
+        "rung": max(fold.training.get("rung", 1) for fold in folds),
     }

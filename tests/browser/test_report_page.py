@@ -25,6 +25,8 @@ from training import saved, trained
 
 from snn_cli.datasets import build_faces, sample_images
 from snn_client.data.images import load_image
+from snn_client.judging.answers import Answers
+from snn_client.judging.slices import by_slice
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.page import DataFacts, render_page
 from snn_client.reports.report import build_report
@@ -34,6 +36,7 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
 from snn_data.dataset import Dataset, load_dataset
 from snn_data.model import Model
+from snn_data.slices import Slices
 
 SHARED = Path(__file__).parents[3] / "shared"
 PHONE, DESKTOP = 390, 1280
@@ -99,6 +102,8 @@ def written(
         parameters,
         curves,
         DataFacts.of(dataset, sha256, f"{prefix}/input/datasets.h5"),
+        matrix=test_set.get("confusion_matrix") if "per_class" in test_set else None,
+        card="# Model card\n" + LONG,
         mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if len(dataset.shape) > 1 else [],
         new_images=photos,
         started_at=run.started_at,
@@ -185,6 +190,10 @@ def invented(folder: Path, kind: str) -> Example:
         said = {"value": 1234.5}
         curves["validation_r2"] = np.linspace(-1.5, 0.8, 60).tolist()
     test_set = dict(evaluate(y, answers, names))
+    slices = Slices(
+        "folder", ("day", LONG, "few"), np.minimum(np.arange(samples) % 2 + (np.arange(samples) < 3) * 2, 2)
+    )
+    test_set["slices"] = by_slice(Answers.of(y, answers, names), slices)
     chosen = recipe("softmax" if count else "identity", count or 1)
     new_images = [{"uri": "photos/new.png", **said}] if len(shape) > 1 else []
     return written(folder, kind, dataset, chosen, curves, test_set, new_images, [photo_file()] * len(new_images))
@@ -247,7 +256,10 @@ def test_it_loads_nothing_but_itself_and_nothing_complains(visit: Visit) -> None
     assert visit.page.locator("script").count() == 0
     pictures = visit.page.locator("img")
     wrong = min(60, len(report["test_set"]["mislabelled"])) if len(visit.example.dataset.shape) > 1 else 0
-    assert pictures.count() == 2 * len(report["new_images"]) + wrong
+    others = visit.page.locator("#worst-by-class img, .dots img").count()
+    assert pictures.count() == 2 * len(report["new_images"]) + wrong + others
+    assert (others > 0) == (visit.kind in ("five", "twenty", "hundred"))
+    assert visit.page.locator(".dots img").count() == (visit.kind == "hundred")
     assert pictures.evaluate_all("images => images.every(image => image.complete && image.naturalWidth > 0)")
 
 

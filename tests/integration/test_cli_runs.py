@@ -371,7 +371,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_go_on_with_it(
     before, after = ({row.epoch: row.cost for row in ledger.progress(run_id)[1]} for run_id in (name, f"{name}-t2"))
     assert before.items() <= after.items()
     assert snn.refused("cancel", f"{name}-t2") == f"run {name}-t2 is COMPLETED: there is nothing to cancel"
-    assert "is COMPLETED (resume a FAILED or CANCELLED run)" in snn.refused("resume", f"{name}-t2")
+    assert "is COMPLETED (resume a FAILED, CANCELLED or paused run)" in snn.refused("resume", f"{name}-t2")
     snn("resume", name, "--detach", "--epochs", str(epochs))
     assert ledger.get(f"{name}-t3").resumed_from == name
 

@@ -176,8 +176,11 @@ def test_what_cannot_be_resumed_is_refused_and_leaves_nothing(
     clients.s3.put_object(Bucket=stack.bucket, Key=other, Body=photos(seed=9))
     for change, line in [
         ({"resume_from": "nobody"}, "resume_from: there is no run 'nobody'"),
-        ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED or CANCELLED run)"),
-        ({"resume_from": "completed"}, "resume_from: run completed is COMPLETED (resume a FAILED or CANCELLED run)"),
+        ({"resume_from": "running"}, "resume_from: run running is RUNNING (resume a FAILED, CANCELLED or paused run)"),
+        (
+            {"resume_from": "completed"},
+            "resume_from: run completed is COMPLETED (resume a FAILED, CANCELLED or paused run)",
+        ),
         ({"resume_from": "upload"}, "resume_from: run upload never had a checkpoint (launch anew)"),
         (
             {"resume_from": "unversioned"},

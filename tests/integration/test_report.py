@@ -176,7 +176,11 @@ def test_the_report_and_its_page_are_left_in_the_runs_folder(trained: Trained) -
         "report_json": f"s3://{trained.bucket}/runs/run-1/report/report.json",
         "params": f"s3://{trained.bucket}/runs/run-1/params.h5",
         "results": f"s3://{trained.bucket}/runs/run-1/results.json",
+        "model_card": f"s3://{trained.bucket}/runs/run-1/report/model_card.md",
     }
+    card = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/model_card.md")
+    assert card["ContentType"] == "text/markdown; charset=utf-8"
+    assert card["Body"].read().decode().startswith("# Model card: run-1\n")
     assert {**written, "artifacts": {}} == {**report, "data": {"findings": []}}  # what was found in the data set
     stored = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/report.json")
     assert stored["ContentType"] == "application/json"

@@ -133,10 +133,13 @@ def test_a_better_challenger_is_promoted_a_worse_one_is_not_and_a_rollback_bring
     assert scores["new"] - scores["old"] > 0.2
     assert found["decision"] == {
         "promote": True,
-        "reason": f"the challenger is better by {scores['new'] - scores['old']:.3f}: accuracy {scores['new']:.3f}, "
-        f"the champion's is {scores['old']:.3f}",
+        "reason": f"the challenger is better by {scores['new'] - scores['old']:.3f}, and not by chance (McNemar, p < "
+        f"0.001, 40 samples, {found['decision']['evidence']['differ']} of which only one got right): accuracy "
+        f"{scores['new']:.3f}, the champion's is {scores['old']:.3f}",
         "metric": "accuracy",
         "margin": 0.2,
+        "significance": 0.05,
+        "evidence": {**found["decision"]["evidence"], "test": "McNemar", "samples": 40},
         "champion": pytest.approx(scores["old"]),
         "challenger": pytest.approx(scores["new"]),
     }

@@ -174,6 +174,8 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
         "usd": best["usd"],
         "run_ids": [runs[2].run_id, runs[3].run_id],
         "failure": "",
+        "rung": 1,
+        "interval": None,
     }
     assert best["usd"] > 0
     assert failed["score"] is None
@@ -182,6 +184,7 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
     assert table["winner"]["parameters"] == plan[2]["parameters"]
     assert json.loads(read(clients, stack, places.sweep_json(sweep_id))) == table
     assert table["sweep_json"] == f"s3://{stack.bucket}/runs/{sweep_id}/report/sweep.json"
+    assert read(clients, stack, places.sweep_svg(sweep_id)).startswith(b"<svg")
     link = task.operator_extra_links[0].get_link(task, ti_key=None)  # type: ignore[arg-type]
     assert link.endswith(f"/{stack.bucket}/runs/{sweep_id}/report/sweep.json")
     folds = [plan[0]["dataset_key"], plan[1]["dataset_key"]]

@@ -144,7 +144,7 @@ def test_what_the_functions_print_is_followed(clients: Clients, stack: StackOutp
 def test_a_table_of_a_sweep_and_what_was_staged_for_nothing(
     clients: Clients, stack: StackOutputs, dataset: Path
 ) -> None:
-    write_table(clients, stack.bucket, {"sweep_id": "sweep", "rows": [], "rows_left_out": 0})
+    write_table(clients, stack.bucket, {"sweep_id": "sweep", "rows": [], "rows_left_out": 0}, "<svg/>")
     assert clients.s3.head_object(Bucket=stack.bucket, Key=places.sweep_json("sweep"))["ContentLength"] > 0
     stage(clients, stack.bucket, "withdrawn", dataset, CHOSEN)
     stage(clients, stack.bucket, "withdrawn", dataset, CHOSEN.model_copy(update={"seed": 9}))

@@ -69,13 +69,13 @@ def scene_a_report() -> Answers:
     written = write_report(answers.clients, BUCKET, run, report)
     assert written["artifacts"]["report_html"] == f"s3://{BUCKET}/{places.report_html('r1')}"
     stored = [asked["Key"] for asked in answers.asked("s3.PutObject")]
-    assert stored == [places.report_html("r1"), places.report_json("r1")]
+    assert stored == [places.report_html("r1"), places.report_json("r1"), places.model_card("r1")]
     return answers
 
 
 def scene_the_table_of_a_sweep() -> Answers:
     answers = Answers()
-    table = write_table(answers.clients, BUCKET, {"sweep_id": "s1", "rows": [], "rows_left_out": 0})
+    table = write_table(answers.clients, BUCKET, {"sweep_id": "s1", "rows": [], "rows_left_out": 0}, "<svg/>")
     assert table["sweep_json"] == f"s3://{BUCKET}/{places.sweep_json('s1')}"
-    assert json.load(answers.asked("s3.PutObject")[0]["Body"])["sweep_id"] == "s1"
+    assert json.load(answers.asked("s3.PutObject")[1]["Body"])["sweep_id"] == "s1"
     return answers

@@ -31,6 +31,7 @@ FLOORS = (
     "snn_client.data",
     "snn_client.stack",
     "snn_client.runs",
+    "snn_client.judging",
     "snn_client.reports",
     "snn_client.models",
     "snn_client.sweeps",

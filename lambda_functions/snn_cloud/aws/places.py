@@ -98,9 +98,9 @@ def input_images(run_id: str, sha256: str) -> str:
     return f"runs/{run_id}/input/images-{sha256[:12]}.json"
 
 
-def sweep_plan(sweep_id: str) -> str:
-    """Return the key of what a sweep trains, run by run."""
-    return f"runs/{sweep_id}/input/plan.json"
+def sweep_plan(sweep_id: str, rung: int = 1) -> str:
+    """Return the key of what a sweep trains, run by run, or what one of its later rungs does."""
+    return f"runs/{sweep_id}/input/plan{'' if rung == 1 else f'-{rung}'}.json"
 
 
 def checkpoint(run_id: str) -> str:
@@ -118,6 +118,11 @@ def results(run_id: str) -> str:
     return f"runs/{run_id}/results.json"
 
 
+def model_card(run_id: str) -> str:
+    """Return the key of a run's model card."""
+    return f"runs/{check_run_id(run_id)}/report/model_card.md"
+
+
 def report_json(run_id: str) -> str:
     """Return the key of the report for machines."""
     return f"runs/{run_id}/report/report.json"
@@ -131,6 +136,11 @@ def report_html(run_id: str) -> str:
 def new_images(run_id: str, sha256: str) -> str:
     """Return the key of a long list of what a run's model predicts for photos, named by its contents."""
     return f"runs/{run_id}/report/new_images-{sha256[:12]}.json"
+
+
+def sweep_svg(sweep_id: str) -> str:
+    """Return the key of a sweep's table as a plot."""
+    return sweep_json(sweep_id).removesuffix("json") + "svg"
 
 
 def sweep_json(sweep_id: str) -> str:

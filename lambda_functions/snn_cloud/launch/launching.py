@@ -16,6 +16,7 @@ from snn_cloud.aws.settings import Settings
 from snn_cloud.cost.budget import check_budget
 from snn_cloud.cost.memory import check_fits
 from snn_cloud.cost.workload import Size
+from snn_cloud.launch.beginning import begin_with
 from snn_cloud.launch.request import SOURCE, LaunchRequest
 from snn_cloud.launch.resuming import check_resumable, load_done
 from snn_cloud.launch.starting import start_trainer
@@ -102,7 +103,11 @@ def _record(
         first = read_object(clients, settings.bucket, places.checkpoint(older.run_id), older.checkpoint_version)
         training = load_done(first, older, parameters)
     else:
-        training = Training(parameters.network(header.features).first_params(parameters.seed, parameters.dtype))
+        first_params = parameters.network(header.features).first_params(parameters.seed, parameters.dtype)
+        if parameters.initial_weights is not None:
+            content = read_object(clients, settings.bucket, parameters.initial_weights)
+            first_params = begin_with(content, first_params, parameters)
+        training = Training(first_params)
         first = dump_checkpoint(training)
     stored = clients.s3.put_object(Bucket=settings.bucket, Key=places.checkpoint(run.run_id), Body=first)
     ledger.create(

@@ -1,4 +1,4 @@
-"""Resuming: a new run that starts from the last checkpoint of a failed or cancelled one.
+"""Resuming: a new run that starts from the last checkpoint of a failed, cancelled or paused one.
 
 It ends with the weights of a run that was never stopped, bit for bit if it goes on in the same granularity, and within
 rounding in another. So whatever would have changed the epochs already done is refused.
@@ -10,21 +10,22 @@ from snn.errors import InvalidInput
 from snn.training import Training
 from snn_cloud.aws import places
 from snn_cloud.ledger.parameters import Parameters
-from snn_cloud.ledger.record import Run, State
+from snn_cloud.ledger.record import Run, State, StoppedBy
 from snn_data.checkpoint import load_checkpoint
 
 # What may differ: it says how far to go, for how much, and who computes. (How the first layer is computed is compared
 # by itself.)
 FREE = (
-    "epochs", "threshold", "max_usd", "max_seconds",
+    "epochs", "threshold", "max_usd", "max_seconds", "pause_after",
     "workers", "granularity", "neurons_per_invocation", "first_layer",
 )  # fmt: skip
 
 
 def check_resumable(older: Run, parameters: Parameters, dataset: str, version: str) -> None:
     """Raise InvalidInput unless a run with these parameters and data can go on from the older run's checkpoint."""
-    if older.state not in (State.FAILED, State.CANCELLED):
-        raise _refusal("resume_from", f"run {older.run_id} is {older.state}", "resume a FAILED or CANCELLED run")
+    if older.state not in (State.FAILED, State.CANCELLED) and older.stopped_by is not StoppedBy.PAUSE:
+        hint = "resume a FAILED, CANCELLED or paused run"
+        raise _refusal("resume_from", f"run {older.run_id} is {older.state}", hint)
     if older.parameters is None:
         raise _refusal("resume_from", f"run {older.run_id} never had a checkpoint", "launch anew")
     if not older.checkpoint_version:
@@ -59,6 +60,12 @@ def load_done(checkpoint: bytes, older: Run, parameters: Parameters) -> Training
             "parameters.epochs",
             f"is {parameters.epochs}, but run {older.run_id} has already done {training.epoch}",
             f"choose {training.epoch} or more",
+        )
+    if parameters.pause_after is not None and training.epoch >= parameters.pause_after:
+        raise _refusal(
+            "parameters.pause_after",
+            f"is {parameters.pause_after}, but run {older.run_id} has already done {training.epoch}",
+            f"choose {training.epoch + 1} or more, or leave it out",
         )
     threshold = parameters.threshold
     reached = [

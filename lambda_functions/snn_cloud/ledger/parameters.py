@@ -63,6 +63,9 @@ class Execution(BaseModel):
     max_seconds: float | None = Field(
         default=None, gt=0, le=MAX_SECONDS, description="maximum time, from its first trainer on"
     )
+    pause_after: int | None = Field(
+        default=None, ge=1, description="end after so many epochs with a model and a checkpoint, to be resumed"
+    )
 
     @property
     def needs_cache(self) -> str:

@@ -29,11 +29,12 @@ class State(StrEnum):
 
 
 class StoppedBy(StrEnum):
-    """Why a training ended: by itself (`snn.training.Stop`), cancelled, or out of budget."""
+    """Why a training ended: by itself (`snn.training.Stop`), paused as it was asked to, cancelled, or out of budget."""
 
     EPOCHS = "epochs"
     THRESHOLD = "threshold"
     PATIENCE = "patience"
+    PAUSE = "pause"
     CANCEL = "cancel"
     BUDGET = "budget"
 

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn.activations import ACTIVATIONS, Array
-from snn.batches import Scaling, as_inputs
+from snn.batches import as_inputs
 from snn.errors import InvalidInput
 from snn.layers import Dense, dropout_mask, gradients, slope_below
+from snn.scaling import Scaling
 from snn_cloud.aws.saying import say_traceback
 from snn_cloud.neurons.cache import Cache, Ref
 

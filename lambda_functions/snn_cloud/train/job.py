@@ -7,7 +7,10 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from snn.batches import Feed, Samples
+from snn.decision import Decision, choose
 from snn.errors import SnnError
 from snn.here import Here
 from snn.losses import Targets
@@ -54,6 +57,20 @@ class Job:
         """Return the network that the training has found; a number it gives is in the labels' own units."""
         parameters = self.parameters
         return parameters.in_own_units(self.first.network(self.training.result(parameters)))
+
+    @property
+    def paused(self) -> bool:
+        """Return whether the training is where it shall pause, or beyond."""
+        after = self.parameters.pause_after
+        return after is not None and not self.training.step and self.training.epoch >= after
+
+    def decision(self) -> Decision:
+        """Return where the network says class 1, of two, with the parameters that are kept: as the recipe asks."""
+        rule, nothing = self.parameters.decision_threshold, np.empty(0)
+        if self.validation is None:
+            return choose(rule, nothing, nothing)
+        said = self.validation.answers(self.training.result(self.parameters))
+        return choose(rule, said[-1], self.validation.y)
 
     def here(self) -> Here:
         """Return what computes batches in this very process."""

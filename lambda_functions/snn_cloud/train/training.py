@@ -102,15 +102,17 @@ class _Trainer:
             reporter.training = training
             self._run_steps(job, reporter, deadline)
             reporter.hold(reporter.write)
-            stop = training.stopped_by(parameters)
+            ended = training.stopped_by(parameters)
+            stop = StoppedBy(ended) if ended else StoppedBy.PAUSE if job.paused else None
+            if stop is None or stop is StoppedBy.PAUSE:
+                self._checkpoint(training, reporter)
             if stop is not None:
                 self._store_model(job, reporter)
-            else:
-                self._checkpoint(training, reporter)
         if stop is not None:
-            done = self._finish(State.COMPLETED, StoppedBy(stop))
+            done = self._finish(State.COMPLETED, stop)
+            word = "paused" if stop is StoppedBy.PAUSE else "completed"
             cost = training.history.costs[-1]
-            self._messages.last(f"Training completed: cost after epoch {training.epoch - 1} = {cost}")
+            self._messages.last(f"Training {word}: cost after epoch {training.epoch - 1} = {cost}")
             return done
         if reporter.cancel_requested:
             return self._cancel()
@@ -119,7 +121,9 @@ class _Trainer:
         return self._fail(reason) if reason else self._continue()
 
     def _run_steps(self, job: Job, reporter: Reporter, deadline: float) -> None:
-        """Train until the run is done or stopped, or too little time is left for one more step."""
+        """Train until the run is done, paused or stopped, or too little time is left for one more step."""
+        if job.paused:
+            return
         helpers = self._meter.helpers = self._helpers(job, reporter)
         gradients_of = helpers.gradients_of if helpers else job.here().gradients_of
         steps = train(job.training, job.parameters, len(job.samples), job.targets, gradients_of, job.validation)
@@ -129,7 +133,7 @@ class _Trainer:
                 now = time.monotonic()
                 longest = max(longest, now - last)
                 reporter.tick(now)
-                if reporter.stop() or now + STEP_RESERVE * longest > deadline:
+                if job.paused or reporter.stop() or now + STEP_RESERVE * longest > deadline:
                     break
                 if now > checkpoint_at:
                     self._checkpoint(job.training, reporter)
@@ -168,7 +172,7 @@ class _Trainer:
         results = _results(run.started_at, training.history, parameters.classes)
         self._put(places.params(run.run_id), model.getvalue())
         self._put(places.results(run.run_id), results)
-        if run.promote:
+        if run.promote and not job.paused:
             # A trainer that lost its lease while it stored the model promotes nothing.
             reporter.hold(reporter.write)
             self._put(places.PROMOTED_RESULTS, results)
@@ -229,6 +233,9 @@ def _provenance(run: Run, job: Job) -> dict[str, Any]:
             "best_epoch": training.best_epoch,
             "validation_cost": training.history.validation_costs[training.best_epoch],
         }
+    if job.parameters.classes == 2:
+        chosen = job.decision()
+        attributes |= {"threshold": chosen.threshold, "threshold_rule": chosen.rule}
     return {
         **attributes,
         "epochs_run": training.epoch,

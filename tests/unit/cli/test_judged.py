@@ -10,7 +10,10 @@ import pytest
 from rich.console import Console, RenderableType
 
 from snn_cli.tables import classified, judged
+from snn_client.judging.answers import Answers
+from snn_client.judging.slices import by_slice
 from snn_client.reports.metrics import evaluate
+from snn_data.slices import Slices
 
 
 def shown(*parts: RenderableType) -> list[list[str]]:
@@ -31,8 +34,15 @@ def many_classes(matrix: list[list[int]], names: list[str]) -> dict[str, Any]:
 
 def test_three_classes_have_averages_rates_matrix_and_who_was_mislabelled() -> None:
     lines = shown(*judged(many_classes([[8, 2, 0], [1, 5, 4], [0, 3, 0]], ["ant", "[bold]bee", "cow"])))
-    assert lines[:3] == [["accuracy", "0.5652"], ["error", "0.4348"], ["macro", "precision", "0.4630"]]
-    assert ["weighted", "recall", "0.5652"] in lines
+    assert lines[0] == ["95", "%", "interval"]
+    assert [line[:-3] for line in lines[1:4]] == [
+        ["accuracy", "0.5652"],
+        ["error", "0.4348"],
+        ["macro", "precision", "0.4630"],
+    ]
+    assert lines[1][-3:] == ["0.3681", "to", "0.7437"]  # Wilson's of 13 in 23
+    assert ["weighted", "recall", "0.5652"] in [line[:3] for line in lines]
+    assert ["top-2", "accuracy", "0.8696"] in [line[:3] for line in lines]
     place = lines.index(["class", "precision", "recall", "f1", "samples"])
     assert lines[place + 1 : place + 4] == [
         ["cow", "0.0000", "0.0000", "0.0000", "3"],
@@ -75,7 +85,10 @@ def test_classes_too_many_for_a_terminal_have_their_most_frequent_confusions() -
 
 def test_numbers_have_their_errors_and_those_furthest_off_first() -> None:
     test_set = evaluate([10.0, 20.0, 40.0], [11.0, 15.0, 40.5], ())
-    assert shown(*judged(dict(test_set))) == [
+    lines = shown(*judged(dict(test_set)))
+    assert all(line[-2] == "to" and float(line[-3]) <= float(line[1]) <= float(line[-1]) for line in lines[1:4])
+    assert [lines[0], *(line[:2] for line in lines[1:5]), *lines[5:]] == [
+        ["95", "%", "interval"],
         ["R²", "0.94375"],
         ["MAE", "2.16667"],
         ["RMSE", "2.95804"],
@@ -112,3 +125,29 @@ def test_new_photos_are_answered_by_kind(
     classes: int, answer: dict[str, Any], header: list[str], row: list[str]
 ) -> None:
     assert shown(classified([{"uri": "[a].png", **answer}], classes)) == [header, row]
+
+
+def test_two_classes_have_their_threshold_and_slices_the_worst_first() -> None:
+    y = np.arange(40) % 2
+    said = np.where(y == 1, 0.9, 0.1)
+    said[25:30] = 1 - said[25:30]
+    names = ["north"] * 20 + ["[south]"] * 20
+    test_set: Any = evaluate(y, said, ("no", "yes"), threshold=0.25)
+    slices = Slices("hospital", ("north", "[south]"), np.array([["north", "[south]"].index(name) for name in names]))
+    test_set["slices"] = by_slice(Answers.of(y, said, ("no", "yes"), 0.25), slices)
+    lines = shown(*judged(test_set))
+    assert ["class", "1", "above", "a", "probability", "of", "0.25"] in lines
+    place = lines.index(["hospital", "accuracy", "95", "%", "interval", "samples"])
+    assert [(line[0], line[1], line[-1]) for line in lines[place + 1 : place + 3]] == [
+        ("[south]", "0.7500", "20"), ("north", "1.0000", "20"),
+    ]  # fmt: skip
+    assert [line[0] for line in lines[1:8]] == [
+        "accuracy",
+        "error",
+        "sensitivity",
+        "specificity",
+        "false",
+        "precision",
+        "f1",
+    ]
+    assert ["ROC", "AUC"] in [line[:2] for line in lines]

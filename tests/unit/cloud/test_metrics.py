@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
     accuracy_score,
@@ -102,6 +102,7 @@ def test_a_diverged_model_is_named_as_such(chance: float) -> None:
 samples = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=60)
 
 
+@settings(deadline=None)
 @given(samples)
 def test_counts_and_rates_agree_with_each_other_and_with_scikit_learn(pairs: list[tuple[int, float]]) -> None:
     labels, chances = [label for label, _ in pairs], [chance for _, chance in pairs]
@@ -128,6 +129,7 @@ def test_counts_and_rates_agree_with_each_other_and_with_scikit_learn(pairs: lis
         assert np.isnan(theirs) if ours is None else ours == pytest.approx(theirs)
 
 
+@settings(deadline=None)
 @given(st.integers(3, 6), st.integers(1, 60), st.integers(0, 10_000))
 def test_many_classes_are_scikit_learns(classes: int, m: int, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -157,6 +159,7 @@ def test_two_classes_by_softmax_are_two_classes() -> None:
     assert evaluate([0, 1, 0], said) == evaluate([0, 1, 0], said[1])
 
 
+@settings(deadline=None)
 @given(st.integers(2, 40), st.integers(0, 10_000))
 def test_numbers_are_judged_as_by_scikit_learn(m: int, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -88,6 +88,8 @@ def test_a_row_has_means_over_the_folds_and_sums() -> None:
         "usd": 0.75,
         "run_ids": ["s-3-f1", "s-3-f2"],
         "failure": "",
+        "rung": 1,
+        "interval": None,
     }
     assert rank([ended(1, 1, 0.5)])[0]["std"] is None
 

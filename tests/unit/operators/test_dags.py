@@ -200,9 +200,15 @@ def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: D
 def test_the_steps_of_the_sweep(bag: DagBag, sweep: DAG) -> None:
     assert {task.task_id: task.downstream_task_ids for task in sweep.tasks} == {
         "deploy": {"plan"},
-        "plan": {"combination.train", "table"},
+        "plan": {"combination.train", "choose_2", "choose_3", "table"},
         "combination.train": {"combination.evaluate"},
-        "combination.evaluate": {"table"},
+        "combination.evaluate": {"choose_2"},
+        "choose_2": {"rung_2.train"},
+        "rung_2.train": {"rung_2.evaluate"},
+        "rung_2.evaluate": {"choose_3"},
+        "choose_3": {"rung_3.train"},
+        "rung_3.train": {"rung_3.evaluate"},
+        "rung_3.evaluate": {"table"},
         "table": {"hand_over"},
         "hand_over": {"retrain"},
         "retrain": set(),
@@ -210,6 +216,12 @@ def test_the_steps_of_the_sweep(bag: DagBag, sweep: DAG) -> None:
     table, train = sweep.get_task("table"), sweep.get_task("combination.train")
     assert (table.train, table.evaluate) == ("combination.train", "combination.evaluate")
     assert table.trigger_rule == "all_done_min_one_success"
+    assert table.rungs == [("rung_2.train", "rung_2.evaluate"), ("rung_3.train", "rung_3.evaluate")]
+    for number, before in ((2, "combination"), (3, "rung_2")):
+        choose = sweep.get_task(f"choose_{number}")
+        assert (choose.rung, choose.train, choose.evaluate) == (number, f"{before}.train", f"{before}.evaluate")
+        assert choose.trigger_rule == "all_done_min_one_success"
+    assert {sweep.get_task(f"{group}.train").max_active_tis_per_dag for group in ("rung_2", "rung_3")} == {3}
     assert train.max_active_tis_per_dag == 3
     retrain = sweep.get_task("retrain")
     assert retrain.trigger_dag_id == "snn_retraining"
@@ -297,7 +309,12 @@ def test_dags_find_their_parameters_in_a_folder_of_any_name(folder: str, tmp_pat
 
 
 def test_the_form_of_the_sweep_has_the_training_s_fields_and_its_own(training: DAG, sweep: DAG) -> None:
-    assert set(sweep.params) == set(training.params) - {"images"} | {"combinations", "validation", "retrain"}
+    assert set(sweep.params) == set(training.params) - {"images"} | {
+        "combinations",
+        "validation",
+        "halving",
+        "retrain",
+    }
     given = {"dataset": "d.h5", "combinations": [{"seed": 1}, {"layer_sizes": [4, 1]}], "validation": 5}
     assert given.items() <= fill_in(sweep, **given).items()
     assert fill_in(sweep, dataset="d.h5", validation=0.3)["retrain"] is False
@@ -338,6 +355,7 @@ def test_the_cleanup_form_refuses(cleanup: DAG, field: str, value: Any) -> None:
         ("validation", 2.5),
         ("validation", "a fifth"),
         ("retrain", "perhaps"),
+        ("halving", 3),
     ],
 )
 def test_the_form_of_the_sweep_refuses(sweep: DAG, field: str, value: Any) -> None:
@@ -375,6 +393,8 @@ def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compa
         **dict.fromkeys(("optimizer", "schedule", "dtype", "validation", "patience")),
         "metric": "accuracy",
         "margin": 0.01,
+        "significance": 0.05,
+        "warm_start": False,
         "roll_back": False,
         "resume": False,
         "stack_name": "snn",
@@ -389,7 +409,9 @@ def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compa
     [
         ("metric", "error"),
         ("margin", -0.1),
-        ("margin", 1.5),
+        ("significance", 0),
+        ("significance", 1.5),
+        ("warm_start", "perhaps"),
         ("parameters", "p.json"),
         ("roll_back", "perhaps"),
         ("dataset", ""),
