@@ -22,15 +22,27 @@ ORDER, HELD_OUT, DROPOUT, AUGMENTATION = 1, 2, 3, 4  # streams
 Places = NDArray[np.intp] | slice
 
 
+class Groups(NamedTuple):
+    """Samples that belong together, and are held out together: `numbers` (m,) says of which group each is.
+
+    Photos of one patient, say; or, `in_time`, samples of one time, a later one having the greater number: then the
+    latest are held out.
+    """
+
+    numbers: NDArray[np.int64]
+    in_time: bool = False
+
+
 class Samples:
     """Samples as they are stored, converted as they are needed.
 
     `stored` is (m, height, width, 3), (m, height, width) or (m, d): photos of uint8, which the network sees as numbers
     in 0..1, or features that it sees as they are. `y` (m,) has the number of each sample's class, or the one to give.
+    `groups` are None of samples that have nothing to do with each other.
     """
 
-    def __init__(self, stored: NDArray[Any], y: NDArray[Any]) -> None:
-        self.stored, self.y = stored, y
+    def __init__(self, stored: NDArray[Any], y: NDArray[Any], groups: Groups | None = None) -> None:
+        self.stored, self.y, self.groups = stored, y, groups
         self.shape = stored.shape[1:]
         self.rows = stored.reshape(len(stored), -1)
 
@@ -48,7 +60,8 @@ class Samples:
 
     def part(self, places: Places) -> Samples:
         """Return some of the samples."""
-        return Samples(self.stored[places], self.y[places])
+        groups = self.groups and self.groups._replace(numbers=self.groups.numbers[places])
+        return Samples(self.stored[places], self.y[places], groups)
 
 
 def as_inputs(

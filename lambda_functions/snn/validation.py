@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from snn.batches import HELD_OUT, Samples
+from snn.batches import HELD_OUT, Groups, Samples
 from snn.errors import InvalidInput
 from snn.losses import Loss, Targets
 from snn.network import Network, Params
 from snn.span import FirstLayer
+
+TRIES, GROUPS_TRIED = 50, 100_000
+"""Choices of groups that are drawn to take the best of, and groups that are looked at for it, at most."""
 
 METRIC_NAMES = {True: "accuracy", False: "r2"}
 """What `metric` is called, of classes and of numbers."""
@@ -41,12 +44,63 @@ def held_per_class(y: NDArray[Any], share: float, classes: int) -> NDArray[np.in
 
 def hold_out(samples: Samples, share: float, seed: int, classes: int) -> tuple[Samples, Samples]:
     """Return the samples to train on and those held out, drawn by the seed. Raises InvalidInput as above."""
-    groups = samples.y if classes else np.zeros(len(samples), dtype=np.int64)
-    order = np.random.default_rng([seed, HELD_OUT]).permutation(len(samples))
-    held_out = np.zeros(len(samples), dtype=bool)
-    for group, count in enumerate(held_per_class(samples.y, share, classes)):
-        held_out[order[groups[order] == group][:count]] = True
-    return samples.part(np.flatnonzero(~held_out)), samples.part(np.flatnonzero(held_out))
+    held = held_out(samples.y, samples.groups, share, seed, classes)
+    return samples.part(np.flatnonzero(~held)), samples.part(np.flatnonzero(held))
+
+
+def held_out(y: NDArray[Any], groups: Groups | None, share: float, seed: int, classes: int) -> NDArray[np.bool_]:
+    """Return which samples (m,) are held out: of each class its share; groups as they are, as near to it as they allow.
+
+    Raises InvalidInput, of the field `validation`, when one of the two sides would lack a class.
+    """
+    random = np.random.default_rng([seed, HELD_OUT])
+    labels = y if classes else np.zeros(len(y), dtype=np.int64)
+    held = np.zeros(len(y), dtype=bool)
+    if groups is None:
+        order = random.permutation(len(y))
+        for label, count in enumerate(held_per_class(y, share, classes)):
+            held[order[labels[order] == label][:count]] = True
+        return held
+    held = _latest(groups.numbers, share) if groups.in_time else _whole_groups(labels, groups.numbers, share, random)
+    counts = [np.bincount(labels[side], minlength=max(classes, 1)) for side in (held, ~held)]
+    if not all(count.all() for count in counts):
+        of_what = "of some class " if classes else ""
+        raise InvalidInput(
+            f"{share:g} cannot be held out by {'time' if groups.in_time else 'group'}: one side would have no sample "
+            f"{of_what}".rstrip(),
+            field="validation",
+            hint="choose another share, or leave it out",
+        )
+    return held
+
+
+def _latest(times: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
+    """Return which samples are of the latest times: so many, and all of the same time."""
+    at = np.sort(times)[len(times) - max(1, round(len(times) * share))]
+    latest: NDArray[np.bool_] = times >= at
+    return times > at if latest.all() else latest
+
+
+def _whole_groups(
+    labels: NDArray[Any], numbers: NDArray[np.int64], share: float, random: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return which samples are in the groups held out: of some random choices the one nearest to each class's share."""
+    _, group_of = np.unique(numbers, return_inverse=True)
+    of_class = np.zeros((group_of.max() + 1, int(labels.max()) + 1))
+    np.add.at(of_class, (group_of, labels.astype(np.int64)), 1)
+    wanted, best, nearest = of_class.sum(axis=0) * share, np.zeros(len(of_class), dtype=bool), np.inf
+    for _ in range(max(1, min(TRIES, GROUPS_TRIED // len(of_class)))):
+        taken, missing = np.zeros(len(of_class), dtype=bool), wanted.copy()
+        for group in random.permutation(len(of_class)):
+            left = missing - of_class[group]
+            if np.abs(left).sum() < np.abs(missing).sum():
+                taken[group], missing = True, left
+        one_sided = (of_class[taken].sum(axis=0) == 0) | (of_class[~taken].sum(axis=0) == 0)
+        off = float(np.abs(missing).sum()) + len(labels) * int(one_sided.sum())
+        if off < nearest:
+            nearest, best = off, taken
+    chosen: NDArray[np.bool_] = best[group_of]
+    return chosen
 
 
 def metric(loss: Loss, answers: NDArray[Any], y: NDArray[Any]) -> float:

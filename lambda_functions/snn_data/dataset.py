@@ -12,8 +12,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from snn.batches import Samples
+from snn.batches import Groups, Samples
 from snn.errors import InvalidDataset
+from snn_data.groups import read_groups
 from snn_data.hdf5 import check_stored, find_array, read_hdf5
 from snn_data.isolated import raise_limits
 from snn_data.slices import Slices, read_slices
@@ -71,6 +72,7 @@ class Part:
     y: NDArray[Any]
     stored: int
     """Bytes that the file holds of the samples."""
+    groups: Groups | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -143,7 +145,9 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     header, stored, slices = read_hdf5(file, source, InvalidDataset, read)
     for part, numbers in zip(header.parts, stored, strict=True):
         _check_numbers(part, numbers, 0, source)
-    train, test, *others = (Samples(numbers, part.y) for part, numbers in zip(header.parts, stored, strict=True))
+    train, test, *others = (
+        Samples(numbers, part.y, part.groups) for part, numbers in zip(header.parts, stored, strict=True)
+    )
     return Dataset(train, test, header.classes, others[0] if others else None, header.photos, header.columns, slices)
 
 
@@ -253,7 +257,8 @@ def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Pa
         )
     dtype = np.dtype(np.float64) if item.ndim == 2 and item.dtype == np.uint8 else item.dtype  # numbers, no photos
     y = _labels(h5, f"{name}_set_y", samples, len(classes), source)
-    return Part(name, item.shape, dtype, y, item.id.get_storage_size())
+    groups = read_groups(h5, samples, source) if name == "train" else None
+    return Part(name, item.shape, dtype, y, item.id.get_storage_size(), groups)
 
 
 def _classes(h5: h5py.File, source: str) -> tuple[str, ...]:

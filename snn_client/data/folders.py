@@ -37,13 +37,15 @@ _DATA = {*_TABLES, ".gz", ".parquet", ".pq", ".h5", ".hdf5"}
 class Found:
     """A file that is to be a photo, its label (the number of its class, or a number), and its part, if that is said.
 
-    `slice` is the folder that it lies in below that of its class, "" for that folder itself.
+    `slice` is the folder that it lies in below that of its class, "" for that folder itself. `group` is the number of
+    the group, or of the time, that the photos were split by; None: by neither.
     """
 
     path: Path
     label: float
     part: Part | None = None
     slice: str = ""
+    group: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
+from snn import validation as validating
 from snn.batches import Samples
 from snn.errors import InvalidInput
 from snn_data.dataset import Dataset
@@ -33,37 +36,59 @@ def held_out(samples: Samples, validation: float, seed: int, classes: int) -> li
     """Return the places, in a training set, of the samples in each part that is held out in turn.
 
     Of a share there is one part; folds make up the whole training set. Samples are shuffled by the seed, and every part
-    has each class in its share; where a number is to be given (no `classes`) they are only shuffled. Raises
-    InvalidInput, of the field `validation`, when there are too few samples for it.
+    has each class in its share; where a number is to be given (no `classes`) they are only shuffled. Groups are not
+    parted; of times a share is the latest, and a fold a stretch of time. Raises InvalidInput, of the field
+    `validation`, when there are too few samples for it.
     """
-    # Here, not above, as it takes over a second.
-    from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
-
-    count, truth = number_of_parts(validation), samples.y
-    # A stream of its own, as all draws have (`snn.batches`); and scikit-learn's own seeds end at 2**32.
-    random = np.random.RandomState(np.random.MT19937([seed, 2]))
-    folds, share = (StratifiedKFold, StratifiedShuffleSplit) if classes else (KFold, ShuffleSplit)
-    splitter = (
-        folds(count, shuffle=True, random_state=random)
-        if count > 1
-        else share(1, test_size=validation, random_state=random)
-    )
-    groups = truth if classes else np.zeros(len(samples), dtype=np.int64)
-    of_class = np.bincount(groups, minlength=max(classes, 1))
+    labels = samples.y if classes else np.zeros(len(samples), dtype=np.int64)
+    of_class, count = np.bincount(labels, minlength=max(classes, 1)), number_of_parts(validation)
     try:
-        parts = [held for _, held in splitter.split(truth, truth)] if of_class.min() >= max(2, count) else []
-    except ValueError:  # a part smaller than the number of classes
+        parts = list(_parts(samples, labels, validation, seed, classes)) if of_class.min() >= max(2, count) else []
+    except ValueError:  # a part smaller than the number of classes, or more folds than groups
         parts = []
-    held_of_class = np.array([np.bincount(groups[part], minlength=max(classes, 1)) for part in parts])
+    held_of_class = np.array([np.bincount(labels[part], minlength=max(classes, 1)) for part in parts])
     if not parts or not ((held_of_class > 0) & (held_of_class < of_class)).all():
         of_what = f" of the {classes} classes" if classes else ""
         counted = ", ".join(f"{number:,}" for number in of_class[:20]) + (" …" if len(of_class) > 20 else "")
         raise InvalidInput(
             f"{validation:g} cannot be held out of {counted} samples{of_what}",
             field="validation",
-            hint="every class must be both in the held-out part and in the rest",
+            hint="every class must be both in the held-out part and in the rest"
+            + ("" if samples.groups is None else ", and what belongs together stays together"),
         )
     return parts
+
+
+def _parts(samples: Samples, labels: NDArray[np.int64], validation: float, seed: int, classes: int) -> Iterator[Places]:
+    # Here, not above, as it takes over a second.
+    from sklearn.model_selection import (
+        KFold,
+        ShuffleSplit,
+        StratifiedGroupKFold,
+        StratifiedKFold,
+        StratifiedShuffleSplit,
+    )
+
+    count, groups = number_of_parts(validation), samples.groups
+    # A stream of its own, as all draws have (`snn.batches`); and scikit-learn's own seeds end at 2**32.
+    random = np.random.RandomState(np.random.MT19937([seed, 2]))
+    if groups is not None and count == 1:
+        yield np.flatnonzero(validating.held_out(samples.y, groups, validation, seed, classes))
+    elif groups is not None and groups.in_time:
+        _, first, group_of = np.unique(np.sort(groups.numbers), return_index=True, return_inverse=True)
+        stretch = (first[group_of] * count // len(samples))[np.argsort(np.argsort(groups.numbers, kind="stable"))]
+        yield from (np.flatnonzero(stretch == fold) for fold in range(count))
+    elif groups is not None:
+        by_group = StratifiedGroupKFold(count, shuffle=True, random_state=random)
+        yield from (held for _, held in by_group.split(labels, labels, groups.numbers))
+    else:
+        folds, share = (StratifiedKFold, StratifiedShuffleSplit) if classes else (KFold, ShuffleSplit)
+        splitter = (
+            folds(count, shuffle=True, random_state=random)
+            if count > 1
+            else share(1, test_size=validation, random_state=random)
+        )
+        yield from (held for _, held in splitter.split(labels, labels))
 
 
 def hold_out(dataset: Dataset, part: Places) -> Dataset:

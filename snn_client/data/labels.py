@@ -26,7 +26,7 @@ from snn_client.data.folders import (
     readable,
 )
 from snn_client.data.options import Options, some
-from snn_client.data.tables import split_by_column
+from snn_client.data.tables import groups_of, split_by_groups
 from snn_client.tables import splits
 from snn_data.dataset import MAX_NAME, MAX_SAMPLES
 from snn_data.files import read_file
@@ -128,11 +128,15 @@ def _found(
         return [Found(one.path, label, one.part) for one, label in zip(told, labels, strict=True)]
     by = pa.chunked_array([pa.array([one.by or None for one in told], pa.string())])
     try:
-        parts = split_by_column(by, np.array(labels, np.int64) if classes else None, classes, options)
+        groups = groups_of(by, options)
+        parts = split_by_groups(groups, np.array(labels, np.int64) if classes else None, classes, options)
     except InvalidDataset as problem:
         raise InvalidDataset(problem.problem, field=problem.field or column, source=source, hint=problem.hint) from None
     names: dict[int, Part] = {splits.TRAIN: "train", splits.TEST: "test", splits.VALIDATION: "validation"}
-    return [Found(one.path, label, names[int(part)]) for one, label, part in zip(told, labels, parts, strict=True)]
+    return [
+        Found(one.path, label, names[int(part)], group=int(group))
+        for one, label, part, group in zip(told, labels, parts, groups.numbers, strict=True)
+    ]
 
 
 class _Files:

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from snn.batches import Groups
+from snn_data.groups import write_groups
 from snn_data.slices import MAX_SLICES, write_slices
 
 _CHUNK_BYTES = 2**20
@@ -32,12 +34,25 @@ class Writer:
             self._file.attrs[name] = text
         self._labels: dict[str, list[NDArray[Any]]] = {}
         self._slices: list[str] = []
+        self._groups: list[NDArray[np.int64]] = []
+        self._in_time = False
 
-    def add(self, part: str, samples: NDArray[Any], labels: NDArray[Any], slices: Sequence[str] = ()) -> None:
+    def add(
+        self,
+        part: str,
+        samples: NDArray[Any],
+        labels: NDArray[Any],
+        slices: Sequence[str] = (),
+        groups: Groups | None = None,
+    ) -> None:
         """Append samples (m, …) and their labels (m,) to the part "train", "test" or "validation".
 
         `slices` name the slice of each (`snn_data.slices`); those of the test set are kept, if there are several.
+        `groups` of the training set are kept (`snn_data.groups`).
         """
+        if part == "train" and groups is not None:
+            self._groups.append(groups.numbers)
+            self._in_time = groups.in_time
         if part == "test":
             self._slices += slices
         name = f"{part}_set_x"
@@ -64,6 +79,8 @@ class Writer:
                     self._file.create_dataset(f"{part}_set_y", data=np.concatenate(labels).astype(dtype))
                 if 1 < len(set(self._slices)) <= MAX_SLICES:
                     write_slices(self._file, "folder", self._slices)
+                if self._groups:
+                    write_groups(self._file, Groups(np.concatenate(self._groups), self._in_time))
                 if self._classes:
                     self._file.create_dataset("list_classes", data=np.array([name.encode() for name in self._classes]))
         finally:

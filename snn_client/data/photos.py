@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from snn.batches import Groups
 from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import labels
 from snn_client.data.folders import Found, Layout, read_layout, readable
@@ -76,11 +77,13 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
     with Writer(target, shape, np.uint8, layout.classes, photos=how.to_text()) as writer:
         done, total = 0, len(photos)
         for part, of_part in parts.items():
-            for pixels, truth, slices, broken in _decoded(folder, of_part, shape, how):
+            for pixels, kept, broken in _decoded(folder, of_part, shape, how):
                 bad += broken
-                if len(truth):
-                    writer.add(part, pixels, truth, slices)
-                done += len(truth) + len(broken)
+                if kept:
+                    truth, numbers = np.array([one.label for one in kept]), [one.group for one in kept]
+                    groups = None if None in numbers else Groups(np.array(numbers, np.int64), bool(options.time))
+                    writer.add(part, pixels, truth, [one.slice or "." for one in kept], groups)
+                done += len(kept) + len(broken)
                 progress.at("reading photos", done, total)
         _check_bad(bad, given, options, source)
     if bad:
@@ -164,8 +167,8 @@ def _look(folder: Path, layout: Layout, progress: Progress) -> tuple[list[Photo]
 
 def _decoded(
     folder: Path, photos: Sequence[Photo], shape: tuple[int, int, int], how: Reading
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any], list[str], list[str]]]:
-    """Yield photos of a part as they are stored, their labels and slices, and what is wrong with those that are bad."""
+) -> Iterator[tuple[NDArray[np.uint8], list[Found], list[str]]]:
+    """Yield photos of a part as they are stored, what is known of them, and what is wrong with those that are bad."""
 
     def decode(one: Photo) -> NDArray[np.uint8]:
         return load_pixels(one.found.path, shape, readable(one.found.path, folder), how)
@@ -178,8 +181,7 @@ def _decoded(
             if not isinstance(pixels, np.ndarray)
         ]
         stacked = np.stack([read[place] for place in good]) if good else np.empty((0, *shape), np.uint8)
-        kept = [group[place].found for place in good]
-        yield stacked, np.array([one.label for one in kept]), [one.slice or "." for one in kept], wrong
+        yield stacked, [group[place].found for place in good], wrong
 
 
 def _grouped(photos: Sequence[Photo], shape: tuple[int, int, int]) -> Iterator[list[Photo]]:

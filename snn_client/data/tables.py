@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from snn.batches import Groups
 from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data.folders import chosen, ordered
 from snn_client.data.options import Options, Progress, some
@@ -23,6 +24,7 @@ from snn_client.tables import splits
 from snn_client.tables.columns import Columns, Learner, Seen, missing_rows, number_text, to_numbers, to_texts, to_times
 from snn_client.tables.files import ENDINGS, TableFile, is_table
 from snn_data.dataset import MAX_CLASSES, MAX_SAMPLES
+from snn_data.groups import write_groups
 from snn_data.hdf5 import MAX_BYTES
 
 LABELS = ("label", "target", "class", "y")
@@ -53,7 +55,7 @@ def make(path: Path, options: Options, target: Path, progress: Progress) -> None
     left_out = [f"{name} {column.useless}" for name, column in seen.items() if column.useless]
     y, classes = _answers(table, label, whole[label], options)
     usable = _usable(table, y, list(numbered), options, progress)
-    parts = _parts(table, whole, y, classes, usable, options)
+    parts, groups = _parts(table, whole, y, classes, usable, options)
     learners = [Learner(name, numbers) for name, numbers in numbered.items()]
     for block, places in _blocks(table, list(numbered)):
         training = block.filter(pa.array(parts[places] == splits.TRAIN))
@@ -66,7 +68,7 @@ def make(path: Path, options: Options, target: Path, progress: Progress) -> None
         progress.note(f"{path.name}: left out: {some(left_out)}")
     if not columns.columns:
         raise table.error("no column is left to learn from", hint="check what was left out, or name another label")
-    _write(table, columns, parts, y, classes, target, progress)
+    _write(table, columns, parts, y, classes, groups, target, progress)
 
 
 def read_rows(path: Path | str, columns: Columns, source: str = "") -> Iterator[NDArray[np.float32]]:
@@ -209,9 +211,9 @@ def _usable(
 def _parts(
     table: TableFile, whole: dict[str, pa.ChunkedArray], y: NDArray[np.float64], classes: tuple[str, ...],
     usable: NDArray[np.bool_], options: Options,
-) -> splits.Parts:  # fmt: skip
-    """Return the part of each row."""
-    parts = np.full(len(y), splits.LEFT_OUT, np.int8)
+) -> tuple[splits.Parts, Groups | None]:  # fmt: skip
+    """Return the part of each row, and the groups of those to train on, if rows are split by group or time."""
+    parts, groups = np.full(len(y), splits.LEFT_OUT, np.int8), None
     way = next((name for name in SPLITS if getattr(options, name)), "")
     column = getattr(options, way) if way else ""
     rows = np.flatnonzero(usable)
@@ -221,33 +223,39 @@ def _parts(
             texts = _texts(whole[column])
             parts[rows] = splits.given([texts[row] for row in rows])
         elif way:
-            parts[rows] = split_by_column(whole[column].take(pa.array(rows)), labels, classes, options)
+            groups = groups_of(whole[column].take(pa.array(rows)), options)
+            parts[rows] = split_by_groups(groups, labels, classes, options)
+            groups = groups._replace(numbers=groups.numbers[parts[rows] == splits.TRAIN])
         else:
             parts[rows] = splits.by_class(labels, len(rows), options.test_share, options.seed, classes)
         if labels is not None:
             splits.check_classes(parts[rows], labels, classes)
     except InvalidDataset as problem:
         raise table.error(problem.problem, field=problem.field or column, hint=problem.hint) from None
-    return parts
+    return parts, groups
 
 
-def split_by_column(
-    column: pa.ChunkedArray, y: NDArray[np.int64] | None, classes: Sequence[str], options: Options
+def groups_of(column: pa.ChunkedArray, options: Options) -> Groups:
+    """Return the groups that a column tells or, if `options` say so, the times. Raises InvalidDataset."""
+    told = _times(column) if options.time else np.array(_texts(column), object).astype(str)
+    return Groups(np.unique(told, return_inverse=True)[1].astype(np.int64), bool(options.time))
+
+
+def split_by_groups(
+    groups: Groups, y: NDArray[np.int64] | None, classes: Sequence[str], options: Options
 ) -> splits.Parts:
-    """Return the part of each sample by a column that groups them or, if `options` say so, that tells their times.
+    """Return the part of each sample, which parts no group; of times the latest are tested.
 
     `y` are the samples' classes, None where a number is to be given. Raises InvalidDataset.
     """
-    rows, share = len(column), options.test_share
-    if options.time:
-        times = _times(column)
-        return splits.apart(rows, share, lambda places, held: splits.by_time(times[places], held))
-    _, groups = np.unique(np.array(_texts(column), object).astype(str), return_inverse=True)
+    numbers = groups.numbers
 
-    def by_group(places: NDArray[np.intp], held: float) -> splits.Parts:
-        return splits.by_group(None if y is None else y[places], groups[places], held, options.seed, classes)
+    def split(places: NDArray[np.intp], held: float) -> splits.Parts:
+        if groups.in_time:
+            return splits.by_time(numbers[places].astype(np.float64), held)
+        return splits.by_group(None if y is None else y[places], numbers[places], held, options.seed, classes)
 
-    return splits.apart(rows, share, by_group)
+    return splits.apart(len(numbers), options.test_share, split)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str | None]:
@@ -273,7 +281,7 @@ def _times(column: pa.ChunkedArray) -> NDArray[np.float64]:
 
 def _write(
     table: TableFile, columns: Columns, parts: splits.Parts, y: NDArray[np.float64], classes: tuple[str, ...],
-    target: Path, progress: Progress,
+    groups: Groups | None, target: Path, progress: Progress,
 ) -> None:  # fmt: skip
     counts = {name: int((parts == part).sum()) for name, part in PARTS.items()}
     size = max(counts.values()) * columns.features * 4
@@ -291,6 +299,8 @@ def _write(
         if classes:
             h5.create_dataset("list_classes", data=np.array([name.encode() for name in classes]))
         h5.attrs["columns"] = columns.to_json()
+        if groups is not None:
+            write_groups(h5, groups)
         written = dict.fromkeys(PARTS, 0)
         for block, places in _blocks(table, columns.names):
             encoded = columns.encode(block, places.start, table.source)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snn.batches import Samples
+from snn.batches import Groups, Samples
 from snn.errors import InvalidInput
 from snn_client.data.folds import held_out, hold_out, number_of_parts
 from snn_data.dataset import Dataset
@@ -114,3 +114,43 @@ def test_many_classes_and_numbers_can_be_held_out_too() -> None:
     assert [len(part) for part in numbers] == [5] * 4
     with pytest.raises(InvalidInput, match=r"5 cannot be held out of 3 samples \(every class"):
         held_out(samples(np.linspace(0, 1, 3)), 5, 1, 0)
+
+
+def of_patients(classes: bool = True) -> Samples:
+    """120 samples of 30 patients, as a data set has them: mixed."""
+    random = np.random.default_rng(5)
+    patients = random.permutation(np.repeat(np.arange(30), 4))
+    y = random.integers(0, 2, 120) if classes else random.normal(size=120)
+    return Samples(np.zeros((120, 1)), y, Groups(patients))
+
+
+@pytest.mark.parametrize("classes", [2, 0])
+@pytest.mark.parametrize("validation", [0.2, 5])
+def test_a_patient_is_never_on_both_sides(classes: int, validation: float) -> None:
+    samples = of_patients(bool(classes))
+    assert samples.groups is not None
+    parts = held_out(samples, validation, 3, classes)
+    assert len(parts) == number_of_parts(validation)
+    for part in parts:
+        rest = np.setdiff1d(np.arange(120), part)
+        assert not set(samples.groups.numbers[part]) & set(samples.groups.numbers[rest])
+        assert 16 <= len(part) <= 32
+    if len(parts) > 1:
+        assert sorted(np.concatenate(parts).tolist()) == list(range(120))
+
+
+def test_folds_of_times_are_stretches_and_a_share_is_the_latest() -> None:
+    times = np.random.default_rng(2).permutation(np.repeat(np.arange(25), 4))
+    samples = Samples(np.zeros((100, 1)), np.arange(100.0), Groups(times, in_time=True))
+    assert [set(times[part].tolist()) for part in held_out(samples, 5, 0, 0)] == [
+        set(range(first, first + 5)) for first in range(0, 25, 5)
+    ]
+    (latest,) = held_out(samples, 0.2, 0, 0)
+    assert sorted(times[latest].tolist()) == sorted(np.repeat(np.arange(20, 25), 4).tolist())
+
+
+def test_more_folds_than_patients_are_refused() -> None:
+    samples = Samples(np.zeros((40, 1)), np.arange(40) % 2, Groups(np.arange(40) // 10))
+    with pytest.raises(InvalidInput, match=r"^validation: 5 cannot be held out") as refused:
+        held_out(samples, 5, 0, 2)
+    assert refused.value.hint.endswith("and what belongs together stays together")

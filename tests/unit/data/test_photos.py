@@ -502,6 +502,9 @@ def test_photos_of_one_patient_are_never_parted(tmp_path: Path) -> None:
     patients = [{int(number) % 10 for number in part.stored[:, 0, 0, 2]} for part in (data.train, data.test)]
     assert not patients[0] & patients[1]
     assert [len(each) for each in patients] == [8, 2]
+    groups = data.train.groups
+    assert groups is not None
+    assert groups.numbers.tolist() == [int(number) % 10 for number in data.train.stored[:, 0, 0, 2]]
     assert np.bincount(data.test.y).tolist() == [4, 4]
     again, _ = made(by_patient(tmp_path / "in"), tmp_path / "out", group="Patient", only="ill,well", seed=1)
     assert {int(number) % 10 for number in again.test.stored[:, 0, 0, 2]} != patients[1]
@@ -510,6 +513,9 @@ def test_photos_of_one_patient_are_never_parted(tmp_path: Path) -> None:
 def test_the_latest_photos_are_the_test_set(tmp_path: Path) -> None:
     data, _ = made(by_patient(tmp_path / "in"), tmp_path / "out", time="taken", test_share=0.25)
     assert sorted(data.test.stored[:, 0, 0, 2].tolist()) == list(range(30, 40))
+    assert data.train.groups is not None
+    assert data.train.groups.in_time
+    assert data.train.groups.numbers.tolist() == [int(number) // 2 for number in data.train.stored[:, 0, 0, 2]]
 
 
 @pytest.mark.parametrize(

@@ -223,12 +223,21 @@ def test_a_group_is_never_parted(tmp_path: Path) -> None:
     y = np.array([row["y"] for row in rows], float)
     whole = {"who": pa.chunked_array([[row["who"] for row in rows]])}
     table = tables.TableFile(tmp_path / "table.csv")
-    parts = tables._parts(table, whole, y, ("0", "1"), np.ones(200, bool), Options.of({"group": "who"}))
+    parts, groups = tables._parts(table, whole, y, ("0", "1"), np.ones(200, bool), Options.of({"group": "who"}))
     of_group = {row["who"]: set() for row in rows}
     for row, part in zip(rows, parts):
         of_group[row["who"]].add(int(part))
     assert all(len(found) == 1 for found in of_group.values())
     assert (parts == 1).sum() == len(dataset.test) == 40
+    # What is trained on keeps its groups, so that a sweep or a validation does not part them either.
+    assert dataset.train.groups is not None
+    names = sorted({row["who"] for row in rows})
+    training = [row["who"] for row, part in zip(rows, parts) if part == 0]
+    assert [names[number] for number in dataset.train.groups.numbers] == training
+    assert groups is not None
+    assert np.array_equal(groups.numbers, dataset.train.groups.numbers)
+    assert dataset.test.groups is None
+    assert not dataset.train.groups.in_time
 
 
 @pytest.mark.parametrize("way", ["number", "iso", "german"])
@@ -240,6 +249,9 @@ def test_the_latest_rows_are_the_test_set(tmp_path: Path, way: str) -> None:
     rows = [{"day": written(int(day)), "x": int(day) % 5, "y": float(day) + 0.5} for day in order]
     dataset, _ = made(write(tmp_path, rows), time="day")
     assert sorted(dataset.test.y) == [23.5, 24.5, 25.5, 26.5, 27.5, 28.5]
+    assert dataset.train.groups is not None
+    assert dataset.train.groups.in_time
+    assert np.array_equal(np.argsort(dataset.train.groups.numbers), np.argsort(dataset.train.y))
 
 
 def test_a_column_may_say_the_split(tmp_path: Path) -> None:

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import StratifiedShuffleSplit
 from training import Lesson, photos, table, trained
 
-from snn.batches import Samples
+from snn.batches import Groups, Samples
 from snn.errors import InvalidInput
 from snn.losses import LOSSES
 from snn.training import Stop
-from snn.validation import METRIC_NAMES, held_per_class, hold_out, metric
+from snn.validation import METRIC_NAMES, held_out, held_per_class, hold_out, metric
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.model import Model
 
@@ -151,3 +151,42 @@ def test_what_is_better_by_less_than_min_delta_is_not_better() -> None:
     assert training.best_epoch == kept
     assert len(costs) == kept + 1 + 3
     assert len(costs) < len(trained(overfitting(patience=3), data).training.history.validation_costs)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes=st.lists(st.integers(1, 9), min_size=20, max_size=60), share=st.floats(0.1, 0.5), seed=st.integers(0, 999))
+def test_no_group_is_parted_and_the_classes_have_about_their_shares(sizes: list[int], share: float, seed: int) -> None:
+    numbers = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    y = np.random.default_rng(seed + 1).integers(0, 2, len(numbers))
+    assume(min(np.bincount(y, minlength=2)) >= 10)
+    held = held_out(y, Groups(numbers), share, seed, 2)
+    assert not set(numbers[held]) & set(numbers[~held])
+    for label in (0, 1):
+        wanted = share * (y == label).sum()
+        assert abs((y[held] == label).sum() - wanted) <= max(3, 0.5 * wanted)
+    assert np.array_equal(held, held_out(y, Groups(numbers), share, seed, 2))
+
+
+def test_of_times_the_latest_are_held_out_and_none_is_parted() -> None:
+    times = np.array([3, 1, 2, 2, 5, 4, 4, 1])
+    samples = Samples(np.arange(8.0)[:, None], np.arange(8.0), Groups(times, in_time=True))
+    training, held = hold_out(samples, 0.25, 0, 0)
+    assert held.y.tolist() == [4.0, 5.0, 6.0]  # two were wanted, and the second of them is of time 4
+    assert training.groups is not None
+    assert training.groups.numbers.tolist() == [3, 1, 2, 2, 1]
+    assert training.groups.in_time
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "says"),
+    [
+        ([0, 0, 1, 1], Groups(np.array([1, 1, 1, 1])), "by group: one side would have no sample of some class"),
+        ([0, 0, 1, 1], Groups(np.array([1, 1, 2, 2])), "by group: one side would have no sample of some class"),
+        ([0, 0, 1, 1], Groups(np.array([1, 2, 3, 4]), in_time=True), "by time: one side would have no sample of some"),
+        ([0.5, 0.1, 2.0], Groups(np.array([7, 7, 7]), in_time=True), "by time: one side would have no sample"),
+    ],
+)
+def test_groups_that_leave_one_side_without_a_class_are_refused(y: list[float], groups: Groups, says: str) -> None:
+    classes = 2 if isinstance(y[0], int) else 0
+    with pytest.raises(InvalidInput, match=rf"^validation: 0\.25 cannot be held out {says}"):
+        held_out(np.array(y), groups, 0.25, 0, classes)
