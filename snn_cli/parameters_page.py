@@ -15,12 +15,13 @@ import typer
 
 from snn.activations import ACTIVATIONS
 from snn.augmentation import AUGMENTATIONS
+from snn.errors import InvalidInput
 from snn.losses import LOSSES
 from snn.optimizers import OPTIMIZERS
 from snn.recipe import Recipe
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
-from snn_cli.making import shown
+from snn_cli.making import makes_data, shown
 from snn_client.data.options import Options
 from snn_client.data.sources import prepare
 from snn_client.runs.recipe import parameters_for
@@ -51,10 +52,12 @@ EXAMPLE = {
 }
 
 
+@makes_data
 def command(
+    made: dict[str, Any],
     dataset: Annotated[
-        Path | None, typer.Option("--for", help="data to train on: print the recipe that is chosen for them instead")
-    ] = None,
+        str, typer.Option("--for", help="data to train on: print the recipe that is chosen for them instead")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="a file to write it to")] = None,
 ) -> None:
     """Print the JSON schema of parameters.json, for editors; or, of a data set, a parameters.json that fits it.
@@ -63,19 +66,22 @@ def command(
     Examples:
       snn parameters --out parameters.schema.json
       snn parameters --for datasets.h5 --out parameters.json
-      snn parameters --for patients.csv
+      snn parameters --for patients.csv --label ill --group patient
     """
-    text = _fitting(dataset) if dataset else json.dumps(schema(), indent=2)
+    options = Options.of(made)
+    if not dataset and options != Options():
+        raise InvalidInput("is missing", field="--for", hint="name the data that the other options are about")
+    text = _fitting(dataset, options) if dataset else json.dumps(schema(), indent=2)
     if out:
         out.write_text(text + "\n", encoding="utf-8")
     else:
         typer.echo(text)
 
 
-def _fitting(dataset: Path) -> str:
+def _fitting(dataset: str, options: Options) -> str:
     """Return the recipe that is chosen for data of any kind, as JSON text."""
     with tempfile.TemporaryDirectory(prefix="snn-") as folder, shown() as progress:
-        header = load_header(prepare(dataset, Options(), Path(folder), progress), str(dataset))
+        header = load_header(prepare(dataset, options, Path(folder), progress), dataset)
     return parameters_for(header).to_json()
 
 

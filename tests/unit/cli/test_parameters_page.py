@@ -47,3 +47,24 @@ def test_the_command_prints_a_schema_that_takes_the_example_and_refuses_a_mistak
     assert list(validator.iter_errors(EXAMPLE)) == []
     for mistake in ({"optimizer": "adm"}, {"augmentation": {"flip": True}}, {"epoch": 3}, {"dtype": "float16"}):
         assert list(validator.iter_errors({**EXAMPLE, **mistake})) != []
+
+
+def test_the_command_takes_the_options_of_data_that_are_no_h5(tmp_path: Path) -> None:
+    """What is learned, and so the recipe, depends on them: here numbers 0 to 3 as classes, or as numbers."""
+    table = tmp_path / "t.csv"
+    table.write_text("x,kind,note\n" + "".join(f"{row % 7},{row % 4},{row * row % 11}\n" for row in range(80)))
+    printed = {}
+    for task in ("classification", "regression"):
+        done = CliRunner().invoke(app, ["parameters", "--for", str(table), "--label", "kind", "--task", task])
+        assert done.exit_code == 0, done.output
+        printed[task] = Parameters.load(json.loads(done.stdout))
+    assert printed["classification"].activation_per_layer == ("relu", "softmax")
+    assert printed["classification"].neurons_per_layer[-1] == 4
+    assert printed["regression"].activation_per_layer == ("relu", "identity")
+    assert printed["regression"].target_scaling is not None
+
+
+def test_options_of_data_need_data() -> None:
+    done = CliRunner().invoke(app, ["parameters", "--label", "kind"])
+    assert done.exit_code != 0
+    assert done.stderr == "error: --for: is missing (name the data that the other options are about)\n"
