@@ -37,8 +37,7 @@ SURVIVE = 0.4
 
 def pause_at(epochs: int, rung: int) -> int | None:
     """Return after how many epochs a run of this rung, from 1, pauses; None: it does not."""
-    share = FACTOR ** (RUNGS - rung)
-    after = math.ceil(epochs / share)
+    after = max(rung, round(epochs / FACTOR ** (RUNGS - rung)))
     return after if rung < RUNGS and after < epochs else None
 
 

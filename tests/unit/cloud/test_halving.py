@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -50,7 +49,7 @@ def test_each_rung_has_more_epochs_than_the_one_before_and_the_last_has_all(epoc
     ends = [pause_at(epochs, rung) or epochs for rung in range(1, RUNGS + 1)]
     assert ends == sorted(set(ends))
     assert ends[-1] == epochs
-    assert ends[0] == math.ceil(epochs / FACTOR ** (RUNGS - 1))
+    assert abs(ends[0] - epochs / FACTOR ** (RUNGS - 1)) <= 0.6  # half an epoch, but for the fewest epochs
 
 
 def test_fewer_epochs_than_there_are_rungs_for_are_refused() -> None:
@@ -244,7 +243,7 @@ def test_27_combinations_take_a_third_of_the_epochs(epochs: int) -> None:
     done = sum(outcome.run.epoch for outcome in last if outcome.run)
     ends = [pause_at(epochs, rung) or epochs for rung in range(1, RUNGS + 1)]
     assert done == 27 * ends[0] + 11 * (ends[1] - ends[0]) + 5 * (ends[2] - ends[1])
-    assert epochs < 50 or done / (27 * epochs) <= 0.35
+    assert done / (27 * epochs) <= (0.35 if epochs >= 50 else 0.4 if epochs > 4 else 0.45)
 
 
 def test_halving_finds_a_network_as_good_as_the_full_sweeps_best() -> None:
@@ -288,10 +287,10 @@ def test_halving_finds_a_network_as_good_as_the_full_sweeps_best() -> None:
     assert epochs / (27 * 36) <= 0.40
 
 
-# Of 30 epochs the first rung is four, and each of 43 runs reads 60,000 photos: a little more than two fifths.
+# Each of 43 runs reads 60,000 photos: of trainings of a few seconds that is a little more than two fifths.
 @pytest.mark.parametrize(
     ("samples", "features", "epochs", "limit"),
-    [(60_000, 784, 30, 0.43), (50_000, 3_072, 90, 0.40), (209, 12_288, 3_000, 0.40)],
+    [(60_000, 784, 30, 0.41), (50_000, 3_072, 90, 0.40), (209, 12_288, 3_000, 0.40)],
 )
 def test_what_27_combinations_cost_by_the_estimate(samples: int, features: int, epochs: int, limit: float) -> None:
     """Each rung's run pays for its own start and reading; of trainings of seconds that is most of it."""
