@@ -36,18 +36,22 @@ class NewDataTrigger(BaseEventTrigger):
     loses no upload. It waits silently for a stack that does not exist yet.
 
     :param stack: the stack's name
-    :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``
+    :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``; or the same as JSON text
     :param poll_interval: seconds between two looks
     """
 
-    def __init__(self, *, stack: str, aws: Mapping[str, Any] = AWS, poll_interval: float = 5.0) -> None:
+    def __init__(self, *, stack: str, aws: Mapping[str, Any] | str = AWS, poll_interval: float = 5.0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.stack, self.aws, self.poll_interval = stack, aws, poll_interval
+        self.stack, self.poll_interval = stack, poll_interval
+        self.aws: Mapping[str, Any] = json.loads(aws) if isinstance(aws, str) else aws
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what the triggerer recreates this trigger from."""
+        """Return what the triggerer recreates this trigger from.
+
+        Text and numbers only: a mapping in a watcher's trigger reaches the triggerer of Airflow 3.2 still encoded.
+        """
         return "snn_operators.new_data.NewDataTrigger", {
-            "stack": self.stack, "aws": dict(self.aws), "poll_interval": self.poll_interval,
+            "stack": self.stack, "aws": json.dumps(dict(self.aws), sort_keys=True), "poll_interval": self.poll_interval,
         }  # fmt: skip
 
     def shared_stream_key(self) -> Hashable:
@@ -56,8 +60,9 @@ class NewDataTrigger(BaseEventTrigger):
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> NewData:
-        """Return what reads the queue."""
-        return NewData(**kwargs)
+        """Return what reads the queue, given what `serialize` returned."""
+        trigger = cls(**kwargs)
+        return NewData(stack=trigger.stack, aws=trigger.aws, poll_interval=trigger.poll_interval)
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Fire an event for whatever was read."""

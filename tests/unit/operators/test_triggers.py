@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.serialization.serialized_objects import BaseSerialization
-from airflow.triggers.base import BaseTrigger
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger
 
 from snn_operators.new_data import NewDataTrigger
 from snn_operators.trigger import RunTrigger, StackTrigger
@@ -32,6 +32,14 @@ def test_a_trigger_survives_the_database(trigger: Any) -> None:
     again = resolve_name(path)(**BaseSerialization.deserialize(stored))
     assert again.serialize() == (path, arguments)
     assert set(arguments) == set(type(trigger).__init__.__code__.co_varnames[1:]) - {"__class__"}
+
+
+def test_a_watchers_trigger_is_stored_as_text_and_numbers_only() -> None:
+    """Airflow 3.2 encodes what an asset's watcher is made of, and hands a mapping in it to the triggerer undecoded."""
+    (watching,) = (trigger for trigger in TRIGGERS if isinstance(trigger, BaseEventTrigger))
+    _, arguments = watching.serialize()
+    assert {type(value) for value in arguments.values()} == {str, float}
+    assert NewDataTrigger(**arguments).aws == AWS
 
 
 def test_only_the_task_that_started_a_run_cancels_it_and_never_on_a_restart() -> None:
