@@ -36,7 +36,7 @@ class NewDataTrigger(BaseEventTrigger):
     loses no upload. It waits silently for a stack that does not exist yet.
 
     :param stack: the stack's name
-    :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``; or the same as JSON text
+    :param aws: the hook's parameters: ``aws_conn_id``, ``region_name``, ``verify``, ``config``, or their JSON
     :param poll_interval: seconds between two looks
     """
 
