@@ -132,7 +132,8 @@ def test_from_a_grid_to_the_winner(clients: Clients, stack: StackOutputs, faces:
     sweep_id = sweep["sweep_id"]
     assert sweep == {"sweep_id": sweep_id, "validation": 2, "combinations": 2, "runs": 4}
     plan = read_plan(clients, stack.bucket, sweep_id)
-    assert returned == [{"run_id": one["run_id"], "dataset_key": one["dataset_key"]} for one in plan]
+    named = ("run_id", "dataset_key", "resume_from")
+    assert returned == [{name: one[name] for name in named} for one in plan]
     assert [one["run_id"] for one in plan] == [f"{sweep_id}-{n}-f{fold}" for n in (1, 2) for fold in (1, 2)]
     assert len({one["dataset_key"] for one in plan}) == 2
     assert all(one["dataset_key"].startswith(places.run_prefix(sweep_id) + "input/") for one in plan)

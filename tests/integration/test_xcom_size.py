@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import pkgutil
 import random
@@ -24,12 +25,12 @@ import snn_operators
 from snn_client.data.lists import LIMIT, whole
 from snn_client.stack.cleanup_plan import MAX_LISTED
 from snn_client.stack.outputs import StackOutputs
-from snn_client.sweeps.sweep import MAX_RUNS, read_plan
+from snn_client.sweeps.sweep import MAX_RUNS, listed, read_plan
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import MAX_JSON, Parameters
-from snn_cloud.ledger.record import Run, State
+from snn_cloud.ledger.record import Run, State, StoppedBy
 from snn_data.dataset import MAX_NAME, save_dataset
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
@@ -37,7 +38,7 @@ from snn_operators.deploy import SnnDeployOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.stage import SnnStageOperator
-from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepTableOperator
+from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepRungOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
 
 CLASSES, PHOTOS, PENDING = 940, 400, 400
@@ -216,7 +217,7 @@ def test_plan_and_table(
     sweep = ti.xcoms["sweep"]
     plan = read_plan(clients, stack.bucket, sweep["sweep_id"])
     assert [one["overrides"]["seed"] for one in plan] == list(range(MAX_RUNS))
-    assert mapped == [{"run_id": one["run_id"], "dataset_key": one["dataset_key"]} for one in plan]
+    assert mapped == listed(plan)
     key = places.input_parameters(mapped[-1]["run_id"])
     stored = clients.s3.get_object(Bucket=stack.bucket, Key=key)["Body"].read()
     assert Parameters.load(stored).seed == MAX_RUNS - 1
@@ -225,6 +226,27 @@ def test_plan_and_table(
     table = ti.run(SnnSweepTableOperator(task_id="table", sweep=sweep, train="train", evaluate="evaluate", **given))
     assert len(table["rows"]) + table["rows_left_out"] == MAX_RUNS
     assert ti.xcoms["winner"]["parameters"] == plan[0]["parameters"]
+
+    halved = SnnSweepPlanOperator(
+        task_id="plan_halved", dataset=data, parameters={**PARAMETERS, "epochs": 9}, combinations=combinations,
+        validation=0.5, halving=True, sweep_id="another long name of a sweep that there is " * 3, **given,
+    )  # fmt: skip
+    ti.run(halved)
+    paused = Run(
+        f"{'paused' * 8}", State.COMPLETED, Parameters.load(PARAMETERS), created_at=1.0, stopped_by=StoppedBy.PAUSE
+    )
+    assert Ledger(clients.dynamodb, stack.table).create(paused)
+    ti.xcoms |= {"train run_id": paused.run_id}
+    chosen = ti.run(
+        SnnSweepRungOperator(
+            task_id="choose_rung", sweep=ti.xcoms["sweep"], rung=2, train="train", evaluate="evaluate", **given
+        )
+    )
+    rung = read_plan(clients, stack.bucket, ti.xcoms["sweep"]["sweep_id"], 2)
+    assert (len(chosen), chosen) == (math.ceil(0.4 * MAX_RUNS), listed(rung))
+    assert {one["parameters"]["pause_after"] for one in rung} == {3}
+    stored = clients.s3.get_object(Bucket=stack.bucket, Key=places.input_parameters(chosen[-1]["run_id"]))
+    assert Parameters.load(stored["Body"].read()).pause_after == 3
 
 
 @pytest.fixture
@@ -271,7 +293,7 @@ def test_every_task_was_asked_for_its_biggest_and_none_is_over_48_kb(ti: TaskIns
         "SnnEvaluateOperator": "evaluate", "SnnPredictOperator": "predict", "SnnReportOperator": "report",
         "SnnRunSensor": "sense", "SnnCompareOperator": "compare", "SnnPromoteOperator": "promote",
         "SnnChooseOperator": "choose", "SnnSweepPlanOperator": "plan", "SnnSweepTableOperator": "table",
-        "SnnCleanupOperator": "clean_up",
+        "SnnSweepRungOperator": "choose_rung", "SnnCleanupOperator": "clean_up",
     }  # fmt: skip
     small = {SnnRollbackOperator.__name__}  # the same two names as SnnPromoteOperator
     assert known == set(seen) | small
