@@ -105,16 +105,6 @@ def unknown() -> dict[Deviation, str]:
     return new
 
 
-def mended() -> list[Deviation]:
-    """Return the listed deviations whose operation was answered here, and always as AWS has it."""
-    return sorted(
-        one
-        for name, said in heard.items()
-        for one in KNOWN[name]
-        if one.operation in said.operations and one not in said.deviations
-    )
-
-
 def _remember(model: OperationModel, context: dict[str, Any], **_: Any) -> None:
     context["held_model"] = model
 

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypedDict, cast
 
 import held
 from aws_calls import places
@@ -22,9 +23,18 @@ EMULATORS = {"ministack": ("integration",), "moto": ("moto",)}
 """By their names, the folders of tests whose clients they answer."""
 
 
+class Part(TypedDict):
+    """What an emulator has answered in a run of these files of tests."""
+
+    files: list[str]
+    product: list[str]
+    operations: list[str]
+    deviations: list[list[str]]
+
+
 def results(emulator: str) -> Path:
-    """Return where a run of all of an emulator's tests leaves what it has answered."""
-    return ROOT / ".local" / "witnesses" / f"{emulator}.json"
+    """Return the folder where runs leave what an emulator has answered."""
+    return ROOT / ".local" / "witnesses" / emulator
 
 
 def claimed(page: str, emulator: str) -> set[str]:
@@ -58,24 +68,67 @@ def written(page: str, answers: Mapping[str, set[str]]) -> str:
     return f"{head}{BEGIN}\n{table(answers)}\n{END}{tail}"
 
 
-def record(ran: Iterable[Path]) -> list[str]:
-    """Keep what emulators have answered whose tests ran, all of them; return what of the page was not so."""
-    wrong, files = [], set(ran)
-    for emulator, folders in EMULATORS.items():
-        wanted = {file for folder in folders for file in (ROOT / "tests" / folder).glob("test_*.py")}
-        if not wanted <= files:
+def record(ran: Iterable[Path]) -> tuple[list[str], list[str]]:
+    """Keep what emulators have answered; return what of the page was not so, and what of `held.KNOWN` is so no more.
+
+    Both are known when all tests of an emulator have run, be it in several runs, each of other files.
+    """
+    wrong, mended, files = list[str](), list[str](), set(ran)
+    for emulator in EMULATORS:
+        if not (of_it := files_of(emulator) & files):
             continue
-        answered = held.heard[emulator].of_product
-        results(emulator).parent.mkdir(parents=True, exist_ok=True)
-        results(emulator).write_text(json.dumps(sorted(answered), indent=1))
-        missing = sorted(claimed(PAGE.read_text(), emulator) - answered)
+        heard = held.heard[emulator]
+        part: Part = {
+            "files": sorted(map(_named, of_it)), "product": sorted(heard.of_product),
+            "operations": sorted(heard.operations), "deviations": sorted(map(list, heard.deviations)),
+        }  # fmt: skip
+        _keep(emulator, part)
+        if (whole := answered(emulator)) is None:
+            continue
+        missing = sorted(claimed(PAGE.read_text(), emulator) - set(whole["product"]))
         wrong += [f"{PAGE.name} says that {emulator} answers {operation}; nobody asked" for operation in missing]
-    return wrong
+        mended += [
+            f"take it out of held.KNOWN, it is as AWS has it: {one}"
+            for one in sorted(held.KNOWN[emulator])
+            if one.operation in whole["operations"] and list(one) not in whole["deviations"]
+        ]
+    return wrong, mended
+
+
+def files_of(emulator: str) -> set[Path]:
+    """Return the files of tests whose clients an emulator answers."""
+    return {file for folder in EMULATORS[emulator] for file in (ROOT / "tests" / folder).glob("test_*.py")}
+
+
+def answered(emulator: str) -> Part | None:
+    """Return what an emulator has answered in the last runs of all its tests; None until all have run."""
+    parts: list[Part] = [json.loads(file.read_text()) for file in sorted(results(emulator).glob("*.json"))]
+    whole = {key: [one for part in parts for one in part[key]] for key in Part.__annotations__}  # type: ignore[literal-required]
+    return cast(Part, whole) if set(map(_named, files_of(emulator))) <= set(whole["files"]) else None
+
+
+def _keep(emulator: str, part: Part) -> None:
+    """Write a part in place of those that have any of its files."""
+    folder = results(emulator)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.json"):
+        if set(json.loads(file.read_text())["files"]) & set(part["files"]):
+            file.unlink()
+    text = json.dumps(part, indent=1)
+    (folder / f"{part['files'][0].replace('/', '-')}.json").write_text(text)
+
+
+def _named(file: Path) -> str:
+    return f"{file.parent.name}/{file.stem}"
 
 
 def main() -> None:
     """Write the page from what the last runs of all tests have left."""
-    answers = {emulator: set(json.loads(results(emulator).read_text())) for emulator in EMULATORS}
+    answers = {}
+    for emulator in EMULATORS:
+        if (whole := answered(emulator)) is None:
+            sys.exit(f"not all tests with {emulator} have run")
+        answers[emulator] = set(whole["product"])
     PAGE.write_text(written(PAGE.read_text(), answers))
     sys.stdout.write(f"{PAGE.relative_to(ROOT)}\n")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import boto3
 import held
-import pytest
 from aws_calls import session
 from botocore.awsrequest import AWSResponse
 from held import Deviation, deviations
@@ -48,10 +47,3 @@ def test_what_is_always_there_must_be() -> None:
     assert list(deviations(answer, model)) == [
         Deviation("s3.GetObjectAcl", "Grants[].Grantee", "missing required field Type")
     ]
-
-
-def test_a_listed_deviation_that_is_gone_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    gone, unasked = Deviation("sqs.ListQueues", "x", "why"), Deviation("sqs.TagQueue", "x", "why")
-    monkeypatch.setitem(held.KNOWN, held.emulator, {gone: "", unasked: ""})
-    answered("sqs", "list_queues", {"QueueUrls": ["u"]})
-    assert held.mended() == [gone]
