@@ -29,6 +29,10 @@ class Deviation(NamedTuple):
 EMPTY = "an output or a stack without a description has an empty one; AWS leaves it out, and the product reads neither"
 UNSET = "a throughput of 0, which is not known; AWS gives what a table is warm for, and the product does not read it"
 RUNTIME = "the address of a runtime is empty; AWS always has one, and only tests ask for it"
+COUNT = "NumberOfDecreasesToday"
+DECREASES = "no decreases today are 0, as on AWS, although its model says 1 or more; the product reads none of it"
+    "no decreases today are 0, as on AWS itself, although its model says 1 or more; the product does not read it"
+)
 NUMBERS = "a template's number stays one; AWS makes it text, and the functions read text"
 KNOWN: dict[str, dict[Deviation, str]] = {
     "ministack": {
@@ -56,6 +60,16 @@ KNOWN: dict[str, dict[Deviation, str]] = {
     "moto": {
         Deviation("lambda.GetFunctionConfiguration", f"Environment.Variables.{name}", "invalid type"): NUMBERS
         for name in ("NEURON_CONCURRENCY", "TRAINER_CONCURRENCY")
+    }
+    | {
+        Deviation(
+            f"dynamodb.{operation}Table", f"{member}.ProvisionedThroughput.NumberOfDecreasesToday", "invalid range"
+        ): (DECREASES)
+        for operation, member in (
+            ("CreateTable", "TableDescription"),
+            ("DescribeTable", "Table"),
+            ("DeleteTable", "TableDescription"),
+        )
     }
     | {
         Deviation("cloudformation.ListStackResources", "StackResourceSummaries[].ResourceType", "invalid length"): (

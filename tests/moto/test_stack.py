@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from snn.errors import InvalidInput
+from snn_client.stack.artifacts import NOTEBOOK_PREFIX, bucket_name, upload_artifacts
+from snn_client.stack.belongings import NOTEBOOK_LOGS
 from snn_client.stack.change_set import apply, discard, propose
 from snn_client.stack.cleanup import clean_up, plan
 from snn_client.stack.deploy import finish_deploy, start_deploy
@@ -94,3 +97,46 @@ def test_a_used_stack_goes_with_all_that_it_holds(clients: Clients, stack: Stack
     assert plan(clients, "snn-test").items != ()
     there = {item["Name"] for item in clients.s3.list_buckets()["Buckets"]}
     assert not {used.bucket, used.artifact_bucket} & there
+
+
+def test_what_a_stack_that_is_gone_has_left_behind_goes_too(clients: Clients, deploy: Call) -> None:
+    """A table that was to be kept, a function's log group, and the log streams of a notebook instance."""
+    left = deploy("left")
+    names = plan(clients, "left").names
+    stack_id = clients.cloudformation.describe_stacks(StackName="left")["Stacks"][0]["StackId"]
+    clients.cloudformation.delete_stack(StackName="left")
+    wait_for_stack(clients, stack_id, silent)
+    clients.dynamodb.create_table(
+        TableName=names.table, BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "run_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "run_id", "KeyType": "HASH"}],
+        Tags=[{"Key": "aws:cloudformation:stack-name", "Value": "left-Training-1"}],
+    )  # fmt: skip
+    clients.logs.create_log_group(logGroupName=f"/aws/lambda/{names.functions[0]}")
+    clients.s3.put_object(Bucket=left.artifact_bucket, Key=f"{NOTEBOOK_PREFIX}1/wheel.whl", Body=b"wheel")
+    clients.logs.create_log_group(logGroupName=NOTEBOOK_LOGS)
+    for notebook in (names.notebook, "somebody-elses"):
+        clients.logs.create_log_stream(logGroupName=NOTEBOOK_LOGS, logStreamName=f"{notebook}/jupyter.log")
+    gone = {
+        ("table", names.table), ("log group", f"/aws/lambda/{names.functions[0]}"),
+        ("log stream", f"{names.notebook}/jupyter.log"),
+    }  # fmt: skip
+    assert gone <= {(item.kind, item.name) for item in plan(clients, "left").items}
+    report = clean_up(clients, "left")
+    assert gone <= {(item.kind, item.name) for item in report.deleted}
+    assert names.table not in clients.dynamodb.list_tables()["TableNames"]
+    streams = clients.logs.describe_log_streams(logGroupName=NOTEBOOK_LOGS)["logStreams"]
+    assert [stream["logStreamName"] for stream in streams] == ["somebody-elses/jupyter.log"]
+
+
+def test_where_aws_is_reached_by_tls_the_artifact_bucket_takes_nothing_else(clients: Clients) -> None:
+    """Moto acts by a bucket's policy, and is reached without TLS here: so it refuses the very next call."""
+    with pytest.raises(ClientError) as refused:
+        upload_artifacts(
+            clients, "with-tls", runtime="python3.12", architecture="x86_64", build_layer=False, build_package=False,
+            secure_transport=True, on_progress=silent,
+        )  # fmt: skip
+    assert refused.value.response["Error"]["Code"] == "403"
+    account = clients.sts.get_caller_identity()["Account"]
+    bucket = bucket_name("with-tls", account, clients.s3.meta.region_name)
+    assert bucket in {item["Name"] for item in clients.s3.list_buckets()["Buckets"]}
