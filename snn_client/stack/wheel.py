@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from importlib.metadata import distribution
+from importlib.metadata import distributions
 from importlib.resources import files
 
 from snn_client.stack.package import files_of, write_zip
+from snn_cloud.aws.errors import CloudError
 
 PROJECT = "serverless-neural-network-airflow"
 
@@ -17,9 +18,12 @@ def wheel() -> tuple[str, bytes]:
     """Return the name and the contents of a wheel of this project.
 
     It is made of what is installed here. Building one from sources would need sources, but a worker that deploys has
-    none.
+    none. Raises CloudError if nothing is.
     """
-    project = distribution(PROJECT)
+    # Not the first one that is found: an editable installation leaves an egg-info in the checkout, which is no wheel's.
+    project = next((each for each in distributions(name=PROJECT) if each.read_text("METADATA")), None)
+    if project is None:
+        raise CloudError(f"{PROJECT} is not installed here, so there is no wheel of it: install it with pip or uv")
     name = f"{PROJECT.replace('-', '_')}-{project.version}"
     packages = (project.read_text("top_level.txt") or "").split()
     contents = {

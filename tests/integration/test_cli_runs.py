@@ -257,7 +257,8 @@ def test_judging_agrees_with_the_operators(
     test_set = SnnEvaluateOperator(task_id="evaluate", **given).execute({})
     assert snn.json("evaluate", "--promoted") == {"run_id": "cli-trained", **test_set}
     table = snn("evaluate", "cli-trained").stdout
-    assert re.search(rf"^accuracy +{test_set['accuracy']:.4f} *$", table, re.M)
+    interval = "{low:.4f} to {high:.4f}".format(**test_set["intervals"]["accuracy"])
+    assert re.search(rf"^accuracy +{test_set['accuracy']:.4f} +{interval} *$", table, re.M)
     tn, fp, fn, tp = (test_set["confusion_matrix"][count] for count in ("tn", "fp", "fn", "tp"))
     assert re.search(rf"^is 0 +{tn} +{fp} *\nis 1 +{fn} +{tp} *$", table, re.M)
     assert len(re.findall(r"^\d+ +[01] +[01] +0\.\d{4} *$", table, re.M)) == len(test_set["mislabelled"])
@@ -572,7 +573,11 @@ def test_the_examples_of_the_page_work_as_they_stand(
         for run_id in ("faces-1", "faces-2", "long"):
             stop(clients, stack, ledger, run_id)
     assert ledger.get("faces-1").epoch == 200
-    assert {path.name for path in (snn.folder / "reports").iterdir()} == {"report.json", "report.html"}
+    assert {path.name for path in (snn.folder / "reports").iterdir()} == {
+        "report.json",
+        "report.html",
+        "model_card.md",
+    }
     shown = {command for command, *_ in (line.split()[1:] for line in lines)} | {"deploy", "cleanup", "local"}
     named = set(re.findall(r"`snn (\w+)`", page.split("## Where")[0]))
     assert named == shown

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ import snn_cloud
 from snn_client.stack import layer as layers
 from snn_client.stack import options as stack_options
 from snn_client.stack import package
-from snn_client.stack.wheel import wheel
+from snn_client.stack.wheel import PROJECT, wheel
 from snn_cloud.aws.errors import CloudError
 
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -223,6 +225,22 @@ def test_the_wheel_is_what_the_build_backend_makes_of_the_sources(tmp_path: Path
         row for row in theirs[f"{info}/RECORD"].decode().splitlines() if "/licenses/LICENSE," in row
     }
     assert wheel() == (name, content)
+
+
+def test_a_wheel_is_of_what_is_installed_whatever_an_editable_installation_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An egg-info in the folder that Python runs in is found first, and has no metadata of a wheel."""
+    name, content = wheel()
+    left = tmp_path / f"{PROJECT.replace('-', '_')}.egg-info"
+    left.mkdir()
+    (left / "PKG-INFO").write_text(f"Metadata-Version: 2.4\nName: {PROJECT}\nVersion: 0.0.1\n")
+    (left / "top_level.txt").write_text("nothing\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert distribution(PROJECT).version == "0.0.1"
+    again, made = wheel()
+    assert again == name
+    assert hashlib.sha256(made).hexdigest() == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("part", ["README.md", "pyproject.toml"])
