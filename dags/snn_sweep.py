@@ -20,6 +20,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, AssetAlias, task, task_group
 
@@ -75,22 +76,25 @@ with DAG(
         )
         SnnEvaluateOperator(task_id="evaluate", stack="{{ params.stack_name }}", run_id=train.output["run_id"])
 
-    trained, rungs = combination.expand_kwargs(plan.output), []
-    before = "combination.train", "combination.evaluate"
+    def ended(group: str, trained: Any) -> EmptyOperator:
+        """Wait for a group, however its tasks ended: what follows needs no more than the plan."""
+        join = EmptyOperator(task_id=f"{group}_ended", trigger_rule="all_done")
+        trained >> join
+        return join
+
+    groups, before = ["combination"], ended("combination", combination.expand_kwargs(plan.output))
     for number in (2, 3):
         choose = SnnSweepRungOperator(
             task_id=f"choose_{number}",
             stack="{{ params.stack_name }}",
             sweep=plan.output["sweep"],
             rung=number,
-            train=before[0],
-            evaluate=before[1],
-            trigger_rule="all_done_min_one_success",
+            train=f"{groups[-1]}.train",
+            evaluate=f"{groups[-1]}.evaluate",
         )
-        trained >> choose
-        trained = combination.override(group_id=f"rung_{number}").expand_kwargs(choose.output)
-        before = f"rung_{number}.train", f"rung_{number}.evaluate"
-        rungs.append(before)
+        before >> choose
+        groups.append(f"rung_{number}")
+        before = ended(groups[-1], combination.override(group_id=groups[-1]).expand_kwargs(choose.output))
 
     table = SnnSweepTableOperator(
         task_id="table",
@@ -98,11 +102,10 @@ with DAG(
         sweep=plan.output["sweep"],
         train="combination.train",
         evaluate="combination.evaluate",
-        rungs=rungs,
-        trigger_rule="all_done_min_one_success",
+        rungs=[(f"{group}.train", f"{group}.evaluate") for group in groups[1:]],
         outlets=[AssetAlias("snn-sweep")],
     )
-    trained >> table
+    before >> table
 
     @task.short_circuit
     def hand_over(wanted: Any) -> Any:

@@ -149,7 +149,8 @@ class SnnSweepPlanOperator(SnnOperator):
 class SnnSweepRungOperator(SnnOperator):
     """Choose which trainings of a sweep with halving go on: the best two in five, by what was held out.
 
-    Give it ``trigger_rule="all_done_min_one_success"``, or one failed training ends the sweep.
+    Put an ``EmptyOperator`` with ``trigger_rule="all_done"`` between the trainings and this task, or one that failed,
+    or a rung that was skipped, ends the sweep.
 
     Returns the next rung's trainings, a list to map training tasks over as the plan is; an empty one if there is none.
     Their parameters lie in their input folders, and the rung as a whole in ``plan-<rung>.json`` beside ``plan.json``.
@@ -206,7 +207,8 @@ class SnnSweepTableOperator(SnnOperator):
 
     The table lies in ``sweep.json`` in the sweep's folder, as a plot in ``sweep.svg``, and, line by line, in the log. A
     combination that failed is in it with its reason; the task fails only if all did. Give it
-    ``trigger_rule="all_done_min_one_success"``, or one failed training ends the sweep. An ``AssetAlias`` among its
+    ``trigger_rule="all_done_min_one_success"``, or one failed training ends the sweep; with halving do as for
+    :class:`SnnSweepRungOperator`. An ``AssetAlias`` among its
     ``outlets`` gets an event of the table.
 
     Returns the table: ``rows``, best first, ``winner``, ``failed``, ``seconds``, ``usd``, ``sweep_json``; under 48 KB,

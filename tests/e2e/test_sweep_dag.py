@@ -35,7 +35,8 @@ GRID: dict[str, Any] = {
 }
 RUNGS = ("choose_2", "rung_2.train", "rung_2.evaluate", "choose_3", "rung_3.train", "rung_3.evaluate")
 AFTER_PLAN = ("combination.train", "combination.evaluate", *RUNGS, "table", "hand_over", "retrain")
-NOT_HALVED = {task: ["success" if task.startswith("choose") else "skipped"] for task in RUNGS}
+JOINED = {task: ["success"] for task in ("combination_ended", "rung_2_ended", "rung_3_ended")}
+NOT_HALVED = {**JOINED, **{task: ["success" if task.startswith("choose") else "skipped"] for task in RUNGS}}
 DIVERGE = (6, 7)  # their places in the plan
 
 
@@ -119,7 +120,8 @@ def test_no_more_runs_are_in_lambda_at_once_than_allowed(sweep: DagRun, ledger: 
 def test_the_table_is_right(sweep: DagRun, ledger: dict[str, Run]) -> None:
     table = sweep.xcom("table")
     plan = json.loads(sweep.read(f"runs/{table['sweep_id']}/input/plan.json"))
-    assert [{name: training[name] for name in ("run_id", "dataset_key")} for training in plan] == sweep.xcom("plan")
+    named = ("run_id", "dataset_key", "resume_from")
+    assert [{name: training[name] for name in named} for training in plan] == sweep.xcom("plan")
     asked = [
         {"learning_rate": rate, "layer_sizes": sizes, "seed": seed, "first_layer": "direct"}
         for rate in GRID["learning_rate"] for sizes in GRID["layer_sizes"] for seed in GRID["seed"]
@@ -205,6 +207,40 @@ def test_who_does_not_ask_for_it_gets_no_retraining(sweep: DagRun, run: Callable
     }
 
 
+def test_by_halving_the_best_go_on_where_they_paused(run: Callable[..., DagRun], faces: Path) -> None:
+    """Of five the best two, of those the best one."""
+    halved = run(
+        dataset=str(faces), deploy=False, epochs=9, halving=True,
+        combinations={"seed": [1, 2, 3, 4, 5]},
+    )  # fmt: skip
+    assert halved.mapped_states == {
+        "deploy": ["success"],
+        "plan": ["success"],
+        "combination.train": ["success"] * 5,
+        "combination.evaluate": ["success"] * 5,
+        "choose_2": ["success"],
+        "rung_2.train": ["success"] * 2,
+        "rung_2.evaluate": ["success"] * 2,
+        "choose_3": ["success"],
+        "rung_3.train": ["success"],
+        "rung_3.evaluate": ["success"],
+        **JOINED,
+        "table": ["success"],
+        "hand_over": ["success"],
+        "retrain": ["skipped"],
+    }
+    table = halved.xcom("table")
+    assert [(row["rung"], row["epochs"], len(row["run_ids"])) for row in table["rows"]] == [
+        (3, 9.0, 3), (2, 3.0, 2), (1, 1.0, 1), (1, 1.0, 1), (1, 1.0, 1),
+    ]  # fmt: skip
+    assert not any(row["failure"] for row in table["rows"])
+    (last,) = halved.xcom("choose_3")
+    assert table["winner"]["combination"] == table["rows"][0]["combination"]
+    assert last["run_id"] == table["rows"][0]["run_ids"][-1]
+    assert last["resume_from"] == table["rows"][0]["run_ids"][-2]
+    assert "pause_after" not in table["winner"]["parameters"]
+
+
 def test_a_combination_that_cannot_be_trained_stops_the_sweep_before_it_starts(
     sweep: DagRun, run: Callable[..., DagRun], faces: Path
 ) -> None:
@@ -219,6 +255,7 @@ def test_a_combination_that_cannot_be_trained_stops_the_sweep_before_it_starts(
         "deploy": {"success"},
         "plan": {"failed"},
         **{task: {"upstream_failed"} for task in AFTER_PLAN},
+        **{task: {"success"} for task in JOINED},
     }
     assert refused.machine.api.failure(DAG, refused.run_id) == (
         'task plan failed: combination 2 {"learning_rate": 1000000.0}: learning_rate: '

@@ -202,25 +202,30 @@ def test_the_steps_of_the_sweep(bag: DagBag, sweep: DAG) -> None:
         "deploy": {"plan"},
         "plan": {"combination.train", "choose_2", "choose_3", "table"},
         "combination.train": {"combination.evaluate"},
-        "combination.evaluate": {"choose_2"},
+        "combination.evaluate": {"combination_ended"},
+        "combination_ended": {"choose_2"},
         "choose_2": {"rung_2.train"},
         "rung_2.train": {"rung_2.evaluate"},
-        "rung_2.evaluate": {"choose_3"},
+        "rung_2.evaluate": {"rung_2_ended"},
+        "rung_2_ended": {"choose_3"},
         "choose_3": {"rung_3.train"},
         "rung_3.train": {"rung_3.evaluate"},
-        "rung_3.evaluate": {"table"},
+        "rung_3.evaluate": {"rung_3_ended"},
+        "rung_3_ended": {"table"},
         "table": {"hand_over"},
         "hand_over": {"retrain"},
         "retrain": set(),
     }
     table, train = sweep.get_task("table"), sweep.get_task("combination.train")
     assert (table.train, table.evaluate) == ("combination.train", "combination.evaluate")
-    assert table.trigger_rule == "all_done_min_one_success"
+    # A task that waits for skipped ones by all_done_min_one_success is skipped itself, so a join stands between.
+    joins = {f"{group}_ended" for group in ("combination", "rung_2", "rung_3")}
+    assert {task.task_id for task in sweep.tasks if task.trigger_rule == "all_done"} == joins
+    assert {task.trigger_rule for task in sweep.tasks if task.task_id not in joins} == {"all_success"}
     assert table.rungs == [("rung_2.train", "rung_2.evaluate"), ("rung_3.train", "rung_3.evaluate")]
     for number, before in ((2, "combination"), (3, "rung_2")):
         choose = sweep.get_task(f"choose_{number}")
         assert (choose.rung, choose.train, choose.evaluate) == (number, f"{before}.train", f"{before}.evaluate")
-        assert choose.trigger_rule == "all_done_min_one_success"
     assert {sweep.get_task(f"{group}.train").max_active_tis_per_dag for group in ("rung_2", "rung_3")} == {3}
     assert train.max_active_tis_per_dag == 3
     retrain = sweep.get_task("retrain")
