@@ -101,7 +101,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
         with held_trainers(clients, stack):  # so that it is deferred, and two processes work on the task
             run_id = api.trigger(DAG, {**form, "granularity": "layer"})
             until(lambda: ("train", "deferred") in states(api, run_id), 240)
-        until(lambda: api.run_state(DAG, run_id) in ENDED, 240)
+        until(lambda: api.run_state(DAG, run_id) in ENDED, 600)
         assert {state for _, state in states(api, run_id)} == {"success"}
         yield Trained(api, clients.s3, run_id, home / "faces.h5", events)
     finally:

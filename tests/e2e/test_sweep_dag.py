@@ -210,7 +210,7 @@ def test_who_does_not_ask_for_it_gets_no_retraining(sweep: DagRun, run: Callable
 def test_by_halving_the_best_go_on_where_they_paused(run: Callable[..., DagRun], faces: Path) -> None:
     """Of five the best two, of those the best one."""
     halved = run(
-        dataset=str(faces), deploy=False, epochs=9, halving=True,
+        dataset=str(faces), epochs=9, halving=True,
         combinations={"seed": [1, 2, 3, 4, 5]},
     )  # fmt: skip
     assert halved.mapped_states == {
