@@ -17,6 +17,7 @@ from snn.errors import InvalidInput
 
 Counts = NDArray[np.float64]
 DEFAULT = 0.5
+"""A probability above it is class 1, unless the model says otherwise; one exactly on it is class 0."""
 
 
 class Decision(NamedTuple):

@@ -48,6 +48,14 @@ def hold_out(samples: Samples, share: float, seed: int, classes: int) -> tuple[S
     return samples.part(np.flatnonzero(~held)), samples.part(np.flatnonzero(held))
 
 
+def check_held_out(y: NDArray[Any], groups: Groups | None, share: float, seed: int, classes: int) -> None:
+    """Raise InvalidInput as `held_out` does; samples without groups need not be drawn for that."""
+    if groups is None:
+        held_per_class(y, share, classes)
+    else:
+        held_out(y, groups, share, seed, classes)
+
+
 def held_out(y: NDArray[Any], groups: Groups | None, share: float, seed: int, classes: int) -> NDArray[np.bool_]:
     """Return which samples (m,) are held out: of each class its share; groups as they are, as near to it as they allow.
 
@@ -61,7 +69,7 @@ def held_out(y: NDArray[Any], groups: Groups | None, share: float, seed: int, cl
         for label, count in enumerate(held_per_class(y, share, classes)):
             held[order[labels[order] == label][:count]] = True
         return held
-    held = _latest(groups.numbers, share) if groups.in_time else _whole_groups(labels, groups.numbers, share, random)
+    held = latest(groups.numbers, share) if groups.in_time else _whole_groups(labels, groups.numbers, share, random)
     counts = [np.bincount(labels[side], minlength=max(classes, 1)) for side in (held, ~held)]
     if not all(count.all() for count in counts):
         of_what = "of some class " if classes else ""
@@ -74,11 +82,11 @@ def held_out(y: NDArray[Any], groups: Groups | None, share: float, seed: int, cl
     return held
 
 
-def _latest(times: NDArray[np.int64], share: float) -> NDArray[np.bool_]:
-    """Return which samples are of the latest times: so many, and all of the same time."""
+def latest(times: NDArray[Any], share: float) -> NDArray[np.bool_]:
+    """Return which samples are of the latest times: so many, and all of the same time; none if all are of one."""
     at = np.sort(times)[len(times) - max(1, round(len(times) * share))]
-    latest: NDArray[np.bool_] = times >= at
-    return times > at if latest.all() else latest
+    held: NDArray[np.bool_] = times >= at
+    return times > at if held.all() else held
 
 
 def _whole_groups(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from snn.errors import InvalidParameters
 from snn.recipe import Recipe
-from snn.validation import held_out
+from snn.validation import check_held_out
 from snn_data.dataset import Dataset, Header
 
 
@@ -42,4 +42,4 @@ def check_recipe(recipe: Recipe, data: Dataset | Header, source: str = "paramete
             hint="give a number, or another validation set",
         )
     if isinstance(recipe.validation, float):
-        held_out(data.train.y, data.train.groups, recipe.validation, recipe.seed, known)
+        check_held_out(data.train.y, data.train.groups, recipe.validation, recipe.seed, known)

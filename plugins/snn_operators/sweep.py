@@ -193,10 +193,10 @@ def _ended(
     """Return how the trainings of a plan ended, that tasks were mapped over."""
     from snn_client.sweeps.table import outcomes
 
-    # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.
-    ti, indexes = context["ti"], range(len(plan))
     if not plan:
         return []
+    # By index: in a plain list of their XComs those of failed tasks are missing, and the others move up.
+    ti, indexes = context["ti"], range(len(plan))
     run_ids = ti.xcom_pull(task_ids=train, key="run_id", map_indexes=indexes)
     judged = ti.xcom_pull(task_ids=evaluate, map_indexes=indexes)
     return outcomes(operator.hook.clients, operator.outputs, plan, run_ids, judged)
@@ -208,8 +208,7 @@ class SnnSweepTableOperator(SnnOperator):
     The table lies in ``sweep.json`` in the sweep's folder, as a plot in ``sweep.svg``, and, line by line, in the log. A
     combination that failed is in it with its reason; the task fails only if all did. Give it
     ``trigger_rule="all_done_min_one_success"``, or one failed training ends the sweep; with halving do as for
-    :class:`SnnSweepRungOperator`. An ``AssetAlias`` among its
-    ``outlets`` gets an event of the table.
+    :class:`SnnSweepRungOperator`. An ``AssetAlias`` among its ``outlets`` gets an event of the table.
 
     Returns the table: ``rows``, best first, ``winner``, ``failed``, ``seconds``, ``usd``, ``sweep_json``; under 48 KB,
     with the last rows left out if need be. XCom ``winner`` has the winner alone: combination, overrides, score, std and

@@ -75,8 +75,9 @@ def _parts(samples: Samples, labels: NDArray[np.int64], validation: float, seed:
     if groups is not None and count == 1:
         yield np.flatnonzero(validating.held_out(samples.y, groups, validation, seed, classes))
     elif groups is not None and groups.in_time:
-        _, first, group_of = np.unique(np.sort(groups.numbers), return_index=True, return_inverse=True)
-        stretch = (first[group_of] * count // len(samples))[np.argsort(np.argsort(groups.numbers, kind="stable"))]
+        _, time_of, at_once = np.unique(groups.numbers, return_inverse=True, return_counts=True)
+        earlier = np.cumsum(at_once) - at_once
+        stretch = earlier[time_of] * count // len(samples)
         yield from (np.flatnonzero(stretch == fold) for fold in range(count))
     elif groups is not None:
         by_group = StratifiedGroupKFold(count, shuffle=True, random_state=random)

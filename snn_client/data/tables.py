@@ -252,7 +252,7 @@ def split_by_groups(
 
     def split(places: NDArray[np.intp], held: float) -> splits.Parts:
         if groups.in_time:
-            return splits.by_time(numbers[places].astype(np.float64), held)
+            return splits.by_time(numbers[places], held)
         return splits.by_group(None if y is None else y[places], numbers[places], held, options.seed, classes)
 
     return splits.apart(len(numbers), options.test_share, split)

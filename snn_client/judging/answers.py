@@ -9,15 +9,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from snn.decision import DEFAULT
 from snn.errors import InvalidInput, InvalidModel
 from snn_client.judging import weighed
 from snn_client.judging.figures import Floats, Labels
 
-BOUNDARY = 0.5
-"""A probability above it is class 1, unless the model says otherwise; one exactly on it is class 0."""
 
-
-def predicted_classes(answers: ArrayLike, threshold: float = BOUNDARY) -> Labels:
+def predicted_classes(answers: ArrayLike, threshold: float = DEFAULT) -> Labels:
     """Return the class for each column of answers: of one row, probabilities of class 1; of K, those of each class.
 
     The threshold is that of two classes; of more, the most probable one is taken.
@@ -37,10 +35,10 @@ class Answers:
     truth: NDArray[np.int64] | Floats
     said: Floats
     classes: int
-    threshold: float = BOUNDARY
+    threshold: float = DEFAULT
 
     @classmethod
-    def of(cls, labels: ArrayLike, answers: ArrayLike, classes: Sequence[str], threshold: float = BOUNDARY) -> Answers:
+    def of(cls, labels: ArrayLike, answers: ArrayLike, classes: Sequence[str], threshold: float = DEFAULT) -> Answers:
         """Return the answers to m ≥ 1 samples, if they can be judged.
 
         Raises InvalidInput when labels and answers do not belong together, InvalidModel when a probability is not a

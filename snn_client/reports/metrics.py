@@ -8,12 +8,13 @@ from typing import Literal, NotRequired, TypedDict, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from snn.decision import DEFAULT
 from snn_client.judging import figures
-from snn_client.judging.answers import BOUNDARY, Answers, predicted_classes
+from snn_client.judging.answers import Answers, predicted_classes
 from snn_client.judging.contents import METRICS, Calibration, Curves, Intervals, Residuals, SliceTable
 from snn_client.judging.intervals import bootstrap, wilson
 
-__all__ = ["BOUNDARY", "METRICS", "evaluate", "predicted_classes"]
+__all__ = ["METRICS", "evaluate", "predicted_classes"]
 
 RateName = Literal["accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1"]
 """The seven rates of two classes."""
@@ -146,7 +147,7 @@ TestSet = TwoClasses | ManyClasses | Numbers
 
 
 def evaluate(
-    labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1"), threshold: float = BOUNDARY
+    labels: ArrayLike, answers: ArrayLike, classes: Sequence[str] = ("0", "1"), threshold: float = DEFAULT
 ) -> TestSet:
     """Judge a model's answers against the true labels (m,), m ≥ 1.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from snn.errors import InvalidInput
-from snn.validation import held_out
+from snn.validation import check_held_out
 from snn_client.tables.splits import VALIDATED_FROM, VALIDATION_SHARE
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset, Header
@@ -127,7 +127,7 @@ def _stopping(data: Dataset | Header) -> dict[str, Any]:
     if len(data.train) < VALIDATED_FROM:
         return {}
     try:
-        held_out(data.train.y, data.train.groups, VALIDATION_SHARE, 0, len(data.classes))
+        check_held_out(data.train.y, data.train.groups, VALIDATION_SHARE, 0, len(data.classes))
     except InvalidInput:
         return {}
     return {"validation": VALIDATION_SHARE, "patience": PATIENCE}

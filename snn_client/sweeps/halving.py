@@ -21,7 +21,7 @@ from itertools import groupby
 
 from snn.errors import InvalidParameters
 from snn_client.sweeps.sweep import Training
-from snn_client.sweeps.table import Outcome, rank
+from snn_client.sweeps.table import Outcome, rank, unpaused
 from snn_cloud.ledger.record import StoppedBy
 
 RUNGS = 3
@@ -62,8 +62,8 @@ def is_halved(plan: Sequence[Training]) -> bool:
 def next_rung(ended: Sequence[Outcome]) -> list[Training]:
     """Return the trainings of the rung after one, of the combinations that did best in it: none after the last.
 
-    What failed does not go on. A run that came to its own end earlier, by its threshold
-    or its patience, needs no further rung.
+    What failed does not go on. A run that came to its own end earlier, by its threshold or its patience, needs no
+    further rung.
     """
     if not ended or (rung := ended[0].training.get("rung", 1)) >= RUNGS:
         return []
@@ -100,7 +100,7 @@ def climbed(rungs: Sequence[Sequence[Outcome]]) -> list[Outcome]:
 
 
 def _on_rung(training: Training, rung: int) -> Training:
-    parameters = {name: value for name, value in training["parameters"].items() if name != "pause_after"}
+    parameters = unpaused(training["parameters"])
     after = pause_at(parameters["epochs"], rung)
     return {
         **training,

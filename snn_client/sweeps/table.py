@@ -167,7 +167,7 @@ def make_table(sweep: Sweep, ended: Sequence[Outcome]) -> Table:
     `sweep` is what there is to say of it beforehand.
     """
     rows = rank(ended)
-    parameters = {one.training["combination"]: _unpaused(one.training["parameters"]) for one in ended}
+    parameters = {one.training["combination"]: unpaused(one.training["parameters"]) for one in ended}
     winner: Winner | None = None
     if not (best := rows[0])["failure"]:
         winner = {
@@ -227,7 +227,8 @@ def lines(table: Table) -> Iterator[str]:
         )
 
 
-def _unpaused(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def unpaused(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a run that does not pause."""
     return {name: value for name, value in parameters.items() if name != "pause_after"}
 
 

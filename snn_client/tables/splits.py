@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snn.errors import InvalidDataset
+from snn.validation import latest
 
 TRAIN, TEST, VALIDATION, LEFT_OUT = 0, 1, 2, -1
 Parts = NDArray[np.int8]
@@ -78,19 +80,15 @@ def by_group(
     return parts
 
 
-def by_time(times: NDArray[np.float64], share: float) -> Parts:
+def by_time(times: NDArray[Any], share: float) -> Parts:
     """Return a split whose test set has the latest samples; those of one time are never parted.
 
     Raises InvalidDataset when all have the same time.
     """
-    known = np.sort(times)
-    at = known[len(known) - max(1, round(len(known) * share))]
-    if at == known[0]:
-        later = known[known > at]
-        if not len(later):
-            raise InvalidDataset("is the same in all rows: there is no later one", hint="name another column")
-        at = later[0]
-    return np.where(times >= at, TEST, TRAIN).astype(np.int8)
+    held = latest(times, share)
+    if not held.any():
+        raise InvalidDataset("is the same in all rows: there is no later one", hint="name another column")
+    return np.where(held, TEST, TRAIN).astype(np.int8)
 
 
 def apart(rows: int, share: float, split: Callable[[NDArray[np.intp], float], Parts]) -> Parts:
