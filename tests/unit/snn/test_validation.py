@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, r2_score
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from training import Lesson, photos, table, trained
 
 from snn.batches import Groups, Samples
@@ -190,3 +190,20 @@ def test_groups_that_leave_one_side_without_a_class_are_refused(y: list[float], 
     classes = 2 if isinstance(y[0], int) else 0
     with pytest.raises(InvalidInput, match=rf"^validation: 0\.25 cannot be held out {says}"):
         held_out(np.array(y), groups, 0.25, 0, classes)
+
+
+def test_whole_groups_come_as_near_to_each_classes_share_as_scikit_learns_best_fold() -> None:
+    ours, theirs = [], []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        numbers = random.permutation(np.repeat(np.arange(40), random.integers(1, 9, 40)))
+        y = (random.random(len(numbers)) < 0.2 + 0.6 * (numbers % 2)).astype(np.int64)  # groups are not alike
+        wanted = 0.2 * np.bincount(y)
+
+        def off(held: np.ndarray[Any, Any], y: Any = y, wanted: Any = wanted) -> float:
+            return float(np.abs(np.bincount(y[held], minlength=2) - wanted).sum())
+
+        folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed).split(y, y, numbers)
+        theirs.append(min(off(held) for _, held in folds))
+        ours.append(off(held_out(y, Groups(numbers), 0.2, seed, 2)))
+    assert np.mean(ours) <= np.mean(theirs)
