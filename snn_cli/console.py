@@ -93,6 +93,19 @@ def interruptible(what_is_left: Callable[[], str]) -> Iterator[None]:
     """Let Ctrl-C end the command with one word on what is left and how to go on."""
     try:
         yield
-    except KeyboardInterrupt:
+    except BaseException as error:
+        if not is_interruption(error):
+            raise
         say(f"\n[yellow]interrupted.[/] {escape(what_is_left())}")
         raise typer.Exit(Exit.INTERRUPTED) from None
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Return whether an error is Ctrl-C, or what a library made of it.
+
+    Ctrl-C may come while a library in C calls back into Python, and such a library may report an error of its own
+    instead: h5py says `TypeError: Operation not defined for data type class`. What it came from stays in its context.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error is not None

@@ -10,7 +10,7 @@ from rich.markup import escape
 from snn.errors import SnnError, one_line
 from snn_cli import cleanup, datasets, deploy, judge, parameters_page, runs, train
 from snn_cli.aws import on_aws
-from snn_cli.console import Exit, say
+from snn_cli.console import Exit, interruptible, say
 from snn_cli.local import commands
 from snn_cloud.aws.errors import RunCancelled, RunFailed
 from snn_cloud.aws.passing import AWS_ERRORS, reason
@@ -24,7 +24,8 @@ class OneLineErrors(typer.core.TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
         try:
-            return super().invoke(ctx)
+            with interruptible(lambda: "Nothing is half done: the same command starts over, or does the rest."):
+                return super().invoke(ctx)
         except SnnError as error:
             text, end = str(error), ENDS.get(type(error), Exit.REFUSED)
         except AWS_ERRORS as error:
@@ -34,9 +35,6 @@ class OneLineErrors(typer.core.TyperGroup):
             if file is None:
                 raise
             text, end = one_line(f"{file}: {(error.strerror or str(error)).lower()}"), Exit.REFUSED
-        except KeyboardInterrupt:
-            say("\n[yellow]interrupted.[/] Nothing is half done: the same command starts over, or does the rest.")
-            raise SystemExit(Exit.INTERRUPTED) from None
         say(f"[bold red]error:[/] {escape(text)}")
         raise SystemExit(end)
 

@@ -136,6 +136,33 @@ def test_an_interrupt_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == "\ninterrupted. half of it\n"
 
 
+def reported_instead(of: BaseException) -> None:
+    """Raise as h5py does when an error comes while it logs from a conversion in C."""
+    try:
+        raise of
+    except BaseException:
+        raise TypeError("not defined for data type class")  # noqa: B904 (code in C names no cause)
+
+
+def test_what_a_library_makes_of_an_interrupt_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, interruptible(lambda: "nothing"):
+        reported_instead(KeyboardInterrupt())
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "\ninterrupted. nothing\n"
+
+
+def test_an_error_that_is_no_interrupt_stays_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(TypeError, match="data type class"), interruptible(lambda: "nothing"):
+        reported_instead(ValueError())
+    assert capsys.readouterr().err == ""
+
+
+def test_an_interrupt_that_was_told_is_not_told_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit), interruptible(lambda: "outer"), interruptible(lambda: "inner"):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "\ninterrupted. inner\n"
+
+
 Answers = Annotated[list[str], "what a person types"]
 
 
