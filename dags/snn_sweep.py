@@ -4,8 +4,8 @@
 2. **plan** makes the combinations, checks every one, and stages their data: the training set without a
    held-out part. The test set is kept for the network that wins.
 3. **combination** trains each in Lambda, a few at once, and evaluates it on the held-out part.
-4. With **halving** in the form they pause after a ninth of their epochs; **choose_2** resumes the best two in five
-   until a third of the epochs (**rung_2**), **choose_3** the best two in five of those until the end (**rung_3**).
+4. With **halving** in the form they pause after a ninth of their epochs; **choose_2** resumes the best three in
+   eight until a third of the epochs (**rung_2**), **choose_3** the best half of those until the end (**rung_3**).
 5. **table** sorts them, names the winner, and leaves `sweep.json` in the sweep's folder in S3.
 6. **retrain** hands the winner to `snn_retraining`, if the form asks for it.
 

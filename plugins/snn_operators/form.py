@@ -154,8 +154,8 @@ def sweep_form() -> dict[str, Param]:
         ),
         "halving": Param(
             False, type="boolean", title="Halving",
-            description="Train all a ninth of the epochs, the best two in five a third of them, and the best two in "
-            "five of those to the end: a third of the epochs in all.",
+            description="Train all a ninth of the epochs, the best three in eight a third of them, and the best half "
+            "of those to the end: a third of the epochs in all.",
         ),
         "retrain": Param(
             False, type="boolean", title="Hand over", description="Start snn_retraining with the best network.",

@@ -46,7 +46,7 @@ class SnnSweepPlanOperator(SnnOperator):
     :param validation: the share of the training set that is held out, or a number of folds from 2 on (templated)
     :param data_options: how a data set is made of what is no ``.h5``: the fields of an
         ``snn_client.data.options.Options``; None leaves one as it is (templated)
-    :param halving: whether to train in three rungs, of each of which the best two in five go on (templated)
+    :param halving: whether to train in three rungs: the best three in eight go on, then the best half (templated)
     :param sweep_id: any text, made into a valid run id; the default differs for each DAG run (templated)
     """
 
@@ -147,7 +147,7 @@ class SnnSweepPlanOperator(SnnOperator):
 
 
 class SnnSweepRungOperator(SnnOperator):
-    """Choose which trainings of a sweep with halving go on: the best two in five, by what was held out.
+    """Choose which trainings of a sweep with halving go on: the best three in eight, then the best half.
 
     Put an ``EmptyOperator`` with ``trigger_rule="all_done"`` between the trainings and this task, or one that failed,
     or a rung that was skipped, ends the sweep.

@@ -59,14 +59,14 @@ def test_fewer_epochs_than_there_are_rungs_for_are_refused() -> None:
         plan(2, epochs=3)
 
 
-def test_the_first_rung_pauses_and_the_best_two_in_five_are_resumed_to_the_next() -> None:
+def test_the_first_rung_pauses_and_the_best_are_resumed_to_the_next() -> None:
     first = plan()
     assert {one["parameters"]["pause_after"] for one in first} == {3}
     assert {one["parameters"]["epochs"] for one in first} == {27}
     assert {(one["rung"], one["resume_from"]) for one in first} == {(1, "")}
     second = next_rung([ended(one, score=one["combination"] / 100) for one in first])
-    assert [one["combination"] for one in second] == list(range(17, 28))
-    assert [(one["run_id"], one["resume_from"]) for one in second][:1] == [("s-17-f1-r2", "s-17-f1")]
+    assert [one["combination"] for one in second] == list(range(18, 28))
+    assert [(one["run_id"], one["resume_from"]) for one in second][:1] == [("s-18-f1-r2", "s-18-f1")]
     assert {one["parameters"]["pause_after"] for one in second} == {9}
     third = next_rung([ended(one, score=one["combination"] / 100) for one in second])
     assert [(one["run_id"], one["resume_from"], one["rung"]) for one in third] == [
@@ -78,8 +78,8 @@ def test_the_first_rung_pauses_and_the_best_two_in_five_are_resumed_to_the_next(
 
 
 def test_folds_go_on_together_by_their_mean() -> None:
-    first = plan(6, folds=2)
-    scores = {1: (0.9, 0.1), 2: (0.6, 0.6), 3: (0.7, 0.4), 4: (0.2, 0.2), 5: (0.1, 0.1), 6: (0.8, 0.5)}
+    first = plan(7, folds=2)
+    scores = {1: (0.9, 0.1), 2: (0.6, 0.6), 3: (0.7, 0.4), 4: (0.2, 0.2), 5: (0.1, 0.1), 6: (0.8, 0.5), 7: (0, 1)}
     second = next_rung([ended(one, scores[one["combination"]][int(one["run_id"][-1]) - 1]) for one in first])
     assert [(one["combination"], one["run_id"]) for one in second] == [
         (2, "s-2-f1-r2"), (2, "s-2-f2-r2"), (3, "s-3-f1-r2"), (3, "s-3-f2-r2"), (6, "s-6-f1-r2"), (6, "s-6-f2-r2"),
@@ -89,45 +89,47 @@ def test_folds_go_on_together_by_their_mean() -> None:
 def test_failures_do_not_go_on_and_take_no_place() -> None:
     first = plan(6)
     outcomes = [ended(one, None if one["combination"] < 4 else 0.5) for one in first]
-    assert [one["combination"] for one in next_rung(outcomes)] == [4, 5]
+    assert [one["combination"] for one in next_rung(outcomes)] == [4]
     assert next_rung([ended(one) for one in first]) == []
 
 
 def test_who_came_to_its_own_end_needs_no_further_rung_and_counts_as_one_of_the_last() -> None:
-    first = plan(6)
-    by_patience = {6: StoppedBy.PATIENCE, 1: StoppedBy.THRESHOLD}
+    first = plan(7)
+    by_patience = {7: StoppedBy.PATIENCE, 1: StoppedBy.THRESHOLD}
     outcomes = [
         ended(one, one["combination"] / 10, by_patience.get(one["combination"], StoppedBy.PAUSE)) for one in first
     ]
     second = next_rung(outcomes)
-    assert [one["combination"] for one in second] == [4, 5]
-    judged = [ended(second[0], 0.45), ended(second[1], 0.55)]
+    assert [one["combination"] for one in second] == [5, 6]
+    judged = [ended(second[0], 0.55), ended(second[1], 0.65)]
     third = next_rung(judged)
-    assert [one["combination"] for one in third] == [5]
-    rows = rank(climbed([outcomes, judged, [ended(third[0], 0.58)]]))
-    assert [(row["combination"], row["rung"]) for row in rows] == [(6, 3), (5, 3), (1, 3), (4, 2), (3, 1), (2, 1)]
+    assert [one["combination"] for one in third] == [6]
+    rows = rank(climbed([outcomes, judged, [ended(third[0], 0.68)]]))
+    assert [(row["combination"], row["rung"]) for row in rows] == [
+        (7, 3), (6, 3), (1, 3), (5, 2), (4, 1), (3, 1), (2, 1)
+    ]  # fmt: skip
 
 
 def test_the_table_has_what_each_combination_cost_in_all_its_rungs_and_those_stopped_early_last() -> None:
-    rungs, rung = [], plan(9)
+    rungs, rung = [], plan(10)
     while rung:
         # The first combination looks best at first, and worst later; a score of an early rung beats none of the last.
         rungs.append([ended(one, 0.99 if len(rungs) == 0 and one["combination"] == 1 else one["combination"] / 20)
                       for one in rung])  # fmt: skip
         rung = next_rung(rungs[-1])
-    assert [len(one) for one in rungs] == [9, 4, 2]
-    table = make_table({"sweep_id": "s", "validation": 0.2, "combinations": 9, "runs": 9}, climbed(rungs))
-    assert [row["combination"] for row in table["rows"]] == [9, 8, 7, 1, 6, 5, 4, 3, 2]
-    assert [row["rung"] for row in table["rows"]] == [3, 3, 2, 2, 1, 1, 1, 1, 1]
+    assert [len(one) for one in rungs] == [10, 4, 2]
+    table = make_table({"sweep_id": "s", "validation": 0.2, "combinations": 10, "runs": 10}, climbed(rungs))
+    assert [row["combination"] for row in table["rows"]] == [10, 9, 8, 1, 7, 6, 5, 4, 3, 2]
+    assert [row["rung"] for row in table["rows"]] == [3, 3, 2, 2, 1, 1, 1, 1, 1, 1]
     assert [row["usd"] for row in table["rows"][1:5]] == [0.75, 0.5, 0.5, 0.25]
     assert [row["epochs"] for row in table["rows"][1:5]] == [27, 9, 9, 3]
-    assert table["rows"][0]["run_ids"] == ["s-9-f1", "s-9-f1-r2", "s-9-f1-r3"]
-    assert table["usd"] == 9 * 0.25 + 4 * 0.25 + 2 * 0.25
+    assert table["rows"][0]["run_ids"] == ["s-10-f1", "s-10-f1-r2", "s-10-f1-r3"]
+    assert table["usd"] == 10 * 0.25 + 4 * 0.25 + 2 * 0.25
     assert table["winner"] is not None
-    assert table["winner"]["parameters"] == {**BASE, **table["winner"]["parameters"], "seed": 9}
+    assert table["winner"]["parameters"] == {**BASE, **table["winner"]["parameters"], "seed": 10}
     assert "pause_after" not in table["winner"]["parameters"]
     told = list(lines(table))
-    assert ["stopped early" in line for line in told] == [False, False, *[True] * 7]
+    assert ["stopped early" in line for line in told] == [False, False, *[True] * 8]
 
 
 def test_without_halving_nothing_is_early() -> None:
@@ -242,7 +244,7 @@ def test_27_combinations_take_a_third_of_the_epochs(epochs: int) -> None:
     last = climbed(rungs)
     done = sum(outcome.run.epoch for outcome in last if outcome.run)
     ends = [pause_at(epochs, rung) or epochs for rung in range(1, RUNGS + 1)]
-    assert done == 27 * ends[0] + 11 * (ends[1] - ends[0]) + 5 * (ends[2] - ends[1])
+    assert done == 27 * ends[0] + 10 * (ends[1] - ends[0]) + 5 * (ends[2] - ends[1])
     assert done / (27 * epochs) <= (0.35 if epochs >= 50 else 0.4 if epochs > 4 else 0.45)
 
 
@@ -280,17 +282,16 @@ def test_halving_finds_a_network_as_good_as_the_full_sweeps_best() -> None:
                 assert all(np.array_equal(array, unpaused[name]) for name, array in lesson.params.items())
         rungs.append(outcomes)
         rung = next_rung(outcomes)
-    assert [len(each) for each in rungs] == [27, 11, 5]
+    assert [len(each) for each in rungs] == [27, 10, 5]
     table_ = make_table({"sweep_id": "s", "validation": 0.2, "combinations": 27, "runs": 27}, climbed(rungs))
     assert table_["winner"] is not None
     assert table_["winner"]["score"] >= best - 0.01
     assert epochs / (27 * 36) <= 0.40
 
 
-# Each of 43 runs reads 60,000 photos: of trainings of a few seconds that is a little more than two fifths.
 @pytest.mark.parametrize(
     ("samples", "features", "epochs", "limit"),
-    [(60_000, 784, 30, 0.41), (50_000, 3_072, 90, 0.40), (209, 12_288, 3_000, 0.40)],
+    [(60_000, 784, 30, 0.40), (50_000, 3_072, 90, 0.40), (209, 12_288, 3_000, 0.40)],
 )
 def test_what_27_combinations_cost_by_the_estimate(samples: int, features: int, epochs: int, limit: float) -> None:
     """Each rung's run pays for its own start and reading; of trainings of seconds that is most of it."""
@@ -302,5 +303,5 @@ def test_what_27_combinations_cost_by_the_estimate(samples: int, features: int, 
         return float(estimate(chosen, Size(features, samples))["usd"])
 
     ends = [0, *(pause_at(epochs, rung) or epochs for rung in range(1, RUNGS + 1))]
-    halved = sum(runs * usd(end - begin) for runs, begin, end in zip((27, 11, 5), ends, ends[1:], strict=False))
+    halved = sum(runs * usd(end - begin) for runs, begin, end in zip((27, 10, 5), ends, ends[1:], strict=False))
     assert 0.3 < halved / (27 * usd(epochs)) <= limit
