@@ -163,6 +163,7 @@ def test_max_seconds_ends_a_run_that_goes_on_from_there_bit_for_bit(of: Runs) ->
     of.go_on_as_if_never_stopped(run, parameters(epochs=run.epoch + 50, max_seconds=60))
 
 
+@pytest.mark.slow
 def test_max_seconds_ends_an_epoch_of_many_steps_that_goes_on_from_there_bit_for_bit(of_many: Runs) -> None:
     run = of_many.ends("max_seconds", MANY_STEPS.model_copy(update={"max_seconds": 1.5}))
     assert 1.5 <= run.seconds < 1.5 + OVERSHOOT_SECONDS

@@ -164,7 +164,10 @@ class Interrupted(Exception):
     """Stands for a worker that is killed."""
 
 
-@pytest.mark.parametrize("at", ["emptied the bucket", "deleting the stack", "deleting the log group", "deleting the b"])
+@pytest.mark.parametrize("at", [
+    "emptied the bucket", "deleting the stack",
+    *(pytest.param(at, marks=pytest.mark.slow) for at in ("deleting the log group", "deleting the b")),
+])  # fmt: skip
 def test_an_interrupted_cleanup_is_finished_by_the_next(clients: Clients, deploy: Deploy, data: bytes, at: str) -> None:
     before = inventory(clients)
     one = deploy(ONE)
@@ -421,7 +424,7 @@ def test_things_of_others_under_our_names_are_left_alone(clients: Clients) -> No
     assert inventory(clients) == before
 
 
-@pytest.mark.parametrize("deferrable", [True, False])
+@pytest.mark.parametrize("deferrable", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_operator_lists_then_wants_the_name_then_deletes(
     clients: Clients, deploy: Deploy, data: bytes, deferrable: bool
 ) -> None:

@@ -217,10 +217,15 @@ def test_a_run_that_is_cancelled_within_an_epoch_is_resumed_bit_for_bit(clients,
 @pytest.mark.parametrize(
     "fields",
     [
-        *({"strategy": strategy, "first_layer": path} for strategy in STRATEGIES for path in ("direct", "span")
-          if strategy != "full-batch"),
-        *({"strategy": strategy, **EVERYTHING} for strategy in STRATEGIES if strategy != "full-batch"),
-        {"strategy": "sgd", "dtype": "float32", "optimizer": "adam", "dropout": 0.3},
+        {"strategy": "average", "first_layer": "direct"},
+        {"strategy": "best-batch", "first_layer": "span"},
+        {"strategy": "sgd", **EVERYTHING},
+        *(pytest.param(fields, marks=pytest.mark.slow) for fields in (
+            {"strategy": "average", "first_layer": "span"}, {"strategy": "best-batch", "first_layer": "direct"},
+            {"strategy": "sgd", "first_layer": "direct"}, {"strategy": "sgd", "first_layer": "span"},
+            {"strategy": "average", **EVERYTHING}, {"strategy": "best-batch", **EVERYTHING},
+            {"strategy": "sgd", "dtype": "float32", "optimizer": "adam", "dropout": 0.3},
+        )),
     ],
     ids=lambda fields: " ".join(str(fields.get(name)) for name in ("strategy", "first_layer", "optimizer", "dtype")),
 )  # fmt: skip
@@ -242,7 +247,7 @@ def test_the_number_of_trainers_changes_no_bit(clients, stack, train, fields):
         assert wait_until_counted(ledger, run.run_id, wanted).usage["trainer"].invocations == wanted
 
 
-@pytest.mark.parametrize("strategy", ["sgd", "average"])
+@pytest.mark.parametrize("strategy", [pytest.param("sgd", marks=pytest.mark.slow), "average"])
 def test_patience_ends_a_run_alike_for_any_number_of_trainers(clients, stack, train, strategy):
     # What is held out gets worse soon, as 18 photos are learnt by heart.
     fields = {"epochs": 500, "batch_size": 6, "strategy": strategy, "learning_rate": 0.05, "optimizer": "adam",
@@ -406,7 +411,10 @@ def test_what_breaks_in_the_trainer_is_a_failed_run_with_its_reason(clients, sta
     assert (run.owner, run.epoch, run.usage["trainer"].invocations) == ("", 0, 1)
 
 
-@pytest.mark.parametrize("more", [{}, {"strategy": "sgd", "optimizer": "adam", "dropout": 0.2}], ids=["", "sgd"])
+@pytest.mark.parametrize("more", [
+    pytest.param({}, marks=pytest.mark.slow, id=""),
+    pytest.param({"strategy": "sgd", "optimizer": "adam", "dropout": 0.2}, id="sgd"),
+])  # fmt: skip
 def test_a_cache_that_is_flushed_in_the_middle_costs_a_step_not_the_result(
     clients, stack, train, data, emulator, request, more
 ):
