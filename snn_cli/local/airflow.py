@@ -197,7 +197,9 @@ def _environment(folder: Path, dags: Path, emulator: Emulator, airflow: Airflow)
         "workers": {"min_heartbeat_interval": "1", "max_failed_heartbeats": "60"},
         # A crashed triggerer's trainings are watched again, and can be cancelled, once it has been silent this long.
         "triggerer": {"job_heartbeat_sec": "2", "triggerer_health_check_threshold": "15"},
-        "dag_processor": {"refresh_interval": "5", "min_file_process_interval": "5"},
+        # A file that was changed is read within five seconds. The others, each of which takes a second or two of a
+        # processor, are read again once a minute, for what they read of Airflow's Variables.
+        "dag_processor": {"refresh_interval": "5", "min_file_process_interval": "60"},
         "usage_data_collection": {"enabled": "False"},
     }
     return {
