@@ -139,9 +139,11 @@ class Cloud:
         return known[chosen.to_json(), data]
 
     def wait(self, run_id: str, limit: float) -> Run | None:
-        """Return the run when it is over, None when it is not within `limit` seconds."""
-        deadline = time.monotonic() + limit
+        """Return the run when it is over, None when it does nothing for `limit` seconds: a slow one does not hang."""
+        deadline, seen = time.monotonic() + limit, (-1, 0)
         while not (run := self.ledger.get(run_id)).state.is_terminal:
+            if (run.epoch, run.step) != seen:
+                deadline, seen = time.monotonic() + limit, (run.epoch, run.step)
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.1)
