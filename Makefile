@@ -22,7 +22,7 @@ export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -64,23 +64,28 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
 		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
-# Parts of tests/integration that the other lane of .ci/run takes: what a person types, and what is made of data.
+# Parts of tests/integration that the other lane of .ci/run takes: what a person types, what is made of data, and what
+# deploys and deletes stacks.
 COMMANDS := $(wildcard tests/integration/test_cli_*.py tests/integration/test_notebook*.py) tests/integration/test_docs.py
 DATA := $(patsubst %,tests/integration/test_%.py,champion halving new_data report retraining staging sweep tables xcom_size your_data)
+STACKS := $(patsubst %,tests/integration/test_%.py,change_set cleanup foreign_stack stack upgrade)
 
-test: test-unit test-integration test-commands test-data test-e2e test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
+test: test-unit test-integration test-commands test-data test-stacks test-e2e test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
 
 test-unit: install ## run the tests that start no server
 	@$(BIN)/pytest tests/unit tests/badinput
 
-test-integration: install ## run the tests with an emulator and Valkey, without those of test-commands and test-data
-	@$(BIN)/pytest tests/integration -m "not slow" $(patsubst %,--ignore=%,$(COMMANDS) $(DATA))
+test-integration: install ## run the tests with an emulator and Valkey, without those of test-commands, test-data and test-stacks
+	@$(BIN)/pytest tests/integration -m "not slow" $(patsubst %,--ignore=%,$(COMMANDS) $(DATA) $(STACKS))
 
 test-commands: install ## run those of the commands, the quick start and the notebooks, with an emulator and Valkey
 	@$(BIN)/pytest $(COMMANDS) -m "not slow"
 
 test-data: install ## run those of data sets, reports, sweeps and retraining, with an emulator and Valkey
 	@$(BIN)/pytest $(DATA) -m "not slow"
+
+test-stacks: install ## run those that deploy, update and delete stacks, with an emulator and Valkey
+	@$(BIN)/pytest $(STACKS) -m "not slow"
 
 test-e2e: install ## run the tests that drive the DAGs in a real Airflow, on an emulator
 	@$(BIN)/pytest tests/e2e -m "not slow"
@@ -94,7 +99,7 @@ test-bad-input: install ## hand over thousands of bad inputs at every door, and 
 		tests/badinput tests/integration/test_bad_input.py
 
 test-faults: install ## run some trials of every fault: kills, repeated events, losses of the cache, failing AWS
-	@$(BIN)/pytest tests/faults
+	@$(BIN)/pytest tests/faults -m "not slow"
 
 test-faults-full: install ## run all trials of every fault, about 15 minutes, and write their table into docs/reliability.md
 	@rm -f .local/faults/results.json

@@ -58,7 +58,9 @@ def full(cloud: Cloud, chance: random.Random) -> None:
         cloud.valkey.config_set("maxmemory", 0)
 
 
-@pytest.mark.parametrize("loss", [flushed, restarted, hanging, full])
+@pytest.mark.parametrize(
+    "loss", [flushed, hanging, *(pytest.param(loss, marks=pytest.mark.slow) for loss in (restarted, full))]
+)
 def test_a_loss(cloud: Cloud, loss: Callable[[Cloud, random.Random], None]) -> None:
     chance = random.Random(loss.__name__)
     row = tally.row(f"cache {loss.__name__} under neurons, layers and two trainers", "losses", 5)
