@@ -11,10 +11,11 @@ from snn_client.data.lists import LIMIT
 from snn_client.data.staging import photo_shape, read_source
 from snn_client.judging import evidence as evidences
 from snn_client.judging.answers import Answers
+from snn_client.judging.contents import METRICS
 from snn_client.judging.evidence import LOWER_IS_BETTER, Evidence
 from snn_client.models.champion import Candidate, find_champion
 from snn_client.reports.contents import Judged, Report
-from snn_client.reports.metrics import METRICS, TestSet
+from snn_client.reports.metrics import TestSet
 from snn_client.reports.report import answers_of, build_report, fit, judge_answers
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients

@@ -10,11 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from snn.decision import DEFAULT
 from snn_client.judging import figures
-from snn_client.judging.answers import Answers, predicted_classes
-from snn_client.judging.contents import METRICS, Calibration, Curves, Intervals, Residuals, SliceTable
+from snn_client.judging.answers import Answers
+from snn_client.judging.contents import Calibration, Curves, Intervals, Residuals, SliceTable
 from snn_client.judging.intervals import bootstrap, wilson
-
-__all__ = ["METRICS", "evaluate", "predicted_classes"]
 
 RateName = Literal["accuracy", "error", "sensitivity", "specificity", "false_positive_rate", "precision", "f1"]
 """The seven rates of two classes."""

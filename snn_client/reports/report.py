@@ -19,12 +19,12 @@ from snn_client.data.judging import judge
 from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import StagedImage, read_source
 from snn_client.data.tables import check_table, rows_in
-from snn_client.judging.answers import Answers
+from snn_client.judging.answers import Answers, predicted_classes
 from snn_client.judging.slices import by_slice, slices_of
 from snn_client.reports.card import model_card
 from snn_client.reports.contents import AnyReport, NewImage, Report
 from snn_client.reports.drawing import MAX_HEAT
-from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, judged, predicted_classes
+from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, judged
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
 from snn_client.tables.columns import Columns

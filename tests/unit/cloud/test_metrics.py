@@ -19,7 +19,8 @@ from sklearn.metrics import (
 )
 
 from snn.errors import InvalidInput, InvalidModel
-from snn_client.reports.metrics import evaluate, predicted_classes
+from snn_client.judging.answers import predicted_classes
+from snn_client.reports.metrics import evaluate
 
 
 def from_counts(tn: int, fp: int, fn: int, tp: int) -> tuple[list[int], list[float]]:
