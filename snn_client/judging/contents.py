@@ -51,9 +51,10 @@ class Bin(TypedDict):
 
 
 class Calibration(TypedDict):
-    """How far probabilities can be taken at their word. `error` is |share - predicted|, weighted by samples.
+    """How far probabilities can be taken at their word.
 
-    Of two classes it is about the probability of class 1, of more about that of the class that was predicted.
+    `error` is the mean distance between `share` and `predicted` of all bins, weighted by their samples. Of two
+    classes it is about the probability of class 1, of more about that of the class that was predicted.
     """
 
     error: float
