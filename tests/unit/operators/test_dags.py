@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, ParamsDict, Variable
-from airflow.sdk.exceptions import AirflowFailException, ParamValidationError
+from other_airflow import DagBag, ParamValidationError
 
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
 from snn_cloud.ledger.parameters import Granularity, Parameters
-from snn_operators.compat import AirflowSkipException
+from snn_operators.compat import AirflowFailException, AirflowSkipException
 
 ROOT = Path(__file__).parents[3]
 

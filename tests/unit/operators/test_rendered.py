@@ -18,11 +18,11 @@ from typing import Any, NamedTuple, NoReturn
 import pytest
 from airflow.sdk import DAG, literal
 from airflow.sdk.bases.operator import ExecutorSafeguard
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 import snn_operators
 from snn_operators import fields
 from snn_operators.base import SnnOperator
+from snn_operators.compat import AirflowFailException, AirflowSkipException
 from snn_operators.fields import Kind, TemplatedFields
 from snn_operators.stage import SnnStageOperator
 
