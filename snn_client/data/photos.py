@@ -18,11 +18,12 @@ from snn.batches import Groups
 from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import labels
 from snn_client.data.folders import Found, Layout, read_layout, readable
-from snn_client.data.images import Look, Reading, load_pixels, look
+from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
 from snn_client.data.options import Options, Progress, some
 from snn_data.hdf5 import MAX_BYTES
 from snn_data.isolated import Broken, isolated, raise_limits
+from snn_photos.pictures import Look, look
 
 OWN_SIZE = 64
 """Photos that all have one size keep it up to this; others become squares of so many pixels a side."""

@@ -23,7 +23,6 @@ from snn_client.data import judging
 from snn_client.data.addresses import address_of
 from snn_client.data.fetching import open_object
 from snn_client.data.folds import Places, held_out, hold_out
-from snn_client.data.images import MAX_BYTES as MAX_IMAGE
 from snn_client.data.images import Reading, load_image, refuse_photos
 from snn_client.data.options import Logged, Options, Progress
 from snn_client.data.sources import prepare
@@ -36,6 +35,7 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset, Header, check_dataset, load_dataset, save_dataset
 from snn_data.files import check_size, read_file
 from snn_data.fitting import check_recipe
+from snn_photos.pictures import MAX_BYTES as MAX_IMAGE
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

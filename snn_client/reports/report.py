@@ -14,7 +14,7 @@ import numpy as np
 
 from snn.activations import Array
 from snn.errors import InvalidInput, InvalidModel
-from snn_client.data.images import MAX_BYTES, Reading, load_image, refuse_photos
+from snn_client.data.images import Reading, load_image, refuse_photos
 from snn_client.data.judging import judge
 from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import StagedImage, read_source
@@ -36,6 +36,7 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
 from snn_data.model import Model, load_model
+from snn_photos.pictures import MAX_BYTES
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
