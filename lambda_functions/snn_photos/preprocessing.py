@@ -80,7 +80,7 @@ class Preprocessing(BaseModel):
         pixels = np.asarray(small, dtype=np.float32)
         if self.channels == "BGR":
             pixels = pixels[..., ::-1]
-        scaled = (pixels - np.float32(self.mean)) / np.float32(self.scale)
+        scaled = (pixels - np.asarray(self.mean, np.float32)) / np.asarray(self.scale, np.float32)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1) if self.layout == "NCHW" else scaled)
 
     def _box(self, width: int, height: int) -> tuple[float, float, float, float]:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from onnx import NodeProto, TensorProto
 
+BUILDER = "1"
+"""Change it with anything here that changes the file: files that were made are kept under it."""
+
 SIZE = 224
 """Pixels a side of a photo."""
 

@@ -74,6 +74,7 @@ def upload_artifacts(
     root = texts.pop("root")
     for name, text in sorted(texts.items()):
         parameters[f"{name.title()}Template"] = put(f"templates/{name}-{_digest(text.encode())}.yaml", text.encode())
+
     def put_layer(layer: Layer) -> str:
         return put(
             f"layers/{layer_key(layer, runtime, architecture)}.zip",

@@ -1,0 +1,193 @@
+"""Features of photos: those computed once are read, the others are asked of FeatureLambdas, many at a time."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from botocore.exceptions import ClientError
+from numpy.typing import NDArray
+
+from snn.errors import InvalidInput
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.aws.invoking import invoke
+from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
+from snn_cloud.features.task import DTYPE, PhotoTask, Task, from_text
+from snn_cloud.ledger.record import Usage
+from snn_photos.reference import BackboneReference
+
+PHOTOS_AT_ONCE = 32
+"""Of one invocation: so many take two seconds, and what is lost with one that fails is no more."""
+
+CHARACTERS_AT_ONCE = 5_500_000
+"""Of photos as base64 in one invocation, whose event may have 6 MB."""
+
+MAX_INLINE = 3_000_000
+"""A larger photo goes by S3."""
+
+READS_AT_ONCE = 16
+LISTED_FROM = 64
+"""Photos from which on the bucket is asked what it has of all, instead of one by one."""
+
+Found = list[tuple[int, NDArray[np.float32] | str]]
+"""Places of photos, each with its features or with what is wrong with it."""
+
+Begun = tuple[Found, list[Future[Found]]]
+"""What is known of some photos, and what is being computed."""
+
+PAUSES = 0.2, 1.0  # seconds before an invocation that failed is repeated, and once more
+
+
+class Features:
+    """Turns photos into features by a backbone of a stack; `usage` is what that took so far.
+
+    A photo is its file's contents, unopened. Raises CloudError if the stack has no FeatureLambda.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        stack: StackOutputs,
+        backbone: BackboneReference,
+        at_once: int = 8,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        if not stack.feature_function:
+            raise CloudError(
+                f"the stack {stack.stack_name} has no FeatureLambda, which backbone needs (deploy it with the option "
+                "with_features)"
+            )
+        self.backbone, self.usage, self.computed = backbone, Usage(), 0
+        self._s3, self._lambda = clients.s3, clients.lambda_  # made here, not by two threads at once
+        self._bucket, self._function, self._stop, self._at_once = stack.bucket, stack.feature_function, stop, at_once
+        self._lock = Lock()
+
+    def of(self, photos: Sequence[Callable[[], bytes]]) -> Iterator[tuple[NDArray[np.float32], list[tuple[int, str]]]]:
+        """Yield the features (m, d) of photos in their order, some hundred at a time, and what is wrong with others.
+
+        Each yield is of the next photos: the rows of those that are good, and (place, problem) of each that is bad,
+        by its place among all photos. Raises CloudError when an invocation fails again and again; Stopped.
+        """
+        there = self._listed() if len(photos) >= LISTED_FROM else None
+        with ThreadPoolExecutor(READS_AT_ONCE) as readers, ThreadPoolExecutor(self._at_once) as invokers:
+            begun: deque[Begun] = deque()
+            try:
+                for first in range(0, len(photos), PHOTOS_AT_ONCE * self._at_once):
+                    some = photos[first : first + PHOTOS_AT_ONCE * self._at_once]
+                    begun.append(self._begin(first, some, there, readers, invokers))
+                    if len(begun) > 1:
+                        yield _gathered(begun.popleft())
+                while begun:
+                    yield _gathered(begun.popleft())
+            finally:
+                for pool in readers, invokers:
+                    pool.shutdown(cancel_futures=True)
+
+    def _begin(
+        self, first: int, photos: Sequence[Callable[[], bytes]], there: set[str] | None,
+        readers: ThreadPoolExecutor, invokers: ThreadPoolExecutor,
+    ) -> Begun:  # fmt: skip
+        """Begin with photos, the first of which has this place among all."""
+        known: Found = []
+        tasks: list[list[tuple[int, PhotoTask]]] = [[]]
+        size = 0
+        for place, (found, task) in enumerate(readers.map(partial(self._read, there=there), photos), first):
+            if task is None:
+                known.append((place, found))
+                continue
+            length = len(task.get("content", ""))
+            if len(tasks[-1]) == PHOTOS_AT_ONCE or size + length > CHARACTERS_AT_ONCE:
+                tasks.append([])
+                size = 0
+            tasks[-1].append((place, task))
+            size += length
+        return known, [invokers.submit(self._compute, batch) for batch in tasks if batch]
+
+    def _read(self, photo: Callable[[], bytes], there: set[str] | None) -> tuple[Any, PhotoTask | None]:
+        """Return a photo's features, or what is wrong with it; or else what has to be asked of FeatureLambda."""
+        try:
+            content = photo()
+        except InvalidInput as problem:
+            return problem.problem, None
+        sha256 = hashlib.sha256(content).hexdigest()
+        if there is None or sha256 in there:
+            known = self._known(sha256)
+            if known is not None:
+                return known, None
+        if len(content) <= MAX_INLINE:
+            return None, PhotoTask(sha256=sha256, content=base64.b64encode(content).decode())
+        self._s3.put_object(Bucket=self._bucket, Key=places.photo(sha256), Body=content)
+        return None, PhotoTask(sha256=sha256)
+
+    def _known(self, sha256: str) -> NDArray[np.float32] | None:
+        """Return features that were computed before; None if there are none, or they were cut off."""
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=places.features(self.backbone.digest, sha256))
+        except ClientError as error:
+            # To whom may not list the bucket, S3 says Forbidden of what is not there.
+            if error.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
+                return None
+            raise
+        found = np.frombuffer(answer["Body"].read(), DTYPE)
+        return found.astype(np.float32) if found.size == self.backbone.features else None
+
+    def _listed(self) -> set[str]:
+        """Return the photos whose features the bucket has."""
+        prefix = places.features_of(self.backbone.digest)
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+
+    def _compute(self, photos: list[tuple[int, PhotoTask]]) -> Found:
+        """Have the features of photos computed.
+
+        If a photo breaks the function, each of its batch is asked for alone, so that it is known which one it was.
+        """
+        answer = self._ask([task for _, task in photos])
+        if "refused" in answer:
+            raise CloudError(f"FeatureLambda refuses: {answer['refused']}")
+        if "features" not in answer:
+            if len(photos) > 1:
+                return [found for photo in photos for found in self._compute([photo])]
+            return [(photos[0][0], f"breaks FeatureLambda: {answer.get('errorMessage', answer)}")]
+        good = iter(from_text(answer["features"], self.backbone.features))
+        bad = {each["place"]: each["problem"] for each in answer["bad"]}
+        return [(place, bad[number] if number in bad else next(good)) for number, (place, _) in enumerate(photos)]
+
+    def _ask(self, photos: list[PhotoTask]) -> dict[str, Any]:
+        """Invoke FeatureLambda until it answers, at most three times, and count it."""
+        task = Task(backbone=self.backbone.model_dump(), photos=photos)
+        payload = json.dumps(task).encode()
+        answer: dict[str, Any] = {}
+        for pause in (*PAUSES, None):
+            started = time.perf_counter()
+            answer = invoke(self._lambda, self._function, payload, self._stop, "FeatureLambda's turn")
+            waited = round((time.perf_counter() - started) * 1000)
+            with self._lock:
+                self.computed += len(photos) - len(answer.get("bad", [])) if "features" in answer else 0
+                self.usage += Usage(
+                    1, answer.get("milliseconds", waited), answer.get("memory_mb", 0), **answer.get("requests", {})
+                )
+            if "milliseconds" in answer or pause is None:
+                break
+            time.sleep(pause)
+        return answer
+
+
+def _gathered(begun: Begun) -> tuple[NDArray[np.float32], list[tuple[int, str]]]:
+    known, asked = begun
+    found = sorted((*known, *(one for future in asked for one in future.result())), key=lambda one: one[0])
+    rows = [features for _, features in found if not isinstance(features, str)]
+    bad = [(place, problem) for place, problem in found if isinstance(problem, str)]
+    return np.stack(rows) if rows else np.empty((0, 0), np.float32), bad
