@@ -24,6 +24,7 @@ from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
 from snn_cli.making import SOURCE, makes_data, shown
 from snn_cli.tables import about, run_details, show
+from snn_client.backbones.features import features_by
 from snn_client.data.options import Options
 from snn_client.data.sources import stem
 from snn_client.data.staging import Choose, Staged, read_source, stage, withdraw
@@ -138,6 +139,7 @@ def train(
       snn train --dataset datasets/faces.h5 --parameters parameters.json --name my-first
       snn train --dataset my-photos --classes dog,cat --size 32
       snn train --dataset patients.csv --label ill
+      snn train --dataset my-photos --backbone efficientnet-lite0
       snn train --detach --json
     """
     options = Options.of(made)
@@ -161,7 +163,7 @@ def train(
         "max_seconds": max_seconds,
     }
     older = aws.ledger.get(resume) if resume else None
-    if older is None and (parameters == AUTO or (dataset and not parameters)):
+    if older is None and (parameters == AUTO or ((dataset or options.backbone) and not parameters)):
         given: Parameters | Choose = partial(_recipe, aws, overrides)
     else:
         given = _parameters(aws, parameters, older, overrides)
@@ -286,11 +288,13 @@ def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
 def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters | Choose, options: Options) -> Staged:
     if dataset:
         with shown() as progress:
-            return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress)
+            by = features_by(aws.clients, aws.outputs)
+            return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress, by)
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder, "faces.h5")
         datasets.build_faces(faces)
-        return stage(aws.clients, aws.outputs.bucket, run_id, faces, parameters)
+        by = features_by(aws.clients, aws.outputs)
+        return stage(aws.clients, aws.outputs.bucket, run_id, faces, parameters, (), options, features_by=by)
 
 
 def _launch(aws: Aws, run_id: str, key: str, parameters: Parameters, older: Run | None, promote: bool) -> Run:

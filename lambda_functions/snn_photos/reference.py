@@ -8,9 +8,8 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from snn.errors import InvalidInput
+from snn.recipe import BACKBONE_NAME
 from snn_photos.preprocessing import Preprocessing
-
-NAME = r"[a-z0-9][a-z0-9-]{0,40}"
 
 
 class BackboneReference(BaseModel):
@@ -18,7 +17,7 @@ class BackboneReference(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    name: str = Field(pattern=f"^{NAME}$")
+    name: str = Field(pattern=f"^{BACKBONE_NAME}$")
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the ONNX file")
     features: int = Field(gt=1)
     preprocessing: Preprocessing

@@ -85,6 +85,7 @@ class SnnPredictOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> list[NewImage] | Shortened:
         """Classify the photos; return the report's ``new_images``."""
+        from snn_client.backbones.features import features_by
         from snn_client.data.lists import shortened, whole
         from snn_client.reports.report import predict_images
         from snn_client.reports.sections import answer_in_a_line
@@ -92,7 +93,7 @@ class SnnPredictOperator(SnnOperator):
 
         clients, bucket = self.hook.clients, self.outputs.bucket
         images = whole(clients, self.images)
-        answers = predict_images(clients, bucket, self.run_id, images)
+        answers = predict_images(clients, bucket, self.run_id, images, features_by(clients, self.outputs))
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers[:LOGGED]:
             self.log.info("%s", answer_in_a_line(answer))

@@ -78,6 +78,7 @@ class SnnStageOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
+        from snn_client.backbones.features import features_by
         from snn_client.data.lists import LIMIT, shortened
         from snn_client.data.options import Options
         from snn_client.data.staging import stage
@@ -89,8 +90,11 @@ class SnnStageOperator(SnnOperator):
         if isinstance(parameters, Parameters):
             check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
-        options = Options.of(self.data_options or {})
-        staged = stage(self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options)
+        options = Options.of({"backbone": (self.overrides or {}).get("backbone"), **(self.data_options or {})})
+        by = features_by(self.hook.clients, outputs)
+        staged = stage(
+            self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options, features_by=by
+        )
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [self.dataset], [made]

@@ -18,6 +18,8 @@ from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from snn.errors import InvalidInput
+from snn_client.backbones.library import find, keep
+from snn_client.data.staging import FeaturesBy
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
@@ -183,6 +185,21 @@ class Features:
                 break
             time.sleep(pause)
         return answer
+
+
+def features_by(clients: Clients, stack: StackOutputs) -> FeaturesBy:
+    """Return what gives the features of a stack's backbone: by its name, or as a data set or a model names it.
+
+    What it gives raises InvalidInput for a backbone that the stack has not, CloudError without a FeatureLambda.
+    """
+
+    def by(named: str | BackboneReference) -> Features:
+        if isinstance(named, str):
+            return Features(clients, stack, find(clients, stack.bucket, named))
+        keep(clients, stack.bucket, named)
+        return Features(clients, stack, named)
+
+    return by
 
 
 def _gathered(begun: Begun) -> tuple[NDArray[np.float32], list[tuple[int, str]]]:

@@ -6,17 +6,19 @@ import hashlib
 import re
 from pathlib import Path
 
+from botocore.exceptions import ClientError
+
 from snn.errors import InvalidInput
-from snn.recipe import nearest
+from snn.recipe import BACKBONE_NAME, nearest
 from snn_client.backbones import builtin
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_cloud.aws.objects import read_object
+from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE, read_object
 from snn_data.files import read_file
 from snn_data.isolated import Broken, isolated, raise_limits
 from snn_photos.backbone import MAX_BYTES, Backbone
 from snn_photos.preprocessing import InvalidBackbone, Preprocessing
-from snn_photos.reference import NAME, BackboneReference
+from snn_photos.reference import BackboneReference
 
 _MAX_JSON = 100_000
 _MEMORY = 8 * 2**30
@@ -40,7 +42,7 @@ def check(content: bytes, preprocessing: Preprocessing, name: str, source: str) 
 
     It is run in a child process: a file of a stranger's may break whoever loads it.
     """
-    if not re.fullmatch(NAME, name):
+    if not re.fullmatch(BACKBONE_NAME, name):
         raise InvalidInput(
             f"{name!r} is no name for a backbone", field="name", hint="use up to 41 of a-z, 0-9 and -, as in resnet-18"
         )
@@ -80,6 +82,29 @@ def listed(clients: Clients, bucket: str) -> list[BackboneReference]:
     pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=places.BACKBONES)
     keys = [item["Key"] for page in pages for item in page.get("Contents", []) if item["Key"].endswith(".json")]
     return [BackboneReference.load(read_object(clients, bucket, key), key) for key in keys]
+
+
+def keep(clients: Clients, bucket: str, reference: BackboneReference) -> None:
+    """See that a stack has the network that a model names; one that is built in is added. Raises InvalidInput."""
+    if _has(clients, bucket, places.backbone_model(reference.sha256)):
+        return
+    if reference.name in builtin.BUILT_IN:
+        content, _ = builtin.make(reference.name)
+        if hashlib.sha256(content).hexdigest() == reference.sha256:
+            add(clients, bucket, content, reference)
+            return
+    hint = "add it: snn backbone add"
+    raise InvalidInput(f"this stack lacks {reference.name} ({reference.digest})", field="backbone", hint=hint)
+
+
+def _has(clients: Clients, bucket: str, key: str) -> bool:
+    try:
+        clients.s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
+            return False
+        raise
+    return True
 
 
 def find(clients: Clients, bucket: str, name: str) -> BackboneReference:

@@ -39,6 +39,8 @@ class Options(BaseModel):
     skip_bad: bool = Field(default=False, description="leave out files that are no usable photos, and list them")
     labels: str = Field(default="", description="a CSV file beside the photos that tells their classes")
 
+    backbone: str = Field(default="", description="a pretrained network, whose features of the photos are learned")
+
     # What is asked of a table is refused where there is none: a split that is not as asked would be found out too late.
     label: str = Field(
         default="", description="a table's column to learn; else one called label, target, class or y, else the last"

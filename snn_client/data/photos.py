@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,14 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from snn.batches import Groups
-from snn.errors import InvalidDataset, InvalidInput
+from snn.errors import InvalidDataset, InvalidImage, InvalidInput
 from snn_client.data import labels
+from snn_client.data.featured import PICTURE, Features, refuse_bad
 from snn_client.data.folders import Found, Layout, read_layout, readable
 from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
 from snn_client.data.options import Options, Progress, some
+from snn_data.files import read_file
 from snn_data.hdf5 import MAX_BYTES
 from snn_data.isolated import Broken, isolated, raise_limits
+from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
 from snn_photos.pictures import Look, look
 
 OWN_SIZE = 64
@@ -48,8 +52,10 @@ class Photo(NamedTuple):
         return self.look.height * self.look.width
 
 
-def make(folder: Path, options: Options, target: Path, progress: Progress) -> None:
+def make(folder: Path, options: Options, target: Path, progress: Progress, features: Features | None = None) -> None:
     """Write a data set of the photos below a folder to `target`; their classes are told by folders or by a table.
+
+    With `features` it is one of those, and the photos are seen at their own size.
 
     The split is stratified, unless folders or the table tell the parts, and depends only on names, share and seed.
     Raises InvalidDataset, which names the files that are no usable photos; with `skip_bad` they are left out.
@@ -63,8 +69,11 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
     )
     photos, bad = _look(folder, layout, progress)
     given = len(photos) + len(bad)
-    _check_bad(bad, given, options, source)
+    refuse_bad(bad, given, options, source)
     parts = _parts(photos, layout.classes, options, source)
+    if features is not None:
+        _write_features(folder, layout.classes, parts, features, target, options, progress)
+        return
     shape = _shape([one.look for one in photos], options, progress)
     for part, of_part in parts.items():
         claim = len(of_part) * int(np.prod(shape))
@@ -81,12 +90,10 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
             for pixels, kept, broken in _decoded(folder, of_part, shape, how):
                 bad += broken
                 if kept:
-                    truth, numbers = np.array([one.label for one in kept]), [one.group for one in kept]
-                    groups = None if None in numbers else Groups(np.array(numbers, np.int64), bool(options.time))
-                    writer.add(part, pixels, truth, [one.slice or "." for one in kept], groups)
+                    _add(writer, part, pixels, kept, options)
                 done += len(kept) + len(broken)
                 progress.at("reading photos", done, total)
-        _check_bad(bad, given, options, source)
+        refuse_bad(bad, given, options, source)
     if bad:
         progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
 
@@ -105,13 +112,44 @@ def split(
     return random.permutation(np.concatenate(train)), random.permutation(np.concatenate(test))
 
 
-def _check_bad(bad: Sequence[str], given: int, options: Options, source: str) -> None:
-    if bad and not options.skip_bad:
-        raise InvalidDataset(
-            f"{len(bad)} of {given} files are no usable pictures: {some(bad)}",
-            source=source,
-            hint="take them out of the folder, or skip them: --skip-bad",
-        )
+def _write_features(
+    folder: Path, classes: Sequence[str], parts: Mapping[str, list[Photo]], features: Features, target: Path,
+    options: Options, progress: Progress,
+) -> None:  # fmt: skip
+    """Write the features of photos, and pictures of those to test by. Raises InvalidDataset, naming all bad photos."""
+    source, backbone = readable(folder), features.backbone
+    given, done, bad = sum(map(len, parts.values())), 0, list[str]()
+    with Writer(target, (backbone.features,), np.float32, classes, backbone=backbone.to_json()) as writer:
+        for part, of_part in parts.items():
+            begun = 0
+            for rows, wrong in features.of([partial(_contents, folder, one) for one in of_part]):
+                there = range(begun, begun + len(rows) + len(wrong))
+                bad += [f"{readable(of_part[place].found.path, folder)}: {problem}" for place, problem in wrong]
+                kept = [of_part[place].found for place in there if place not in dict(wrong)]
+                if kept:
+                    _add(writer, part, rows, kept, options)
+                begun = there.stop
+                done += len(there)
+                progress.at("computing features", done, given)
+            refuse_bad(bad, given, options, source)
+            if part == "test":
+                names = {line.partition(": ")[0] for line in bad}
+                good = [one for one in of_part if readable(one.found.path, folder) not in names]
+                for pixels, _, _ in _decoded(folder, good, (PICTURE, PICTURE, 3), Reading("crop")):
+                    writer.show(pixels)
+    if bad:
+        progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
+
+
+def _contents(folder: Path, photo: Photo) -> bytes:
+    return read_file(photo.found.path, MAX_PHOTO, InvalidImage, readable(photo.found.path, folder))
+
+
+def _add(writer: Writer, part: str, samples: NDArray[Any], kept: Sequence[Found], options: Options) -> None:
+    """Append samples with what is known of each."""
+    truth, numbers = np.array([one.label for one in kept]), [one.group for one in kept]
+    groups = None if None in numbers else Groups(np.array(numbers, np.int64), bool(options.time))
+    writer.add(part, samples, truth, [one.slice or "." for one in kept], groups)
 
 
 def _parts(photos: Sequence[Photo], classes: tuple[str, ...], options: Options, source: str) -> dict[str, list[Photo]]:

@@ -7,17 +7,18 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from snn.activations import Array
-from snn.errors import InvalidInput, InvalidModel
+from snn.errors import InvalidImage, InvalidInput, InvalidModel
 from snn_client.data.images import Reading, load_image, refuse_photos
 from snn_client.data.judging import judge
 from snn_client.data.lists import LIMIT, longest, size
-from snn_client.data.staging import StagedImage, read_source
+from snn_client.data.staging import FeaturesBy, StagedImage, read_source
 from snn_client.data.tables import check_table, rows_in
 from snn_client.judging.answers import Answers, predicted_classes
 from snn_client.judging.slices import by_slice, slices_of
@@ -37,6 +38,7 @@ from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
 from snn_data.model import Model, load_model
 from snn_photos.pictures import MAX_BYTES
+from snn_photos.reference import BackboneReference
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
@@ -93,13 +95,17 @@ def check_answers(model: Model, dataset: Dataset) -> None:
         raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, hint="use data of the same kind")
 
 
-def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
+def predict_images(
+    clients: Clients, bucket: str, run_id: str, images: Sequence[Image], features_by: FeaturesBy | None = None
+) -> list[NewImage]:
     """Classify photos, or the rows of tables, with a run's model and return the report's `new_images`, in that order.
 
     Raises InvalidImage, naming all photos that cannot be used as the user named them; InvalidInput for a table that the
-    model cannot read.
+    model cannot read. A model that learned features is handed those that `features_by` computes.
     """
     model = _model(clients, bucket, run_id)
+    if "backbone" in model.attributes:
+        return _predict_by_features(clients, model, [_staged(image) for image in images], features_by)
     how = Reading.of(str(model.attributes.get("photos", "")))
     if images and len(model.shape) == 1 and "columns" not in model.attributes:
         hint = f"a photo cannot take the place of {model.features} features"
@@ -116,6 +122,30 @@ def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[
             bad.append(problem)
             continue
         answers.append(_answer(model, image.name, model.answers(photo)[:, 0]))
+    refuse_photos(bad, len(images))
+    return answers
+
+
+def _predict_by_features(
+    clients: Clients, model: Model, images: Sequence[StagedImage], features_by: FeaturesBy | None
+) -> list[NewImage]:
+    if not images:
+        return []
+    backbone = BackboneReference.load(model.attributes["backbone"], model.source)
+    if features_by is None:
+        hint = "predict by a stack that has it"
+        raise InvalidModel(f"reads features of {backbone.name}", source=model.source, hint=hint)
+    features = features_by(backbone)
+    answers, bad = list[NewImage](), list[InvalidInput]()
+    place = 0
+    for rows, wrong in features.of([partial(read_source, clients.s3, image.uri, MAX_BYTES) for image in images]):
+        problems, said = dict(wrong), iter(model.answers(rows.T).T if len(rows) else ())
+        for image in images[place : place + len(rows) + len(wrong)]:
+            if place in problems:
+                bad.append(InvalidImage(problems[place], source=image.name))
+            else:
+                answers.append(_answer(model, image.name, next(said)))
+            place += 1
     refuse_photos(bad, len(images))
     return answers
 
@@ -219,7 +249,8 @@ def write_report(
     finished = fit(told)
     judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)
     wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
-    curves, photos = _curves(clients, bucket, run.run_id), len(dataset.shape) > 1
+    curves = _curves(clients, bucket, run.run_id)
+    shown_as = dataset.test.stored if len(dataset.shape) > 1 else dataset.pictures
     shown = min(len(finished["new_images"]), MAX_PHOTOS)
     facts = DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}")
     card = model_card(finished, run.parameters, facts, run.ended_at)
@@ -230,8 +261,10 @@ def write_report(
         facts,
         matrix=_whole_matrix(clients, bucket, run.run_id, dataset, finished["test_set"]) if judged_by_it else None,
         card=card,
-        mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if photos else [],
-        new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])] if photos else [],
+        mislabelled=[shown_as[one["index"]] for one in wrong] if shown_as is not None else [],
+        new_images=[]
+        if shown_as is None
+        else [read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])],
         started_at=run.started_at,
         ended_at=run.ended_at,
     )

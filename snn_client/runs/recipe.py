@@ -14,7 +14,7 @@ from snn.errors import InvalidInput
 from snn.validation import check_held_out
 from snn_client.tables.splits import VALIDATED_FROM, VALIDATION_SHARE
 from snn_cloud.ledger.parameters import Parameters
-from snn_data.dataset import Dataset, Header
+from snn_data.dataset import Dataset, Header, backbone_name
 
 AUTO = "auto"
 """What stands in place of a `parameters.json` for a recipe chosen by itself."""
@@ -63,6 +63,8 @@ def choose(data: Dataset | Header) -> dict[str, Any]:
         recipe |= _seen(data)
     if not classes:
         recipe["target_scaling"] = _scaling(data)
+    if data.backbone:
+        recipe["backbone"] = backbone_name(data.backbone)
     return {**recipe, **_stopping(data)}
 
 

@@ -77,6 +77,15 @@ class Training(TypedDict):
     resume_from: str
 
 
+def one_backbone(combinations: Sequence[Combination]) -> str | None:
+    """Return the backbone that all combinations have, None for none. Raises InvalidParameters if they differ."""
+    named = {one.parameters.backbone for one in combinations}
+    if len(named) > 1:
+        hint = "make a sweep for each; its table has the same held-out samples for the same seed"
+        raise InvalidParameters("cannot differ within a sweep, which has one data set", field="backbone", hint=hint)
+    return named.pop()
+
+
 def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[Training]:
     """Return the plan of a sweep: for every combination and every staged fold one run.
 
