@@ -117,7 +117,8 @@ def deploy(
             "reserve_trainer_concurrency": reserve_trainer_concurrency,
             "runtime": runtime, "architecture": architecture, "layer_arn": layer_arn,
             "log_retention_days": log_retention_days, "tags": tags, "with_features": with_features,
-            "with_notebook": with_notebook, "notebook_instance_type": notebook_instance_type, "permissions_boundary": permissions_boundary,
+            "with_notebook": with_notebook, "notebook_instance_type": notebook_instance_type,
+            "permissions_boundary": permissions_boundary,
         }  # fmt: skip
         StackOptions.from_environment(**given)  # a mistake in an option is reported before anything is asked
         aws = here(ask_region=None if yes else lambda usual: ask("AWS region", usual or "us-east-1", check_region))

@@ -19,7 +19,8 @@ from snn_client.backbones.features import features_by
 from snn_client.data.addresses import address_of
 from snn_client.data.staging import read_source
 from snn_client.models.champion import find_champion
-from snn_client.reports.report import answers_csv, evaluate_run, make_report, predict_images
+from snn_client.reports.predicting import answers_csv, predict_images
+from snn_client.reports.report import evaluate_run, make_report
 from snn_client.runs.listing import newest_runs
 from snn_cloud.aws import places
 from snn_cloud.aws.errors import CloudError

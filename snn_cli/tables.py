@@ -130,7 +130,8 @@ def classified(images: Sequence[NewImage], classes: int = 2) -> Table:
     shown = table("sample", "class", "p of class 1" if classes == 2 else "probability")
     for image in images:
         if "value" not in image:
-            shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
+            unlike = "  unlike all that was learned" if image.get("unlike") else ""
+            shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}{unlike}")
     return shown
 
 

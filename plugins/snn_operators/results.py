@@ -87,7 +87,7 @@ class SnnPredictOperator(SnnOperator):
         """Classify the photos; return the report's ``new_images``."""
         from snn_client.backbones.features import features_by
         from snn_client.data.lists import shortened, whole
-        from snn_client.reports.report import predict_images
+        from snn_client.reports.predicting import predict_images
         from snn_client.reports.sections import answer_in_a_line
         from snn_cloud.aws.places import new_images, params
 
