@@ -27,7 +27,7 @@ from snn_cloud.aws.errors import CloudError
 from snn_cloud.aws.invoking import invoke
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
 from snn_cloud.features.task import DTYPE, PhotoTask, Task, from_text
-from snn_cloud.ledger.record import Usage
+from snn_cloud.ledger.record import USED_BEFORE, Usage
 from snn_photos.reference import BackboneReference
 
 PHOTOS_AT_ONCE = 32
@@ -75,6 +75,11 @@ class Features:
         self._s3, self._lambda = clients.s3, clients.lambda_  # made here, not by two threads at once
         self._bucket, self._function, self._stop, self._at_once = stack.bucket, stack.feature_function, stop, at_once
         self._lock = Lock()
+
+    @property
+    def used(self) -> dict[str, str]:
+        """Return what that took so far, as a data set's object in S3 tells it, for the run's bill."""
+        return {USED_BEFORE: json.dumps(vars(self.usage))} if self.usage.invocations else {}
 
     def of(self, photos: Sequence[Callable[[], bytes]]) -> Iterator[tuple[NDArray[np.float32], list[tuple[int, str]]]]:
         """Yield the features (m, d) of photos in their order, some hundred at a time, and what is wrong with others.

@@ -29,6 +29,10 @@ class Features(Protocol):
     def backbone(self) -> BackboneReference:
         """Return what sees the photos."""
 
+    @property
+    def used(self) -> dict[str, str]:
+        """Return what that took so far, as a data set's object in S3 tells it."""
+
     def of(self, photos: Sequence[Callable[[], bytes]]) -> Iterator[tuple[NDArray[np.float32], list[tuple[int, str]]]]:
         """Yield features (m, d) of the next photos that are good, and (place, problem) of those that are not."""
 

@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -125,6 +125,7 @@ class Item:
     sha256: str
     open: Callable[[], BinaryIO]
     source: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_text(cls, key: str, text: str) -> Self:
@@ -171,7 +172,7 @@ def stage(
         sha256 = _sha256_of(opened)
         dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
         items = [
-            Item(dataset_key, "application/x-hdf5", sha256, opened, source),
+            Item(dataset_key, "application/x-hdf5", sha256, opened, source, features.used if features else {}),
             Item.of_text(parameters_key, parameters.to_json()),
         ]
         asked = _asked(s3, run_id, images, header)
@@ -317,7 +318,7 @@ def upload(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
                     Key=item.key,
                     Body=content,
                     ContentType=item.content_type,
-                    Metadata={"sha256": item.sha256},
+                    Metadata={"sha256": item.sha256, **item.metadata},
                 )
     except BaseException:  # a task killed by its scheduler tidies up as well
         _remove(s3, bucket, begun)
