@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Protocol
@@ -45,7 +46,7 @@ def of_pixels(file: Path, source: str, features: Features, target: Path, progres
     backbone = features.backbone
     with Writer(target, (backbone.features,), np.float32, dataset.classes, backbone=backbone.to_json()) as writer:
         for name, part in _parts(dataset):
-            photos: list[Callable[[], bytes]] = [lambda pixels=pixels: _png(pixels) for pixels in part.stored]  # type: ignore[misc]
+            photos = [partial(_png, pixels) for pixels in part.stored]
             begun = 0
             for found, bad in features.of(photos):
                 if bad:  # pixels that were decoded once

@@ -43,7 +43,7 @@ def read_object(
 
 
 class ObjectFile(io.RawIOBase):
-    """An object as a file to read, a block at a time; it holds a few blocks only. `metadata` is what is stored beside it.
+    """An object as a file to read, a block at a time; it holds a few blocks only. `metadata` is stored beside it.
 
     All blocks are of one version: if the object is replaced meanwhile, S3 refuses the next one (a ClientError).
     Raises InvalidInput if there is none.

@@ -140,14 +140,10 @@ USED_BEFORE = "features-used"
 def used_before(metadata: Mapping[str, str]) -> dict[str, Usage]:
     """Return what was used for a data set before its run, by what its object says; nothing if it says nothing."""
     try:
-        told = json.loads(metadata.get(USED_BEFORE, "{}"))
-        return (
-            {"feature": Usage(**{name: int(told[name]) for name in told if name in (*COUNTERS, "memory_mb")})}
-            if told
-            else {}
-        )
-    except (ValueError, TypeError, AttributeError):
+        usage = Usage(**{name: int(value) for name, value in json.loads(metadata[USED_BEFORE]).items()})
+    except (KeyError, ValueError, TypeError, AttributeError):
         return {}
+    return {"feature": usage}
 
 
 def to_item(run: Run) -> dict[str, Any]:
