@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -58,13 +58,12 @@ def reference(clients: Clients, seeing: StackOutputs) -> BackboneReference:
 
 
 @pytest.fixture
-def forgotten(clients: Clients, seeing: StackOutputs, reference: BackboneReference) -> Iterator[None]:
+def forgotten(clients: Clients, seeing: StackOutputs, reference: BackboneReference) -> None:
     """No features are there from other tests."""
     prefix = places.features_of(reference.digest)
     pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=seeing.bucket, Prefix=prefix)
     for item in [item for page in pages for item in page.get("Contents", [])]:
         clients.s3.delete_object(Bucket=seeing.bucket, Key=item["Key"])
-    yield
 
 
 @pytest.fixture
