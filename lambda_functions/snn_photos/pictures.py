@@ -59,6 +59,11 @@ def open_picture(
     return _opened(file, source, read)
 
 
+def mirrored(picture: Image.Image) -> Image.Image:
+    """Return a picture with left and right exchanged."""
+    return ImageOps.mirror(picture)
+
+
 class Look(NamedTuple):
     """What a picture is, for the most part by its header: upright height and width in pixels, whether it is grey, and
     how many bits of a 16-bit one are used (0: it has 8).

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Lock
@@ -43,7 +43,10 @@ READS_AT_ONCE = 16
 LISTED_FROM = 64
 """Photos from which on the bucket is asked what it has of all, instead of one by one."""
 
-Found = list[tuple[int, NDArray[np.float32] | str]]
+Known = NDArray[np.float32] | str
+"""A photo's features, or what is wrong with it."""
+
+Found = list[tuple[int, Known]]
 """Places of photos, each with its features or with what is wrong with it."""
 
 Begun = tuple[Found, list[Future[Found]]]
@@ -81,19 +84,23 @@ class Features:
         """Return what that took so far, as a data set's object in S3 tells it, for the run's bill."""
         return {USED_BEFORE: json.dumps(vars(self.usage))} if self.usage.invocations else {}
 
-    def of(self, photos: Sequence[Callable[[], bytes]]) -> Iterator[tuple[NDArray[np.float32], list[tuple[int, str]]]]:
+    def of(
+        self, photos: Sequence[Callable[[], bytes]], mirrored: bool = False
+    ) -> Iterator[tuple[NDArray[np.float32], list[tuple[int, str]]]]:
         """Yield the features (m, d) of photos in their order, some hundred at a time, and what is wrong with others.
 
         Each yield is of the next photos: the rows of those that are good, and (place, problem) of each that is bad,
-        by its place among all photos. Raises CloudError when an invocation fails again and again; Stopped.
+        by its place among all photos. `mirrored` are left and right exchanged. Raises CloudError when an invocation
+        fails again and again; Stopped.
         """
         there = self._listed() if len(photos) >= LISTED_FROM else None
         with ThreadPoolExecutor(READS_AT_ONCE) as readers, ThreadPoolExecutor(self._at_once) as invokers:
             begun: deque[Begun] = deque()
+            read = partial(self._read, there=there, mirrored=mirrored)
             try:
                 for first in range(0, len(photos), PHOTOS_AT_ONCE * self._at_once):
                     some = photos[first : first + PHOTOS_AT_ONCE * self._at_once]
-                    begun.append(self._begin(first, some, there, readers, invokers))
+                    begun.append(self._begin(enumerate(readers.map(read, some), first), invokers))
                     if len(begun) > 1:
                         yield _gathered(begun.popleft())
                 while begun:
@@ -102,46 +109,46 @@ class Features:
                 for pool in readers, invokers:
                     pool.shutdown(cancel_futures=True)
 
-    def _begin(
-        self, first: int, photos: Sequence[Callable[[], bytes]], there: set[str] | None,
-        readers: ThreadPoolExecutor, invokers: ThreadPoolExecutor,
-    ) -> Begun:  # fmt: skip
-        """Begin with photos, the first of which has this place among all."""
+    def _begin(self, read: Iterable[tuple[int, Known | PhotoTask]], invokers: ThreadPoolExecutor) -> Begun:
+        """Begin with photos that were read, each with its place among all."""
         known: Found = []
         tasks: list[list[tuple[int, PhotoTask]]] = [[]]
         size = 0
-        for place, (found, task) in enumerate(readers.map(partial(self._read, there=there), photos), first):
-            if task is None:
+        for place, found in read:
+            if not isinstance(found, dict):
                 known.append((place, found))
                 continue
-            length = len(task.get("content", ""))
+            length = len(found.get("content", ""))
             if len(tasks[-1]) == PHOTOS_AT_ONCE or size + length > CHARACTERS_AT_ONCE:
                 tasks.append([])
                 size = 0
-            tasks[-1].append((place, task))
+            tasks[-1].append((place, found))
             size += length
         return known, [invokers.submit(self._compute, batch) for batch in tasks if batch]
 
-    def _read(self, photo: Callable[[], bytes], there: set[str] | None) -> tuple[Any, PhotoTask | None]:
+    def _read(self, photo: Callable[[], bytes], there: set[str] | None, mirrored: bool) -> Known | PhotoTask:
         """Return a photo's features, or what is wrong with it; or else what has to be asked of FeatureLambda."""
         try:
             content = photo()
         except InvalidInput as problem:
-            return problem.problem, None
+            return problem.problem
         sha256 = hashlib.sha256(content).hexdigest()
-        if there is None or sha256 in there:
-            known = self._known(sha256)
-            if known is not None:
-                return known, None
+        key = places.features(self.backbone.digest, sha256, mirrored)
+        if (there is None or key in there) and (known := self._known(key)) is not None:
+            return known
+        task = PhotoTask(sha256=sha256)
+        if mirrored:
+            task["mirrored"] = True
         if len(content) <= MAX_INLINE:
-            return None, PhotoTask(sha256=sha256, content=base64.b64encode(content).decode())
-        self._s3.put_object(Bucket=self._bucket, Key=places.photo(sha256), Body=content)
-        return None, PhotoTask(sha256=sha256)
+            task["content"] = base64.b64encode(content).decode()
+        else:
+            self._s3.put_object(Bucket=self._bucket, Key=places.photo(sha256), Body=content)
+        return task
 
-    def _known(self, sha256: str) -> NDArray[np.float32] | None:
+    def _known(self, key: str) -> NDArray[np.float32] | None:
         """Return features that were computed before; None if there are none, or they were cut off."""
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=places.features(self.backbone.digest, sha256))
+            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
             # To whom may not list the bucket, S3 says Forbidden of what is not there.
             if error.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
@@ -151,10 +158,10 @@ class Features:
         return found.astype(np.float32) if found.size == self.backbone.features else None
 
     def _listed(self) -> set[str]:
-        """Return the photos whose features the bucket has."""
+        """Return the keys of all features of the backbone that the bucket has."""
         prefix = places.features_of(self.backbone.digest)
         pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        return {item["Key"].removeprefix(prefix) for page in pages for item in page.get("Contents", [])}
+        return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
     def _compute(self, photos: list[tuple[int, PhotoTask]]) -> Found:
         """Have the features of photos computed.

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from snn.batches import Samples
+from snn.batches import Groups
 from snn.errors import InvalidDataset
 from snn_client.data.making import Writer
 from snn_client.data.options import Options, Progress, some
-from snn_data.dataset import Dataset, load_dataset
+from snn_data.dataset import load_dataset
 from snn_photos.reference import BackboneReference
 
 PICTURE = 64
@@ -34,30 +34,100 @@ class Features(Protocol):
     def used(self) -> dict[str, str]:
         """Return what that took so far, as a data set's object in S3 tells it."""
 
-    def of(self, photos: Sequence[Callable[[], bytes]]) -> Iterator[tuple[NDArray[np.float32], list[tuple[int, str]]]]:
+    def of(
+        self, photos: Sequence[Callable[[], bytes]], mirrored: bool = False
+    ) -> Iterator[tuple[NDArray[np.float32], list[tuple[int, str]]]]:
         """Yield features (m, d) of the next photos that are good, and (place, problem) of those that are not."""
 
 
-def of_pixels(file: Path, source: str, features: Features, target: Path, progress: Progress) -> None:
+class Photo(NamedTuple):
+    """A photo to be seen: what reads its file, its label, what errors call it, its slice and its group, if any."""
+
+    read: Callable[[], bytes]
+    label: float
+    name: str
+    slice: str = ""
+    group: int | None = None
+
+
+def write(
+    target: Path,
+    classes: Sequence[str],
+    parts: Mapping[str, Sequence[Photo]],
+    features: Features,
+    pictures: Callable[[Sequence[int]], Iterable[NDArray[np.uint8]]],
+    progress: Progress,
+    *,
+    mirror: bool = False,
+    in_time: bool = False,
+) -> list[str]:
+    """Write the features of photos to a `datasets.h5`; return what is wrong with those that are left out, by name.
+
+    `pictures` yields those of test photos, by their places, for reports. With `mirror` the training part has mirror
+    images too: each is in one group with its photo, so that the two are never parted. `in_time` says that groups are.
+    """
+    backbone, bad, done = features.backbone, list[str](), 0
+    total = sum(map(len, parts.values())) + (len(parts["train"]) if mirror else 0)
+    with Writer(target, (backbone.features,), np.float32, classes, backbone=backbone.to_json()) as writer:
+        for part, photos in parts.items():
+            good = list[int]()
+            doubled = mirror and part == "train"
+            for mirrored in (False, True) if doubled else (False,):
+                places = list(good) if mirrored else range(len(photos))
+                for rows, kept, wrong in _computed(features, photos, places, mirrored):
+                    bad += [f"{photos[place].name}: {problem}" for place, problem in wrong]
+                    good += [] if mirrored else kept
+                    if kept:
+                        some = [photos[place] for place in kept]
+                        numbers = [place if doubled and one.group is None else one.group
+                                   for place, one in zip(kept, some, strict=True)]  # fmt: skip
+                        groups = None if None in numbers else Groups(np.array(numbers, np.int64), in_time)
+                        labels, slices = np.array([one.label for one in some]), [one.slice for one in some]
+                        writer.add(part, rows, labels, slices, groups)
+                    done += len(kept) + len(wrong)
+                    progress.at("computing features", done, total)
+            if part == "test":
+                for shown in pictures(good):
+                    writer.show(shown)
+    return bad
+
+
+def _computed(
+    features: Features, photos: Sequence[Photo], places: Sequence[int], mirrored: bool
+) -> Iterator[tuple[NDArray[np.float32], list[int], list[tuple[int, str]]]]:
+    """Yield features of photos at these places, the places of those that have some, and what is wrong with others."""
+    begun = 0
+    for rows, wrong in features.of([photos[place].read for place in places], mirrored):
+        there, problems = range(begun, begun + len(rows) + len(wrong)), dict(wrong)
+        begun = there.stop
+        kept = [places[number] for number in there if number not in problems]
+        yield rows, kept, [(places[number], problem) for number, problem in wrong]
+
+
+def of_pixels(file: Path, source: str, features: Features, target: Path, options: Options, progress: Progress) -> None:
     """Write a data set of the features of a `datasets.h5` of photos to `target`. Raises InvalidDataset."""
     dataset = load_dataset(file, source)
     check_colour(dataset.shape, source)
-    total, done = sum(len(part) for _, part in _parts(dataset)), 0
-    backbone = features.backbone
-    with Writer(target, (backbone.features,), np.float32, dataset.classes, backbone=backbone.to_json()) as writer:
-        for name, part in _parts(dataset):
-            photos = [partial(_png, pixels) for pixels in part.stored]
-            begun = 0
-            for found, bad in features.of(photos):
-                if bad:  # pixels that were decoded once
-                    raise InvalidDataset(f"photo {bad[0][0]} {bad[0][1]}", field=f"{name}_set_x", source=source)
-                rows = slice(begun, begun + len(found))
-                writer.add(name, found, part.y[rows], groups=part.part(rows).groups)
-                begun += len(found)
-                done += len(found)
-                progress.at("computing features", done, total)
-            if name == "test":
-                writer.show(np.stack([_picture(pixels) for pixels in part.stored]))
+    parts = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
+    photos = {
+        name: [
+            Photo(partial(_png, part.stored[place]), part.y[place], f"{name}_set_x {place}",
+                  group=int(part.groups.numbers[place]) if part.groups else None)
+            for place in range(len(part))
+        ]
+        for name, part in parts.items()
+        if part is not None
+    }  # fmt: skip
+
+    def pictures(places: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        yield np.stack([_picture(dataset.test.stored[place]) for place in places])
+
+    groups = dataset.train.groups
+    bad = write(
+        target, dataset.classes, photos, features, pictures, progress,
+        mirror=options.mirror, in_time=groups is not None and groups.in_time,
+    )  # fmt: skip
+    refuse_bad(bad, sum(map(len, photos.values())), options, source)
 
 
 def check_colour(shape: Sequence[int], source: str) -> None:
@@ -88,13 +158,6 @@ def refuse_bad(bad: Sequence[str], given: int, options: Options, source: str) ->
             source=source,
             hint="take them out of the folder, or skip them: --skip-bad",
         )
-
-
-def _parts(dataset: Dataset) -> Iterator[tuple[str, Samples]]:
-    yield "train", dataset.train
-    yield "test", dataset.test
-    if dataset.validation is not None:
-        yield "validation", dataset.validation
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

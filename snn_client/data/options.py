@@ -41,6 +41,8 @@ class Options(BaseModel):
 
     backbone: str = Field(default="", description="a pretrained network, whose features of the photos are learned")
 
+    mirror: bool = Field(default=False, description="with a backbone: mirror images of the photos are learned too")
+
     # What is asked of a table is refused where there is none: a split that is not as asked would be found out too late.
     label: str = Field(
         default="", description="a table's column to learn; else one called label, target, class or y, else the last"

@@ -17,8 +17,8 @@ from PIL import Image
 
 from snn.batches import Groups
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput
-from snn_client.data import labels
-from snn_client.data.featured import PICTURE, Features, refuse_bad
+from snn_client.data import featured, labels
+from snn_client.data.featured import Features, refuse_bad
 from snn_client.data.folders import Found, Layout, read_layout, readable
 from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
@@ -56,7 +56,6 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     """Write a data set of the photos below a folder to `target`; their classes are told by folders or by a table.
 
     With `features` it is one of those, and the photos are seen at their own size.
-
     The split is stratified, unless folders or the table tell the parts, and depends only on names, share and seed.
     Raises InvalidDataset, which names the files that are no usable photos; with `skip_bad` they are left out.
     """
@@ -72,8 +71,21 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     refuse_bad(bad, given, options, source)
     parts = _parts(photos, layout.classes, options, source)
     if features is not None:
-        _write_features(folder, layout.classes, parts, features, target, options, progress)
-        return
+        bad += _write_features(folder, layout.classes, parts, features, target, options, progress)
+    else:
+        bad += _write_pixels(folder, layout.classes, parts, target, options, progress)
+    refuse_bad(bad, given, options, source)
+    if bad:
+        progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
+
+
+def _write_pixels(
+    folder: Path, classes: Sequence[str], parts: Mapping[str, list[Photo]], target: Path, options: Options,
+    progress: Progress,
+) -> list[str]:  # fmt: skip
+    """Write photos, all of one size; return what is wrong with those that are left out."""
+    source, bad = readable(folder), list[str]()
+    photos = [one for of_part in parts.values() for one in of_part]
     shape = _shape([one.look for one in photos], options, progress)
     for part, of_part in parts.items():
         claim = len(of_part) * int(np.prod(shape))
@@ -84,18 +96,18 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     if bits:
         progress.note(f"photos with 16 bits a pixel use {bits}: {(1 << bits) - 1:,} is white")
     how = Reading(options.fit, bits)
-    with Writer(target, shape, np.uint8, layout.classes, photos=how.to_text()) as writer:
+    with Writer(target, shape, np.uint8, classes, photos=how.to_text()) as writer:
         done, total = 0, len(photos)
         for part, of_part in parts.items():
             for pixels, kept, broken in _decoded(folder, of_part, shape, how):
                 bad += broken
                 if kept:
-                    _add(writer, part, pixels, kept, options)
+                    truth, numbers = np.array([one.label for one in kept]), [one.group for one in kept]
+                    groups = None if None in numbers else Groups(np.array(numbers, np.int64), bool(options.time))
+                    writer.add(part, pixels, truth, [one.slice or "." for one in kept], groups)
                 done += len(kept) + len(broken)
                 progress.at("reading photos", done, total)
-        refuse_bad(bad, given, options, source)
-    if bad:
-        progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
+    return bad
 
 
 def split(
@@ -115,41 +127,33 @@ def split(
 def _write_features(
     folder: Path, classes: Sequence[str], parts: Mapping[str, list[Photo]], features: Features, target: Path,
     options: Options, progress: Progress,
-) -> None:  # fmt: skip
-    """Write the features of photos, and pictures of those to test by. Raises InvalidDataset, naming all bad photos."""
-    source, backbone = readable(folder), features.backbone
-    given, done, bad = sum(map(len, parts.values())), 0, list[str]()
-    with Writer(target, (backbone.features,), np.float32, classes, backbone=backbone.to_json()) as writer:
-        for part, of_part in parts.items():
-            begun = 0
-            for rows, wrong in features.of([partial(_contents, folder, one) for one in of_part]):
-                there = range(begun, begun + len(rows) + len(wrong))
-                bad += [f"{readable(of_part[place].found.path, folder)}: {problem}" for place, problem in wrong]
-                kept = [of_part[place].found for place in there if place not in dict(wrong)]
-                if kept:
-                    _add(writer, part, rows, kept, options)
-                begun = there.stop
-                done += len(there)
-                progress.at("computing features", done, given)
-            refuse_bad(bad, given, options, source)
-            if part == "test":
-                names = {line.partition(": ")[0] for line in bad}
-                good = [one for one in of_part if readable(one.found.path, folder) not in names]
-                for pixels, _, _ in _decoded(folder, good, (PICTURE, PICTURE, 3), Reading("crop")):
-                    writer.show(pixels)
-    if bad:
-        progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
+) -> list[str]:  # fmt: skip
+    """Write the features of photos, and pictures of those to test by; return what is wrong with those left out."""
+    photos = {
+        part: [
+            featured.Photo(
+                partial(_contents, folder, one), one.found.label, readable(one.found.path, folder),
+                one.found.slice or ".", one.found.group,
+            )
+            for one in of_part
+        ]
+        for part, of_part in parts.items()
+    }  # fmt: skip
+
+    def pictures(places: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        side = featured.PICTURE
+        for pixels, _, _ in _decoded(
+            folder, [parts["test"][place] for place in places], (side, side, 3), Reading("crop")
+        ):
+            yield pixels
+
+    return featured.write(
+        target, classes, photos, features, pictures, progress, mirror=options.mirror, in_time=bool(options.time)
+    )
 
 
 def _contents(folder: Path, photo: Photo) -> bytes:
     return read_file(photo.found.path, MAX_PHOTO, InvalidImage, readable(photo.found.path, folder))
-
-
-def _add(writer: Writer, part: str, samples: NDArray[Any], kept: Sequence[Found], options: Options) -> None:
-    """Append samples with what is known of each."""
-    truth, numbers = np.array([one.label for one in kept]), [one.group for one in kept]
-    groups = None if None in numbers else Groups(np.array(numbers, np.int64), bool(options.time))
-    writer.add(part, samples, truth, [one.slice or "." for one in kept], groups)
 
 
 def _parts(photos: Sequence[Photo], classes: tuple[str, ...], options: Options, source: str) -> dict[str, list[Photo]]:

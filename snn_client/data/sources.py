@@ -81,7 +81,7 @@ def _made(
         if options.only:
             raise InvalidDataset("cannot be taken apart", field="only", source=shown, hint="give what it was made of")
         if not pairs.is_half(local):
-            return local if features is None else _seen(local, shown, features, folder, workshop, progress)
+            return local if features is None else _seen(local, shown, features, options, folder, workshop, progress)
     if kind is Kind.ARCHIVE:
         local = archives.unpack(local, workshop / "unpacked", progress, shown)
         kind = Kind.FOLDER
@@ -111,14 +111,16 @@ def _made(
     return unfinished.replace(target)
 
 
-def _seen(local: Path, shown: str, features: Features, folder: Path, workshop: Path, progress: Progress) -> Path:
+def _seen(
+    local: Path, shown: str, features: Features, options: Options, folder: Path, workshop: Path, progress: Progress
+) -> Path:
     """Return a data set of the features of a `datasets.h5` of photos; one of features of this backbone as it is."""
     header = load_header(local, shown)
     if header.backbone:
         check_same(header.backbone, features.backbone, shown)
         return local
     unfinished = workshop / "unfinished.h5"
-    featured.of_pixels(local, shown, features, unfinished, progress)
+    featured.of_pixels(local, shown, features, unfinished, options, progress)
     return unfinished.replace(folder / f"{stem(shown)}.h5")
 
 

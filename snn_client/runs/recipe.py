@@ -43,7 +43,7 @@ class _Size(NamedTuple):
 def choose(data: Dataset | Header) -> dict[str, Any]:
     """Return a recipe for a data set, as the contents of a `parameters.json`."""
     samples, photos, classes = len(data.train), len(data.shape) > 1, len(data.classes)
-    size = _of_photos(samples) if photos else _of_rows(samples)
+    size = _of_photos(samples) if photos else _of_features(samples) if data.backbone else _of_rows(samples)
     outputs, output = (1, "identity") if not classes else (1, "sigmoid") if classes == 2 else (classes, "softmax")
     layers = [f"layer{number}" for number in range(1, len(size.hidden) + 2)]
     recipe: dict[str, Any] = {
@@ -94,6 +94,12 @@ def _of_rows(samples: int) -> _Size:
     # The same shrinking over the whole training, however many steps that is.
     decay = min(1.0, round(STEPS / (epochs * steps), 3))
     return _Size((256, 128) if samples >= LARGE else (128,), 0.003, decay, batch_size, epochs)
+
+
+def _of_features(samples: int) -> _Size:
+    """Return what suits a backbone's features: it has learned to see, so one layer tells the classes apart."""
+    batch_size = 128 if samples >= LARGE else 32
+    return _Size((), 0.001, 0.05, batch_size, 100 if samples < VALIDATED_FROM else 30)
 
 
 def _of_photos(samples: int) -> _Size:

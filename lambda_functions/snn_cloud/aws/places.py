@@ -171,9 +171,9 @@ def features_of(digest: str) -> str:
     return f"{FEATURES}{digest}/"
 
 
-def features(digest: str, photo: str) -> str:
-    """Return the key of a photo's features; `photo` is the SHA-256 of its file."""
-    return f"{FEATURES}{digest}/{photo}"
+def features(digest: str, photo: str, mirrored: bool = False) -> str:
+    """Return the key of the features of a photo, or of its mirror image; `photo` is the SHA-256 of its file."""
+    return f"{features_of(digest)}{photo}{'-mirrored' if mirrored else ''}"
 
 
 def photo(sha256: str) -> str:

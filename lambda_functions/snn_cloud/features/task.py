@@ -12,10 +12,14 @@ DTYPE = np.dtype("<f4")
 
 
 class PhotoTask(TypedDict):
-    """A photo to compute features of: the SHA-256 of its file, and the file as base64; without, it lies in S3."""
+    """A photo to compute features of: the SHA-256 of its file, and the file as base64; without, it lies in S3.
+
+    `mirrored` asks for those of the photo with left and right exchanged.
+    """
 
     sha256: str
     content: NotRequired[str]
+    mirrored: NotRequired[bool]
 
 
 class Task(TypedDict):

@@ -23,7 +23,7 @@ from snn_cloud.aws.objects import read_object
 from snn_cloud.features.task import DTYPE, Bad, PhotoTask, Task, to_text
 from snn_photos.backbone import MAX_BYTES, Backbone
 from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
-from snn_photos.pictures import open_picture
+from snn_photos.pictures import mirrored, open_picture
 from snn_photos.preprocessing import InvalidBackbone
 from snn_photos.reference import BackboneReference
 
@@ -65,9 +65,11 @@ def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> dict[str, Any
             except InvalidInput as problem:
                 bad.append({"place": place, "problem": problem.problem})
                 continue
-            features = backbone.of(picture)
+            is_mirrored = photo.get("mirrored", False)
+            features = backbone.of(mirrored(picture) if is_mirrored else picture)
             found.append(features)
-            put = partial(clients.s3.put_object, Bucket=bucket, Key=places.features(reference.digest, photo["sha256"]))
+            key = places.features(reference.digest, photo["sha256"], is_mirrored)
+            put = partial(clients.s3.put_object, Bucket=bucket, Key=key)
             puts.append(pool.submit(put, Body=features.astype(DTYPE).tobytes()))
         for each in puts:
             each.result()
