@@ -163,6 +163,8 @@ def train(
         "max_seconds": max_seconds,
     }
     older = aws.ledger.get(resume) if resume else None
+    if dataset and not options.backbone and older is None and parameters in ("", AUTO):
+        options = options.model_copy(update={"backbone": AUTO})
     if older is None and (parameters == AUTO or ((dataset or options.backbone) and not parameters)):
         given: Parameters | Choose = partial(_recipe, aws, overrides)
     else:

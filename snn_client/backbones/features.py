@@ -18,7 +18,8 @@ from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from snn.errors import InvalidInput
-from snn_client.backbones.library import find, keep
+from snn_client.backbones.library import find, keep, listed
+from snn_client.data.options import AUTO
 from snn_client.data.staging import FeaturesBy
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
@@ -200,12 +201,15 @@ class Features:
 
 
 def features_by(clients: Clients, stack: StackOutputs) -> FeaturesBy:
-    """Return what gives the features of a stack's backbone: by its name, or as a data set or a model names it.
+    """Return what gives the features of a stack's backbone: by its name, the first for AUTO, or as a model names it.
 
     What it gives raises InvalidInput for a backbone that the stack has not, CloudError without a FeatureLambda.
     """
 
-    def by(named: str | BackboneReference) -> Features:
+    def by(named: str | BackboneReference) -> Features | None:
+        if named == AUTO:
+            known = listed(clients, stack.bucket) if stack.feature_function else []
+            return Features(clients, stack, known[0]) if known else None
         if isinstance(named, str):
             return Features(clients, stack, find(clients, stack.bucket, named))
         keep(clients, stack.bucket, named)

@@ -23,6 +23,10 @@ PICTURE = 64
 """Pixels a side of the pictures of test photos that a report shows."""
 
 
+MOST = 20_000
+"""Photos up to which a backbone is taken unasked: with eight FeatureLambdas two minutes and 0.15 USD."""
+
+
 class Features(Protocol):
     """What turns photos, each its file's contents unopened, into features."""
 

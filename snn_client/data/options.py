@@ -14,6 +14,9 @@ from snn.errors import InvalidInput, one_line
 log = logging.getLogger(__name__)
 
 NOTE_LENGTH = 10_000
+AUTO, NONE = "auto", "none"
+"""In place of a backbone's name: one if it pays (`featured.pays`); none even then."""
+
 LOGGED_SECONDS = 10.0  # between two lines of a log on how far something is
 
 Fit = Literal["resize", "crop", "pad"]

@@ -22,7 +22,7 @@ from snn_client.data.featured import Features, refuse_bad
 from snn_client.data.folders import Found, Layout, read_layout, readable
 from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
-from snn_client.data.options import Options, Progress, some
+from snn_client.data.options import AUTO, Options, Progress, some
 from snn_data.files import read_file
 from snn_data.hdf5 import MAX_BYTES
 from snn_data.isolated import Broken, isolated, raise_limits
@@ -70,6 +70,11 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     given = len(photos) + len(bad)
     refuse_bad(bad, given, options, source)
     parts = _parts(photos, layout.classes, options, source)
+    if features is not None and options.backbone == AUTO:
+        why_not = _does_not_pay(photos)
+        used = f"its features are learned: {features.backbone.name} sees the photos (--backbone none leaves it out)"
+        progress.note(f"no backbone is used: {why_not}" if why_not else used)
+        features = None if why_not else features
     if features is not None:
         bad += _write_features(folder, layout.classes, parts, features, target, options, progress)
     else:
@@ -77,6 +82,15 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     refuse_bad(bad, given, options, source)
     if bad:
         progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
+
+
+def _does_not_pay(photos: Sequence[Photo]) -> str:
+    """Return why a backbone, which learned from colour photos, is not taken unasked for these; "" if it is."""
+    if all(one.look.grey for one in photos):
+        return "the photos are grey"
+    if len(photos) > featured.MOST:
+        return f"there are more than {featured.MOST:,} photos (name one to have it)"
+    return ""
 
 
 def _write_pixels(

@@ -13,7 +13,7 @@ from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import archives, featured, fetching, folders, pairs, photos, tables
 from snn_client.data.addresses import address_of
 from snn_client.data.featured import Features, check_same
-from snn_client.data.options import Options, Progress
+from snn_client.data.options import AUTO, Options, Progress
 from snn_client.tables.files import CSV_ENDINGS, PARQUET_ENDINGS
 from snn_data.dataset import load_header
 from snn_data.files import check_file
@@ -80,6 +80,8 @@ def _made(
         options.check_no_table(shown)
         if options.only:
             raise InvalidDataset("cannot be taken apart", field="only", source=shown, hint="give what it was made of")
+        if options.backbone == AUTO:
+            features = None  # only for what has just been looked at
         if not pairs.is_half(local):
             return local if features is None else _seen(local, shown, features, options, folder, workshop, progress)
     if kind is Kind.ARCHIVE:
@@ -97,6 +99,8 @@ def _made(
         raise InvalidDataset("is nothing that a data set is made of", source=shown, hint=f"give a folder, or {ENDINGS}")
     unfinished, target = workshop / "unfinished.h5", folder / f"{name}.h5"
     try:
+        if options.backbone == AUTO and kind is not Kind.FOLDER:
+            features = None
         if features is not None and kind is not Kind.FOLDER:
             hint = "leave backbone out: it sees photos"
             raise InvalidDataset("is a table", field="backbone", source=shown, hint=hint)

@@ -25,7 +25,7 @@ from snn_client.data.featured import Features
 from snn_client.data.fetching import open_object
 from snn_client.data.folds import Places, held_out, hold_out
 from snn_client.data.images import Reading, load_image, refuse_photos
-from snn_client.data.options import Logged, Options, Progress
+from snn_client.data.options import AUTO, NONE, Logged, Options, Progress
 from snn_client.data.sources import prepare
 from snn_client.data.tables import check_rows
 from snn_cloud.aws import places
@@ -51,8 +51,8 @@ MAX_BYTES = 3_000_000_000
 
 Choose = Callable[[Header], Parameters]
 
-FeaturesBy = Callable[[str | BackboneReference], Features]
-"""Gives what computes features by a backbone: the stack's of this name, or the very one."""
+FeaturesBy = Callable[[str | BackboneReference], Features | None]
+"""Gives what computes features by a backbone: the stack's of this name, or the very one; None if there is no AUTO."""
 
 
 class StagedImageFields(TypedDict):
@@ -211,7 +211,7 @@ def _asked(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Head
 
 def _features(named: str, features_by: FeaturesBy | None) -> Features | None:
     """Return what computes the features of the backbone that is named, if one is. Raises InvalidInput."""
-    if not named:
+    if named in ("", NONE) or (named == AUTO and features_by is None):
         return None
     if features_by is None:
         raise InvalidInput("needs a stack", field="backbone", hint="name it where there is a connection to AWS")

@@ -67,10 +67,10 @@ def _predict_by_features(
     if not images:
         return []
     backbone = BackboneReference.load(model.attributes["backbone"], model.source)
-    if features_by is None:
+    features = features_by(backbone) if features_by else None
+    if features is None:
         hint = "predict by a stack that has it"
         raise InvalidModel(f"reads features of {backbone.name}", source=model.source, hint=hint)
-    features = features_by(backbone)
     familiar = _familiar(clients, model, bucket)
     answers, bad = list[NewImage](), list[InvalidInput]()
     place = 0
