@@ -13,7 +13,7 @@ from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import archives, featured, fetching, folders, pairs, photos, tables
 from snn_client.data.addresses import address_of
 from snn_client.data.featured import Features, check_same
-from snn_client.data.options import AUTO, Options, Progress
+from snn_client.data.options import AUTO, NONE, Options, Progress
 from snn_client.tables.files import CSV_ENDINGS, PARQUET_ENDINGS
 from snn_data.dataset import load_header
 from snn_data.files import check_file
@@ -58,6 +58,9 @@ def prepare(
     photos, the data set is made of those.
     Raises InvalidInput, naming the file, for what cannot be used.
     """
+    if features is None and options.backbone not in ("", AUTO, NONE):
+        hint = "name it where a run is started: snn train, or the DAG's form"
+        raise InvalidInput("sees photos in Lambda, where a run is staged", field="backbone", hint=hint)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".snn-") as workshop:
         shown, local = str(source), Path(source)
         if address_of(shown):
