@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +19,7 @@ import pytest
 from backbones import FEATURES, PREPROCESSING, tiny
 from numpy.typing import NDArray
 from odd_photos import encoded
-from PIL import Image
+from PIL import Image, ImageOps
 
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput
 from snn_client.backbones import features as computing
@@ -32,6 +37,7 @@ from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError, LaunchRejected
+from snn_cloud.features.task import PhotoTask
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import load_dataset
@@ -295,3 +301,83 @@ def test_parameters_and_data_name_the_same_backbone(
     table.write_text("a,label\n" + "".join(f"{number},{number % 2}\n" for number in range(20)))
     with pytest.raises(InvalidDataset, match=r"table.csv: backbone: is a table \(leave backbone out: it sees photos"):
         stage(clients, seeing.bucket, "three", table, parameters_for, (), Options(backbone="tiny"), features_by=by)
+
+
+# Faults
+
+
+def at_work(clients: Clients, function: str) -> list[int]:
+    """The processes of a function that compute just now."""
+    port = f"GATEWAY_PORT={clients.lambda_.meta.endpoint_url.rpartition(':')[2]}".encode()
+
+    def ticks() -> dict[int, int]:
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                variables = (process / "environ").read_bytes().split(b"\0")
+                if {port, f"AWS_LAMBDA_FUNCTION_NAME={function}".encode()} <= set(variables):
+                    fields = (process / "stat").read_text().rpartition(")")[2].split()
+                    found[int(process.name)] = int(fields[11]) + int(fields[12])
+        return found
+
+    before = ticks()
+    time.sleep(0.05)
+    return [pid for pid, now in ticks().items() if now > before.get(pid, now)]
+
+
+def test_functions_that_are_killed_change_no_bit(clients: Clients, seeing: StackOutputs, features: Features) -> None:
+    shown, killed = pictures(400, (300, 200)), 0
+    with ThreadPoolExecutor(1) as pool:
+        computing_it = pool.submit(lambda: whole(features.of(files(shown))))
+        while not computing_it.done() and killed < 2:
+            for pid in at_work(clients, seeing.feature_function)[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        found, bad = computing_it.result(timeout=300)
+    assert killed == 2
+    assert bad == []
+    np.testing.assert_array_equal(found, expected(shown))
+    assert features.usage.invocations > 400 // computing.PHOTOS_AT_ONCE
+
+
+def test_a_photo_that_breaks_the_function_is_named(
+    clients: Clients, seeing: StackOutputs, features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that no function survives stands for a photo that does it: its content is no text."""
+    original, shown = Features._ask, pictures(5)
+    broken = hashlib.sha256(encoded(shown[3], "PNG")).hexdigest()
+
+    def ask(self: Features, photos: list[PhotoTask]) -> dict[str, Any]:
+        spoiled: Any = [
+            {**photo, "content": 1} if photo["sha256"] == broken else photo for photo in photos
+        ]  # b64decode raises TypeError, as a decoder's crash ends the invocation
+        return original(self, spoiled)
+
+    assert Features._ask is original
+    monkeypatch.setattr(Features, "_ask", ask)
+    found, bad = whole(features.of(files(shown)))
+    assert [place for place, _ in bad] == [3]
+    assert bad[0][1].startswith("breaks FeatureLambda: ")
+    np.testing.assert_array_equal(found, expected([one for place, one in enumerate(shown) if place != 3]))
+    assert features.usage.invocations == 3 + 4 + 3  # three times together, then each alone, that one three times
+
+
+def test_one_answer_twice_and_one_cut_off_change_nothing(
+    clients: Clients, seeing: StackOutputs, features: Features
+) -> None:
+    shown = pictures(3)
+    first = whole(features.of(files(shown)))[0]
+    key = places.features(features.backbone.digest, hashlib.sha256(encoded(shown[1], "PNG")).hexdigest())
+    clients.s3.put_object(Bucket=seeing.bucket, Key=key, Body=b"\0" * 7)
+    again = Features(clients, seeing, features.backbone)
+    np.testing.assert_array_equal(whole(again.of(files(shown)))[0], first)
+    assert again.computed == 1
+
+
+def test_mirror_images_have_features_of_their_own(clients: Clients, seeing: StackOutputs, features: Features) -> None:
+    shown = pictures(3)
+    found, _ = whole(features.of(files(shown), mirrored=True))
+    np.testing.assert_array_equal(found, expected([ImageOps.mirror(one) for one in shown]))
+    plain, _ = whole(features.of(files(shown)))
+    np.testing.assert_array_equal(plain, expected(shown))
+    assert features.computed == 6
