@@ -36,6 +36,7 @@ from snn_client.stack.options import StackOptions
 from snn_cloud.cost import prices
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
+from snn_photos.preprocessing import Preprocessing
 
 DOCS = ROOT / "docs"
 RUN_BY = {
@@ -137,6 +138,9 @@ def test_json(fence: Fence) -> None:
     given = json.loads(fence.text)
     if "whole" in given:
         assert given.keys() == Shortened.__annotations__.keys()
+        return
+    if "height" in given:
+        assert Preprocessing.load(fence.text, str(fence)).model_dump().items() >= given.items()
         return
     assert "epochs" in given, "no test knows what this is"
     Parameters.load(given)
