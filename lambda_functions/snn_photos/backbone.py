@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +56,13 @@ class Backbone:
         size = (self.preprocessing.height, self.preprocessing.width)
         noise = Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8))
         plain = [Image.new("RGB", size[::-1], colour) for colour in ("red", "blue")]
-        found = np.stack([self.of(picture) for picture in (noise, *plain)])
+        try:
+            several = [self.of(picture) for picture in (noise, *plain)]
+        except Exception as problem:
+            raise self._wrong(f"cannot be run: {_why(problem)}", _ANEW) from None
+        if {len(each) for each in several} != {self.features}:
+            raise self._wrong("does not give each picture as many features", "export it up to a layer of fixed width")
+        found = np.stack(several)
         if not np.isfinite(found).all():
             raise self._wrong("gives features that are not finite", "check mean and scale in the JSON beside it")
         if not np.ptp(found, axis=0).any():
@@ -92,14 +100,14 @@ class Backbone:
         try:
             shape = self._run(np.zeros(self.preprocessing.shape, np.float32)).shape
         except Exception as problem:  # whatever the runtime says of a network that cannot run
-            raise self._wrong(f"cannot be run: {problem}", "export it again, with its weights in the file") from None
+            raise self._wrong(f"cannot be run: {_why(problem)}", _ANEW) from None
         if len(shape) < 2 or shape[0] != 1 or any(size != 1 for size in shape[2:]):
             raise self._wrong(
-                f"its output {given.name!r} is {_text(shape)} for a picture, not a vector",
+                f"its output {given.name!r} is {_text(shape) or 'one number'} for a picture, not a vector",
                 "export it up to the layer whose output are the features, behind the pooling",
             )
         if not 1 < shape[1] <= MAX_FEATURES:
-            raise self._wrong(f"gives {shape[1]:,} features", f"2 to {MAX_FEATURES:,} can be used")
+            raise self._wrong(f"gives {_count(shape[1], 'feature')}", f"2 to {MAX_FEATURES:,} can be used")
         return int(shape[1])
 
     def _wrong(self, problem: str, hint: str) -> InvalidBackbone:
@@ -115,16 +123,29 @@ def _session(content: bytes, source: str) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its lines name no file; what is wrong is told by us
+    # Weights in files of their own would be looked for in the working directory: here, and not on the stack.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.use_deterministic_compute = True
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as problem:  # it has a class for each of its codes, and damaged files meet most of them
-        why = " ".join(str(problem).split())
-        raise InvalidBackbone(f"is no ONNX file that can be used: {why}", source=source) from None
+        problem_ = f"is no ONNX file that can be used: {_why(problem)}"
+        raise InvalidBackbone(problem_, source=source, hint=_ANEW) from None
+
+
+_ANEW = "export it again, with its weights in the file"
+
+
+def _why(problem: Exception) -> str:
+    """Return what the runtime says in one line, without where in its own source that was."""
+    line = " ".join(str(problem).split())
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", line)
+    line = re.sub(r"/onnxruntime_src/\S+ .*\) (?=[A-Z])", "", line)
+    return re.sub(r"\S+\.(?:cc|h):\d+ \S+ ", "", line).replace("  ", " ")[:300].strip()
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _text(shape: Sequence[Any]) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
 from snn.errors import InvalidInput
 from snn.recipe import nearest
@@ -21,6 +21,13 @@ FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 """Ways of resizing, by the names that Pillow and torchvision have for them."""
+
+
+Numbers = Annotated[
+    Annotated[float, Tag("one")] | Annotated[list[float], Tag("many")],
+    Discriminator(lambda value: "many" if isinstance(value, list) else "one"),
+]
+"""One for all channels, or one for each."""
 
 
 class InvalidBackbone(InvalidInput):
@@ -40,8 +47,8 @@ class Preprocessing(BaseModel):
     width: int = Field(ge=8, le=2_048)
     resize: Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] = "bilinear"
     crop: float | None = Field(default=1.0, gt=0, le=1)
-    mean: float | list[float] = 0.0
-    scale: float | list[float] = 255.0
+    mean: Numbers = 0.0
+    scale: Numbers = 255.0
     channels: Literal["RGB", "BGR"] = "RGB"
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
@@ -50,13 +57,15 @@ class Preprocessing(BaseModel):
     def _one_for_each_channel(cls, value: float | list[float]) -> float | list[float]:
         if isinstance(value, list) and len(value) != 3:
             raise ValueError(f"has {len(value)} numbers, not one or three")
+        if np.abs(np.asarray(value)).max() > 1e6:
+            raise ValueError("is farther from 0 than a million")
         return value
 
     @field_validator("scale")
     @classmethod
     def _can_divide(cls, value: float | list[float]) -> float | list[float]:
-        if not np.all(np.asarray(value) > 0):
-            raise ValueError("is not greater than 0")
+        if not np.all(np.asarray(value) >= 1e-6):
+            raise ValueError("is not greater than 0" if not np.all(np.asarray(value) > 0) else "is less than 0.000001")
         return value
 
     @classmethod
@@ -94,7 +103,7 @@ class Preprocessing(BaseModel):
 
 def _told(item: Any) -> str:
     """Return one line on what pydantic found."""
-    field = ".".join(str(part) for part in item["loc"])
+    field = ".".join(str(part) for part in item["loc"] if part not in ("one", "many"))
     if item["type"] == "extra_forbidden":
         return f"{field}: is not a field ({nearest(field, Preprocessing.model_fields)})"
     if item["type"] == "missing":

@@ -29,7 +29,7 @@ def read_backbone(path: Path) -> tuple[bytes, Preprocessing]:
     """Return an ONNX file and what the JSON beside it (`model.onnx`, `model.json`) says. Raises InvalidInput."""
     beside = path.with_suffix(".json")
     if not path.exists():
-        raise InvalidBackbone("there is no such file", source=str(path))
+        raise InvalidBackbone("there is no such file", source=str(path), hint="check the path")
     if not beside.exists():
         hint = 'write one: {"height": 224, "width": 224, "mean": 127.5, "scale": 127.5}, see docs/backbones.md'
         raise InvalidBackbone("says how photos are prepared, and is missing", source=str(beside), hint=hint)
@@ -59,7 +59,7 @@ def check(content: bytes, preprocessing: Preprocessing, name: str, source: str) 
     try:
         found = isolated(tried)
     except Broken as problem:
-        raise InvalidBackbone(f"is so damaged that running it {problem}", source=source) from None
+        raise InvalidBackbone(f"is so damaged that running it {problem}", source=source, hint="export it again") from None
     if isinstance(found, tuple):
         raise InvalidBackbone(found[0], source=source, hint=found[1])
     sha256 = hashlib.sha256(content).hexdigest()

@@ -18,20 +18,21 @@ MAX_KNOWN = 5_000
 """Training photos that are compared with; of more, so many evenly spread over the file."""
 
 _ROWS = 1_000
+_ROUNDED = 2e-6  # what float32 may make of a distance
 
 
 class Familiar:
     """What a model knows: the features (m, d) of its training photos, at least `NEIGHBOUR` + 1 of them."""
 
     def __init__(self, known: NDArray[np.float32]) -> None:
-        step = -(-len(known) // MAX_KNOWN)
-        self._known = _directions(known[::step])
+        kept = min(len(known), MAX_KNOWN)
+        self._known = _directions(known[np.arange(kept) * len(known) // kept])
         # Each one's own distance to itself is the first.
         self.limit = float(np.quantile(self._distances(self._known, NEIGHBOUR + 1), QUANTILE))
 
     def unlike(self, features: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return for each of the photos with these features (n, d) whether it is unlike all that is known."""
-        far: NDArray[np.bool_] = self._distances(_directions(features), NEIGHBOUR) > self.limit
+        far: NDArray[np.bool_] = self._distances(_directions(features), NEIGHBOUR) > self.limit + _ROUNDED
         return far
 
     def _distances(self, directions: Array, neighbour: int) -> Array:
