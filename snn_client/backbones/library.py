@@ -59,7 +59,9 @@ def check(content: bytes, preprocessing: Preprocessing, name: str, source: str) 
     try:
         found = isolated(tried)
     except Broken as problem:
-        raise InvalidBackbone(f"is so damaged that running it {problem}", source=source, hint="export it again") from None
+        raise InvalidBackbone(
+            f"is so damaged that running it {problem}", source=source, hint="export it again"
+        ) from None
     if isinstance(found, tuple):
         raise InvalidBackbone(found[0], source=source, hint=found[1])
     sha256 = hashlib.sha256(content).hexdigest()
