@@ -149,7 +149,9 @@ class SnnSweepPlanOperator(SnnOperator):
 
 
 class SnnSweepRungOperator(SnnOperator):
-    """Choose which trainings of a sweep with halving go on: the best three in eight, then the best half.
+    """Choose which trainings of a sweep with halving go on, by what was held out.
+
+    Of the first rung the best three in eight do, of the second the best half.
 
     Put an ``EmptyOperator`` with ``trigger_rule="all_done"`` between the trainings and this task, or one that failed,
     or a rung that was skipped, ends the sweep.

@@ -139,11 +139,11 @@ class Cloud:
         return known[chosen.to_json(), data]
 
     def wait(self, run_id: str, limit: float) -> Run | None:
-        """Return the run when it is over, None when it does nothing for `limit` seconds: a slow one does not hang."""
-        deadline, seen = time.monotonic() + limit, (-1, 0)
+        """Return the run when it is over, None when it gets no further in `limit` seconds: a slow one does not hang."""
+        furthest = (-1, 0)
         while not (run := self.ledger.get(run_id)).state.is_terminal:
-            if (run.epoch, run.step) != seen:
-                deadline, seen = time.monotonic() + limit, (run.epoch, run.step)
+            if (run.epoch, run.step) > furthest:  # going round in circles is no progress
+                deadline, furthest = time.monotonic() + limit, (run.epoch, run.step)
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -149,6 +151,32 @@ def test_what_a_library_makes_of_an_interrupt_is_an_interrupt(capsys: pytest.Cap
         reported_instead(KeyboardInterrupt())
     assert ended.value.exit_code == 130
     assert capsys.readouterr().err == "\ninterrupted. nothing\n"
+
+
+def test_what_h5py_itself_makes_of_an_interrupt_is_an_interrupt(tmp_path: Path) -> None:
+    """In a process of its own: h5py logs of a conversion only when it is first needed."""
+    program = """
+import logging, sys
+import h5py
+from snn_cli.console import interruptible
+
+class CtrlC(logging.Filter):
+    def filter(self, record):
+        raise KeyboardInterrupt
+
+log = logging.getLogger("h5py._conv")
+log.setLevel(logging.DEBUG)
+log.addFilter(CtrlC())
+with interruptible(lambda: "nothing"), h5py.File(sys.argv[1], "w") as file:
+    try:
+        file.attrs["name"] = "text"
+    except TypeError as error:
+        print(error)
+        raise
+"""
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.h5")], capture_output=True, text=True)
+    assert "Operation not defined for data type class" in ended.stdout
+    assert "interrupted. nothing" in ended.stderr
 
 
 def test_an_error_that_is_no_interrupt_stays_an_error(capsys: pytest.CaptureFixture[str]) -> None:
