@@ -27,7 +27,7 @@ from snn_cli.tables import about, run_details, show
 from snn_client.backbones.features import features_by
 from snn_client.data.options import Options
 from snn_client.data.sources import stem
-from snn_client.data.staging import Choose, Staged, read_source, stage, withdraw
+from snn_client.data.staging import Choose, FeaturesBy, Staged, read_source, stage, withdraw
 from snn_client.runs import runs
 from snn_client.runs.estimate import estimate_on
 from snn_client.runs.progress import estimate_line
@@ -174,7 +174,8 @@ def train(
         chosen, key, amount = given, older.dataset, Size.of_run(older)
     else:
         with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
-            staged = _stage(aws, run_id, dataset, given, options)
+            most = given.max_usd if isinstance(given, Parameters) else max_usd
+            staged = _stage(aws, run_id, dataset, given, options, features_by(aws.clients, aws.outputs, most))
         chosen, key, amount = staged.parameters, staged.dataset_key, staged.size
     estimate = estimate_on(aws.outputs, chosen, amount)
     for line in filter(None, (estimate_line(estimate), warning(estimate, chosen))):
@@ -287,15 +288,15 @@ def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
     return f"{of or 'run'}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters | Choose, options: Options) -> Staged:
+def _stage(
+    aws: Aws, run_id: str, dataset: str, parameters: Parameters | Choose, options: Options, by: FeaturesBy
+) -> Staged:
     if dataset:
         with shown() as progress:
-            by = features_by(aws.clients, aws.outputs)
             return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress, by)
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder, "faces.h5")
         datasets.build_faces(faces)
-        by = features_by(aws.clients, aws.outputs)
         return stage(aws.clients, aws.outputs.bucket, run_id, faces, parameters, (), options, features_by=by)
 
 

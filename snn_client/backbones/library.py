@@ -109,17 +109,25 @@ def _has(clients: Clients, bucket: str, key: str) -> bool:
     return True
 
 
+def named(clients: Clients, bucket: str, name: str) -> BackboneReference:
+    """Return the backbone of this name that a stack has. Raises InvalidInput if it has none."""
+    known = {reference.name: reference for reference in listed(clients, bucket)}
+    if name not in known:
+        hint = f"{nearest(name, [*known, *builtin.BUILT_IN])}; snn backbone add adds one"
+        raise InvalidInput(f"{name!r} is not among this stack's backbones", field="backbone", hint=hint)
+    return known[name]
+
+
 def find(clients: Clients, bucket: str, name: str) -> BackboneReference:
     """Return a stack's backbone of this name; one that is built in is made and added if it is missing.
 
     Raises InvalidInput for a name that is neither.
     """
-    known = {reference.name: reference for reference in listed(clients, bucket)}
-    if name in known:
-        return known[name]
-    if name not in builtin.BUILT_IN:
-        hint = f"{nearest(name, [*known, *builtin.BUILT_IN])}; snn backbone add adds one"
-        raise InvalidInput(f"{name!r} is not among this stack's backbones", field="backbone", hint=hint)
+    try:
+        return named(clients, bucket, name)
+    except InvalidInput:
+        if name not in builtin.BUILT_IN:
+            raise
     content, preprocessing = builtin.make(name)
     reference = check(content, preprocessing, name, name)
     add(clients, bucket, content, reference)

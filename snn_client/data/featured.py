@@ -24,7 +24,15 @@ PICTURE = 64
 
 
 MOST = 20_000
-"""Photos up to which a backbone is taken unasked: with eight FeatureLambdas two minutes and 0.15 USD."""
+"""Photos up to which a backbone is taken unasked: two minutes and 0.15 USD, by `expected`."""
+
+_SECONDS, _USD = 0.05, 7.5e-6
+"""What FeatureLambda takes for a photo of EfficientNet-Lite0's size, and what that costs with what S3 takes for it."""
+
+
+def expected(photos: int, at_once: int = 8) -> tuple[float, float]:
+    """Return in how many seconds, and for how many USD, the features of so many photos are computed, about."""
+    return photos * _SECONDS / min(at_once, max(1, photos // 32)), photos * _USD
 
 
 class Features(Protocol):
@@ -37,6 +45,14 @@ class Features(Protocol):
     @property
     def used(self) -> dict[str, str]:
         """Return what that took so far, as a data set's object in S3 tells it."""
+
+    @property
+    def seen(self) -> list[str]:
+        """Return the SHA-256 of all photos so far that have features, in their order."""
+
+    @property
+    def summary(self) -> str:
+        """Return in one line what was computed so far, by how many invocations, and for how much."""
 
     def of(
         self, photos: Sequence[Callable[[], bytes]], mirrored: bool = False
@@ -93,6 +109,7 @@ def write(
             if part == "test":
                 for shown in pictures(good):
                     writer.show(shown)
+    progress.note(features.summary)
     return bad
 
 

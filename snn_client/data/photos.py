@@ -23,6 +23,7 @@ from snn_client.data.folders import Found, Layout, read_layout, readable
 from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
 from snn_client.data.options import AUTO, Options, Progress, some
+from snn_cloud.cost.formats import dollars, duration
 from snn_data.files import read_file
 from snn_data.hdf5 import MAX_BYTES
 from snn_data.isolated import Broken, isolated, raise_limits
@@ -72,7 +73,11 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     parts = _parts(photos, layout.classes, options, source)
     if features is not None and options.backbone == AUTO:
         why_not = _does_not_pay(photos)
-        used = f"its features are learned: {features.backbone.name} sees the photos (--backbone none leaves it out)"
+        seconds, usd = featured.expected(len(photos))
+        used = (
+            f"{features.backbone.name} sees the photos, and its features are learned: about {duration(seconds)} and "
+            f"{dollars(usd)} USD where none are known (--backbone none leaves it out)"
+        )
         progress.note(f"no backbone is used: {why_not}" if why_not else used)
         features = None if why_not else features
     if features is not None:

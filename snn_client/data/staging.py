@@ -176,7 +176,7 @@ def stage(
             Item.of_text(parameters_key, parameters.to_json()),
         ]
         asked = _asked(s3, run_id, images, header)
-        upload(s3, bucket, [*items, *asked])
+        upload(s3, bucket, [*items, *_photos(run_id, features), *asked])
     staged_images = [StagedImage(uri=f"s3://{bucket}/{one.key}", name=one.source) for one in asked]
     size = Size.of(header, parameters)
     return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, size, parameters)
@@ -207,6 +207,14 @@ def _asked(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Head
         items.append(Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))
     refuse_photos(bad, len(images))
     return items
+
+
+def _photos(run_id: str, features: Features | None) -> list[Item]:
+    """Return what names the photos whose features a data set was made of: who deletes those of a run goes by it."""
+    if features is None or not features.seen:
+        return []
+    text = json.dumps({"backbone": features.backbone.digest, "photos": features.seen})
+    return [Item.of_text(places.input_photos(run_id), text)]
 
 
 def _features(named: str, features_by: FeaturesBy | None) -> Features | None:
@@ -270,7 +278,7 @@ def stage_folds(
         key = places.input_dataset(run_id, sha256)
         items.append(Item(key, "application/x-hdf5", sha256, made, str(dataset_path)))
     keys = [item.key for item in items]
-    upload(clients.s3, bucket, [*items, *more(keys)])
+    upload(clients.s3, bucket, [*items, *_photos(run_id, features), *more(keys)])
     itemsize = dataset.train.stored.itemsize
     sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
     return StagedFolds(keys, sizes)

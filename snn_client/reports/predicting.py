@@ -88,6 +88,7 @@ def _predict_by_features(
                 answers.append(answer)
             place += 1
     refuse_photos(bad, len(images))
+    log.info("%s", features.summary)
     return answers
 
 

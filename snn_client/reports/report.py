@@ -13,7 +13,6 @@ import numpy as np
 
 from snn.errors import InvalidInput, InvalidModel
 from snn_client.data.judging import judge
-from snn_client.data.lists import LIMIT, longest, size
 from snn_client.data.staging import read_source
 from snn_client.judging.answers import Answers
 from snn_client.judging.slices import by_slice, slices_of
@@ -24,6 +23,7 @@ from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
 from snn_client.reports.predicting import Image, model_of, staged_image
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
+from snn_client.runs.lists import LIMIT, longest, size
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError

@@ -11,8 +11,8 @@ from typing import Any, NotRequired, TypedDict
 
 from snn.errors import InvalidInput, InvalidParameters
 from snn_client.data.folds import number_of_parts
-from snn_client.data.lists import read_list
 from snn_client.data.staging import Item
+from snn_client.runs.lists import read_list
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters

@@ -29,8 +29,8 @@ from role_needs import NEEDED, is_about
 
 from snn_cli import datasets, parameters_page
 from snn_cli.main import app
-from snn_client.data.lists import Shortened
 from snn_client.runs.estimate import Machine, estimate
+from snn_client.runs.lists import Shortened
 from snn_client.stack.cleanup_plan import Names
 from snn_client.stack.options import StackOptions
 from snn_cloud.cost import prices

@@ -98,6 +98,11 @@ def input_images(run_id: str, sha256: str) -> str:
     return f"runs/{run_id}/input/images-{sha256[:12]}.json"
 
 
+def input_photos(run_id: str) -> str:
+    """Return the key of what names the photos whose features a run, or a sweep, learns from."""
+    return f"runs/{run_id}/input/photos.json"
+
+
 def sweep_plan(sweep_id: str, rung: int = 1) -> str:
     """Return the key of what a sweep trains, run by run, or what one of its later rungs does."""
     return f"runs/{sweep_id}/input/plan{'' if rung == 1 else f'-{rung}'}.json"
@@ -174,6 +179,11 @@ def features_of(digest: str) -> str:
 def features(digest: str, photo: str, mirrored: bool = False) -> str:
     """Return the key of the features of a photo, or of its mirror image; `photo` is the SHA-256 of its file."""
     return f"{features_of(digest)}{photo}{'-mirrored' if mirrored else ''}"
+
+
+def photo_of(key: str) -> str:
+    """Return the SHA-256 of the photo that a key of features, or of a photo itself, is named after."""
+    return key.rpartition("/")[2].removesuffix("-mirrored")
 
 
 def photo(sha256: str) -> str:
