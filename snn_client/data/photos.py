@@ -71,16 +71,16 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     given = len(photos) + len(bad)
     refuse_bad(bad, given, options, source)
     parts = _parts(photos, layout.classes, options, source)
-    if features is not None and options.backbone == AUTO:
-        why_not = _does_not_pay(photos)
-        seconds, usd = featured.expected(len(photos))
-        used = (
-            f"{features.backbone.name} sees the photos, and its features are learned: about {duration(seconds)} and "
-            f"{dollars(usd)} USD where none are known (--backbone none leaves it out)"
-        )
-        progress.note(f"no backbone is used: {why_not}" if why_not else used)
-        features = None if why_not else features
+    if features is not None and options.backbone == AUTO and (why_not := _does_not_pay(photos)):
+        progress.note(f"no backbone is used: {why_not}")
+        features = None
     if features is not None:
+        seconds, usd = featured.expected(len(photos))
+        progress.note(
+            f"{features.backbone.name} sees the photos, and its features are learned: about {duration(seconds)} and "
+            f"{dollars(usd)} USD where none are known"
+            + (" (--backbone none leaves it out)" if options.backbone == AUTO else "")
+        )
         bad += _write_features(folder, layout.classes, parts, features, target, options, progress)
     else:
         bad += _write_pixels(folder, layout.classes, parts, target, options, progress)

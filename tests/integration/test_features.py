@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -20,8 +22,10 @@ from backbones import FEATURES, PREPROCESSING, tiny
 from numpy.typing import NDArray
 from odd_photos import encoded
 from PIL import Image, ImageOps
+from typer.testing import CliRunner
 
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput
+from snn_cli.main import app
 from snn_client.backbones import features as computing
 from snn_client.backbones import library
 from snn_client.backbones.features import Features, features_by
@@ -303,6 +307,84 @@ def test_parameters_and_data_name_the_same_backbone(
         stage(clients, seeing.bucket, "three", table, parameters_for, (), Options(backbone="tiny"), features_by=by)
 
 
+def keys(clients: Clients, stack: StackOutputs, prefix: str) -> set[str]:
+    """The keys of all versions below a prefix."""
+    pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=stack.bucket, Prefix=prefix)
+    return {item["Key"] for page in pages for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))}
+
+
+def snn(stack: StackOutputs, *words: str, code: int = 0) -> Any:
+    """What a command prints as JSON, or the error that it ends with."""
+    environment = {**os.environ, "SNN_STACK_NAME": stack.stack_name, "COLUMNS": "300"}
+    ended = CliRunner().invoke(app, [*words, *([] if code else ["--json"])], env=environment)
+    assert ended.exit_code == code, f"{ended.stdout}\n{ended.stderr}"
+    return ended.stderr if code else json.loads(ended.stdout)
+
+
+def test_features_of_a_photo_of_a_run_and_of_a_backbone_are_deleted(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
+) -> None:
+    folder, by = colours(tmp_path / "colours", 6), features_by(clients, seeing)
+    options = Options(backbone="tiny", mirror=True)
+    stage(clients, seeing.bucket, "forgetful", folder, parameters_for, (), options, features_by=by)
+    other = pictures(1, seed=99)
+    whole(Features(clients, seeing, reference).of(files(other)))
+    prefix = places.features_of(reference.digest)
+    photo = folder / "red" / "0.png"
+    mine = hashlib.sha256(photo.read_bytes()).hexdigest()
+    before = keys(clients, seeing, prefix)
+    assert len({places.photo_of(key) for key in before}) == 13
+    mirrored = [key for key in before if key.endswith("-mirrored")]
+    assert len(mirrored) == 10  # the training part
+    gone = snn(seeing, "backbone", "forget", str(photo))["deleted"]
+    assert gone == len([key for key in before if places.photo_of(key) == mine]) in (1, 2)
+    assert mine not in {places.photo_of(key) for key in keys(clients, seeing, prefix)}
+    gone += snn(seeing, "backbone", "forget", "--run", "forgetful")["deleted"]
+    assert gone == len(before) - 1
+    theirs = hashlib.sha256(encoded(other[0], "PNG")).hexdigest()
+    assert keys(clients, seeing, prefix) == {places.features(reference.digest, theirs)}
+    assert snn(seeing, "backbone", "forget", "--backbone", "tiny")["deleted"] == 1
+    assert keys(clients, seeing, prefix) == set()
+    assert "run nothing: has no list of photos" in snn(seeing, "backbone", "forget", "--run", "nothing", code=1)
+    assert "says nothing" in snn(seeing, "backbone", "forget", code=1)
+
+
+def test_a_backbone_is_added_listed_used_and_removed_by_commands(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "of_mine.onnx", colours(tmp_path / "colours", 6)
+    file.write_bytes(tiny(3))
+    file.with_suffix(".json").write_text('{"height": 32, "width": 32}')
+    added = snn(seeing, "backbone", "add", str(file))
+    assert (added["name"], added["features"]) == ("of-mine", FEATURES)
+    assert added["name"] in [each["name"] for each in snn(seeing, "backbone", "list")]
+    run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "of-mine", "--name", "by-mine")
+    assert (run["state"], run["parameters"]["backbone"]) == ("COMPLETED", "of-mine")
+    assert run["cost"]["invocations"]["feature"] == 1
+    red, _ = photos = [str(folder / name / "3.png") for name in ("red", "blue")]
+    answers = snn(seeing, "predict", *photos, "--run", "by-mine")
+    assert {answer["uri"]: answer["class_name"] for answer in answers}[red] == "red"
+    assert snn(seeing, "backbone", "remove", "of-mine") == {"removed": "of-mine", "deleted": 12}
+    said = snn(seeing, "predict", red, "--run", "by-mine", code=1)
+    assert f"backbone: this stack lacks of-mine ({added['digest']}) (add it: snn backbone add)" in said
+    assert "'of-mine' is not among this stack's backbones" in snn(seeing, "backbone", "remove", "of-mine", code=1)
+
+
+def test_features_have_a_budget_and_what_was_computed_is_kept(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
+) -> None:
+    folder = colours(tmp_path / "colours", 200)
+    said = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--max-usd", "0.0001", "--name", "dear",
+               code=1)  # fmt: skip
+    assert re.search(r"max_usd: 0\.000\d+ of 0\.0001 USD is spent after \d+ photos' features \(raise it and try", said)
+    assert keys(clients, seeing, "runs/dear/") == set()
+    known = len(keys(clients, seeing, places.features_of(reference.digest)))
+    assert 0 < known < 400
+    run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--name", "dearer")
+    assert run["cost"]["invocations"]["feature"] >= (400 - known) // computing.PHOTOS_AT_ONCE
+    assert len(keys(clients, seeing, places.features_of(reference.digest))) == 400
+
+
 # Faults
 
 
@@ -360,6 +442,23 @@ def test_a_photo_that_breaks_the_function_is_named(
     assert bad[0][1].startswith("breaks FeatureLambda: ")
     np.testing.assert_array_equal(found, expected([one for place, one in enumerate(shown) if place != 3]))
     assert features.usage.invocations == 3 + 4 + 3  # three times together, then each alone, that one three times
+
+
+def test_a_function_that_always_fails_is_not_asked_photo_by_photo(
+    clients: Clients, seeing: StackOutputs, features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, asked = Features._ask, list[int]()
+
+    def ask(self: Features, photos: list[PhotoTask]) -> dict[str, Any]:
+        asked.append(len(photos))
+        spoiled: Any = [{**photo, "content": 1} for photo in photos]
+        return original(self, spoiled)
+
+    monkeypatch.setattr(Features, "_ask", ask)
+    monkeypatch.setattr(computing, "PAUSES", ())
+    with pytest.raises(CloudError, match=r"^FeatureLambda fails whatever the photo: "):
+        whole(features.of(files(pictures(32))))
+    assert asked == [32, 1, 1, 1]
 
 
 def test_one_answer_twice_and_one_cut_off_change_nothing(
