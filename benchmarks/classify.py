@@ -128,7 +128,7 @@ def torch_training(job: Job, seed: int, own: bool) -> dict[str, Any]:
         cuts = [places[start : start + size] for start in range(0, m, size)]
         if strategy == "best-batch":
             with torch.no_grad():
-                tried = [loss_of(network(X[cut]), y[cut]).item() for cut in cuts]
+                tried = [loss_of(network(X[cut]), y[cut]).item() for cut in cuts if len(cut) == len(cuts[0])]
             cuts = [cuts[int(np.argmin(tried))]]
         spent = seen = 0.0
         for cut in cuts:

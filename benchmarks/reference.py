@@ -126,12 +126,13 @@ def sgd(job: Job, epoch: int) -> float:
 
 
 def best_batch(job: Job, epoch: int) -> float:
-    """Every batch's gradients from the same weights; the batch with the lowest cost moves them."""
-    results = []
+    """Every batch's gradients from the same weights; the full batch with the lowest cost moves them."""
+    results, sizes = [], []
     for X, Y in job.batches(epoch):
         A = forward(job, X)
         results.append((cost(A[-1], Y), backward(job, A, Y)))
-    best = min(results, key=lambda result: result[0])
+        sizes.append(Y.shape[1])
+    best = min(results[: sizes.count(sizes[0])], key=lambda result: result[0])
     step(job, *best[1])
     return best[0]
 
@@ -141,7 +142,8 @@ def best_batch_thrifty(job: Job, epoch: int) -> float:
     batches = job.batches(epoch)
     seen = [forward(job, X) for X, _ in batches]
     costs = [cost(A[-1], Y) for A, (_, Y) in zip(seen, batches, strict=True)]
-    best = int(np.argmin(costs))
+    sizes = [Y.shape[1] for _, Y in batches]
+    best = int(np.argmin(costs[: sizes.count(sizes[0])]))
     step(job, *backward(job, seen[best], batches[best][1]))
     return costs[best]
 

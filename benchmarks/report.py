@@ -223,8 +223,8 @@ def _best_batch(section: dict[str, Any], results: dict[str, Any]) -> str:
     lap = section["columns"]["numpy"]["seconds"] / section["stopped_after"]["numpy"]
     thrifty = section["thrifty_seconds_per_epoch"]
     return (
-        f"Mini-batches of {section['batch_size']}; in each epoch the batch with the lowest cost makes the step, until "
-        f"the cost is {section['threshold']:g}. The two agree until rounding makes another batch win, after some "
+        f"Mini-batches of {section['batch_size']}; in each epoch the full batch with the lowest cost makes the step, "
+        f"until the cost is {section['threshold']:g}. The two agree until rounding makes another batch win, after some "
         f"hundred epochs, so they end apart, and the ratio is that of an epoch's times.\n\n{_pair(section)} A cleverer "
         f"loop, which goes back only through the batch that wins, takes {thrifty * 1000:.1f} ms an epoch instead "
         f"of {lap * 1000:.1f}; against it the ratio is {section['ratio_to_numpy'] * lap / thrifty:.3f}."

@@ -155,7 +155,8 @@ class Witness:
                     loss.backward()
                     weight = float(weights[y[places]].sum()) if weights is not None else float(len(places))
                     done.append((loss.item(), [p.grad.clone() for p in self.network.parameters()], weight))
-                cost, gradients, weight = self.combined(done)
+                full = sum(len(places) == len(batches[0]) for places in batches)
+                cost, gradients, weight = self.combined(done, full)
                 if not first_gradients:
                     for i in range(len(self.linears)):
                         first_gradients[f"gradient/W{i + 1}"] = gradients[2 * i].numpy().copy()
@@ -183,10 +184,10 @@ class Witness:
             found["W1"] = found["W1"] / scaling["scale"]
         return found
 
-    def combined(self, done: list[Any]) -> tuple[float, list[torch.Tensor], float]:
-        """What a step makes of its batches: the cheapest one, or their mean."""
+    def combined(self, done: list[Any], full: int) -> tuple[float, list[torch.Tensor], float]:
+        """What a step makes of its batches, the first of which are full: the cheapest full one, or their mean."""
         if self.recipe["strategy"] == "best-batch":
-            cost, gradients, weight = min(done, key=lambda one: one[0])
+            cost, gradients, weight = min(done[:full], key=lambda one: one[0])
             return cost, gradients, weight
         total = sum(weight for _, _, weight in done)
         cost = sum(cost * weight for cost, _, weight in done) / total

@@ -241,7 +241,8 @@ def train(chosen, stored, y):
                 X = as_inputs(augmented(stored[places], chosen, m, epoch, places), chosen.dtype, chosen.input_scaling)
                 done.append((*step(Ws, bs, chosen, X, y[places], (epoch, number, index)), w[places].sum()))
             if chosen.strategy == "best-batch":
-                cost, dWs, dbs, weight = min(done, key=lambda one: one[0])
+                full = [one for one, places in zip(done, batches, strict=True) if len(places) == len(batches[0])]
+                cost, dWs, dbs, weight = min(full, key=lambda one: one[0])
             else:
                 weight = sum(one[3] for one in done)
                 cost = sum(one[0] * one[3] for one in done) / weight

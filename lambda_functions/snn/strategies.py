@@ -39,8 +39,14 @@ def mean(batches: Sequence[Batch], results: Iterable[Result]) -> tuple[float, Pa
 
 
 def best(batches: Sequence[Batch], results: Iterable[Result]) -> tuple[float, Params]:
-    """Return the cost and the gradients of the batch that has the lowest cost."""
-    cost, back = min(results, key=lambda result: result[0])
+    """Return the cost and the gradients of the batch that has the lowest cost.
+
+    A last batch that is smaller takes no part: the fewer samples, the more often all of them are of one class, and then
+    a network that gives every sample the same answer has the lowest cost of all.
+    """
+    size = max(batch.size for batch in batches)
+    full = (result for batch, result in zip(batches, results, strict=True) if batch.size == size)
+    cost, back = min(full, key=lambda result: result[0])
     return cost, back()
 
 
@@ -59,7 +65,7 @@ STRATEGIES: dict[str, Strategy] = {
     "sgd": Strategy("one step per mini-batch, the standard", drawn=True, step_a_batch=True),
     "average": Strategy("one step with the mean of the mini-batches' gradients, weighted by size"),
     "best-batch": Strategy(
-        "each mini-batch takes its own step, the one with the lowest cost wins", drawn=True, combine=best
+        "each full mini-batch takes its own step, the one with the lowest cost wins", drawn=True, combine=best
     ),
 }
 

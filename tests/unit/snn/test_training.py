@@ -46,7 +46,8 @@ def agree(chosen, data, tolerance=1e-10):
     assert lesson.params.keys() == params.keys()
     for name, array in params.items():
         assert lesson.params[name].dtype == np.dtype(chosen.dtype)
-        assert np.abs(lesson.params[name] - array).max() < tolerance, name
+        # Rounding grows with the numbers, and differs between processors.
+        assert np.abs(lesson.params[name] - array).max() < tolerance * max(1, np.abs(array).max()), name
         assert np.abs(array - oracle_start(chosen, data)[name]).max() > 1e-6 or name.startswith("b"), name
     return lesson
 
