@@ -104,10 +104,13 @@ def test_the_test_set_is_judged_as_the_network_itself_would(trained: Trained) ->
     assert answer["accuracy"] == pytest.approx(right.mean())
     assert answer["accuracy"] > 0.8  # it did learn
     assert [wrong["index"] for wrong in answer["mislabelled"]] == np.flatnonzero(~right).tolist()
-    wanted: Any = evaluate(trained.dataset.test.y, probabilities)
-    assert answer["intervals"] == {name: pytest.approx(interval) for name, interval in wanted["intervals"].items()}
-    assert {**wanted, "intervals": answer["intervals"], "mislabelled_left_out": 0} == answer
-    json.dumps(answer, allow_nan=False)
+    wanted = evaluate(trained.dataset.test.y, probabilities)
+    assert rounded(answer) == rounded({**wanted, "mislabelled_left_out": 0})
+
+
+def rounded(values: object) -> Any:
+    """Return JSON values without the last digits, which another order of summing has otherwise."""
+    return json.loads(json.dumps(values, allow_nan=False), parse_float=lambda text: round(float(text), 9))
 
 
 def seen(path: str, draft: int = 0) -> NDArray[np.int64]:
