@@ -9,7 +9,6 @@ import base64
 import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -69,11 +68,14 @@ def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> dict[str, Any
             features = backbone.of(mirrored(picture) if is_mirrored else picture)
             found.append(features)
             key = places.features(reference.digest, photo["sha256"], is_mirrored)
-            put = partial(clients.s3.put_object, Bucket=bucket, Key=key)
-            puts.append(pool.submit(put, Body=features.astype(DTYPE).tobytes()))
+            puts.append(pool.submit(_store, clients, bucket, key, features))
         for each in puts:
             each.result()
     return {"features": to_text(np.stack(found)) if found else "", "bad": bad}
+
+
+def _store(clients: Clients, bucket: str, key: str, features: NDArray[np.float32]) -> None:
+    clients.s3.put_object(Bucket=bucket, Key=key, Body=features.astype(DTYPE).tobytes())
 
 
 def _content(photo: PhotoTask, bucket: str, clients: Clients) -> bytes:
