@@ -35,7 +35,7 @@ def photos(tmp_path):
 @pytest.fixture(params=STRATEGIES)
 def chosen(request):
     sizes, functions = (6, 4, 1), ("relu", "relu", "sigmoid")
-    fields = {"epochs": 40, "strategy": request.param, "batch_size": STRATEGIES[request.param]}
+    fields = {"epochs": 100, "strategy": request.param, "batch_size": STRATEGIES[request.param]}
     return Parameters.load(
         oracle.small_network(sizes, functions, **{name: value for name, value in fields.items() if value})
     )
