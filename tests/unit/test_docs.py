@@ -368,13 +368,15 @@ Loader.add_multi_constructor("!", lambda loader, suffix, node: [suffix, getattr(
 
 
 def test_what_each_function_may_do_is_in_the_table() -> None:
-    resources = yaml.load((ROOT / "cloudformation" / "training.yaml").read_text(), Loader)["Resources"]
+    resources = {}
+    for template in ("training", "features"):
+        resources |= yaml.load((ROOT / "cloudformation" / f"{template}.yaml").read_text(), Loader)["Resources"]
     rows = re.findall(r"^\| (.+?) \| (`\w+:.+?) \|", (DOCS / "security.md").read_text(), flags=re.M)
-    for function in ("LaunchLambda", "TrainerLambda", "NeuronLambda"):
+    for function in ("LaunchLambda", "TrainerLambda", "NeuronLambda", "FeatureLambda"):
         told = {
             action
             for who, what in rows
-            if function in who or who == "all three"
+            if function in who or who == "all four"
             for action in re.findall(r"`(\w+:\w+)`", what)
         }
         role = resources[f"{function.removesuffix('Lambda')}Role"]["Properties"]
