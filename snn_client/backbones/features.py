@@ -199,8 +199,10 @@ class Features:
             if error.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
                 return None
             raise
-        found = np.frombuffer(answer["Body"].read(), DTYPE)
-        return found.astype(np.float32) if found.size == self.backbone.features else None
+        stored = answer["Body"].read()
+        if len(stored) != self.backbone.features * DTYPE.itemsize:
+            return None
+        return np.frombuffer(stored, DTYPE).astype(np.float32)
 
     def _listed(self) -> set[str]:
         """Return the keys of all features of the backbone that the bucket has."""

@@ -23,7 +23,7 @@ LARGE = 20_000
 """Samples from which wider networks pay."""
 
 STEPS = 1_200
-"""Steps that a small table takes to be learned, however few its rows are."""
+"""Steps that a small table, or the features of a few photos, take to be learned, however few they are."""
 
 PATIENCE = 10
 """Epochs without a better validation cost, then the training stops; the best epoch's weights are the model."""
@@ -99,7 +99,8 @@ def _of_rows(samples: int) -> _Size:
 def _of_features(samples: int) -> _Size:
     """Return what suits a backbone's features: it has learned to see, so one layer tells the classes apart."""
     batch_size = 128 if samples >= LARGE else 32
-    return _Size((), 0.001, 0.05, batch_size, 100 if samples < VALIDATED_FROM else 30)
+    epochs = 30 if samples >= VALIDATED_FROM else min(300, -(-STEPS // -(-samples // batch_size)))
+    return _Size((), 0.001, 0.05, batch_size, epochs)
 
 
 def _of_photos(samples: int) -> _Size:

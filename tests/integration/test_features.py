@@ -29,6 +29,7 @@ from snn_cli.main import app
 from snn_client.backbones import features as computing
 from snn_client.backbones import library
 from snn_client.backbones.features import Features, features_by
+from snn_client.backbones.forgetting import forget
 from snn_client.data.options import Options
 from snn_client.data.staging import Staged, stage
 from snn_client.reports.predicting import predict_images
@@ -70,10 +71,7 @@ def reference(clients: Clients, seeing: StackOutputs) -> BackboneReference:
 @pytest.fixture
 def forgotten(clients: Clients, seeing: StackOutputs, reference: BackboneReference) -> None:
     """No features are there from other tests."""
-    prefix = places.features_of(reference.digest)
-    pages = clients.s3.get_paginator("list_objects_v2").paginate(Bucket=seeing.bucket, Prefix=prefix)
-    for item in [item for page in pages for item in page.get("Contents", [])]:
-        clients.s3.delete_object(Bucket=seeing.bucket, Key=item["Key"])
+    forget(clients, seeing.bucket, backbone=reference)
 
 
 @pytest.fixture
@@ -178,7 +176,7 @@ def test_a_corrupt_photo_among_a_thousand_leaves_nothing(
     cut.write_bytes(cut.read_bytes()[:-40])
     options = Options(backbone="tiny")
     staging: Any = (clients, seeing.bucket, "corrupt", folder, parameters_for, (), options)
-    with pytest.raises(InvalidDataset, match=r"1 of 1000 files are no usable pictures: photos/yes/123.png: the pict"):
+    with pytest.raises(InvalidDataset, match=r"1 of 1000 files are no usable pictures: yes/123.png: the pict"):
         stage(*staging, features_by=features_by(clients, seeing))
     assert "Contents" not in clients.s3.list_objects_v2(Bucket=seeing.bucket, Prefix="runs/corrupt/")
 
@@ -359,8 +357,11 @@ def test_a_backbone_is_added_listed_used_and_removed_by_commands(
     assert (added["name"], added["features"]) == ("of-mine", FEATURES)
     assert added["name"] in [each["name"] for each in snn(seeing, "backbone", "list")]
     run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "of-mine", "--name", "by-mine")
-    assert (run["state"], run["parameters"]["backbone"]) == ("COMPLETED", "of-mine")
-    assert run["cost"]["invocations"]["feature"] == 1
+    assert run["state"] == "COMPLETED"
+    trained_with = Ledger(clients.dynamodb, seeing.table).get("by-mine").parameters
+    assert trained_with is not None
+    assert trained_with.backbone == "of-mine"
+    assert run["invocations"]["feature"] == 1
     red, _ = photos = [str(folder / name / "3.png") for name in ("red", "blue")]
     answers = snn(seeing, "predict", *photos, "--run", "by-mine")
     assert {answer["uri"]: answer["class_name"] for answer in answers}[red] == "red"
@@ -381,7 +382,7 @@ def test_features_have_a_budget_and_what_was_computed_is_kept(
     known = len(keys(clients, seeing, places.features_of(reference.digest)))
     assert 0 < known < 400
     run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--name", "dearer")
-    assert run["cost"]["invocations"]["feature"] >= (400 - known) // computing.PHOTOS_AT_ONCE
+    assert run["invocations"]["feature"] >= (400 - known) // computing.PHOTOS_AT_ONCE
     assert len(keys(clients, seeing, places.features_of(reference.digest))) == 400
 
 

@@ -20,6 +20,7 @@ from snn_client.stack.deploy import deploy_stack
 from snn_client.stack.options import StackOptions
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
 from snn_data.dataset import load_dataset
 
 SHARED = Path(__file__).parents[3] / "shared" / "datasets"
@@ -59,8 +60,9 @@ def test_cifar_10_by_features_of_its_photos(seeing: StackOutputs, clients: Clien
     began = time.monotonic()
     run, accuracy = learned(seeing, "seen", "--dataset", str(photos), "--backbone", BACKBONE)
     seconds = time.monotonic() - began
-    assert run["cost"]["invocations"]["feature"] >= 7_000 // 32
-    stored = clients.s3.get_object(Bucket=seeing.bucket, Key=run["dataset"])["Body"].read()
+    assert run["invocations"]["feature"] >= 7_000 // 32
+    ledger = Ledger(clients.dynamodb, seeing.table)
+    stored = clients.s3.get_object(Bucket=seeing.bucket, Key=ledger.get("seen").dataset)["Body"].read()
     data = load_dataset(BytesIO(stored))
     assert (len(data.train), len(data.test), data.features) == (5_000, 2_000, 1_280)
     scaled = StandardScaler().fit(data.train.stored)
@@ -71,14 +73,16 @@ def test_cifar_10_by_features_of_its_photos(seeing: StackOutputs, clients: Clien
         for strength in (0.001, 0.01, 0.1)
     )
     again, same = learned(seeing, "seen-again", "--dataset", str(photos), "--backbone", BACKBONE)
-    pixels_run, pixels = learned(seeing, "pixels", "--dataset", str(photos), "--backbone", "none")
+    _, pixels = learned(seeing, "pixels", "--dataset", str(photos), "--backbone", "none")
     print(  # noqa: T201
         f"CIFAR-10, 5,000 photos: head {accuracy:.4f}, logistic regression {theirs:.4f}, pixels {pixels:.4f}; "
-        f"{seconds:.0f} s, {run['cost']['usd']:.4f} USD; on {os.cpu_count()} processors"
+        f"{seconds:.0f} s, {run['usd']:.4f} USD; on {os.cpu_count()} processors"
     )
     assert same == accuracy
-    assert again["cost"]["invocations"].get("feature", 0) == 0
-    assert "backbone" not in pixels_run["parameters"] or pixels_run["parameters"]["backbone"] is None
+    assert again["invocations"].get("feature", 0) == 0
+    of_pixels = ledger.get("pixels").parameters
+    assert of_pixels is not None
+    assert of_pixels.backbone is None
     assert accuracy >= theirs - 0.01
     assert accuracy >= pixels + 0.2
     assert np.isfinite(snn(seeing, "evaluate", "seen", "--json")["log_loss"])
