@@ -361,7 +361,7 @@ def test_a_backbone_is_added_listed_used_and_removed_by_commands(
     trained_with = Ledger(clients.dynamodb, seeing.table).get("by-mine").parameters
     assert trained_with is not None
     assert trained_with.backbone == "of-mine"
-    assert run["invocations"]["feature"] == 1
+    assert run["invocations"]["feature"] == 2  # the training part, and the test part
     red, _ = photos = [str(folder / name / "3.png") for name in ("red", "blue")]
     answers = snn(seeing, "predict", *photos, "--run", "by-mine")
     assert {answer["uri"]: answer["class_name"] for answer in answers}[red] == "red"
