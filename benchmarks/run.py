@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import compare, growth, host, learning, problem, report, session
+from benchmarks import compare, features, growth, host, learning, problem, report, session
 from benchmarks.competitors import Competitors
 from benchmarks.dag import dag
 from benchmarks.serverless import Serverless, machine
@@ -43,6 +43,7 @@ MEASURES: dict[str, Measure] = {
     "strategies": learning.strategies,
     "digits": learning.digits,
     "sharing": learning.sharing,
+    "features": features.features,
     "dag": dag,
 }
 

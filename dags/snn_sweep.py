@@ -25,7 +25,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG, AssetAlias, task, task_group
 
 from snn_operators.deploy import SnnDeployOperator
-from snn_operators.form import overrides, sweep_form
+from snn_operators.form import overrides, stack_options, sweep_form
 from snn_operators.results import SnnEvaluateOperator
 from snn_operators.sweep import SnnSweepPlanOperator, SnnSweepRungOperator, SnnSweepTableOperator
 from snn_operators.train import SnnTrainOperator
@@ -48,6 +48,7 @@ with DAG(
         task_id="deploy",
         stack="{{ params.stack_name }}",
         deploy="{{ params.deploy }}",
+        options=stack_options(),
         pre_execute=AT_ONCE.check,
     )
 

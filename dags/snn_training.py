@@ -17,7 +17,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, AssetAlias
 
 from snn_operators.deploy import SnnDeployOperator
-from snn_operators.form import overrides, training_form
+from snn_operators.form import overrides, stack_options, training_form
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.stage import SnnStageOperator
 from snn_operators.train import SnnTrainOperator
@@ -31,7 +31,12 @@ with DAG(
     doc_md=__doc__,
     tags=["snn"],
 ):
-    deploy = SnnDeployOperator(task_id="deploy", stack="{{ params.stack_name }}", deploy="{{ params.deploy }}")
+    deploy = SnnDeployOperator(
+        task_id="deploy",
+        stack="{{ params.stack_name }}",
+        deploy="{{ params.deploy }}",
+        options=stack_options(),
+    )
 
     stage = SnnStageOperator(
         task_id="stage",

@@ -19,7 +19,8 @@ from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local import emulator
 from snn_client.data.staging import stage
 from snn_client.reports.contents import Report
-from snn_client.reports.report import evaluate_run, make_report, predict_images
+from snn_client.reports.predicting import predict_images
+from snn_client.reports.report import evaluate_run, make_report
 from snn_client.runs import runs
 from snn_client.stack.deploy import deploy_stack
 from snn_client.stack.options import StackOptions

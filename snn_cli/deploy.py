@@ -63,6 +63,14 @@ def deploy(
     ] = None,
     runtime: Annotated[str | None, typer.Option(help=f"{', '.join(RUNTIMES)}", rich_help_panel=STACK)] = None,
     architecture: Annotated[str | None, typer.Option(help=" or ".join(ARCHITECTURES), rich_help_panel=STACK)] = None,
+    with_features: Annotated[
+        bool | None,
+        typer.Option(
+            "--with-features/--no-features",
+            help="FeatureLambda, which backbones need; costs nothing while idle",
+            rich_help_panel=STACK,
+        ),
+    ] = None,
     with_notebook: Annotated[
         bool | None,
         typer.Option(
@@ -108,8 +116,9 @@ def deploy(
             "neuron_concurrency": neuron_concurrency, "reserve_neuron_concurrency": reserve_neuron_concurrency,
             "reserve_trainer_concurrency": reserve_trainer_concurrency,
             "runtime": runtime, "architecture": architecture, "layer_arn": layer_arn,
-            "log_retention_days": log_retention_days, "tags": tags, "with_notebook": with_notebook,
-            "notebook_instance_type": notebook_instance_type, "permissions_boundary": permissions_boundary,
+            "log_retention_days": log_retention_days, "tags": tags, "with_features": with_features,
+            "with_notebook": with_notebook, "notebook_instance_type": notebook_instance_type,
+            "permissions_boundary": permissions_boundary,
         }  # fmt: skip
         StackOptions.from_environment(**given)  # a mistake in an option is reported before anything is asked
         aws = here(ask_region=None if yes else lambda usual: ask("AWS region", usual or "us-east-1", check_region))

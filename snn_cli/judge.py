@@ -15,10 +15,12 @@ from snn_cli import datasets
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, say
 from snn_cli.tables import about, classified, judged, run_details, show
+from snn_client.backbones.features import features_by
 from snn_client.data.addresses import address_of
 from snn_client.data.staging import read_source
 from snn_client.models.champion import find_champion
-from snn_client.reports.report import answers_csv, evaluate_run, make_report, predict_images
+from snn_client.reports.predicting import answers_csv, predict_images
+from snn_client.reports.report import evaluate_run, make_report
 from snn_client.runs.listing import newest_runs
 from snn_cloud.aws import places
 from snn_cloud.aws.errors import CloudError
@@ -74,7 +76,9 @@ def predict(
       snn predict new-patients.csv --out answers.csv
     """
     chosen, photos = _completed(aws, run, promoted), _photos(images)
-    answers = predict_images(aws.clients, aws.outputs.bucket, chosen.run_id, photos)
+    answers = predict_images(
+        aws.clients, aws.outputs.bucket, chosen.run_id, photos, features_by(aws.clients, aws.outputs)
+    )
     if out:
         out.write_text(answers_csv(answers), encoding="utf-8")
         say(f"{len(answers):,} answers are in {out}", markup=False)
@@ -107,7 +111,7 @@ def report(
     chosen, photos, bucket = _completed(aws, run, promoted), _photos(images or []), aws.outputs.bucket
     key = dataset or chosen.dataset
     test_set = evaluate_run(aws.clients, bucket, chosen.run_id, key, slice_by)
-    new_images = predict_images(aws.clients, bucket, chosen.run_id, photos)
+    new_images = predict_images(aws.clients, bucket, chosen.run_id, photos, features_by(aws.clients, aws.outputs))
     made = make_report(aws.clients, aws.outputs, chosen, test_set, new_images, photos, key, intended_use)
     written = [made["artifacts"][name] for name in ("report_json", "report_html", "model_card")]
     if out:

@@ -48,6 +48,10 @@ FitOption = Annotated[
         "--fit", help="photos are squeezed, cropped in the middle, or padded with black", rich_help_panel=MADE
     ),
 ]
+Backbone = Annotated[
+    str | None, typer.Option(metavar="NAME", help=f"{_about('backbone')}: efficientnet-lite0", rich_help_panel=MADE)
+]
+Mirror = Annotated[bool | None, typer.Option("--mirror", help=_about("mirror"), rich_help_panel=MADE)]
 SkipBad = Annotated[bool | None, typer.Option("--skip-bad", help=_about("skip_bad"), rich_help_panel=MADE)]
 Labels = Annotated[str | None, typer.Option(metavar="CSV", help=_about("labels"), rich_help_panel=MADE)]
 TestShare = Annotated[float | None, typer.Option(help=_about("test_share"), rich_help_panel=MADE)]
@@ -71,6 +75,8 @@ def _made(
     only: Only = None,
     size: SizeOption = None,
     fit: FitOption = None,
+    backbone: Backbone = None,
+    mirror: Mirror = None,
     skip_bad: SkipBad = None,
     labels: Labels = None,
     label: Label = None,

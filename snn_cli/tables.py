@@ -125,13 +125,18 @@ def classified(images: Sequence[NewImage], classes: int = 2) -> Table:
         shown = table("sample", "number")
         for image in images:
             if "value" in image:
-                shown.add_row(Text(image["uri"]), _number(image["value"]))
+                shown.add_row(Text(image["uri"]), _number(image["value"]) + _unlike(image))
         return shown
     shown = table("sample", "class", "p of class 1" if classes == 2 else "probability")
     for image in images:
         if "value" not in image:
-            shown.add_row(Text(image["uri"]), Text(image["class_name"]), f"{image['probability']:.4f}")
+            probability = f"{image['probability']:.4f}{_unlike(image)}"
+            shown.add_row(Text(image["uri"]), Text(image["class_name"]), probability)
     return shown
+
+
+def _unlike(image: NewImage) -> str:
+    return "  unlike all that was learned" if image.get("unlike") else ""
 
 
 def _judged_two(test_set: TwoClasses) -> list[RenderableType]:

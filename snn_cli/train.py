@@ -24,9 +24,10 @@ from snn_cli.console import Json, answer, interruptible, say
 from snn_cli.follow import follow
 from snn_cli.making import SOURCE, makes_data, shown
 from snn_cli.tables import about, run_details, show
+from snn_client.backbones.features import features_by
 from snn_client.data.options import Options
 from snn_client.data.sources import stem
-from snn_client.data.staging import Choose, Staged, read_source, stage, withdraw
+from snn_client.data.staging import Choose, FeaturesBy, Staged, read_source, stage, withdraw
 from snn_client.runs import runs
 from snn_client.runs.estimate import estimate_on
 from snn_client.runs.progress import estimate_line
@@ -138,6 +139,7 @@ def train(
       snn train --dataset datasets/faces.h5 --parameters parameters.json --name my-first
       snn train --dataset my-photos --classes dog,cat --size 32
       snn train --dataset patients.csv --label ill
+      snn train --dataset my-photos --backbone efficientnet-lite0
       snn train --detach --json
     """
     options = Options.of(made)
@@ -161,7 +163,9 @@ def train(
         "max_seconds": max_seconds,
     }
     older = aws.ledger.get(resume) if resume else None
-    if older is None and (parameters == AUTO or (dataset and not parameters)):
+    if dataset and not options.backbone and older is None and parameters in ("", AUTO):
+        options = options.model_copy(update={"backbone": AUTO})
+    if older is None and (parameters == AUTO or ((dataset or options.backbone) and not parameters)):
         given: Parameters | Choose = partial(_recipe, aws, overrides)
     else:
         given = _parameters(aws, parameters, older, overrides)
@@ -170,7 +174,8 @@ def train(
         chosen, key, amount = given, older.dataset, Size.of_run(older)
     else:
         with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
-            staged = _stage(aws, run_id, dataset, given, options)
+            most = given.max_usd if isinstance(given, Parameters) else max_usd
+            staged = _stage(aws, run_id, dataset, given, options, features_by(aws.clients, aws.outputs, most))
         chosen, key, amount = staged.parameters, staged.dataset_key, staged.size
     estimate = estimate_on(aws.outputs, chosen, amount)
     for line in filter(None, (estimate_line(estimate), warning(estimate, chosen))):
@@ -283,14 +288,16 @@ def _new_name(aws: Aws, name: str, dataset: str, older: Run | None) -> str:
     return f"{of or 'run'}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
-def _stage(aws: Aws, run_id: str, dataset: str, parameters: Parameters | Choose, options: Options) -> Staged:
+def _stage(
+    aws: Aws, run_id: str, dataset: str, parameters: Parameters | Choose, options: Options, by: FeaturesBy
+) -> Staged:
     if dataset:
         with shown() as progress:
-            return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress)
+            return stage(aws.clients, aws.outputs.bucket, run_id, dataset, parameters, (), options, progress, by)
     with tempfile.TemporaryDirectory() as folder:
         faces = Path(folder, "faces.h5")
         datasets.build_faces(faces)
-        return stage(aws.clients, aws.outputs.bucket, run_id, faces, parameters)
+        return stage(aws.clients, aws.outputs.bucket, run_id, faces, parameters, (), options, features_by=by)
 
 
 def _launch(aws: Aws, run_id: str, key: str, parameters: Parameters, older: Run | None, promote: bool) -> Run:

@@ -110,16 +110,22 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("NeuronRole WriteLogs logs:PutLogEvents", logs_of("NeuronLambda"), DENIED),
     ("NeuronRole WriteLogs logs:CreateLogStream", logs_of("NeuronLambda"), DENIED),
     ("NeuronRole LambdaAttachesFunctions", network, DENIED),
-    ("NotebookRole StageAndReport", may_do(Work.staged), DENIED),
+    ("NotebookRole StageAndReport s3:PutObject runs", may_do(Work.staged), DENIED),
+    ("NotebookRole StageAndReport s3:PutObject photos", may_do(Work.saw_large), DENIED),
+    ("FeatureRole ReadBackbonesAndPhotos s3:GetObject backbones", by_functions(Work.saw_anew), UNREADABLE),
+    ("FeatureRole ReadBackbonesAndPhotos s3:GetObject photos", by_functions(Work.saw_large), UNREADABLE),
+    ("FeatureRole WriteFeatures", by_functions(Work.saw), DENIED),
+    ("FeatureRole WriteLogs", logs_of("FeatureLambda"), DENIED),
     ("NotebookRole FetchPackage", reads("notebook/1/x.whl", bucket="artifact_bucket"), DENIED),
     ("NotebookRole FindTheStack", may_do(Work.found), DENIED),
     ("NotebookRole ListRuns", lambda work, may, _: asked(
         lambda: may.s3.list_objects_v2(Bucket=work.stack.bucket, Prefix="runs/")), DENIED),
     *[(f"NotebookRole ReadResults s3:GetObject {place}", reads(f"{place}/x"), DENIED)
-      for place in ("runs", "training_input", "training_results", "predict_input")],
+      for place in ("runs", "training_input", "training_results", "predict_input", "backbones", "features")],
     ("NotebookRole WatchRuns", may_do(Work.watched), DENIED),
     ("NotebookRole LaunchRunsAndAskNeurons * LaunchLambda", lambda work, may, _: work.run(may=may), DENIED),
     ("NotebookRole LaunchRunsAndAskNeurons * NeuronLambda", invokes("NeuronLambda"), DENIED),
+    ("NotebookRole ComputeFeatures", may_do(Work.saw), DENIED),
     ("NotebookRole WriteLogs", lambda work, may, permission: _log(
         may, permission, NOTEBOOK_LOGS, f"{STACK}-notebook/jupyter.log"), DENIED),
     ("NotebookRole MakeTheGroupOfLogs", lambda work, may, permission: _log(may, permission, NOTEBOOK_LOGS, ""), DENIED),
@@ -137,6 +143,7 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("operator StageReadAndReport s3:DeleteObject", may_do(Work.champion_over_a_hand_s), DENIED),
     ("operator StageReadAndReport s3:DeleteObjectVersion", may_do(Work.withdrawn), DENIED),
     ("operator StageReadAndReport s3:ListBucketVersions", may_do(Work.withdrawn), DENIED),
+    ("operator ComputeFeatures", may_do(Work.saw), DENIED),
     ("operator StartRuns", lambda work, may, _: work.run(may=may), DENIED),
     ("operator ReadLogs", may_do(Work.read_logs), DENIED),
     ("operator HearOfNewData sqs:ReceiveMessage", lambda work, may, _: asked(

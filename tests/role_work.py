@@ -10,12 +10,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import oracle
+from backbones import PREPROCESSING, tiny
 from botocore.exceptions import ClientError
+from odd_photos import encoded
+from PIL import Image
 from small import photos, upload
 from strict import DEPLOYED, Strict, denial
 
 from snn.errors import SnnError
+from snn_client.backbones import library
+from snn_client.backbones.features import Features
 from snn_client.data.staging import stage, withdraw
 from snn_client.models.champion import promote
 from snn_client.reports.report import evaluate_run
@@ -32,6 +38,7 @@ from snn_client.stack.outputs import StackOutputs
 from snn_client.stack.status import wait_for_stack
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError
 from snn_cloud.ledger.parameters import Parameters
 
 PARAMETERS = oracle.small_network((3, 1), ("relu", "sigmoid"))
@@ -176,6 +183,31 @@ class Work:
     def new_data(self) -> str:
         """The URL of the queue of data sets to retrain on."""
         return str(self.on.client("sqs").get_queue_url(QueueName=f"{self.stack.stack_name}-new-data")["QueueUrl"])
+
+    # ---- features: what FeatureLambda does ---------------------------------------------------------------------------
+
+    def saw(self, may: Clients | None = None, backbone: int = 0, size: int = 8) -> str:
+        """Have the features of a photo computed that nobody has seen."""
+        content, number = tiny(backbone), next(self._numbers)
+        reference = library.check(content, PREPROCESSING, "tiny", "tiny.onnx")
+        library.add(self.clients, self.stack.bucket, content, reference)
+        picture = Image.fromarray(np.random.default_rng(number).integers(0, 256, (size, size, 3), np.uint8))
+        photo = encoded(picture, "PNG")
+
+        def see() -> None:
+            ((_, bad),) = Features(may or self.clients, self.stack, reference).of([lambda: photo])
+            if bad:
+                raise CloudError(bad[0][1])
+
+        return seen(see)
+
+    def saw_anew(self) -> str:
+        """Have them computed by a backbone that no function has read yet."""
+        return self.saw(backbone=next(self._numbers))
+
+    def saw_large(self, may: Clients | None = None) -> str:
+        """Have those of a photo computed that is too large to travel with an invocation."""
+        return self.saw(may, size=1_100)
 
     # ---- what people and Airflow do ----------------------------------------------------------------------------------
 

@@ -53,16 +53,17 @@ class Strict:
     @cached_property
     def stack(self) -> StackOutputs:
         """The stack, deployed when first asked for."""
-        return deploy_stack(self.clients, StackOptions.from_environment(stack_name=STACK, with_cache=True))
+        options = StackOptions.from_environment(stack_name=STACK, with_cache=True, with_features=True)
+        return deploy_stack(self.clients, options)
 
     @cached_property
     def _resources(self) -> dict[str, str]:
         """The physical names of the stack's roles and managed policies, by the names that `permissions` uses."""
         cloudformation, found = self.client("cloudformation"), {}
         nested = cloudformation.describe_stack_resources(StackName=self.stack.stack_name)["StackResources"]
-        training = next(item["PhysicalResourceId"] for item in nested if item["LogicalResourceId"] == "Training")
-        for item in cloudformation.describe_stack_resources(StackName=training)["StackResources"]:
-            found[item["LogicalResourceId"]] = item["PhysicalResourceId"]
+        for one in (item for item in nested if item["LogicalResourceId"] in ("Training", "Features")):
+            for item in cloudformation.describe_stack_resources(StackName=one["PhysicalResourceId"])["StackResources"]:
+                found[item["LogicalResourceId"]] = item["PhysicalResourceId"]
         for item in self._notebook():
             found[f"Notebook{item['LogicalResourceId']}"] = item["PhysicalResourceId"]
         return found

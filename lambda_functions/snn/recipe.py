@@ -38,6 +38,8 @@ T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 """Strict: "30" is not 30 and true is not 1; a file that says so holds a mistake worth hearing about."""
 
+BACKBONE_NAME = r"[a-z0-9][a-z0-9-]{0,40}"
+
 OUTPUTS = {loss.output: name for name, loss in LOSSES.items()}
 """The activations of a last layer, each with the loss that it has if none is named."""
 
@@ -241,6 +243,11 @@ class Recipe(BaseModel):
         default=None,
         pattern=r"^runs/[a-z0-9][a-z0-9-]{0,62}/params\.h5$",
         description="begin with the weights of this model in the stack's bucket instead of random ones",
+    )
+    backbone: str | None = Field(
+        default=None,
+        pattern=f"^{BACKBONE_NAME}$",
+        description="a pretrained network of the stack: photos are learned by the features that it sees in them",
     )
     decision_threshold: DecisionThreshold = Field(
         default=DEFAULT,

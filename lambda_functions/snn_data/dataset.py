@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Dataset:
 
     `photos`, of what was files of photos, is JSON text: how they were read. A model trained on it keeps it.
     `columns`, of what was a table, is JSON text: what its columns became. A model trained on it keeps it.
+    `backbone`, of features, is JSON text: whose they are. A model trained on it keeps it, and `pictures` (m, height,
+    width, 3) show the test set's samples.
     `slices` are those of the test set.
     """
 
@@ -45,6 +48,8 @@ class Dataset:
     photos: str = ""
     columns: str = ""
     slices: Slices | None = None
+    backbone: str = ""
+    pictures: Stored | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -93,6 +98,7 @@ class Header:
     classes: tuple[str, ...]
     photos: str = ""
     columns: str = ""
+    backbone: str = ""
     parts: tuple[Part, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +131,15 @@ def kept_as(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return dtype if dtype in (np.uint8, np.float32) else np.dtype(np.float64)
 
 
+def backbone_name(backbone: str) -> str:
+    """Return the name in the JSON text of a backbone; "" of no text, or of one that names none."""
+    try:
+        name = json.loads(backbone or "{}")["name"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return name if isinstance(name, str) else ""
+
+
 def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     """Read a `datasets.h5`.
 
@@ -135,20 +150,23 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
     """
     source = source or _name(file)
 
-    def read(h5: h5py.File) -> tuple[Header, list[Stored], Slices | None]:
+    def read(h5: h5py.File) -> tuple[Header, list[Stored], Slices | None, Stored | None]:
         header = _header(h5, source)
         header.check_stored(source)
         raise_limits(2 * sum(part.nbytes for part in header.parts))
         slices = read_slices(h5, len(header.test), source)
-        return header, [np.asarray(h5[f"{part.name}_set_x"][()], kept_as(part.dtype)) for part in header.parts], slices
+        samples = [np.asarray(h5[f"{part.name}_set_x"][()], kept_as(part.dtype)) for part in header.parts]
+        return header, samples, slices, _pictures(h5, len(header.test), source)
 
-    header, stored, slices = read_hdf5(file, source, InvalidDataset, read)
+    header, stored, slices, pictures = read_hdf5(file, source, InvalidDataset, read)
     for part, numbers in zip(header.parts, stored, strict=True):
         _check_numbers(part, numbers, 0, source)
     train, test, *others = (
         Samples(numbers, part.y, part.groups) for part, numbers in zip(header.parts, stored, strict=True)
     )
-    return Dataset(train, test, header.classes, others[0] if others else None, header.photos, header.columns, slices)
+    validation = others[0] if others else None
+    about = header.photos, header.columns, slices, header.backbone, pictures
+    return Dataset(train, test, header.classes, validation, *about)
 
 
 def load_header(file: Path | str | BinaryIO, source: str = "") -> Header:
@@ -198,7 +216,7 @@ def _check_numbers(part: Part, numbers: Stored, begin: int, source: str) -> None
 def save_dataset(
     file: Path | str | BinaryIO, train_x: Stored, train_y: NDArray[Any], test_x: Stored, test_y: NDArray[Any],
     classes: Sequence[str] = (), validation_x: Stored | None = None, validation_y: NDArray[Any] | None = None,
-    photos: str = "", columns: str = "",
+    photos: str = "", columns: str = "", backbone: str = "",
 ) -> None:  # fmt: skip
     """Write a `datasets.h5`: samples as the contract has them, and for each the number of its class or a number."""
     parts = {"train": (train_x, train_y), "test": (test_x, test_y), "validation": (validation_x, validation_y)}
@@ -213,6 +231,8 @@ def save_dataset(
             h5.attrs["photos"] = photos
         if columns:
             h5.attrs["columns"] = columns
+        if backbone:
+            h5.attrs["backbone"] = backbone
 
 
 def _name(file: Path | str | BinaryIO) -> str:
@@ -232,11 +252,26 @@ def _header(h5: h5py.File, source: str) -> Header:
                 source=source,
                 hint="make both the same",
             )
-    photos, columns = h5.attrs.get("photos", ""), h5.attrs.get("columns", "")
+    photos, columns, backbone = (h5.attrs.get(name, "") for name in ("photos", "columns", "backbone"))
     photos = photos if isinstance(photos, str) else ""
     if not isinstance(columns, str):
         raise InvalidDataset("is no text", field="columns", source=source, hint="make the file anew from the table")
-    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes, photos, columns)
+    if not isinstance(backbone, str):
+        raise InvalidDataset("is no text", field="backbone", source=source, hint="make the file anew from its photos")
+    return Header(parts[0], parts[1], parts[2] if len(parts) > 2 else None, classes, photos, columns, backbone)
+
+
+def _pictures(h5: h5py.File, samples: int, source: str) -> Stored | None:
+    """Return the pictures of the test set's samples, if there are any."""
+    if "test_set_pictures" not in h5:
+        return None
+    item = find_array(h5, "test_set_pictures", source, InvalidDataset)
+    if item.dtype != np.uint8 or item.ndim != 4 or item.shape[3] != 3 or len(item) != samples:
+        problem, hint = f"is {item.shape} {item.dtype}", f"give {samples} pictures, (samples, height, width, 3) uint8"
+        raise InvalidDataset(problem, field="test_set_pictures", source=source, hint=hint)
+    check_stored("test_set_pictures", item.nbytes, item.id.get_storage_size(), source, InvalidDataset)
+    raise_limits(2 * item.nbytes)
+    return np.asarray(item[()])
 
 
 def _part(h5: h5py.File, name: str, classes: tuple[str, ...], source: str) -> Part:

@@ -40,7 +40,7 @@ def read_file(path: str | Path, most: int, error: type[InvalidInput] = InvalidIn
 def check_size(size: int, most: int, error: type[InvalidInput], source: str) -> None:
     """Raise `error` for more than `most` bytes."""
     if size > most:
-        raise error(f"is larger than {most // 1_000_000} MB", source=source, hint="give a smaller file")
+        raise error(f"is larger than {most / 1e6:,.4g} MB", source=source, hint="give a smaller file")
 
 
 def _why(problem: OSError | ValueError) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from snn.errors import InvalidParameters
 from snn.recipe import Recipe
 from snn.validation import check_held_out
-from snn_data.dataset import Dataset, Header
+from snn_data.dataset import Dataset, Header, backbone_name
 
 
 def check_recipe(recipe: Recipe, data: Dataset | Header, source: str = "parameters.json") -> None:
@@ -26,6 +26,12 @@ def check_recipe(recipe: Recipe, data: Dataset | Header, source: str = "paramete
         raise InvalidParameters(
             "changes photos, but the data set has features", field="augmentation", source=source, hint="leave it out"
         )
+    features_of = backbone_name(data.backbone)
+    if recipe.backbone and recipe.backbone != features_of:
+        has = f"features of {features_of}" if features_of else "no features of a backbone"
+        hint = "stage the photos anew, by which their features are computed" if features_of else "stage its photos"
+        problem = f"is {recipe.backbone}, but the data set has {has}"
+        raise InvalidParameters(problem, field="backbone", source=source, hint=hint)
     if recipe.validation == "file" and data.validation is None:
         raise InvalidParameters(
             "is file, but the data set has no validation_set_x",

@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import Param
 
 from snn.optimizers import OPTIMIZERS
+from snn.recipe import BACKBONE_NAME
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
 from snn_client.judging.contents import METRICS
@@ -25,7 +26,7 @@ HOW, WHERE = "How to train", "Where"
 # Fields that replace single parameters of parameters.json; empty ones leave it as it is.
 OVERRIDES = (
     "epochs", "learning_rate", "batch_size", "threshold", "seed", "strategy", "optimizer", "schedule", "dtype",
-    "validation", "patience", "granularity", "max_usd", "max_seconds",
+    "validation", "patience", "granularity", "backbone", "max_usd", "max_seconds",
 )  # fmt: skip
 
 
@@ -93,6 +94,11 @@ def training_form(empty: str = "a recipe that fits the data, chosen by itself") 
                 "layer": "layer: one invocation per layer (needs the cache)",
                 "neuron": "neuron: one invocation per neuron (needs the cache)",
             },
+        ),
+        "backbone": _override(
+            "string", "Backbone",
+            "A pretrained network, whose features of the photos are learned: efficientnet-lite0, or one that was added "
+            "to the stack. With it a few hundred photos are enough.", pattern=f"^{BACKBONE_NAME}$",
         ),
         "max_usd": _override(
             "number", "Maximum cost, USD",
@@ -205,6 +211,11 @@ def retraining_form() -> dict[str, Param]:
 def overrides(*without: str) -> dict[str, str]:
     """Return the templates that read the overrides from the form, except some."""
     return {name: f"{{{{ params.{name} }}}}" for name in OVERRIDES if name not in without}
+
+
+def stack_options() -> dict[str, str]:
+    """Return the templates of what the form asks of the stack: with a backbone it needs a FeatureLambda."""
+    return {"with_features": "{{ True if params.backbone else None }}"}
 
 
 def _names(meanings: Mapping[str, str]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from snn_operators.links import ReportLink, object_url
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from snn_client.data.lists import Shortened
     from snn_client.reports.contents import NewImage, Report
     from snn_client.reports.metrics import TestSet
+    from snn_client.runs.lists import Shortened
 
 LOGGED = 100  # answers
 
@@ -85,14 +85,15 @@ class SnnPredictOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> list[NewImage] | Shortened:
         """Classify the photos; return the report's ``new_images``."""
-        from snn_client.data.lists import shortened, whole
-        from snn_client.reports.report import predict_images
+        from snn_client.backbones.features import features_by
+        from snn_client.reports.predicting import predict_images
         from snn_client.reports.sections import answer_in_a_line
+        from snn_client.runs.lists import shortened, whole
         from snn_cloud.aws.places import new_images, params
 
         clients, bucket = self.hook.clients, self.outputs.bucket
         images = whole(clients, self.images)
-        answers = predict_images(clients, bucket, self.run_id, images)
+        answers = predict_images(clients, bucket, self.run_id, images, features_by(clients, self.outputs))
         self.files = [f"s3://{bucket}/{params(self.run_id)}", *folders(images)], []
         for answer in answers[:LOGGED]:
             self.log.info("%s", answer_in_a_line(answer))
@@ -144,8 +145,8 @@ class SnnReportOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> Report:
         """Write the report; return it."""
-        from snn_client.data.lists import whole
         from snn_client.reports.report import make_report
+        from snn_client.runs.lists import whole
         from snn_cloud.aws.places import params, report_html, results
 
         outputs, clients = self.outputs, self.hook.clients

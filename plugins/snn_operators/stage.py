@@ -78,9 +78,10 @@ class SnnStageOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the input; return where it lies."""
-        from snn_client.data.lists import LIMIT, shortened
+        from snn_client.backbones.features import features_by
         from snn_client.data.options import Options
         from snn_client.data.staging import stage
+        from snn_client.runs.lists import LIMIT, shortened
         from snn_client.runs.runs import check_cache
         from snn_cloud.aws.places import input_images, new_run_id
         from snn_cloud.ledger.parameters import Parameters
@@ -89,8 +90,12 @@ class SnnStageOperator(SnnOperator):
         if isinstance(parameters, Parameters):
             check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
-        options = Options.of(self.data_options or {})
-        staged = stage(self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options)
+        options = Options.of({"backbone": (self.overrides or {}).get("backbone"), **(self.data_options or {})})
+        chosen = parameters.max_usd if isinstance(parameters, Parameters) else (self.overrides or {}).get("max_usd")
+        by = features_by(self.hook.clients, outputs, None if chosen is None else float(chosen))
+        staged = stage(
+            self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options, features_by=by
+        )
         self.log.info("run %s: staged %s, %d photos to classify", run_id, self.dataset, len(staged.images))
         made = f"s3://{outputs.bucket}/{staged.dataset_key}"
         self.files = [self.dataset], [made]

@@ -87,12 +87,13 @@ class SnnSweepPlanOperator(SnnOperator):
     @reads_fields
     def execute(self, context: Context) -> list[dict[str, str]]:
         """Plan the sweep; return its trainings."""
+        from snn_client.backbones.features import features_by
         from snn_client.data.options import Options
         from snn_client.data.staging import stage_folds
         from snn_client.runs.estimate import estimate_on
         from snn_client.runs.runs import check_cache
         from snn_client.sweeps.halving import first_rung
-        from snn_client.sweeps.sweep import expand, listed, plan_items, trainings
+        from snn_client.sweeps.sweep import expand, listed, one_backbone, plan_items, trainings
         from snn_cloud.aws.places import new_run_id
         from snn_cloud.cost.budget import warning
 
@@ -111,7 +112,8 @@ class SnnSweepPlanOperator(SnnOperator):
         planned([""])  # what cannot be halved is told before anything is staged
         staged = stage_folds(
             self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed,
-            Options.of(self.data_options or {}),
+            Options.of({"backbone": one_backbone(combinations), **(self.data_options or {})}),
+            features_by=features_by(self.hook.clients, outputs),
             more=lambda keys: plan_items(sweep_id, planned(keys)),
         )  # fmt: skip
         self.files = [self.dataset], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]

@@ -48,6 +48,9 @@ def command(
     learning_rate: Annotated[float | None, typer.Option(envvar="SNN_DEMO_LEARNING_RATE")] = None,
     threshold: Annotated[float | None, typer.Option(envvar="SNN_DEMO_THRESHOLD")] = None,
     seed: Annotated[int | None, typer.Option(envvar="SNN_DEMO_SEED")] = None,
+    backbone: Annotated[
+        str, typer.Option(envvar="SNN_DEMO_BACKBONE", help="a pretrained network, whose features are learned")
+    ] = "",
     home: Annotated[Path, typer.Option(envvar="SNN_LOCAL_HOME")] = Path(".local"),
     dags: Annotated[Path, typer.Option(help="folder of DAGs for Airflow")] = Path("dags"),
     install_seconds: Annotated[float, typer.Option(envvar="SNN_DEMO_INSTALL_SECONDS", hidden=True)] = 0.0,
@@ -55,8 +58,8 @@ def command(
     """Train and judge a network by the DAG snn_training, and show the results. Leaves the servers up."""
     home = home.resolve()
     defaults = form_defaults(home)
-    # The faces by the network that the pages tell of; other data by a recipe that fits them.
-    recipe = parameters_file or ("" if dataset else str(dags / "parameters.json"))
+    # The faces by the network that the pages tell of; other data, and features, by a recipe that fits them.
+    recipe = parameters_file or ("" if dataset or backbone else str(dags / "parameters.json"))
     chosen = {
         "dataset": _absolute(dataset) if dataset else defaults["SNN_DATASET"],
         "images": [_absolute(image) for image in _images(images, dataset, home)],
@@ -68,6 +71,7 @@ def command(
         "learning_rate": learning_rate,
         "threshold": threshold,
         "seed": seed,
+        "backbone": backbone or None,
     }
     seconds = {"install": install_seconds}
 

@@ -101,4 +101,4 @@ def hold_out(dataset: Dataset, part: Places) -> Dataset:
     held[part] = True
     apart = dataset.train.part(np.flatnonzero(held))
     rest = dataset.train.part(np.flatnonzero(~held))
-    return Dataset(rest, apart, dataset.classes, apart, dataset.photos, dataset.columns)
+    return Dataset(rest, apart, dataset.classes, apart, dataset.photos, dataset.columns, backbone=dataset.backbone)

@@ -68,6 +68,18 @@ class Writer:
         stored[begin:] = samples
         self._labels[part].append(np.asarray(labels))
 
+    def show(self, pictures: NDArray[np.uint8]) -> None:
+        """Append pictures (m, height, width, 3) of the test set's samples, for reports of what has none of its own."""
+        if "test_set_pictures" not in self._file:
+            shape = pictures.shape[1:]
+            self._file.create_dataset(
+                "test_set_pictures", (0, *shape), np.uint8, maxshape=(None, *shape), chunks=(8, *shape), compression=1
+            )
+        stored = self._file["test_set_pictures"]
+        begin = len(stored)
+        stored.resize(begin + len(pictures), axis=0)
+        stored[begin:] = pictures
+
     def __enter__(self) -> Writer:
         return self
 

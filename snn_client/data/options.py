@@ -14,6 +14,9 @@ from snn.errors import InvalidInput, one_line
 log = logging.getLogger(__name__)
 
 NOTE_LENGTH = 10_000
+AUTO, NONE = "auto", "none"
+"""In place of a backbone's name: one if it pays (`featured.pays`); none even then."""
+
 LOGGED_SECONDS = 10.0  # between two lines of a log on how far something is
 
 Fit = Literal["resize", "crop", "pad"]
@@ -38,6 +41,10 @@ class Options(BaseModel):
     fit: Fit = Field(default="resize", description="how: squeezed, cropped in the middle, or with a black border")
     skip_bad: bool = Field(default=False, description="leave out files that are no usable photos, and list them")
     labels: str = Field(default="", description="a CSV file beside the photos that tells their classes")
+
+    backbone: str = Field(default="", description="a pretrained network, whose features of the photos are learned")
+
+    mirror: bool = Field(default=False, description="with a backbone: mirror images of the photos are learned too")
 
     # What is asked of a table is refused where there is none: a split that is not as asked would be found out too late.
     label: str = Field(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,14 +16,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from snn.batches import Groups
-from snn.errors import InvalidDataset, InvalidInput
-from snn_client.data import labels
+from snn.errors import InvalidDataset, InvalidImage, InvalidInput
+from snn_client.data import featured, labels
+from snn_client.data.featured import Features, refuse_bad
 from snn_client.data.folders import Found, Layout, read_layout, readable
-from snn_client.data.images import Look, Reading, load_pixels, look
+from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
-from snn_client.data.options import Options, Progress, some
+from snn_client.data.options import AUTO, Options, Progress, some
+from snn_cloud.cost.formats import dollars, duration
+from snn_data.files import read_file
 from snn_data.hdf5 import MAX_BYTES
 from snn_data.isolated import Broken, isolated, raise_limits
+from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
+from snn_photos.pictures import Look, look
 
 OWN_SIZE = 64
 """Photos that all have one size keep it up to this; others become squares of so many pixels a side."""
@@ -47,9 +53,10 @@ class Photo(NamedTuple):
         return self.look.height * self.look.width
 
 
-def make(folder: Path, options: Options, target: Path, progress: Progress) -> None:
+def make(folder: Path, options: Options, target: Path, progress: Progress, features: Features | None = None) -> None:
     """Write a data set of the photos below a folder to `target`; their classes are told by folders or by a table.
 
+    With `features` it is one of those, and the photos are seen at their own size.
     The split is stratified, unless folders or the table tell the parts, and depends only on names, share and seed.
     Raises InvalidDataset, which names the files that are no usable photos; with `skip_bad` they are left out.
     """
@@ -62,8 +69,42 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
     )
     photos, bad = _look(folder, layout, progress)
     given = len(photos) + len(bad)
-    _check_bad(bad, given, options, source)
+    refuse_bad(bad, given, options, source)
     parts = _parts(photos, layout.classes, options, source)
+    if features is not None and options.backbone == AUTO and (why_not := _does_not_pay(photos)):
+        progress.note(f"no backbone is used: {why_not}")
+        features = None
+    if features is not None:
+        seconds, usd = featured.expected(len(photos))
+        progress.note(
+            f"{features.backbone.name} sees the photos, and its features are learned: about {duration(seconds)} and "
+            f"{dollars(usd)} USD where none are known"
+            + (" (--backbone none leaves it out)" if options.backbone == AUTO else "")
+        )
+        bad += _write_features(folder, layout.classes, parts, features, target, options, progress)
+    else:
+        bad += _write_pixels(folder, layout.classes, parts, target, options, progress)
+    refuse_bad(bad, given, options, source)
+    if bad:
+        progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
+
+
+def _does_not_pay(photos: Sequence[Photo]) -> str:
+    """Return why a backbone, which learned from colour photos, is not taken unasked for these; "" if it is."""
+    if all(one.look.grey for one in photos):
+        return "the photos are grey"
+    if len(photos) > featured.MOST:
+        return f"there are more than {featured.MOST:,} photos (name one to have it)"
+    return ""
+
+
+def _write_pixels(
+    folder: Path, classes: Sequence[str], parts: Mapping[str, list[Photo]], target: Path, options: Options,
+    progress: Progress,
+) -> list[str]:  # fmt: skip
+    """Write photos, all of one size; return what is wrong with those that are left out."""
+    source, bad = readable(folder), list[str]()
+    photos = [one for of_part in parts.values() for one in of_part]
     shape = _shape([one.look for one in photos], options, progress)
     for part, of_part in parts.items():
         claim = len(of_part) * int(np.prod(shape))
@@ -74,7 +115,7 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
     if bits:
         progress.note(f"photos with 16 bits a pixel use {bits}: {(1 << bits) - 1:,} is white")
     how = Reading(options.fit, bits)
-    with Writer(target, shape, np.uint8, layout.classes, photos=how.to_text()) as writer:
+    with Writer(target, shape, np.uint8, classes, photos=how.to_text()) as writer:
         done, total = 0, len(photos)
         for part, of_part in parts.items():
             for pixels, kept, broken in _decoded(folder, of_part, shape, how):
@@ -85,9 +126,7 @@ def make(folder: Path, options: Options, target: Path, progress: Progress) -> No
                     writer.add(part, pixels, truth, [one.slice or "." for one in kept], groups)
                 done += len(kept) + len(broken)
                 progress.at("reading photos", done, total)
-        _check_bad(bad, given, options, source)
-    if bad:
-        progress.note(f"left out {len(bad)} of {given} files: {some(bad, 100)}")
+    return bad
 
 
 def split(
@@ -104,13 +143,36 @@ def split(
     return random.permutation(np.concatenate(train)), random.permutation(np.concatenate(test))
 
 
-def _check_bad(bad: Sequence[str], given: int, options: Options, source: str) -> None:
-    if bad and not options.skip_bad:
-        raise InvalidDataset(
-            f"{len(bad)} of {given} files are no usable pictures: {some(bad)}",
-            source=source,
-            hint="take them out of the folder, or skip them: --skip-bad",
-        )
+def _write_features(
+    folder: Path, classes: Sequence[str], parts: Mapping[str, list[Photo]], features: Features, target: Path,
+    options: Options, progress: Progress,
+) -> list[str]:  # fmt: skip
+    """Write the features of photos, and pictures of those to test by; return what is wrong with those left out."""
+    photos = {
+        part: [
+            featured.Photo(
+                partial(_contents, folder, one), one.found.label, readable(one.found.path, folder),
+                one.found.slice or ".", one.found.group,
+            )
+            for one in of_part
+        ]
+        for part, of_part in parts.items()
+    }  # fmt: skip
+
+    def pictures(places: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+        side = featured.PICTURE
+        for pixels, _, _ in _decoded(
+            folder, [parts["test"][place] for place in places], (side, side, 3), Reading("crop")
+        ):
+            yield pixels
+
+    return featured.write(
+        target, classes, photos, features, pictures, progress, mirror=options.mirror, in_time=bool(options.time)
+    )
+
+
+def _contents(folder: Path, photo: Photo) -> bytes:
+    return read_file(photo.found.path, MAX_PHOTO, InvalidImage, readable(photo.found.path, folder))
 
 
 def _parts(photos: Sequence[Photo], classes: tuple[str, ...], options: Options, source: str) -> dict[str, list[Photo]]:

@@ -10,10 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from snn.errors import InvalidDataset, InvalidInput
-from snn_client.data import archives, fetching, folders, pairs, photos, tables
+from snn_client.data import archives, featured, fetching, folders, pairs, photos, tables
 from snn_client.data.addresses import address_of
-from snn_client.data.options import Options, Progress
+from snn_client.data.featured import Features, check_same
+from snn_client.data.options import AUTO, NONE, Options, Progress
 from snn_client.tables.files import CSV_ENDINGS, PARQUET_ENDINGS
+from snn_data.dataset import load_header
 from snn_data.files import check_file
 
 if TYPE_CHECKING:
@@ -41,24 +43,38 @@ class Kind(Enum):
 ENDINGS = ", ".join(ending for kind in Kind for ending in kind.value)
 
 
-def prepare(source: str | Path, options: Options, folder: Path, progress: Progress, s3: S3Client | None = None) -> Path:
+def prepare(
+    source: str | Path,
+    options: Options,
+    folder: Path,
+    progress: Progress,
+    s3: S3Client | None = None,
+    features: Features | None = None,
+) -> Path:
     """Return the path of a `datasets.h5` with what is at `source`: that file itself, or one made in `folder`.
 
     `source` is a path or an `s3://` address of a file or, if it ends in "/", of all that begins so. Whatever is
-    unpacked or downloaded on the way lies in `folder`, and is gone when this returns or raises.
+    unpacked or downloaded on the way lies in `folder`, and is gone when this returns or raises. With `features`, of
+    photos, the data set is made of those.
     Raises InvalidInput, naming the file, for what cannot be used.
     """
+    if features is None and options.backbone not in ("", AUTO, NONE):
+        hint = "name it where a run is started: snn train, or the DAG's form"
+        raise InvalidInput("sees photos in Lambda, where a run is staged", field="backbone", hint=hint)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".snn-") as workshop:
         shown, local = str(source), Path(source)
         if address_of(shown):
             if s3 is None:
                 raise InvalidInput("lies in S3", source=shown, hint="name it where there is a connection to AWS")
             local = fetching.fetch(s3, shown, Path(workshop, "fetched"), progress)
-        found = _made(local, shown, options, folder, Path(workshop), progress)
+        found = _made(local, shown, options, folder, Path(workshop), progress, features)
         return found.replace(folder / found.name) if Path(workshop) in found.parents else found
 
 
-def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Path, progress: Progress) -> Path:
+def _made(
+    local: Path, shown: str, options: Options, folder: Path, workshop: Path, progress: Progress,
+    features: Features | None,
+) -> Path:  # fmt: skip
     kind = Kind.FOLDER if local.is_dir() else Kind.of(local.name)
     if kind is not Kind.FOLDER:
         check_file(local, InvalidDataset, shown)
@@ -67,8 +83,10 @@ def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Pat
         options.check_no_table(shown)
         if options.only:
             raise InvalidDataset("cannot be taken apart", field="only", source=shown, hint="give what it was made of")
+        if options.backbone == AUTO:
+            features = None  # only for what has just been looked at
         if not pairs.is_half(local):
-            return local
+            return local if features is None else _seen(local, shown, features, options, folder, workshop, progress)
     if kind is Kind.ARCHIVE:
         local = archives.unpack(local, workshop / "unpacked", progress, shown)
         kind = Kind.FOLDER
@@ -78,18 +96,39 @@ def _made(local: Path, shown: str, options: Options, folder: Path, workshop: Pat
         shown = shown if local == outer else f"{shown.rstrip('/')}/{folders.readable(local, outer)}"
         found = folders.lone_file(local, lambda name: Kind.of(name) in (Kind.HDF5, Kind.CSV, Kind.PARQUET))
         if found:
-            return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress)
+            return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress, features)
     make = _MAKERS.get(kind) if kind else None
     if make is None:
         raise InvalidDataset("is nothing that a data set is made of", source=shown, hint=f"give a folder, or {ENDINGS}")
     unfinished, target = workshop / "unfinished.h5", folder / f"{name}.h5"
     try:
-        make(local, options, unfinished, progress)
+        if options.backbone == AUTO and kind is not Kind.FOLDER:
+            features = None
+        if features is not None and kind is not Kind.FOLDER:
+            hint = "leave backbone out: it sees photos"
+            raise InvalidDataset("is a table", field="backbone", source=shown, hint=hint)
+        if features is not None:
+            photos.make(local, options, unfinished, progress, features)
+        else:
+            make(local, options, unfinished, progress)
     except InvalidInput as problem:
         # Of what is unpacked nobody knows the path: the source is named as it was given.
         within = problem.source.replace(str(local), shown, 1) or shown
         raise type(problem)(problem.problem, field=problem.field, source=within, hint=problem.hint) from None
     return unfinished.replace(target)
+
+
+def _seen(
+    local: Path, shown: str, features: Features, options: Options, folder: Path, workshop: Path, progress: Progress
+) -> Path:
+    """Return a data set of the features of a `datasets.h5` of photos; one of features of this backbone as it is."""
+    header = load_header(local, shown)
+    if header.backbone:
+        check_same(header.backbone, features.backbone, shown)
+        return local
+    unfinished = workshop / "unfinished.h5"
+    featured.of_pixels(local, shown, features, unfinished, options, progress)
+    return unfinished.replace(folder / f"{stem(shown)}.h5")
 
 
 def _by_contents(file: Path) -> Kind | None:

@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -21,11 +21,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from snn.errors import InvalidInput
 from snn_client.data import judging
 from snn_client.data.addresses import address_of
+from snn_client.data.featured import Features
 from snn_client.data.fetching import open_object
 from snn_client.data.folds import Places, held_out, hold_out
-from snn_client.data.images import MAX_BYTES as MAX_IMAGE
 from snn_client.data.images import Reading, load_image, refuse_photos
-from snn_client.data.options import Logged, Options, Progress
+from snn_client.data.options import AUTO, NONE, Logged, Options, Progress
 from snn_client.data.sources import prepare
 from snn_client.data.tables import check_rows
 from snn_cloud.aws import places
@@ -33,9 +33,12 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
-from snn_data.dataset import Dataset, Header, check_dataset, load_dataset, save_dataset
+from snn_data.dataset import Dataset, Header, backbone_name, check_dataset, load_dataset, save_dataset
 from snn_data.files import check_size, read_file
 from snn_data.fitting import check_recipe
+from snn_photos.pictures import MAX_BYTES as MAX_IMAGE
+from snn_photos.pictures import open_picture
+from snn_photos.reference import BackboneReference
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -47,6 +50,9 @@ MAX_BYTES = 3_000_000_000
 
 
 Choose = Callable[[Header], Parameters]
+
+FeaturesBy = Callable[[str | BackboneReference], Features | None]
+"""Gives what computes features by a backbone: the stack's of this name, or the very one; None if there is no AUTO."""
 
 
 class StagedImageFields(TypedDict):
@@ -119,6 +125,7 @@ class Item:
     sha256: str
     open: Callable[[], BinaryIO]
     source: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_text(cls, key: str, text: str) -> Self:
@@ -136,6 +143,7 @@ def stage(
     images: Sequence[str | Path] = (),
     options: Options | None = None,
     progress: Progress | None = None,
+    features_by: FeaturesBy | None = None,
 ) -> Staged:
     """Check a data set and the photos to classify, then put them and the parameters into the run's input folder.
 
@@ -143,27 +151,32 @@ def stage(
     `parameters` may be what chooses them for the data set (`snn_client.runs.recipe`).
     What is there already with the same contents is not uploaded again. When an upload fails, what this call uploaded
     is removed and the error goes on to the caller.
+    Where a backbone is named, by options or parameters, the data set is one of features, which `features_by` computes.
     What is suspicious about the data is told, or, if asked, refused (`judging`).
     Raises InvalidInput (InvalidDataset, InvalidImage), naming the file, or all photos, that cannot be used.
     """
     places.check_run_id(run_id)
     s3, source, options, progress = clients.s3, str(dataset), options or Options(), progress or Logged()
     with tempfile.TemporaryDirectory(prefix="snn-") as folder:
-        file = prepare(dataset, options, Path(folder), progress, s3)
+        named = options.backbone or (parameters.backbone or "" if isinstance(parameters, Parameters) else "")
+        features = _features(named, features_by)
+        file = prepare(dataset, options, Path(folder), progress, s3, features)
         header = check_dataset(file, source)
         if not isinstance(parameters, Parameters):
             parameters = parameters(header)
         check_recipe(parameters, header)
+        if header.backbone:
+            parameters = parameters.model_copy(update={"backbone": backbone_name(header.backbone)})
         judging.check(file, options.strict, source, progress.warn)
         opened = partial(_open, file)
         sha256 = _sha256_of(opened)
         dataset_key, parameters_key = places.input_dataset(run_id, sha256), places.input_parameters(run_id)
         items = [
-            Item(dataset_key, "application/x-hdf5", sha256, opened, source),
+            Item(dataset_key, "application/x-hdf5", sha256, opened, source, features.used if features else {}),
             Item.of_text(parameters_key, parameters.to_json()),
         ]
         asked = _asked(s3, run_id, images, header)
-        upload(s3, bucket, [*items, *asked])
+        upload(s3, bucket, [*items, *_photos(run_id, features), *asked])
     staged_images = [StagedImage(uri=f"s3://{bucket}/{one.key}", name=one.source) for one in asked]
     size = Size.of(header, parameters)
     return Staged(run_id, dataset_key, parameters_key, staged_images, sha256, size, parameters)
@@ -172,19 +185,21 @@ def stage(
 def _asked(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Header) -> list[Item]:
     """Return photos, or tables of rows, to predict as objects to be. Raises InvalidInput, naming what is of no use."""
     shape = photo_shape(header)
-    if images and shape is None and not header.columns:
+    if images and shape is None and not header.columns and not header.backbone:
         hint = "leave the photos out"
         raise InvalidInput("is a photo, but the data set has features", source=str(images[0]), hint=hint)
     items, bad, how = list[Item](), list[InvalidInput](), Reading.of(header.photos)
     for index, path in enumerate(images):
         try:
             content = read_source(s3, path, MAX_IMAGE)
-            if shape is None:
+            if header.backbone:
+                open_picture(BytesIO(content), str(path))
+            elif shape is None:
                 check_rows(content, header.columns, str(path))
             else:
                 load_image(BytesIO(content), shape, str(path), how)
         except InvalidInput as problem:
-            if shape is None:
+            if header.columns:
                 raise
             bad.append(problem)
             continue
@@ -192,6 +207,23 @@ def _asked(s3: S3Client, run_id: str, images: Sequence[str | Path], header: Head
         items.append(Item(key, "application/octet-stream", _sha256(content), _again(s3, path), str(path)))
     refuse_photos(bad, len(images))
     return items
+
+
+def _photos(run_id: str, features: Features | None) -> list[Item]:
+    """Return what names the photos whose features a data set was made of: who deletes those of a run goes by it."""
+    if features is None or not features.seen:
+        return []
+    text = json.dumps({"backbone": features.backbone.digest, "photos": features.seen})
+    return [Item.of_text(places.input_photos(run_id), text)]
+
+
+def _features(named: str, features_by: FeaturesBy | None) -> Features | None:
+    """Return what computes the features of the backbone that is named, if one is. Raises InvalidInput."""
+    if named in ("", NONE) or (named == AUTO and features_by is None):
+        return None
+    if features_by is None:
+        raise InvalidInput("needs a stack", field="backbone", hint="name it where there is a connection to AWS")
+    return features_by(named)
 
 
 def _again(s3: S3Client, path: str | Path) -> Callable[[], BinaryIO]:
@@ -222,6 +254,7 @@ def stage_folds(
     options: Options | None = None,
     progress: Progress | None = None,
     *,
+    features_by: FeaturesBy | None = None,
     more: Callable[[list[str]], Iterable[Item]] = lambda keys: (),
 ) -> StagedFolds:
     """Put data sets for choosing between networks into a run's input folder: one, or one a fold.
@@ -233,7 +266,9 @@ def stage_folds(
     """
     places.check_run_id(run_id)
     with tempfile.TemporaryDirectory(prefix="snn-") as folder:
-        file = prepare(dataset_path, options or Options(), Path(folder), progress or Logged(), clients.s3)
+        options = options or Options()
+        features = _features(options.backbone, features_by)
+        file = prepare(dataset_path, options, Path(folder), progress or Logged(), clients.s3, features)
         dataset = load_dataset(file, source=str(dataset_path))
     parts = held_out(dataset.train, validation, seed, len(dataset.classes))
     items = []
@@ -243,7 +278,7 @@ def stage_folds(
         key = places.input_dataset(run_id, sha256)
         items.append(Item(key, "application/x-hdf5", sha256, made, str(dataset_path)))
     keys = [item.key for item in items]
-    upload(clients.s3, bucket, [*items, *more(keys)])
+    upload(clients.s3, bucket, [*items, *_photos(run_id, features), *more(keys)])
     itemsize = dataset.train.stored.itemsize
     sizes = [Size(dataset.features, len(dataset.train) - len(part), itemsize, 2 * len(part)) for part in parts]
     return StagedFolds(keys, sizes)
@@ -268,7 +303,9 @@ def _fold(dataset: Dataset, part: Places) -> BinaryIO:
     """Return a fold as a `datasets.h5`, the same bytes whenever it is made."""
     fold, file = hold_out(dataset, part), BytesIO()
     held = fold.test.stored, fold.test.y
-    save_dataset(file, fold.train.stored, fold.train.y, *held, fold.classes, *held, fold.photos, fold.columns)
+    save_dataset(
+        file, fold.train.stored, fold.train.y, *held, fold.classes, *held, fold.photos, fold.columns, fold.backbone
+    )
     file.seek(0)
     return file
 
@@ -289,7 +326,7 @@ def upload(s3: S3Client, bucket: str, items: Sequence[Item]) -> None:
                     Key=item.key,
                     Body=content,
                     ContentType=item.content_type,
-                    Metadata={"sha256": item.sha256},
+                    Metadata={"sha256": item.sha256, **item.metadata},
                 )
     except BaseException:  # a task killed by its scheduler tidies up as well
         _remove(s3, bucket, begun)

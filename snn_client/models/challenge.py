@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from snn.errors import InvalidInput, InvalidModel, one_line
-from snn_client.data.lists import LIMIT
 from snn_client.data.staging import photo_shape, read_source
 from snn_client.judging import evidence as evidences
 from snn_client.judging.answers import Answers
@@ -17,6 +16,7 @@ from snn_client.models.champion import Candidate, find_champion
 from snn_client.reports.contents import Judged, Report
 from snn_client.reports.metrics import TestSet
 from snn_client.reports.report import answers_of, build_report, fit, judge_answers
+from snn_client.runs.lists import LIMIT
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.cost.money import cost_of

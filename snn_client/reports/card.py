@@ -39,12 +39,16 @@ def model_card(report: Report, parameters: Parameters, data: DataFacts, ended_at
 
 def _head(report: Report, data: DataFacts, ended_at: float) -> Iterator[str]:
     things = "photos" if data.has_photos else "samples"
-    shape = f"{data.shape[1]}×{data.shape[0]} pixels" if data.has_photos else f"{number(data.shape[0])} features"
-    what = f"predicts a number for {things} of {shape}"
+    shape = (
+        f"of {data.shape[1]}×{data.shape[0]} pixels" if len(data.shape) > 1 else f"of {number(data.shape[0])} features"
+    )
+    if data.backbone:
+        shape = f"by {number(data.shape[0])} features of {data.backbone}"
+    what = f"predicts a number for {things} {shape}"
     if data.classes:
         more = len(data.classes) - MAX_CLASSES
         named = ", ".join(map(_plain, data.classes[:MAX_CLASSES])) + (f" and {number(more)} more" if more > 0 else "")
-        what = f"distinguishes {number(len(data.classes))} classes in {things} of {shape}: {named}"
+        what = f"distinguishes {number(len(data.classes))} classes in {things} {shape}: {named}"
     yield from (f"# Model card: {_plain(report['run_id'])}", "", f"A neural network that {what}.", "")
     yield from ("## Intended use", "", _plain(report.get("intended_use", "")) or NOT_GIVEN, "")
     yield from _table(("what", "where"), [

@@ -13,21 +13,24 @@ from snn_cloud.cost.money import Cost
 class Classified(TypedDict):
     """A new photo: what the user called it, and its class.
 
-    `probability` is, of two classes, that of class 1; of more, that of the class that was predicted.
+    `probability` is, of two classes, that of class 1; of more, that of the class that was predicted. `unlike` is there,
+    and true, of a photo that is like none that the model was trained on (`judging.familiar`): its class says little.
     """
 
     uri: str
     predicted: int
     class_name: str
     probability: float
+    unlike: NotRequired[bool]
 
 
 @final
 class Measured(TypedDict):
-    """A new photo, and the number that the model gives for it."""
+    """A new photo, and the number that the model gives for it; `unlike` as of one that is classified."""
 
     uri: str
     value: float
+    unlike: NotRequired[bool]
 
 
 NewImage = Classified | Measured

@@ -50,7 +50,7 @@ from snn_client.reports.sections import (
 )
 from snn_cloud.cost.formats import duration
 from snn_cloud.ledger.parameters import Parameters
-from snn_data.dataset import Dataset
+from snn_data.dataset import Dataset, backbone_name
 
 MAX_PHOTOS = 60
 """Photos shown in each of the two galleries; more would make the file heavy, and nobody looks at them."""
@@ -85,7 +85,7 @@ class DataFacts:
 
     `shape` is that of a sample; `train` and `test` count the samples of each class, or, without classes, all of them.
     `validation` are the samples in the data set's own validation set, `variance` is that of the training samples'
-    numbers; `photos` tells how its photos were read.
+    numbers; `photos` tells how its photos were read, `backbone` which one saw them.
     """
 
     classes: tuple[str, ...]
@@ -97,6 +97,7 @@ class DataFacts:
     validation: int = 0
     variance: float = 0.0
     photos: str = ""
+    backbone: str = ""
 
     @classmethod
     def of(cls, dataset: Dataset, sha256: str, uri: str) -> DataFacts:
@@ -118,12 +119,13 @@ class DataFacts:
             len(dataset.validation) if dataset.validation else 0,
             0.0 if classes else float(np.var(dataset.train.y)),
             dataset.photos,
+            backbone_name(dataset.backbone),
         )
 
     @property
     def has_photos(self) -> bool:
-        """Return whether the samples are photos: features cannot be shown."""
-        return len(self.shape) > 1
+        """Return whether the samples are photos, or what a backbone saw in some: other features cannot be shown."""
+        return len(self.shape) > 1 or bool(self.backbone)
 
 
 def render_page(
@@ -316,9 +318,12 @@ def _views(file: bytes, data: DataFacts) -> dict[str, Any]:
     """Return a photo as a person sees it and as the network does; the file was checked when it was staged."""
     if not file or not data.has_photos:
         return {"picture": None, "seen": None}
+    picture = _uri("jpeg", preview_jpeg(BytesIO(file), 480))
+    if data.backbone:  # it sees the photo itself
+        return {"picture": picture, "seen": None}
     shape = data.shape if len(data.shape) == 3 else (*data.shape, 1)
     return {
-        "picture": _uri("jpeg", preview_jpeg(BytesIO(file), 480)),
+        "picture": picture,
         "seen": _uri("png", thumbnail_png(load_pixels(BytesIO(file), shape, how=Reading.of(data.photos)), 128)),
     }
 

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from io import BytesIO, StringIO
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from snn.activations import Array
 from snn.errors import InvalidInput, InvalidModel
-from snn_client.data.images import MAX_BYTES, Reading, load_image, refuse_photos
 from snn_client.data.judging import judge
-from snn_client.data.lists import LIMIT, longest, size
-from snn_client.data.staging import StagedImage, read_source
-from snn_client.data.tables import check_table, rows_in
-from snn_client.judging.answers import Answers, predicted_classes
+from snn_client.data.staging import read_source
+from snn_client.judging.answers import Answers
 from snn_client.judging.slices import by_slice, slices_of
 from snn_client.reports.card import model_card
 from snn_client.reports.contents import AnyReport, NewImage, Report
 from snn_client.reports.drawing import MAX_HEAT
 from snn_client.reports.metrics import ClassRates, ManyClasses, Mislabelled, Off, TestSet, judged
 from snn_client.reports.page import MAX_PHOTOS, DataFacts, render_page
+from snn_client.reports.predicting import Image, model_of, staged_image
 from snn_client.reports.sections import how_wrong, kind_of, sample_count, worst_first
-from snn_client.tables.columns import Columns
+from snn_client.runs.lists import LIMIT, longest, size
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
@@ -35,7 +31,7 @@ from snn_cloud.cost.money import Cost, cost_of
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
-from snn_data.model import Model, load_model
+from snn_data.model import Model
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
@@ -49,8 +45,6 @@ MAX_USE = 2_000
 MAX_MATRIX = 900
 """Maximum number of cells in a confusion matrix of many classes; a larger one is left out."""
 
-Image = StagedImage | Mapping[str, Any] | str
-
 
 def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str, slice_by: str = "") -> TestSet:
     """Evaluate a run's model on the test set and return the report's `test_set`, in at most `LIMIT` bytes.
@@ -59,7 +53,7 @@ def evaluate_run(clients: Clients, bucket: str, run_id: str, dataset_key: str, s
     the data set is missing, damaged, or they do not fit each other.
     """
     dataset, _ = _dataset(clients, bucket, dataset_key)
-    test_set = fit_test_set(judge_model(_model(clients, bucket, run_id), dataset, slice_by))
+    test_set = fit_test_set(judge_model(model_of(clients, bucket, run_id), dataset, slice_by))
     most = len(test_set["mislabelled"])
     return _keep_mislabelled(test_set, longest(most, lambda length: size(_keep_mislabelled(test_set, length)) <= LIMIT))
 
@@ -90,66 +84,6 @@ def check_answers(model: Model, dataset: Dataset) -> None:
         says = f"distinguishes {max(2, answers)} classes" if model.of_classes else "predicts numbers"
         has = f"{wanted} classes" if wanted else "numbers for labels"
         raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, hint="use data of the same kind")
-
-
-def predict_images(clients: Clients, bucket: str, run_id: str, images: Sequence[Image]) -> list[NewImage]:
-    """Classify photos, or the rows of tables, with a run's model and return the report's `new_images`, in that order.
-
-    Raises InvalidImage, naming all photos that cannot be used as the user named them; InvalidInput for a table that the
-    model cannot read.
-    """
-    model = _model(clients, bucket, run_id)
-    how = Reading.of(str(model.attributes.get("photos", "")))
-    if images and len(model.shape) == 1 and "columns" not in model.attributes:
-        hint = f"a photo cannot take the place of {model.features} features"
-        raise InvalidModel("reads features, not photos", source=model.source, hint=hint)
-    answers, bad = list[NewImage](), list[InvalidInput]()
-    for image in map(_staged, images):
-        if "columns" in model.attributes:
-            answers += predict_rows(model, read_source(clients.s3, image.uri, MAX_BYTES), image.name)
-            continue
-        try:
-            content = read_source(clients.s3, image.uri, MAX_BYTES)
-            photo = load_image(BytesIO(content), model.shape, image.name, how)
-        except InvalidInput as problem:
-            bad.append(problem)
-            continue
-        answers.append(_answer(model, image.name, model.answers(photo)[:, 0]))
-    refuse_photos(bad, len(images))
-    return answers
-
-
-def predict_rows(model: Model, content: bytes, name: str) -> list[NewImage]:
-    """Return the answers of a model that was trained on a table to the rows of another one, as of photos.
-
-    The first row of `name` is called `name#1`. Raises InvalidInput for no table, or without a column of the model's.
-    """
-    columns = Columns.from_json(model.attributes["columns"], model.source)
-    check_table(name)
-    answers: list[NewImage] = []
-    for rows in rows_in(content, columns, name):
-        for said in model.answers(rows.T).T:
-            answers.append(_answer(model, f"{name}#{len(answers) + 1}", said))
-    return answers
-
-
-def answers_csv(answers: Sequence[NewImage]) -> str:
-    """Return answers as the text of a CSV file, a line each below a header."""
-    text = StringIO()
-    writer = csv.DictWriter(text, list(answers[0]) if answers else ["uri"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(answers)
-    return text.getvalue()
-
-
-def _answer(model: Model, uri: str, said: Array) -> NewImage:
-    """Return what the report says of one photo or row; `said` are the network's outputs (o,)."""
-    if not model.of_classes:
-        return {"uri": uri, "value": float(said[0])}
-    predicted = int(predicted_classes(said[:, None], model.threshold)[0])
-    # Of two classes that of class 1, as ever; of more that of the class that was predicted.
-    probability = float(said[-1] if len(model.classes) == 2 else said[predicted])
-    return {"uri": uri, "predicted": predicted, "class_name": model.classes[predicted], "probability": probability}
 
 
 def build_report(
@@ -218,7 +152,8 @@ def write_report(
     finished = fit(told)
     judged_by_it = sample_count(finished["test_set"]) == len(dataset.test)
     wrong = finished["test_set"]["mislabelled"] if judged_by_it else []  # else they would be other samples
-    curves, photos = _curves(clients, bucket, run.run_id), len(dataset.shape) > 1
+    curves = _curves(clients, bucket, run.run_id)
+    shown_as = dataset.test.stored if len(dataset.shape) > 1 else dataset.pictures
     shown = min(len(finished["new_images"]), MAX_PHOTOS)
     facts = DataFacts.of(dataset, sha256, f"s3://{bucket}/{dataset_key}")
     card = model_card(finished, run.parameters, facts, run.ended_at)
@@ -229,8 +164,10 @@ def write_report(
         facts,
         matrix=_whole_matrix(clients, bucket, run.run_id, dataset, finished["test_set"]) if judged_by_it else None,
         card=card,
-        mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if photos else [],
-        new_images=[read_source(clients.s3, image.uri) for image in map(_staged, images[:shown])] if photos else [],
+        mislabelled=[shown_as[one["index"]] for one in wrong] if shown_as is not None else [],
+        new_images=[]
+        if shown_as is None
+        else [read_source(clients.s3, image.uri) for image in map(staged_image, images[:shown])],
         started_at=run.started_at,
         ended_at=run.ended_at,
     )
@@ -323,7 +260,7 @@ def _whole_matrix(
     if "per_class" not in test_set or test_set["confusion_matrix"] is not None or len(dataset.classes) > MAX_HEAT:
         return None
     try:
-        answers = answers_of(_model(clients, bucket, run_id), dataset)
+        answers = answers_of(model_of(clients, bucket, run_id), dataset)
     except InvalidInput:
         return None
     if abs(float(answers.right.mean()) - test_set["accuracy"]) > 1e-9:
@@ -332,19 +269,6 @@ def _whole_matrix(
     np.add.at(counts, (answers.truth.astype(np.int64), answers.predicted), 1)
     matrix: list[list[int]] = counts.tolist()
     return matrix
-
-
-def _staged(image: Image) -> StagedImage:
-    if isinstance(image, StagedImage):
-        return image
-    if isinstance(image, str):
-        return StagedImage(uri=image, name=image)
-    return StagedImage(uri=image["uri"], name=image.get("name", image["uri"]))
-
-
-def _model(clients: Clients, bucket: str, run_id: str) -> Model:
-    uri = f"s3://{bucket}/{places.params(run_id)}"
-    return load_model(BytesIO(read_source(clients.s3, uri)), source=uri)
 
 
 def _dataset(clients: Clients, bucket: str, key: str) -> tuple[Dataset, str]:

@@ -103,9 +103,10 @@ def in_a_line(test_set: TestSet) -> str:
 
 def answer_in_a_line(image: NewImage) -> str:
     """Return what a log says of a new photo."""
+    unlike = ", but it is unlike all that was learned" if image.get("unlike") else ""
     if "value" in image:
-        return f"{image['uri']}: {image['value']:.6g}"
-    return f"{image['uri']}: {image['class_name']} ({image['probability']:.3f})"
+        return f"{image['uri']}: {image['value']:.6g}{unlike}"
+    return f"{image['uri']}: {image['class_name']} ({image['probability']:.3f}){unlike}"
 
 
 def two_class_rates(test_set: TwoClasses, classes: Sequence[str], things: str) -> list[Rate]:

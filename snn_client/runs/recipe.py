@@ -14,7 +14,7 @@ from snn.errors import InvalidInput
 from snn.validation import check_held_out
 from snn_client.tables.splits import VALIDATED_FROM, VALIDATION_SHARE
 from snn_cloud.ledger.parameters import Parameters
-from snn_data.dataset import Dataset, Header
+from snn_data.dataset import Dataset, Header, backbone_name
 
 AUTO = "auto"
 """What stands in place of a `parameters.json` for a recipe chosen by itself."""
@@ -23,7 +23,7 @@ LARGE = 20_000
 """Samples from which wider networks pay."""
 
 STEPS = 1_200
-"""Steps that a small table takes to be learned, however few its rows are."""
+"""Steps that a small table, or the features of a few photos, take to be learned, however few they are."""
 
 PATIENCE = 10
 """Epochs without a better validation cost, then the training stops; the best epoch's weights are the model."""
@@ -43,7 +43,7 @@ class _Size(NamedTuple):
 def choose(data: Dataset | Header) -> dict[str, Any]:
     """Return a recipe for a data set, as the contents of a `parameters.json`."""
     samples, photos, classes = len(data.train), len(data.shape) > 1, len(data.classes)
-    size = _of_photos(samples) if photos else _of_rows(samples)
+    size = _of_photos(samples) if photos else _of_features(samples) if data.backbone else _of_rows(samples)
     outputs, output = (1, "identity") if not classes else (1, "sigmoid") if classes == 2 else (classes, "softmax")
     layers = [f"layer{number}" for number in range(1, len(size.hidden) + 2)]
     recipe: dict[str, Any] = {
@@ -63,6 +63,8 @@ def choose(data: Dataset | Header) -> dict[str, Any]:
         recipe |= _seen(data)
     if not classes:
         recipe["target_scaling"] = _scaling(data)
+    if data.backbone:
+        recipe["backbone"] = backbone_name(data.backbone)
     return {**recipe, **_stopping(data)}
 
 
@@ -92,6 +94,13 @@ def _of_rows(samples: int) -> _Size:
     # The same shrinking over the whole training, however many steps that is.
     decay = min(1.0, round(STEPS / (epochs * steps), 3))
     return _Size((256, 128) if samples >= LARGE else (128,), 0.003, decay, batch_size, epochs)
+
+
+def _of_features(samples: int) -> _Size:
+    """Return what suits a backbone's features: it has learned to see, so one layer tells the classes apart."""
+    batch_size = 128 if samples >= LARGE else 32
+    epochs = 30 if samples >= VALIDATED_FROM else min(300, -(-STEPS // -(-samples // batch_size)))
+    return _Size((), 0.001, 0.05, batch_size, epochs)
 
 
 def _of_photos(samples: int) -> _Size:

@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from snn_client.stack.layer import layer_key, layer_zip
+from snn_client.stack.layer import DEPENDENCIES, FEATURES, Layer, layer_key, layer_zip
 from snn_client.stack.package import function_zip, templates
 from snn_client.stack.wheel import wheel
 from snn_cloud.aws.clients import Clients
@@ -42,6 +42,7 @@ def upload_artifacts(
     runtime: str,
     architecture: str,
     build_layer: bool,
+    build_features: bool,
     build_package: bool,
     secure_transport: bool,
     data_bucket: str = "",
@@ -73,11 +74,17 @@ def upload_artifacts(
     root = texts.pop("root")
     for name, text in sorted(texts.items()):
         parameters[f"{name.title()}Template"] = put(f"templates/{name}-{_digest(text.encode())}.yaml", text.encode())
-    if build_layer:
-        parameters["LayerKey"] = put(
-            f"layers/{layer_key(runtime, architecture)}.zip",
-            lambda: layer_zip(runtime, architecture, on_progress=on_progress).read_bytes(),
+
+    def put_layer(layer: Layer) -> str:
+        return put(
+            f"layers/{layer_key(layer, runtime, architecture)}.zip",
+            lambda: layer_zip(layer, runtime, architecture, on_progress=on_progress).read_bytes(),
         )
+
+    if build_layer:
+        parameters["LayerKey"] = put_layer(DEPENDENCIES)
+    if build_features:
+        parameters["FeatureLayerKey"] = put_layer(FEATURES)
     if build_package:
         name, content = wheel()
         parameters["PackageKey"] = put(f"{NOTEBOOK_PREFIX}{_digest(content)}/{name}", content)

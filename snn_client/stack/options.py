@@ -35,6 +35,7 @@ PARAMETERS = {
     "email": "Email",
     "log_retention_days": "LogRetentionDays",
     "layer_arn": "LayerArn",
+    "with_features": "WithFeatures",
     "with_notebook": "WithNotebook",
     "notebook_instance_type": "NotebookInstanceType",
     "permissions_boundary": "PermissionsBoundary",
@@ -62,6 +63,7 @@ class StackOptions:
     log_retention_days: int = 30
     tags: Mapping[str, str] = field(default_factory=dict)
     layer_arn: str = ""  # an existing dependency layer, instead of building one
+    with_features: bool = False  # FeatureLambda, which turns photos into features by a backbone
     with_notebook: bool = False  # a SageMaker notebook instance
     notebook_instance_type: str = "ml.t3.medium"
     permissions_boundary: str = ""  # the policy that limits all roles of the stack; empty: none

@@ -30,6 +30,7 @@ class StackOutputs:
     artifact_bucket: str
     cache_node_type: str = "cache.t4g.micro"
     new_data_queue: str = ""  # a stack that an earlier version deployed has none
+    feature_function: str = ""  # FeatureLambda, if there is one
     notebook: str = ""  # the SageMaker notebook instance, if there is one
     version: int = 1  # a stack that an earlier version deployed has none
 

@@ -15,12 +15,12 @@ from importlib.resources.abc import Traversable
 from snn_cloud.aws.errors import CloudError
 
 SHIPPED = (".ipynb", ".jinja", ".py", ".txt", ".yaml")  # what our packages consist of
-HANDLERS = ("launch.py", "trainer.py", "neuron.py")
-PACKAGES = ("snn", "snn_data", "snn_cloud")  # all of them: what Lambda never needs is in snn_client
+HANDLERS = ("launch.py", "trainer.py", "neuron.py", "features.py")
+PACKAGES = ("snn", "snn_data", "snn_photos", "snn_cloud")  # all of them: what Lambda never needs is in snn_client
 
 
 def function_zip() -> bytes:
-    """Return the zip that all three functions run from.
+    """Return the zip that all functions run from.
 
     Raises CloudError if a handler is not installed.
     """

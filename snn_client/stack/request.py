@@ -47,6 +47,7 @@ def stack_request(
         runtime=options.runtime,
         architecture=options.architecture,
         build_layer=not options.layer_arn,
+        build_features=options.with_features,
         build_package=options.with_notebook,
         secure_transport=secure,
         data_bucket=options.bucket,

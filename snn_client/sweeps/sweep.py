@@ -11,8 +11,8 @@ from typing import Any, NotRequired, TypedDict
 
 from snn.errors import InvalidInput, InvalidParameters
 from snn_client.data.folds import number_of_parts
-from snn_client.data.lists import read_list
 from snn_client.data.staging import Item
+from snn_client.runs.lists import read_list
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters
@@ -75,6 +75,15 @@ class Training(TypedDict):
     overrides: dict[str, Any]
     rung: NotRequired[int]
     resume_from: str
+
+
+def one_backbone(combinations: Sequence[Combination]) -> str | None:
+    """Return the backbone that all combinations have, None for none. Raises InvalidParameters if they differ."""
+    named = {one.parameters.backbone for one in combinations}
+    if len(named) > 1:
+        hint = "make a sweep for each; its table has the same held-out samples for the same seed"
+        raise InvalidParameters("cannot differ within a sweep, which has one data set", field="backbone", hint=hint)
+    return named.pop()
 
 
 def trainings(sweep_id: str, combinations: Sequence[Combination], dataset_keys: Sequence[str]) -> list[Training]:

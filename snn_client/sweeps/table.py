@@ -10,11 +10,11 @@ from itertools import groupby
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from snn_client.data.lists import LIMIT, longest, size
 from snn_client.judging.contents import Interval
 from snn_client.reports.metrics import TestSet
 from snn_client.reports.report import to_json
 from snn_client.runs import runs
+from snn_client.runs.lists import LIMIT, longest, size
 from snn_client.sweeps.sweep import Training
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients

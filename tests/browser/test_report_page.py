@@ -13,7 +13,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ PARAMETERS = Parameters.load(
         "neurons": {"layer1": 20, "layer2": 5, "layer3": 1},
     }
 )
-KINDS = ("two", "five", "twenty", "hundred", "features", "numbers")
+KINDS = ("two", "five", "twenty", "hundred", "features", "seen", "numbers")
 BEST_EPOCH = 37
 LONG = "a-class-whose-name-is-as-long-as-a-sentence-and-has-no-place-where-it-could-be-broken" * 2
 
@@ -97,6 +97,7 @@ def written(
     if len(dataset.classes) <= 20:  # what a report leaves out is the matter of the hundred
         report["test_set"] = {"mislabelled_left_out": 0, "classes_left_out": 0, **test_set}
     wrong = report["test_set"]["mislabelled"]
+    pictures = dataset.test.stored if len(dataset.shape) > 1 else dataset.pictures
     html = render_page(
         report,
         parameters,
@@ -104,7 +105,7 @@ def written(
         DataFacts.of(dataset, sha256, f"{prefix}/input/datasets.h5"),
         matrix=test_set.get("confusion_matrix") if "per_class" in test_set else None,
         card="# Model card\n" + LONG,
-        mislabelled=[dataset.test.stored[one["index"]] for one in wrong] if len(dataset.shape) > 1 else [],
+        mislabelled=[pictures[one["index"]] for one in wrong] if pictures is not None else [],
         new_images=photos,
         started_at=run.started_at,
         ended_at=run.ended_at,
@@ -169,14 +170,17 @@ def photo_file() -> bytes:
 def invented(folder: Path, kind: str) -> Example:
     """The page of a kind, with answers drawn at random; some of the names are long."""
     random = np.random.default_rng(7)
-    count = {"five": 5, "twenty": 20, "hundred": 100, "features": 3, "numbers": 0}[kind]
+    count = {"five": 5, "twenty": 20, "hundred": 100, "features": 3, "seen": 5, "numbers": 0}[kind]
     names = tuple(LONG if k == 2 and kind != "features" else f"kind {k}" + "-of-thing" * (k % 3) for k in range(count))
-    samples, shape = {"hundred": 1_000}.get(kind, 400), (6,) if kind in ("features", "numbers") else (12, 9)
+    samples, shape = {"hundred": 1_000}.get(kind, 400), (6,) if kind in ("features", "seen", "numbers") else (12, 9)
     pixels = random.integers(0, 256, (samples, *shape)).astype(np.uint8)
     x = pixels if len(shape) > 1 else random.standard_normal((samples, *shape))
     y: Any = random.integers(0, count, samples) if count else random.normal(1_000, 300, samples)
     y[:count] = range(count)
     dataset = load_dataset(io.BytesIO(saved(x, y, x, y, classes=names)))
+    if kind == "seen":
+        pictures = random.integers(0, 256, (samples, 64, 64, 3)).astype(np.uint8)
+        dataset = replace(dataset, backbone=json.dumps({"name": "efficientnet-lite0"}), pictures=pictures)
     falling = np.geomspace(2.0, 0.3, 60) * random.uniform(0.95, 1.05, 60)
     curves = {"cost": falling.tolist(), "validation_cost": (0.4 + abs(np.arange(60) - BEST_EPOCH) / 40).tolist()}
     if count:
@@ -184,6 +188,8 @@ def invented(folder: Path, kind: str) -> Example:
         logits[y, np.arange(samples)] += 2
         answers = np.exp(logits) / np.exp(logits).sum(axis=0)
         said: dict[str, Any] = {"predicted": 1, "class_name": names[1], "probability": 0.31}
+        if kind == "seen":
+            said["unlike"] = True
         curves["validation_accuracy"] = np.linspace(0.2, 0.6, 60).tolist()
     else:
         answers = (y + random.normal(0, 90, samples))[None]
@@ -195,7 +201,7 @@ def invented(folder: Path, kind: str) -> Example:
     )
     test_set["slices"] = by_slice(Answers.of(y, answers, names), slices)
     chosen = recipe("softmax" if count else "identity", count or 1)
-    new_images = [{"uri": "photos/new.png", **said}] if len(shape) > 1 else []
+    new_images = [{"uri": "photos/new.png", **said}] if len(shape) > 1 or kind == "seen" else []
     return written(folder, kind, dataset, chosen, curves, test_set, new_images, [photo_file()] * len(new_images))
 
 
@@ -255,10 +261,11 @@ def test_it_loads_nothing_but_itself_and_nothing_complains(visit: Visit) -> None
     assert visit.complaints == []
     assert visit.page.locator("script").count() == 0
     pictures = visit.page.locator("img")
-    wrong = min(60, len(report["test_set"]["mislabelled"])) if len(visit.example.dataset.shape) > 1 else 0
+    shown = len(visit.example.dataset.shape) > 1 or visit.kind == "seen"
+    wrong = min(60, len(report["test_set"]["mislabelled"])) if shown else 0
     others = visit.page.locator("#worst-by-class img, .dots img").count()
-    assert pictures.count() == 2 * len(report["new_images"]) + wrong + others
-    assert (others > 0) == (visit.kind in ("five", "twenty", "hundred"))
+    assert pictures.count() == (1 if visit.kind == "seen" else 2) * len(report["new_images"]) + wrong + others
+    assert (others > 0) == (visit.kind in ("five", "twenty", "hundred", "seen"))
     assert visit.page.locator(".dots img").count() == (visit.kind == "hundred")
     assert pictures.evaluate_all("images => images.every(image => image.complete && image.naturalWidth > 0)")
 
@@ -617,7 +624,22 @@ def test_photos_of_many_classes_have_the_probability_of_what_they_were_called(
         assert (left, right) == (0, pytest.approx(0.31, abs=0.01))
 
 
-# Samples that are no photos, and numbers
+# Samples that are no photos, or features of some, and numbers
+
+
+def test_what_a_backbone_saw_is_told_and_what_is_unlike_all_of_it(
+    browser: Browser, examples: dict[str, Example]
+) -> None:
+    example = examples["seen"]
+    with opened(browser, example) as page:
+        note = text(page, "#new-images .note")
+        assert note.startswith("Photos it was asked to classify. It saw them by the 6 features of efficientnet-lite0.")
+        (photo,) = page.locator("#new-images .photo").all()
+        told = re.sub(r"\s+", " ", photo.inner_text()).strip()
+        assert told == f"{example.classes[1]} 31 % new.png unlike all that was learned"
+        assert photo.locator("img").count() == 1
+        first = page.locator("#mislabelled img").first
+        assert first.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
 
 
 def test_samples_that_are_no_photos_are_told_of_in_tables(browser: Browser, examples: dict[str, Example]) -> None:

@@ -24,13 +24,13 @@ from inbox import role
 from snn_handlers import neuron
 from training import Lesson, table
 
+from snn_cloud.aws import invoking
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CacheLost, NeuronFailed, Stopped
 from snn_cloud.aws.settings import Settings
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.neurons import task as neuron_task
 from snn_cloud.neurons.cache import Cache
-from snn_cloud.train import neuron_pool
 from snn_cloud.train.neuron_pool import NeuronPool
 from snn_data.dataset import load_dataset
 
@@ -336,7 +336,7 @@ def test_neurons_wait_for_their_turn(impatient, closed, pool, job):
 
 
 def test_neurons_do_not_wait_for_ever(impatient, closed, pool, job, monkeypatch):
-    monkeypatch.setattr(neuron_pool, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(invoking, "PATIENCE_SECONDS", 0.2)
     step = job(granularity="layer")
     neurons = pool(impatient, step)
     with pytest.raises(ClientError, match="TooManyRequestsException"):

@@ -24,7 +24,8 @@ from snn_cli.local.emulator import Emulator
 from snn_client.data.staging import Staged, StagedImage, stage
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.page import MAX_PHOTOS
-from snn_client.reports.report import build_report, evaluate_run, predict_images, to_json, write_report
+from snn_client.reports.predicting import predict_images
+from snn_client.reports.report import build_report, evaluate_run, to_json, write_report
 from snn_client.runs.estimate import Machine
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients

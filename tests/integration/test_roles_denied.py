@@ -101,6 +101,14 @@ FORBIDDEN: dict[str, list[Callable[[Clients, Work], object]]] = {
         lambda may, work: may.logs.put_log_events(
             logGroupName=f"/aws/lambda/{STACK}-TrainerLambda", logStreamName="x", logEvents=[EVENT]),
     ],
+    "FeatureRole": [
+        lambda may, work: may.s3.get_object(Bucket=work.stack.bucket, Key="runs/x"),
+        lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key="backbones/x.onnx", Body=b""),
+        lambda may, work: may.s3.delete_object(Bucket=work.stack.bucket, Key="features/x"),
+        lambda may, work: may.s3.list_objects_v2(Bucket=work.stack.bucket, Prefix="photos/"),
+        lambda may, work: Ledger(may.dynamodb, work.stack.table).find("x"),
+        lambda may, work: may.lambda_.invoke(FunctionName=work.stack.feature_function, Payload=b"{}"),
+    ],
     "NotebookRole": [
         lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key=places.PROMOTED_PARAMS, Body=b""),
         lambda may, work: may.s3.put_object(Bucket=work.stack.artifact_bucket, Key="notebook/x", Body=b""),

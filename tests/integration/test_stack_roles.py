@@ -15,7 +15,8 @@ from small import upload
 from strict import DEPLOYED, Strict
 
 from snn_client.data.staging import stage, withdraw
-from snn_client.reports.report import evaluate_run, predict_images
+from snn_client.reports.predicting import predict_images
+from snn_client.reports.report import evaluate_run
 from snn_client.runs import runs
 from snn_client.runs.listing import newest_runs
 from snn_client.stack.change_set import apply, propose

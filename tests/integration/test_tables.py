@@ -22,10 +22,10 @@ from typer.testing import CliRunner
 
 from snn.errors import InvalidDataset
 from snn_cli.main import app
-from snn_client.data.lists import read_list
 from snn_client.data.staging import read_source, stage
-from snn_client.reports.report import predict_images
+from snn_client.reports.predicting import predict_images
 from snn_client.runs import runs
+from snn_client.runs.lists import read_list
 from snn_client.runs.recipe import parameters_for
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places

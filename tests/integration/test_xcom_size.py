@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 import snn_operators
-from snn_client.data.lists import LIMIT, whole
+from snn_client.runs.lists import LIMIT, whole
 from snn_client.stack.cleanup_plan import MAX_LISTED
 from snn_client.stack.outputs import StackOutputs
 from snn_client.sweeps.sweep import MAX_RUNS, listed, read_plan

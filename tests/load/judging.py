@@ -14,7 +14,8 @@ from load.kinds import DATA, Kind, check_usage, kinds, objects
 from PIL import Image
 from small import first_checkpoint, upload
 
-from snn_client.reports.report import evaluate_run, make_report, predict_images
+from snn_client.reports.predicting import predict_images
+from snn_client.reports.report import evaluate_run, make_report
 from snn_client.runs import runs
 from snn_cloud.aws import places
 from snn_cloud.aws.errors import LaunchRejected

@@ -19,9 +19,9 @@ from botocore.response import StreamingBody
 from scenes.common import BUCKET, KEY, NOT_THERE, OUTPUTS, PARAMETERS, RUN, Ledgers, data, objects
 from snn.errors import InvalidInput
 from snn_client.data.fetching import fetch
-from snn_client.data.lists import shortened, whole
 from snn_client.data.options import Logged
 from snn_client.data.staging import read_source, stage, withdraw
+from snn_client.runs.lists import shortened, whole
 from snn_client.runs.logs import RunLogs
 from snn_client.runs.runs import launch
 from snn_client.runs.watching import Watch

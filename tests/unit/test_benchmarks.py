@@ -234,6 +234,20 @@ def results():
             "grown_peak_mb": 1234.0,
             "grown_fits_mb": 1536,
         },
+        "features": {
+            "photos": 256,
+            "size": [480, 360],
+            "loop": column(20.0),
+            "one": column(19.0),
+            "two": column(33.0),
+            "one_ratio_to_loop": 0.95,
+            "two_ratio_to_one": 1.737,
+            "difference": 2e-9,
+            "again_seconds": 0.31,
+            "again_computed": 0,
+            "cold": column(1.9),
+            "warm": column(0.08),
+        },
         "dag": {
             "overhead_seconds": 7.6,
             "all": [7.5, 7.6, 7.9],
@@ -272,6 +286,9 @@ def test_the_report_has_every_goal_with_what_was_measured_and_whether_it_is_met(
         "workers.speedup": "1.71 | ≥ 1.6 | met",
         "workers.ratio_to_machine": "0.9 | ≥ 0.85 | met",
         "money.usd": "0.000123 | ≤ 0.01 | met",
+        "features.one_ratio_to_loop": "0.95 | ≥ 0.8 | met",
+        "features.two_ratio_to_one": "1.737 | ≥ 1.6 | met",
+        "features.again_computed": "0 | = 0 | met",
     }
     assert "![Full batch](side-by-side.svg)" in text
     assert "![Growth](growth.svg)" in text
@@ -289,6 +306,8 @@ def test_the_report_tells_the_rest(results):
         "| NumPy loop | 30.00 [30.00–30.25] | 1364 |",
         "| photos ×30 | 6,270 | 20-7-5-1 | 1.00 (80.00 once running; from 77 epochs) | span | 9.9 |",
         "| neurons ×100 | 20,900 | 2000-700-500-1 | 1.00 | direct |",
+        "| **two FeatureLambdas** | 33.0 [33.00–33.25] | 30 |",
+        "1.90 s by one that starts",
         "on ×30 photos it is 1,234 MB (1,536 MB fit)",
         "**7.6 s** [7.50–7.90] beyond its 1.3 s of training",
         "bit for bit the same",

@@ -29,13 +29,14 @@ from role_needs import NEEDED, is_about
 
 from snn_cli import datasets, parameters_page
 from snn_cli.main import app
-from snn_client.data.lists import Shortened
 from snn_client.runs.estimate import Machine, estimate
+from snn_client.runs.lists import Shortened
 from snn_client.stack.cleanup_plan import Names
 from snn_client.stack.options import StackOptions
 from snn_cloud.cost import prices
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
+from snn_photos.preprocessing import Preprocessing
 
 DOCS = ROOT / "docs"
 RUN_BY = {
@@ -137,6 +138,9 @@ def test_json(fence: Fence) -> None:
     given = json.loads(fence.text)
     if "whole" in given:
         assert given.keys() == Shortened.__annotations__.keys()
+        return
+    if "height" in given:
+        assert Preprocessing.load(fence.text, str(fence)).model_dump().items() >= given.items()
         return
     assert "epochs" in given, "no test knows what this is"
     Parameters.load(given)
@@ -364,13 +368,15 @@ Loader.add_multi_constructor("!", lambda loader, suffix, node: [suffix, getattr(
 
 
 def test_what_each_function_may_do_is_in_the_table() -> None:
-    resources = yaml.load((ROOT / "cloudformation" / "training.yaml").read_text(), Loader)["Resources"]
+    resources = {}
+    for template in ("training", "features"):
+        resources |= yaml.load((ROOT / "cloudformation" / f"{template}.yaml").read_text(), Loader)["Resources"]
     rows = re.findall(r"^\| (.+?) \| (`\w+:.+?) \|", (DOCS / "security.md").read_text(), flags=re.M)
-    for function in ("LaunchLambda", "TrainerLambda", "NeuronLambda"):
+    for function in ("LaunchLambda", "TrainerLambda", "NeuronLambda", "FeatureLambda"):
         told = {
             action
             for who, what in rows
-            if function in who or who == "all three"
+            if function in who or who == "all four"
             for action in re.findall(r"`(\w+:\w+)`", what)
         }
         role = resources[f"{function.removesuffix('Lambda')}Role"]["Properties"]

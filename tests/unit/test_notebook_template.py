@@ -79,14 +79,18 @@ def test_it_may_do_this_and_nothing_else() -> None:
         "ListRuns": (["s3:ListBucket"], [BUCKET]),
         "ReadResults": (
             ["s3:GetObject"],
-            [f"{BUCKET}/{prefix}/*" for prefix in ("runs", "training_input", "training_results", "predict_input")],
+            [
+                f"{BUCKET}/{prefix}/*"
+                for prefix in ("runs", "training_input", "training_results", "predict_input", "backbones", "features")
+            ],
         ),
-        "StageAndReport": (["s3:PutObject"], [f"{BUCKET}/runs/*"]),
+        "StageAndReport": (["s3:PutObject"], [f"{BUCKET}/{prefix}/*" for prefix in ("runs", "photos")]),
         "WatchRuns": (["dynamodb:GetItem", "dynamodb:Query"], [arn("dynamodb", "table/${Prefix}-runs")]),
         "LaunchRunsAndAskNeurons": (
             ["lambda:InvokeFunction"],
             [arn("lambda", f"function:${{Prefix}}-{name}") for name in ("LaunchLambda", "NeuronLambda")],
         ),
+        "ComputeFeatures": (["lambda:InvokeFunction"], [arn("lambda", "function:${Prefix}-FeatureLambda")]),
         "WriteLogs": (
             ["logs:CreateLogStream", "logs:PutLogEvents"],
             [f"{group}:log-stream:${{Prefix}}-notebook/*"],
@@ -94,7 +98,8 @@ def test_it_may_do_this_and_nothing_else() -> None:
         "MakeTheGroupOfLogs": (["logs:CreateLogGroup"], [group]),
     }
     (listing,) = [item for item in role["Policies"][0]["PolicyDocument"]["Statement"] if item["Sid"] == "ListRuns"]
-    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["runs/*", "training_results/*", "predict_input/*"]}}
+    listed = ["runs/*", "training_results/*", "predict_input/*", "backbones/*", "features/*"]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": listed}}
 
 
 def test_the_cache_and_the_network_are_allowed_only_where_they_are() -> None:

@@ -14,6 +14,8 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from onnx import TensorProto, helper
+from PIL import Image
 
 import snn_cloud
 from snn_client.stack import layer as layers
@@ -46,12 +48,21 @@ def code() -> bytes:
     return package.function_zip()
 
 
-@pytest.fixture(scope="module")
-def layer() -> Path:
-    """The layer for this interpreter, from where deployments keep it: built only if it is not there yet."""
+def layer_here(kind: layers.Layer) -> Path:
+    """Return a layer for this interpreter, from where deployments keep it: built only if it is not there yet."""
     if RUNTIME not in stack_options.RUNTIMES or sys.platform != "linux":
         pytest.skip(f"Lambda has no {RUNTIME} on {sys.platform}")
-    return layers.layer_zip(RUNTIME, MACHINE)
+    return layers.layer_zip(kind, RUNTIME, MACHINE)
+
+
+@pytest.fixture(scope="module")
+def layer() -> Path:
+    return layer_here(layers.DEPENDENCIES)
+
+
+@pytest.fixture(scope="module")
+def feature_layer() -> Path:
+    return layer_here(layers.FEATURES)
 
 
 def run_isolated(arguments: list[str]) -> subprocess.CompletedProcess[str]:
@@ -74,19 +85,20 @@ def test_the_function_zip_has_handlers_and_shared_packages_and_nothing_client_si
     root = Path(snn_cloud.__file__).parents[1]
     shared = {
         path.relative_to(root).as_posix()
-        for name in ("snn", "snn_data", "snn_cloud")
+        for name in ("snn", "snn_data", "snn_photos", "snn_cloud")
         for path in (root / name).rglob("*.py")
     }
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py"} | shared
+        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py", "features.py"} | shared
         assert archive.read("neuron.py") == (root / "neuron.py").read_bytes()
 
 
 def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
-    """A module that does belongs in snn_client."""
+    """A module that does belongs in snn_client. Only what FeatureLambda alone imports may import what its layer has."""
     there = {
         "snn",
         "snn_data",
+        "snn_photos",
         "snn_cloud",
         "annotated_types",
         "boto3",
@@ -104,14 +116,22 @@ def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
                 missing |= {(name, wanted) for wanted in names if wanted.split(".")[0] not in there}
-    assert missing == set()
+    pictures = {(name, wanted) for name, wanted in missing if name.startswith("snn_photos/") and wanted == "PIL"}
+    assert {name for name, _ in pictures} == {
+        f"snn_photos/{name}.py" for name in ("backbone", "pictures", "preprocessing")
+    }
+    assert missing - pictures == set()
 
 
-@pytest.mark.parametrize("handler", ["launch", "trainer", "neuron"])
+@pytest.mark.parametrize("handler", ["launch", "trainer", "neuron", "features"])
 def test_a_handler_needs_only_the_zip_and_the_layers_packages(tmp_path: Path, code: bytes, handler: str) -> None:
     archive = tmp_path / "code.zip"
     archive.write_bytes(code)
-    absent = "airflow,jinja2,matplotlib,PIL,rich,scipy,skimage,sklearn,typer,uv"
+    absent = "airflow,jinja2,matplotlib,onnx,rich,scipy,skimage,sklearn,typer,uv"
+    if handler == "features":  # it has a layer of its own
+        absent += ",redis"
+    else:
+        absent += ",PIL,onnxruntime"
     if handler == "neuron":  # invoked thousands of times: its cold start is everybody's
         absent += ",boto3,h5py,pydantic"
     done = run_isolated([IMPORT, handler, absent, str(archive), site_packages()])
@@ -150,40 +170,103 @@ for module in (boto3, h5py, numpy, pydantic, redis):
     ]
 
 
-def test_the_layer_leaves_out_what_no_function_uses(layer: Path) -> None:
-    with zipfile.ZipFile(layer) as archive:
+def test_the_feature_layer_serves_its_handler_by_itself(tmp_path: Path, code: bytes, feature_layer: Path) -> None:
+    """A photo is decoded and its features computed, with nothing there but the zip and the layer."""
+    archive, network, photo = tmp_path / "code.zip", tmp_path / "mean.onnx", tmp_path / "grey.png"
+    archive.write_bytes(code)
+    with zipfile.ZipFile(feature_layer) as contents:
+        contents.extractall(tmp_path)
+    mean = helper.make_graph(
+        [helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)],
+        "mean",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["m", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m", 3])],
+    )
+    model = helper.make_model(mean, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    network.write_bytes(model.SerializeToString())
+    Image.new("RGB", (20, 10), (51, 102, 204)).save(photo)
+    path = [str(archive), str(tmp_path / "python")]
+    features = f"""
+import sys
+sys.path[:0] = {path!r}
+import features
+from snn_photos.backbone import Backbone
+from snn_photos.pictures import open_picture
+from snn_photos.preprocessing import Preprocessing
+backbone = Backbone(open({str(network)!r}, "rb").read(), Preprocessing(height=8, width=8), "mean.onnx")
+print(*(round(float(each), 6) for each in backbone.of(open_picture({str(photo)!r}))))
+import boto3, h5py, numpy, onnxruntime, PIL, pydantic
+for module in (boto3, h5py, numpy, onnxruntime, PIL, pydantic):
+    assert module.__file__.startswith({path[1]!r}), module.__file__
+"""
+    environment = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", features], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "0.2 0.4 0.8\n"
+
+
+@pytest.mark.parametrize(("kind", "most"), [(layers.DEPENDENCIES, 100_000_000), (layers.FEATURES, 200_000_000)])
+def test_a_layer_leaves_out_what_no_function_uses(kind: layers.Layer, most: int, code: bytes) -> None:
+    """Lambda takes 262,144,000 bytes, the code among them."""
+    with zipfile.ZipFile(layer_here(kind)) as archive, zipfile.ZipFile(io.BytesIO(code)) as functions:
         names = archive.namelist()
         assert {name.split("/")[0] for name in names} == {"python"}
-        assert sum(entry.file_size for entry in archive.infolist()) < 100_000_000  # bytes; Lambda takes 262,144,000
+        unzipped = [sum(entry.file_size for entry in each.infolist()) for each in (archive, functions)]
+    assert unzipped[0] < most
+    assert sum(unzipped) < layers.MAX_UNZIPPED == 262_144_000
     described = [name.split("/") for name in names if name.startswith("python/botocore/data/")]
     assert {parts[3] for parts in described if len(parts) > 4} == layers.SERVICES
     assert not [name for name in names if "/tests/" in name or "__pycache__" in name or name.endswith(".pyi")]
     assert [name for name in names if name.startswith("python/numpy-") and name.endswith("/METADATA")]
 
 
+def test_each_layer_has_what_its_functions_import_and_not_the_other_s() -> None:
+    tops = {}
+    for kind in (layers.DEPENDENCIES, layers.FEATURES):
+        with zipfile.ZipFile(layer_here(kind)) as archive:
+            tops[kind.name] = {name.split("/")[1] for name in archive.namelist()}
+    both = {"boto3", "botocore", "h5py", "numpy", "pydantic"}
+    assert both <= tops["dependency"] & tops["feature"]
+    assert {"redis", "onnxruntime", "PIL"} & tops["dependency"] == {"redis"}
+    assert {"redis", "onnxruntime", "PIL"} & tops["feature"] == {"onnxruntime", "PIL"}
+    with zipfile.ZipFile(layer_here(layers.FEATURES)) as archive:
+        inner = {tuple(name.split("/")[1:3]) for name in archive.namelist()}
+    assert ("onnxruntime", "capi") in inner
+    assert inner & set(layers.UNUSED) == set()
+
+
 def test_a_layer_is_the_same_whenever_it_is_built(tmp_path: Path, layer: Path) -> None:
     lines: list[str] = []
-    again = layers.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append)
+    again = layers.layer_zip(layers.DEPENDENCIES, RUNTIME, MACHINE, tmp_path, lines.append)
     assert again.read_bytes() == layer.read_bytes()
     assert again.name == layer.name
     assert lines[0] == f"building the dependency layer for {RUNTIME} on {MACHINE}"
     assert [path.name for path in tmp_path.iterdir()] == [layer.name]
-    assert layers.layer_zip(RUNTIME, MACHINE, tmp_path, lines.append) == again
+    assert layers.layer_zip(layers.DEPENDENCIES, RUNTIME, MACHINE, tmp_path, lines.append) == again
     assert len(lines) == 2  # taken from the cache without a word
 
 
-def test_a_layers_name_tells_runtimes_and_architectures_apart() -> None:
-    keys = {layers.layer_key(runtime, machine) for runtime in stack_options.RUNTIMES for machine in layers.PLATFORMS}
-    assert len(keys) == len(stack_options.RUNTIMES) * 2
+def test_a_layers_name_tells_layers_runtimes_and_architectures_apart() -> None:
+    keys = {
+        layers.layer_key(kind, runtime, machine)
+        for kind in (layers.DEPENDENCIES, layers.FEATURES)
+        for runtime in stack_options.RUNTIMES
+        for machine in layers.PLATFORMS
+    }
+    assert len(keys) == 2 * len(stack_options.RUNTIMES) * 2 == 16
 
 
+@pytest.mark.parametrize("kind", [layers.DEPENDENCIES, layers.FEATURES])
 def test_a_layer_that_cannot_be_built_is_one_line_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: layers.Layer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    with pytest.raises(CloudError, match=r"layer for python3\.13 on arm64 cannot be built: \S") as raised:
-        layers.layer_zip("python3.13", "arm64", tmp_path / "layers")
+    problem = rf"^the {kind.name} layer for python3\.13 on arm64 cannot be built: \S"
+    with pytest.raises(CloudError, match=problem) as raised:
+        layers.layer_zip(kind, "python3.13", "arm64", tmp_path / "layers")
     assert "\n" not in str(raised.value)
     assert list((tmp_path / "layers").iterdir()) == []
 
@@ -191,7 +274,7 @@ def test_a_layer_that_cannot_be_built_is_one_line_and_leaves_nothing(
 def test_a_layer_too_large_for_lambda_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: Path) -> None:
     monkeypatch.setattr(layers, "MAX_UNZIPPED", 1_000_000)
     with pytest.raises(CloudError, match=r"has [\d,]+ bytes unzipped; Lambda takes 1,000,000"):
-        layers.layer_zip(RUNTIME, MACHINE, tmp_path)
+        layers.layer_zip(layers.DEPENDENCIES, RUNTIME, MACHINE, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

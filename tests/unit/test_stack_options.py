@@ -33,9 +33,15 @@ def test_overrides_come_before_the_environment_and_the_environment_before_defaul
 
 def test_text_is_converted() -> None:
     options = StackOptions.from_environment(
-        with_cache="False", neuron_concurrency=" 12 ", tags="team=ml, env=a=b", email="", log_retention_days="7"
+        with_cache="False",
+        with_features="True",
+        neuron_concurrency=" 12 ",
+        tags="team=ml, env=a=b",
+        email="",
+        log_retention_days="7",
     )
     assert (options.with_cache, options.neuron_concurrency, options.log_retention_days) == (False, 12, 7)
+    assert options.with_features is True
     assert options.tags == {"team": "ml", "env": "a=b"}
     assert StackOptions.from_environment(tags={"team": "ml"}).tags == {"team": "ml"}
     assert StackOptions.from_environment(bucket=20261129).bucket == "20261129"  # what a native DAG makes of digits
@@ -95,6 +101,7 @@ def test_every_option_but_the_name_and_the_tags_is_a_parameter() -> None:
         ("tags", "team", None),
         ("notebook_instance_type", "t3.medium", None),
         ("with_notebook", "perhaps", None),
+        ("with_features", "perhaps", "stack options: with_features: 'perhaps' is not possible (true or false)"),
         ("permissions_boundary", "arn:aws:iam::123456789012:role/limits", None),
         ("layer_arn", "arn:aws:lambda:us-east-1:1:function:x", None),
         ("colour", "red", "stack options: colour: no such option"),
@@ -120,6 +127,10 @@ def test_outputs_survive_xcom() -> None:
     assert values["has_cache"] is True
     assert StackOutputs.from_dict(values) == outputs
     assert StackOutputs.from_dict({**values, "has_cache": "false", "later": 1}).has_cache is False
+    assert (outputs.feature_function, StackOutputs.from_dict({**values, "feature_function": "f"}).feature_function) == (
+        "",
+        "f",
+    )
 
 
 @pytest.mark.parametrize(

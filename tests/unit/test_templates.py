@@ -35,7 +35,7 @@ def test_without_a_cache_there_is_no_network_and_no_cache() -> None:
     root = TEMPLATES["root"]["Resources"]
     conditional = {name for name, resource in root.items() if resource.get("Condition") == "UseCache"}
     assert conditional == {"Network", "Cache"}
-    assert set(root) == {"Network", "Cache", "Training", "Notifications", "Notebook"}
+    assert set(root) == {"Network", "Cache", "Training", "Features", "Notifications", "Notebook"}
     assert not holds("UseCache", TEMPLATES["root"], {"WithCache": "false"})
     without = {"WithCache": "false", "CacheUser": "", "LayerArn": "", "SecureTransport": "true"}
     assert not [kind for kind in resources("training", **without) if kind.startswith(("AWS::EC2", "AWS::ElastiCache"))]
@@ -44,6 +44,36 @@ def test_without_a_cache_there_is_no_network_and_no_cache() -> None:
         assert not holds(condition, TEMPLATES["training"], without)
         assert otherwise == {"Ref": "AWS::NoValue"}
     assert "AWS::IAM::ManagedPolicy" not in resources("training", **without)
+
+
+def test_feature_lambda_is_there_only_for_whoever_asked_for_it() -> None:
+    root = TEMPLATES["root"]
+    assert [name for name, each in root["Resources"].items() if each.get("Condition") == "UseFeatures"] == ["Features"]
+    assert root["Parameters"]["WithFeatures"]["Default"] == str(stack_options.StackOptions().with_features).lower()
+    assert not holds("UseFeatures", root, {"WithFeatures": "false"})
+    assert holds("UseFeatures", root, {"WithFeatures": "true"})
+    assert root["Outputs"]["FeatureFunction"]["Value"] == {
+        "Fn::If": ["UseFeatures", {"Fn::GetAtt": ["Features", "Outputs.Function"]}, ""]
+    }
+    assert resources("features", PermissionsBoundary="") == {
+        "AWS::IAM::Role",
+        "AWS::Lambda::Function",
+        "AWS::Lambda::LayerVersion",
+        "AWS::Logs::LogGroup",
+    }
+
+
+def test_features_and_travelling_photos_expire_and_backbones_stay() -> None:
+    rules = TEMPLATES["training"]["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule} == {
+        places.FEATURES: 90,
+        places.PHOTOS: 1,
+    }
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    assert places.features("d", "p").startswith(places.FEATURES)
+    assert places.photo("p").startswith(places.PHOTOS)
+    kept = (places.backbone("a"), places.backbone_model("ab"), places.UPLOAD_PREFIX, "runs/", "predict_input/")
+    assert not [place for place in kept if place.startswith((places.FEATURES, places.PHOTOS))]
 
 
 def test_launch_lambda_is_never_in_the_vpc() -> None:
@@ -60,13 +90,13 @@ def test_a_key_of_our_own_is_paid_for_only_when_somebody_gets_mail() -> None:
 
 
 def test_nested_stacks_get_exactly_the_parameters_they_ask_for() -> None:
-    for name in ("Network", "Cache", "Training", "Notifications", "Notebook"):
+    for name in ("Network", "Cache", "Training", "Features", "Notifications", "Notebook"):
         given = TEMPLATES["root"]["Resources"][name]["Properties"]["Parameters"]
         assert set(given) == set(TEMPLATES[name.lower()]["Parameters"]), name
 
 
 def test_options_and_parameters_allow_the_same() -> None:
-    for name in ("root", "training"):
+    for name in ("root", "training", "features"):
         parameters = TEMPLATES[name]["Parameters"]
         assert tuple(parameters["Runtime"]["AllowedValues"]) == stack_options.RUNTIMES
         assert tuple(parameters["Architecture"]["AllowedValues"]) == stack_options.ARCHITECTURES
@@ -84,7 +114,8 @@ def test_options_and_parameters_allow_the_same() -> None:
 def test_each_function_gets_exactly_its_variables() -> None:
     functions = {
         name: resource["Properties"]["Environment"]["Variables"]
-        for name, resource in TEMPLATES["training"]["Resources"].items()
+        for template in ("training", "features")
+        for name, resource in TEMPLATES[template]["Resources"].items()
         if resource["Type"] == "AWS::Lambda::Function"
     }
     assert {name: set(variables) for name, variables in functions.items()} == {
@@ -94,6 +125,7 @@ def test_each_function_gets_exactly_its_variables() -> None:
         | CACHE_VARIABLES
         | {"OPENBLAS_NUM_THREADS", "ARCHITECTURE", "CACHE_NODE_TYPE"},
         "NeuronLambda": CACHE_VARIABLES | {"OPENBLAS_NUM_THREADS"},
+        "FeatureLambda": {"BUCKET", "OMP_NUM_THREADS"},
     }
     assert functions["TrainerLambda"]["TRAINER_FUNCTION"] == {"Fn::Sub": "${Prefix}-TrainerLambda"}
 
@@ -107,18 +139,22 @@ def test_launch_lambda_is_told_the_sizes_that_the_functions_have() -> None:
 
 
 def test_functions_have_the_names_limits_and_logs_that_were_agreed() -> None:
-    training = TEMPLATES["training"]["Resources"]
-    for name, handler, timeout in (
-        ("LaunchLambda", "launch.handler", 60),
-        ("TrainerLambda", "trainer.handler", 900),
-        ("NeuronLambda", "neuron.handler", 60),
+    training, features = TEMPLATES["training"]["Resources"], TEMPLATES["features"]["Resources"]
+    for template, name, handler, timeout in (
+        (training, "LaunchLambda", "launch.handler", 60),
+        (training, "TrainerLambda", "trainer.handler", 900),
+        (training, "NeuronLambda", "neuron.handler", 60),
+        (features, "FeatureLambda", "features.handler", 120),
     ):
-        properties = training[name]["Properties"]
+        properties = template[name]["Properties"]
         assert properties["FunctionName"] == {"Fn::Sub": f"${{Prefix}}-{name}"}
         assert (properties["Handler"], properties["Timeout"]) == (handler, timeout)
-        logs = training[properties["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]
+        logs = template[properties["LoggingConfig"]["LogGroup"]["Ref"]]["Properties"]
         assert logs["LogGroupName"] == {"Fn::Sub": f"/aws/lambda/${{Prefix}}-{name}"}
         assert logs["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    # Not the others' layer, which has no ONNX Runtime.
+    assert features["FeatureLambda"]["Properties"]["Layers"] == [{"Ref": "FeatureDependencies"}]
+    assert features["FeatureLambda"]["Properties"]["MemorySize"] == 1_769  # one whole processor
     # Only the trainer's continuations make the chain Launch -> Trainer -> Neuron longer, with a neuron at its far end.
     chained = {name: training[name]["Properties"].get("RecursiveLoop") for name in training}
     assert {name: loop for name, loop in chained.items() if loop} == dict.fromkeys(
@@ -236,9 +272,18 @@ def test_the_roles_may_do_this_and_nothing_else() -> None:
             ),
         },
         "NeuronRole": {"WriteLogs": (logs, ["NeuronLogs.Arn"])},
+        "FeatureRole": {
+            "WriteLogs": (logs, ["FeatureLogs.Arn"]),
+            "ReadBackbonesAndPhotos": (["s3:GetObject"], [f"{BUCKET}/backbones/*", f"{BUCKET}/photos/*"]),
+            "WriteFeatures": (["s3:PutObject"], [f"{BUCKET}/features/*"]),
+        },
     }
-    training = TEMPLATES["training"]["Resources"]
-    roles = {name: resource for name, resource in training.items() if resource["Type"] == "AWS::IAM::Role"}
+    roles = {
+        name: resource
+        for template in ("training", "features")
+        for name, resource in TEMPLATES[template]["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Role"
+    }
     actual = {
         name: {
             item["Sid"]: (sorted(as_list(item["Action"])), [resolved(name) for name in as_list(item["Resource"])])
@@ -256,6 +301,7 @@ def test_the_roles_may_do_this_and_nothing_else() -> None:
         "LaunchRole": None,
         "TrainerRole": shared,
         "NeuronRole": shared,
+        "FeatureRole": None,
     }
 
 

@@ -14,15 +14,19 @@ import snn_client
 import snn_cloud
 import snn_data
 import snn_operators
+import snn_photos
 
-PACKAGES = {package.__name__: Path(package.__path__[0]) for package in (snn, snn_data, snn_cloud, snn_client)}
+OURS = snn, snn_data, snn_photos, snn_cloud, snn_client
+PACKAGES = {package.__name__: Path(package.__path__[0]) for package in OURS}
 DOORS = {package.__name__: Path(package.__path__[0]) for package in (snn_cli, snn_operators)}
 # From the bottom. A module imports from its own room and from those before it.
 FLOORS = (
     "snn",
     "snn_data",
+    "snn_photos",
     "snn_cloud.aws",
     "snn_cloud.ledger",
+    "snn_cloud.features",
     "snn_cloud.neurons",
     "snn_cloud.cost",
     "snn_cloud.launch",
@@ -30,6 +34,7 @@ FLOORS = (
     "snn_client.tables",
     "snn_client.data",
     "snn_client.stack",
+    "snn_client.backbones",
     "snn_client.runs",
     "snn_client.judging",
     "snn_client.reports",
@@ -41,6 +46,7 @@ FLOORS = (
 FOREIGN = {
     "snn": {"airflow", "boto3", "botocore", "h5py", "redis"},
     "snn_data": {"airflow", "boto3", "botocore", "redis"},
+    "snn_photos": {"airflow", "boto3", "botocore", "h5py", "redis"},
     "snn_cloud": {"airflow", "PIL", "jinja2", "rich", "sklearn", "typer"},
     "snn_client": {"airflow", "rich", "typer"},
 }

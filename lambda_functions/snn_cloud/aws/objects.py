@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,9 +43,10 @@ def read_object(
 
 
 class ObjectFile(io.RawIOBase):
-    """An object as a file to read, a block at a time; it holds a few blocks only. Raises InvalidInput if there is none.
+    """An object as a file to read, a block at a time; it holds a few blocks only. `metadata` is stored beside it.
 
     All blocks are of one version: if the object is replaced meanwhile, S3 refuses the next one (a ClientError).
+    Raises InvalidInput if there is none.
     """
 
     def __init__(self, clients: Clients, bucket: str, key: str, version: str = "") -> None:
@@ -56,6 +57,7 @@ class ObjectFile(io.RawIOBase):
         with _refusing(self._source):
             answer = self._get(0)
             first = self._blocks[0] = answer["Body"].read()
+        self.metadata: Mapping[str, str] = answer["Metadata"]
         self._named = {**self._named, "IfMatch": answer["ETag"]}
         # A server may ignore the range (the emulator does where a version is named), and send everything.
         ranged = "ContentRange" in answer

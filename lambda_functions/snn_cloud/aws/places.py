@@ -98,6 +98,11 @@ def input_images(run_id: str, sha256: str) -> str:
     return f"runs/{run_id}/input/images-{sha256[:12]}.json"
 
 
+def input_photos(run_id: str) -> str:
+    """Return the key of what names the photos whose features a run, or a sweep, learns from."""
+    return f"runs/{run_id}/input/photos.json"
+
+
 def sweep_plan(sweep_id: str, rung: int = 1) -> str:
     """Return the key of what a sweep trains, run by run, or what one of its later rungs does."""
     return f"runs/{sweep_id}/input/plan{'' if rung == 1 else f'-{rung}'}.json"
@@ -146,3 +151,41 @@ def sweep_svg(sweep_id: str) -> str:
 def sweep_json(sweep_id: str) -> str:
     """Return the key of the table of a sweep."""
     return f"runs/{sweep_id}/report/sweep.json"
+
+
+BACKBONES = "backbones/"
+FEATURES = "features/"
+"""Features of photos that were computed once; the bucket lets them expire."""
+
+PHOTOS = "photos/"
+"""Photos too large to travel with an invocation; the bucket lets them expire after a day."""
+
+
+def backbone(name: str) -> str:
+    """Return the key of what names a backbone (`BackboneReference`)."""
+    return f"{BACKBONES}{name}.json"
+
+
+def backbone_model(sha256: str) -> str:
+    """Return the key of a backbone's ONNX file."""
+    return f"{BACKBONES}{sha256}.onnx"
+
+
+def features_of(digest: str) -> str:
+    """Return the prefix of all features that a backbone of this digest has computed."""
+    return f"{FEATURES}{digest}/"
+
+
+def features(digest: str, photo: str, mirrored: bool = False) -> str:
+    """Return the key of the features of a photo, or of its mirror image; `photo` is the SHA-256 of its file."""
+    return f"{features_of(digest)}{photo}{'-mirrored' if mirrored else ''}"
+
+
+def photo_of(key: str) -> str:
+    """Return the SHA-256 of the photo that a key of features, or of a photo itself, is named after."""
+    return key.rpartition("/")[2].removesuffix("-mirrored")
+
+
+def photo(sha256: str) -> str:
+    """Return the key of a photo that a FeatureLambda reads."""
+    return f"{PHOTOS}{sha256}"

@@ -22,7 +22,7 @@ from snn_cloud.launch.resuming import check_resumable, load_done
 from snn_cloud.launch.starting import start_trainer
 from snn_cloud.ledger.ledger import Ledger, figures
 from snn_cloud.ledger.parameters import Parameters
-from snn_cloud.ledger.record import Run, State
+from snn_cloud.ledger.record import Run, State, used_before
 from snn_data.checkpoint import dump_checkpoint, load_checkpoint
 from snn_data.dataset import load_header
 from snn_data.fitting import check_recipe
@@ -92,7 +92,9 @@ def _record(
     if older:
         check_resumable(older, parameters, run.dataset, run.dataset_version)
     # Only what is looked at travels: the photos, which may be more than this function could hold, do not.
-    with BufferedReader(ObjectFile(clients, settings.bucket, run.dataset, run.dataset_version)) as file:
+    stored_file = ObjectFile(clients, settings.bucket, run.dataset, run.dataset_version)
+    used = used_before(stored_file.metadata)
+    with BufferedReader(stored_file) as file:
         header = load_header(file, source=run.dataset)
     check_recipe(parameters, header)
     size = Size.of(header, parameters)
@@ -116,6 +118,7 @@ def _record(
             features=size.features,
             samples=size.samples,
             stored_bytes=size.itemsize,
+            usage=used,
             checkpoint_version=stored.get("VersionId", ""),
             **figures(training.history, training.epoch, training.best_epoch),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -41,7 +42,7 @@ class StoppedBy(StrEnum):
 
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
-FUNCTIONS = ("launch", "trainer", "neuron")
+FUNCTIONS = ("launch", "trainer", "neuron", "feature")
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,30 @@ INTEGERS = {
 }  # fmt: skip
 
 
+USED_BEFORE = "features-used"
+"""What of a data set's object tells what its features took: its run is charged for that."""
+
+
+def used_before(metadata: Mapping[str, str]) -> dict[str, Usage]:
+    """Return what was used for a data set before its run, by what its object says; nothing if it says nothing."""
+    try:
+        usage = Usage(**{name: int(value) for name, value in json.loads(metadata[USED_BEFORE]).items()})
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return {}
+    return {"feature": usage}
+
+
 def to_item(run: Run) -> dict[str, Any]:
     """Return a new run as a DynamoDB item. Empty fields are left out; they read back as their defaults."""
-    fields = {name: value for name, value in vars(run).items() if value and name not in ("parameters", "usage")}
+    given = {name: value for name, value in vars(run).items() if value and name not in ("parameters", "usage")}
     parameters = {"parameters": run.parameters.to_json()} if run.parameters else {}
-    return pack({**fields, **parameters, "run_id": run.run_id, "item": "run", "fence": 0, "beat": 0})
+    used = {
+        f"{function}_{name}": value
+        for function, usage in run.usage.items()
+        for name, value in vars(usage).items()
+        if value
+    }
+    return pack({**given, **parameters, **used, "run_id": run.run_id, "item": "run", "fence": 0, "beat": 0})
 
 
 def from_item(packed: Mapping[str, Any]) -> Run:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -16,7 +15,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.activations import Array
 from snn.batches import Batch
@@ -24,6 +22,7 @@ from snn.network import Params, walk
 from snn.strategies import Result
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CacheLost, NeuronFailed, Stopped
+from snn_cloud.aws.invoking import invoke
 from snn_cloud.aws.settings import Settings
 from snn_cloud.ledger.parameters import Granularity
 from snn_cloud.ledger.record import Usage
@@ -33,8 +32,6 @@ from snn_cloud.train.job import Job
 
 ATTEMPTS = 3  # of an epoch whose arrays were lost from the cache
 PAUSES = 0.2, 1.0  # seconds before a neuron that failed is asked again, and once more
-# For a neuron's turn, where others use up the limit. Longer than that is no queue: trainers hold what neurons need.
-PATIENCE_SECONDS = 120.0
 
 
 class NeuronPool:
@@ -194,12 +191,7 @@ class NeuronPool:
     def _ask(self, task: Task) -> dict[str, Any]:
         """Invoke a neuron once, count it, and return its answer; one without `milliseconds` tells of a failure."""
         started = time.perf_counter()
-        response = self._when_allowed(json.dumps(task).encode())
-        try:
-            said: Any = json.loads(response["Payload"].read())
-        except BotoCoreError as error:  # cut off on its way, which botocore, having begun to read, does not retry
-            said = str(error)
-        answer = said if isinstance(said, dict) else {"errorMessage": said}
+        answer = invoke(self._lambda, self._function, json.dumps(task).encode(), self._stop, "a neuron's turn")
         with self._lock:
             self._invocations += 1
             # What the neuron measured; a failed one is counted by what the trainer waited for it.
@@ -207,22 +199,6 @@ class NeuronPool:
             self._milliseconds += answer.get("milliseconds", waited)
             self._memory_mb = answer.get("memory_mb", self._memory_mb)
         return answer
-
-    def _when_allowed(self, payload: bytes) -> Any:
-        """Invoke a neuron as soon as Lambda allows one more. Raises its refusal after PATIENCE_SECONDS, and Stopped.
-
-        botocore asks six times and then gives up, which is soon where many runs share a limit.
-        """
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return self._lambda.invoke(FunctionName=self._function, Payload=payload)
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "TooManyRequestsException" or time.monotonic() > deadline:
-                    raise
-            if self._stop():
-                raise Stopped("a neuron's turn")
-            time.sleep(random.uniform(0.5, 1.5))  # noqa: S311 # nosec B311
 
 
 class _Walker:

@@ -224,8 +224,9 @@ def _provenance(run: Run, job: Job) -> dict[str, Any]:
         attributes["image_shape"] = shape if len(shape) == 3 else (*shape, 1)
         if job.dataset.photos:
             attributes["photos"] = job.dataset.photos
-    if job.dataset.columns:
-        attributes["columns"] = job.dataset.columns
+    for name in ("columns", "backbone"):
+        if said := getattr(job.dataset, name):
+            attributes[name] = said
     if job.dataset.classes:
         attributes["classes"] = job.dataset.classes
     if training.best_epoch >= 0:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judged import two_classes
 
-from snn_client.data.lists import LIMIT
 from snn_client.reports.metrics import evaluate
 from snn_client.reports.report import build_report, fit_test_set, to_json
 from snn_client.runs.estimate import Machine
+from snn_client.runs.lists import LIMIT
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.parameters import Parameters

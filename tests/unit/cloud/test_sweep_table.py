@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import small_network
 
-from snn_client.data.lists import LIMIT
 from snn_client.reports.report import to_json
+from snn_client.runs.lists import LIMIT
 from snn_client.sweeps.sweep import MAX_RUNS, expand, trainings
 from snn_client.sweeps.table import Outcome, fit, lines, make_table, rank
 from snn_cloud.ledger.parameters import Parameters

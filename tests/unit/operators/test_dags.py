@@ -17,6 +17,7 @@ from other_airflow import DagBag, ParamValidationError
 from snn.optimizers import OPTIMIZERS
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
+from snn_client.stack.options import StackOptions
 from snn_cloud.ledger.parameters import Granularity, Parameters
 from snn_operators.compat import AirflowFailException, AirflowSkipException
 
@@ -93,6 +94,7 @@ def test_the_form_has_the_contract_s_fields_each_explained(training: DAG) -> Non
         "validation",
         "patience",
         "granularity",
+        "backbone",
         "max_usd",
         "max_seconds",
         "images",
@@ -140,6 +142,10 @@ def test_the_form_offers_what_the_parameters_take(training: DAG) -> None:
         ("validation", 1),
         ("validation", 0),
         ("patience", 0),
+        ("backbone", "EfficientNet"),
+        ("backbone", "my net"),
+        ("backbone", "a" * 42),
+        ("backbone", ""),
         ("max_usd", 0),
         ("max_usd", "a dollar"),
         ("max_seconds", -1),
@@ -172,6 +178,7 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
         "validation": 0.1,
         "patience": 5,
         "granularity": "neuron",
+        "backbone": "efficientnet-lite0",
         "max_usd": 0.5,
         "max_seconds": 3600,
         "images": ["cat.png"],
@@ -182,6 +189,23 @@ def test_the_form_takes_a_filled_in_one(training: DAG) -> None:
     assert fill_in(training, **given) == {**given, "parameters_file": None, "data_options": None}
     asked = {"label": "ill", "drop": ["remarks"]}
     assert fill_in(training, **given, data_options=asked)["data_options"] == asked
+
+
+@pytest.mark.parametrize("name", ["snn_training", "snn_sweep"])
+@pytest.mark.parametrize(("backbone", "with_features"), [("efficientnet-lite0", True), (None, None)])
+def test_a_form_with_a_backbone_asks_for_a_stack_with_a_feature_lambda(
+    bag: DagBag, name: str, backbone: str | None, with_features: bool | None
+) -> None:
+    """Without, whatever the stack has stays."""
+    dag = bag.dags[name]
+    deploy: Any = dag.get_task("deploy")
+    asked = deploy.render_template(deploy.options, {"params": {"backbone": backbone}})
+    options = StackOptions.from_environment(**deploy.kinds["options"]("options", asked))
+    assert set(asked) == {"with_features"}
+    assert options.with_features is bool(with_features)
+    assert ("with_features" in options.given) is bool(with_features)
+    live = StackOptions(with_features=True)
+    assert options.keeping(live.parameters, {}).with_features
 
 
 def test_a_cleanup_lists_first_and_is_a_dry_run_unless_told_otherwise(cleanup: DAG) -> None:
@@ -394,7 +418,7 @@ def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compa
         **dict.fromkeys(("dataset", "data_options", "parameters", "parameters_file")),
         **dict.fromkeys(("epochs", "learning_rate", "batch_size")),
         **dict.fromkeys(("threshold", "seed", "strategy", "granularity", "max_usd", "max_seconds")),
-        **dict.fromkeys(("optimizer", "schedule", "dtype", "validation", "patience")),
+        **dict.fromkeys(("optimizer", "schedule", "dtype", "validation", "patience", "backbone")),
         "metric": "accuracy",
         "margin": 0.01,
         "significance": 0.05,

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import oracle
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from training import Lesson, photos, table, trained
 
@@ -212,7 +212,9 @@ def test_any_small_training_equals_the_oracle(data):
         fields["batch_size"] = draw(st.integers(1, 30))
     chosen = parameters(**fields)
     samples = KINDS[kind][0]()
-    params, costs = oracle.train(chosen, samples.train.stored, samples.train.y)
+    with np.errstate(all="ignore"):
+        params, costs = oracle.train(chosen, samples.train.stored, samples.train.y)
+    assume(np.max(costs) < 1e6)  # not of one that runs away: its last digits are noise, and then there are no numbers
     lesson = trained(chosen, samples)
     assert lesson.training.history.costs == pytest.approx(costs, rel=1e-9, abs=1e-9)
     assert all(np.abs(lesson.params[name] - array).max() < 1e-8 for name, array in params.items())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snn.errors import InvalidInput
-from snn_client.data.lists import LIMIT, longest, shortened, size, whole
+from snn_client.runs.lists import LIMIT, longest, shortened, size, whole
 from snn_cloud.aws import places
 
 KEY_OF = partial(places.input_images, "r1")

@@ -1,0 +1,1 @@
+"""FeatureLambda: photos in, their features out."""

@@ -1,0 +1,56 @@
+"""What FeatureLambda is asked, and what it answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+DTYPE = np.dtype("<f4")
+
+
+class PhotoTask(TypedDict):
+    """A photo to compute features of: the SHA-256 of its file, and the file as base64; without, it lies in S3.
+
+    `mirrored` asks for those of the photo with left and right exchanged.
+    """
+
+    sha256: str
+    content: NotRequired[str]
+    mirrored: NotRequired[bool]
+
+
+class Task(TypedDict):
+    """Photos, and the backbone that is to see them: the fields of a `BackboneReference`."""
+
+    backbone: dict[str, Any]
+    photos: list[PhotoTask]
+
+
+class Bad(TypedDict):
+    """What is wrong with a photo, by its place in the task."""
+
+    place: int
+    problem: str
+
+
+class Answer(TypedDict):
+    """Features of the photos that are not `bad`, as `to_text` has them, and what the invocation took."""
+
+    features: str
+    bad: list[Bad]
+    milliseconds: int
+    memory_mb: int
+    requests: dict[str, int]
+
+
+def to_text(features: NDArray[np.float32]) -> str:
+    """Return features (m, d) as text."""
+    return base64.b64encode(features.astype(DTYPE).tobytes()).decode()
+
+
+def from_text(text: str, width: int) -> NDArray[np.float32]:
+    """Return the features (m, d) that `to_text` wrote."""
+    return np.frombuffer(base64.b64decode(text), DTYPE).reshape(-1, width).astype(np.float32)

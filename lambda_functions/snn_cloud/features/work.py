@@ -1,0 +1,89 @@
+"""FeatureLambda's work: decode photos, let the backbone see them, store the features and answer them.
+
+Pure: the same photo has the same features, stored under a name made of both, so repeating a task changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn.errors import InvalidImage, InvalidInput
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.objects import read_object
+from snn_cloud.features.task import DTYPE, Bad, PhotoTask, Task, to_text
+from snn_photos.backbone import MAX_BYTES, Backbone
+from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
+from snn_photos.pictures import mirrored, open_picture
+from snn_photos.preprocessing import InvalidBackbone
+from snn_photos.reference import BackboneReference
+
+PUTS_AT_ONCE = 4
+
+
+class Kept:
+    """The last backbone that was loaded: a warm environment that is asked for it again has it."""
+
+    def __init__(self) -> None:
+        self._backbone: Backbone | None = None
+
+    def load(self, reference: BackboneReference, read: Callable[[], bytes]) -> Backbone:
+        """Return a backbone, whose file `read` reads. Raises InvalidBackbone if the file is not the one named."""
+        kept = self._backbone
+        if kept is None or (kept.sha256, kept.preprocessing) != (reference.sha256, reference.preprocessing):
+            self._backbone = None  # the old one goes before a new one comes
+            kept = Backbone(read(), reference.preprocessing, reference.name)
+            if kept.sha256 != reference.sha256:
+                raise InvalidBackbone("its file was replaced", source=reference.name, hint="add the backbone again")
+            self._backbone = kept
+        return kept
+
+
+def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> dict[str, Any]:
+    """Do a task and return its answer but for what it took. Raises InvalidInput for one that cannot be done at all."""
+    reference = BackboneReference.model_validate(task["backbone"])
+    backbone = kept.load(
+        reference,
+        lambda: read_object(clients, bucket, places.backbone_model(reference.sha256), "", MAX_BYTES, InvalidBackbone),
+    )
+    found: list[NDArray[np.float32]] = []
+    bad: list[Bad] = []
+    puts = []
+    with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:  # while the next photo is computed
+        for place, photo in enumerate(task["photos"]):
+            try:
+                picture = open_picture(BytesIO(_content(photo, bucket, clients)))
+            except InvalidInput as problem:
+                bad.append({"place": place, "problem": problem.problem})
+                continue
+            is_mirrored = photo.get("mirrored", False)
+            features = backbone.of(mirrored(picture) if is_mirrored else picture)
+            found.append(features)
+            key = places.features(reference.digest, photo["sha256"], is_mirrored)
+            puts.append(pool.submit(_store, clients, bucket, key, features))
+        for each in puts:
+            each.result()
+    return {"features": to_text(np.stack(found)) if found else "", "bad": bad}
+
+
+def _store(clients: Clients, bucket: str, key: str, features: NDArray[np.float32]) -> None:
+    clients.s3.put_object(Bucket=bucket, Key=key, Body=features.astype(DTYPE).tobytes())
+
+
+def _content(photo: PhotoTask, bucket: str, clients: Clients) -> bytes:
+    """Return a photo's file. Raises InvalidImage if it is not the one that was named."""
+    if "content" in photo:
+        content = base64.b64decode(photo["content"])
+    else:
+        content = read_object(clients, bucket, places.photo(photo["sha256"]), "", MAX_PHOTO, InvalidImage)
+    if hashlib.sha256(content).hexdigest() != photo["sha256"]:
+        raise InvalidImage("arrived with other bytes than were sent")
+    return content

@@ -1,0 +1,483 @@
+"""Features of photos by real FeatureLambdas: what is computed once, what is bad, what fails, what is trained on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from backbones import FEATURES, PREPROCESSING, tiny
+from numpy.typing import NDArray
+from odd_photos import encoded
+from PIL import Image, ImageOps
+from typer.testing import CliRunner
+
+from snn.errors import InvalidDataset, InvalidImage, InvalidInput
+from snn_cli.main import app
+from snn_client.backbones import features as computing
+from snn_client.backbones import library
+from snn_client.backbones.features import Features, features_by
+from snn_client.backbones.forgetting import forget
+from snn_client.data.options import Options
+from snn_client.data.staging import Staged, stage
+from snn_client.reports.predicting import predict_images
+from snn_client.reports.report import evaluate_run
+from snn_client.runs import runs
+from snn_client.runs.recipe import parameters_for
+from snn_client.stack.deploy import deploy_stack
+from snn_client.stack.options import StackOptions
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.errors import CloudError, LaunchRejected
+from snn_cloud.features.task import PhotoTask
+from snn_cloud.ledger.ledger import Ledger
+from snn_cloud.ledger.record import Run
+from snn_data.dataset import load_dataset
+from snn_data.model import load_model
+from snn_photos.backbone import Backbone
+from snn_photos.reference import BackboneReference
+
+Photos = list[Callable[[], bytes]]
+
+
+@pytest.fixture(scope="module")
+def seeing(clients: Clients) -> StackOutputs:
+    """A stack with a FeatureLambda."""
+    wanted = StackOptions.from_environment(stack_name="snn-seeing", with_cache=False, with_features=True)
+    return deploy_stack(clients, wanted)
+
+
+@pytest.fixture(scope="module")
+def reference(clients: Clients, seeing: StackOutputs) -> BackboneReference:
+    """A small backbone that the stack has."""
+    found = library.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
+    library.add(clients, seeing.bucket, tiny(), found)
+    return found
+
+
+@pytest.fixture
+def forgotten(clients: Clients, seeing: StackOutputs, reference: BackboneReference) -> None:
+    """No features are there from other tests."""
+    forget(clients, seeing.bucket, backbone=reference)
+
+
+@pytest.fixture
+def features(clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None) -> Features:
+    """What computes features by the small backbone, of which none are known."""
+    return Features(clients, seeing, reference)
+
+
+def pictures(count: int, size: tuple[int, int] = (40, 30), seed: int = 0) -> list[Image.Image]:
+    """Pictures of noise."""
+    random = np.random.default_rng(seed)
+    return [Image.fromarray(random.integers(0, 256, (*size[::-1], 3), np.uint8)) for _ in range(count)]
+
+
+def files(of: list[Image.Image]) -> Photos:
+    """The files of pictures."""
+    return [partial(bytes, encoded(picture, "PNG")) for picture in of]
+
+
+def whole(computed: Any) -> tuple[NDArray[np.float32], list[tuple[int, str]]]:
+    """All features, and all that is bad."""
+    rows, bad = [], []
+    for found, wrong in computed:
+        rows += [found] if len(found) else []
+        bad += wrong
+    return np.concatenate(rows), bad
+
+
+def expected(of: list[Image.Image]) -> NDArray[np.float32]:
+    """What the backbone gives in this process."""
+    backbone = Backbone(tiny(), PREPROCESSING, "here")
+    return np.stack([backbone.of(picture) for picture in of])
+
+
+def test_features_are_those_of_the_backbone_and_are_computed_once(
+    clients: Clients, seeing: StackOutputs, features: Features
+) -> None:
+    shown = pictures(100)
+    found, bad = whole(features.of(files(shown)))
+    assert bad == []
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected(shown))
+    assert (features.computed, features.usage.invocations) == (100, 4)
+    assert features.usage.milliseconds > 0
+    assert features.usage.s3_puts == 100
+    again = Features(clients, seeing, features.backbone)
+    np.testing.assert_array_equal(whole(again.of(files(shown)))[0], found)
+    assert (again.computed, again.usage.invocations) == (0, 0)
+    more = Features(clients, seeing, features.backbone)
+    np.testing.assert_array_equal(whole(more.of(files(shown[:10] + pictures(3, seed=1))))[0][:10], found[:10])
+    assert more.computed == 3
+
+
+def test_another_backbone_and_another_preprocessing_have_features_of_their_own(
+    clients: Clients, seeing: StackOutputs, features: Features
+) -> None:
+    shown = pictures(2)
+    first = whole(features.of(files(shown)))[0]
+    for content, preprocessing in ((tiny(1), PREPROCESSING), (tiny(), PREPROCESSING.model_copy(update={"mean": 9.0}))):
+        other = library.check(content, preprocessing, "tiny-2", "tiny-2.onnx")
+        library.add(clients, seeing.bucket, content, other)
+        by = Features(clients, seeing, other)
+        assert not np.allclose(whole(by.of(files(shown)))[0], first)
+        assert by.computed == 2
+
+
+def test_a_photo_too_large_for_an_event_goes_by_s3(clients: Clients, seeing: StackOutputs, features: Features) -> None:
+    large = pictures(1, (1_400, 1_000))[0]
+    content = encoded(large, "PNG")
+    assert len(content) > computing.MAX_INLINE
+    found, bad = whole(features.of([lambda: content, *files(pictures(1))]))
+    assert bad == []
+    np.testing.assert_array_equal(found[:1], expected([large]))
+    key = places.photo(hashlib.sha256(content).hexdigest())
+    assert clients.s3.head_object(Bucket=seeing.bucket, Key=key)["ContentLength"] == len(content)
+
+
+def test_bad_photos_are_named_and_the_others_are_computed(features: Features) -> None:
+    shown = pictures(40)
+    photos = files(shown)
+    photos[3] = lambda: b"no picture"
+    photos[35] = lambda: encoded(shown[35], "PNG")[:200]
+
+    def gone() -> bytes:
+        raise InvalidImage("no such file")
+
+    photos[7] = gone
+    found, bad = whole(features.of(photos))
+    assert dict(bad) == {3: "not a picture", 7: "no such file", 35: "the picture is cut off or damaged"}
+    np.testing.assert_array_equal(found, expected([one for place, one in enumerate(shown) if place not in (3, 7, 35)]))
+
+
+def test_a_corrupt_photo_among_a_thousand_leaves_nothing(
+    clients: Clients, seeing: StackOutputs, features: Features, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    for name, seed in (("no", 0), ("yes", 1)):
+        (folder / name).mkdir(parents=True)
+        for number, picture in enumerate(pictures(500, (16, 16), seed)):
+            (folder / name / f"{number:03}.png").write_bytes(encoded(picture, "PNG"))
+    cut = folder / "yes" / "123.png"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    options = Options(backbone="tiny")
+    staging: Any = (clients, seeing.bucket, "corrupt", folder, parameters_for, (), options)
+    with pytest.raises(InvalidDataset, match=r"1 of 1000 files are no usable pictures: yes/123.png: the pict"):
+        stage(*staging, features_by=features_by(clients, seeing))
+    assert "Contents" not in clients.s3.list_objects_v2(Bucket=seeing.bucket, Prefix="runs/corrupt/")
+
+
+def test_a_throttled_function_is_waited_for(clients: Clients, seeing: StackOutputs, features: Features) -> None:
+    shown = pictures(200)
+    clients.lambda_.put_function_concurrency(FunctionName=seeing.feature_function, ReservedConcurrentExecutions=1)
+    try:
+        found, bad = whole(features.of(files(shown)))
+    finally:
+        clients.lambda_.delete_function_concurrency(FunctionName=seeing.feature_function)
+    assert bad == []
+    np.testing.assert_array_equal(found, expected(shown))
+
+
+def test_a_stack_without_the_function_says_what_to_do(
+    clients: Clients, stack: StackOutputs, reference: BackboneReference
+) -> None:
+    with pytest.raises(CloudError, match=r"snn-test has no FeatureLambda, .* \(deploy it with the option with_feat"):
+        Features(clients, stack, reference)
+
+
+def test_backbones_are_listed_and_found_and_unknown_ones_refused(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference
+) -> None:
+    assert reference in library.listed(clients, seeing.bucket)
+    assert library.find(clients, seeing.bucket, "tiny") == reference
+    with pytest.raises(InvalidInput, match=r"backbone: 'tinny' is not among this stack's backbones \(did you mean ti"):
+        library.find(clients, seeing.bucket, "tinny")
+
+
+# From photos to answers
+
+
+def colours(folder: Path, count: int = 20) -> Path:
+    """A folder of photos of two classes that the small backbone tells apart: red ones and blue ones."""
+    random = np.random.default_rng(5)
+    for name, channel in (("blue", 2), ("red", 0)):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 60, (24, 30, 3), np.uint8)
+            pixels[..., channel] += np.uint8(150)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def trained(clients: Clients, stack: StackOutputs, staged: Staged) -> Run:
+    """The run of what was staged, at its end."""
+    runs.launch(clients, stack, staged.run_id, staged.dataset_key, staged.parameters)
+    return runs.watch(clients, stack, staged.run_id, lambda *_: None, every_seconds=0.1, limit_seconds=120)
+
+
+def test_a_folder_of_photos_is_trained_on_judged_and_predicted_by_features(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
+) -> None:
+    folder, by = colours(tmp_path / "colours"), features_by(clients, seeing)
+    new = tmp_path / "new.png"
+    Image.new("RGB", (300, 200), (160, 20, 20)).save(new)
+    options = Options(backbone="tiny")
+    staged = stage(clients, seeing.bucket, "seen", folder, parameters_for, [new], options, features_by=by)
+    assert staged.parameters.backbone == "tiny"
+    stored = clients.s3.get_object(Bucket=seeing.bucket, Key=staged.dataset_key)["Body"].read()
+    data = load_dataset(BytesIO(stored))
+    assert (data.shape, data.train.stored.dtype, data.classes) == ((FEATURES,), np.float32, ("blue", "red"))
+    assert data.pictures is not None
+    assert data.pictures.shape == (8, 64, 64, 3)
+    reds = data.pictures[data.test.y == 1].mean(axis=(0, 1, 2))
+    assert reds[0] > 100 > reds[2]
+    run = trained(clients, seeing, staged)
+    assert run.usage["feature"].invocations >= 1
+    assert run.usage["feature"].s3_puts == 40
+    model = load_model(BytesIO(clients.s3.get_object(Bucket=seeing.bucket, Key=places.params("seen"))["Body"].read()))
+    assert BackboneReference.load(model.attributes["backbone"], "model") == reference
+    assert evaluate_run(clients, seeing.bucket, "seen", staged.dataset_key)["accuracy"] == 1.0
+    (answer,) = predict_images(clients, seeing.bucket, "seen", staged.images, by)
+    assert (answer["uri"], answer["class_name"]) == (str(new), "red")  # type: ignore[typeddict-item]
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no")
+    with pytest.raises(InvalidImage, match=r"bad.png: not a picture"):
+        predict_images(clients, seeing.bucket, "seen", [str(bad)], by)
+
+
+def test_what_is_unlike_all_that_was_learned_is_said_to_be(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
+) -> None:
+    folder, by = colours(tmp_path / "colours", 60), features_by(clients, seeing)
+    staged = stage(
+        clients, seeing.bucket, "known", folder, parameters_for, (), Options(backbone="tiny"), features_by=by
+    )
+    trained(clients, seeing, staged)
+    strange, usual = tmp_path / "strange.png", folder / "red" / "0.png"
+    pictures(1)[0].save(strange)
+    answers = predict_images(clients, seeing.bucket, "known", [str(strange), str(usual)], by)
+    assert [answer.get("unlike", False) for answer in answers] == [True, False]
+
+
+def test_a_data_set_of_pixels_becomes_one_of_features(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path, data: bytes
+) -> None:
+    file = tmp_path / "photos.h5"
+    file.write_bytes(data)
+    staged = stage(
+        clients, seeing.bucket, "pixels", file, parameters_for, (), Options(backbone="tiny"),
+        features_by=features_by(clients, seeing),
+    )  # fmt: skip
+    before = load_dataset(BytesIO(data))
+    after = load_dataset(BytesIO(clients.s3.get_object(Bucket=seeing.bucket, Key=staged.dataset_key)["Body"].read()))
+    np.testing.assert_array_equal(after.train.stored, expected([Image.fromarray(one) for one in before.train.stored]))
+    np.testing.assert_array_equal(after.test.y, before.test.y)
+
+
+def test_parameters_and_data_name_the_same_backbone(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
+) -> None:
+    by = features_by(clients, seeing)
+    folder = colours(tmp_path / "colours", 5)
+    staged = stage(clients, seeing.bucket, "one", folder, parameters_for, (), Options(backbone="tiny"), features_by=by)
+    other = staged.parameters.model_copy(update={"backbone": "other"})
+    ledger = Ledger(clients.dynamodb, seeing.table)
+    with pytest.raises(LaunchRejected, match=r"backbone: is other, but the data set has features of tiny"):
+        runs.launch(clients, seeing, "two", staged.dataset_key, other)
+    assert ledger.find("two") is None
+    table = tmp_path / "table.csv"
+    table.write_text("a,label\n" + "".join(f"{number},{number % 2}\n" for number in range(20)))
+    with pytest.raises(InvalidDataset, match=r"table.csv: backbone: is a table \(leave backbone out: it sees photos"):
+        stage(clients, seeing.bucket, "three", table, parameters_for, (), Options(backbone="tiny"), features_by=by)
+
+
+def keys(clients: Clients, stack: StackOutputs, prefix: str) -> set[str]:
+    """The keys of all versions below a prefix."""
+    pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=stack.bucket, Prefix=prefix)
+    return {item["Key"] for page in pages for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))}
+
+
+def snn(stack: StackOutputs, *words: str, code: int = 0) -> Any:
+    """What a command prints as JSON, or the error that it ends with."""
+    environment = {**os.environ, "SNN_STACK_NAME": stack.stack_name, "COLUMNS": "300"}
+    ended = CliRunner().invoke(app, [*words, *([] if code else ["--json"])], env=environment)
+    assert ended.exit_code == code, f"{ended.stdout}\n{ended.stderr}"
+    return ended.stderr if code else json.loads(ended.stdout)
+
+
+def test_features_of_a_photo_of_a_run_and_of_a_backbone_are_deleted(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
+) -> None:
+    folder, by = colours(tmp_path / "colours", 6), features_by(clients, seeing)
+    options = Options(backbone="tiny", mirror=True)
+    stage(clients, seeing.bucket, "forgetful", folder, parameters_for, (), options, features_by=by)
+    other = pictures(1, seed=99)
+    whole(Features(clients, seeing, reference).of(files(other)))
+    prefix = places.features_of(reference.digest)
+    photo = folder / "red" / "0.png"
+    mine = hashlib.sha256(photo.read_bytes()).hexdigest()
+    before = keys(clients, seeing, prefix)
+    assert len({places.photo_of(key) for key in before}) == 13
+    mirrored = [key for key in before if key.endswith("-mirrored")]
+    assert len(mirrored) == 10  # the training part
+    gone = snn(seeing, "backbone", "forget", str(photo))["deleted"]
+    assert gone == len([key for key in before if places.photo_of(key) == mine]) in (1, 2)
+    assert mine not in {places.photo_of(key) for key in keys(clients, seeing, prefix)}
+    gone += snn(seeing, "backbone", "forget", "--run", "forgetful")["deleted"]
+    assert gone == len(before) - 1
+    theirs = hashlib.sha256(encoded(other[0], "PNG")).hexdigest()
+    assert keys(clients, seeing, prefix) == {places.features(reference.digest, theirs)}
+    assert snn(seeing, "backbone", "forget", "--backbone", "tiny")["deleted"] == 1
+    assert keys(clients, seeing, prefix) == set()
+    assert "run nothing: has no list of photos" in snn(seeing, "backbone", "forget", "--run", "nothing", code=1)
+    assert "says nothing" in snn(seeing, "backbone", "forget", code=1)
+
+
+def test_a_backbone_is_added_listed_used_and_removed_by_commands(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
+) -> None:
+    file, folder = tmp_path / "of_mine.onnx", colours(tmp_path / "colours", 6)
+    file.write_bytes(tiny(3))
+    file.with_suffix(".json").write_text('{"height": 32, "width": 32}')
+    added = snn(seeing, "backbone", "add", str(file))
+    assert (added["name"], added["features"]) == ("of-mine", FEATURES)
+    assert added["name"] in [each["name"] for each in snn(seeing, "backbone", "list")]
+    run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "of-mine", "--name", "by-mine")
+    assert run["state"] == "COMPLETED"
+    trained_with = Ledger(clients.dynamodb, seeing.table).get("by-mine").parameters
+    assert trained_with is not None
+    assert trained_with.backbone == "of-mine"
+    assert run["invocations"]["feature"] == 2  # the training part, and the test part
+    red, _ = photos = [str(folder / name / "3.png") for name in ("red", "blue")]
+    answers = snn(seeing, "predict", *photos, "--run", "by-mine")
+    assert {answer["uri"]: answer["class_name"] for answer in answers}[red] == "red"
+    assert snn(seeing, "backbone", "remove", "of-mine") == {"removed": "of-mine", "deleted": 12}
+    said = snn(seeing, "predict", red, "--run", "by-mine", code=1)
+    assert f"backbone: this stack lacks of-mine ({added['digest']}) (add it: snn backbone add)" in said
+    assert "'of-mine' is not among this stack's backbones" in snn(seeing, "backbone", "remove", "of-mine", code=1)
+
+
+def test_features_have_a_budget_and_what_was_computed_is_kept(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
+) -> None:
+    folder = colours(tmp_path / "colours", 200)
+    said = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--max-usd", "0.0001", "--name", "dear",
+               code=1)  # fmt: skip
+    assert re.search(r"max_usd: 0\.000\d+ of 0\.0001 USD is spent after \d+ photos' features \(raise it and try", said)
+    assert keys(clients, seeing, "runs/dear/") == set()
+    known = len(keys(clients, seeing, places.features_of(reference.digest)))
+    assert 0 < known < 400
+    run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--name", "dearer")
+    assert run["invocations"]["feature"] >= (400 - known) // computing.PHOTOS_AT_ONCE
+    assert len(keys(clients, seeing, places.features_of(reference.digest))) == 400
+
+
+# Faults
+
+
+def at_work(clients: Clients, function: str) -> list[int]:
+    """The processes of a function that compute just now."""
+    port = f"GATEWAY_PORT={clients.lambda_.meta.endpoint_url.rpartition(':')[2]}".encode()
+
+    def ticks() -> dict[int, int]:
+        found = {}
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                variables = (process / "environ").read_bytes().split(b"\0")
+                if {port, f"AWS_LAMBDA_FUNCTION_NAME={function}".encode()} <= set(variables):
+                    fields = (process / "stat").read_text().rpartition(")")[2].split()
+                    found[int(process.name)] = int(fields[11]) + int(fields[12])
+        return found
+
+    before = ticks()
+    time.sleep(0.05)
+    return [pid for pid, now in ticks().items() if now > before.get(pid, now)]
+
+
+def test_functions_that_are_killed_change_no_bit(clients: Clients, seeing: StackOutputs, features: Features) -> None:
+    shown, killed = pictures(400, (300, 200)), 0
+    with ThreadPoolExecutor(1) as pool:
+        computing_it = pool.submit(lambda: whole(features.of(files(shown))))
+        while not computing_it.done() and killed < 2:
+            for pid in at_work(clients, seeing.feature_function)[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        found, bad = computing_it.result(timeout=300)
+    assert killed == 2
+    assert bad == []
+    np.testing.assert_array_equal(found, expected(shown))
+    assert features.usage.invocations > 400 // computing.PHOTOS_AT_ONCE
+
+
+def test_a_photo_that_breaks_the_function_is_named(
+    clients: Clients, seeing: StackOutputs, features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that no function survives stands for a photo that does it: its content is no text."""
+    original, shown = Features._ask, pictures(5)
+    broken = hashlib.sha256(encoded(shown[3], "PNG")).hexdigest()
+
+    def ask(self: Features, photos: list[PhotoTask]) -> dict[str, Any]:
+        spoiled: Any = [
+            {**photo, "content": 1} if photo["sha256"] == broken else photo for photo in photos
+        ]  # b64decode raises TypeError, as a decoder's crash ends the invocation
+        return original(self, spoiled)
+
+    assert Features._ask is original
+    monkeypatch.setattr(Features, "_ask", ask)
+    found, bad = whole(features.of(files(shown)))
+    assert [place for place, _ in bad] == [3]
+    assert bad[0][1].startswith("breaks FeatureLambda: ")
+    np.testing.assert_array_equal(found, expected([one for place, one in enumerate(shown) if place != 3]))
+    assert features.usage.invocations == 3 + 4 + 3  # three times together, then each alone, that one three times
+
+
+def test_a_function_that_always_fails_is_not_asked_photo_by_photo(
+    clients: Clients, seeing: StackOutputs, features: Features, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, asked = Features._ask, list[int]()
+
+    def ask(self: Features, photos: list[PhotoTask]) -> dict[str, Any]:
+        asked.append(len(photos))
+        spoiled: Any = [{**photo, "content": 1} for photo in photos]
+        return original(self, spoiled)
+
+    monkeypatch.setattr(Features, "_ask", ask)
+    monkeypatch.setattr(computing, "PAUSES", ())
+    with pytest.raises(CloudError, match=r"^FeatureLambda fails whatever the photo: "):
+        whole(features.of(files(pictures(32))))
+    assert asked == [32, 1, 1, 1]
+
+
+def test_one_answer_twice_and_one_cut_off_change_nothing(
+    clients: Clients, seeing: StackOutputs, features: Features
+) -> None:
+    shown = pictures(3)
+    first = whole(features.of(files(shown)))[0]
+    key = places.features(features.backbone.digest, hashlib.sha256(encoded(shown[1], "PNG")).hexdigest())
+    clients.s3.put_object(Bucket=seeing.bucket, Key=key, Body=b"\0" * 7)
+    again = Features(clients, seeing, features.backbone)
+    np.testing.assert_array_equal(whole(again.of(files(shown)))[0], first)
+    assert again.computed == 1
+
+
+def test_mirror_images_have_features_of_their_own(clients: Clients, seeing: StackOutputs, features: Features) -> None:
+    shown = pictures(3)
+    found, _ = whole(features.of(files(shown), mirrored=True))
+    np.testing.assert_array_equal(found, expected([ImageOps.mirror(one) for one in shown]))
+    plain, _ = whole(features.of(files(shown)))
+    np.testing.assert_array_equal(plain, expected(shown))
+    assert features.computed == 6

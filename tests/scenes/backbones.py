@@ -1,0 +1,149 @@
+"""Backbones of a stack, features of photos, and what FeatureLambda does for them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pytest
+from answers import ABSENT, Answers, body
+from backbones import FEATURES, PREPROCESSING, tiny
+from botocore.response import StreamingBody
+from odd_photos import encoded
+from PIL import Image
+
+from scenes.common import BUCKET, NO_KEY, NOT_THERE, OUTPUTS
+from snn.errors import InvalidInput
+from snn_client.backbones import library
+from snn_client.backbones.features import MAX_INLINE, Features
+from snn_client.backbones.forgetting import forget, photos_of, remove
+from snn_cloud.aws import places
+from snn_cloud.features.task import DTYPE, PhotoTask, Task, from_text, to_text
+from snn_cloud.features.work import Kept, work
+from snn_photos.backbone import Backbone
+from snn_photos.reference import BackboneReference
+
+
+@cache
+def reference() -> BackboneReference:
+    """A small backbone."""
+    return library.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
+
+
+def _key(content: bytes) -> str:
+    return places.features(reference().digest, hashlib.sha256(content).hexdigest())
+
+
+def scene_a_backbone_is_added_and_found() -> Answers:
+    other = replace_name("other")
+    pages = [{"Contents": [{"Key": places.backbone(name)}]} for name in ("other", "tiny")]
+    texts = {places.backbone(one.name): one.to_json().encode() for one in (reference(), other)}
+    answers = Answers({"s3.ListObjectsV2": pages, "s3.GetObject": lambda asked: body(texts[asked["Key"]])})
+    library.add(answers.clients, BUCKET, tiny(), reference())
+    assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [
+        places.backbone_model(reference().sha256), places.backbone("tiny"),
+    ]  # fmt: skip
+    assert library.named(answers.clients, BUCKET, "tiny") == reference()
+    return answers
+
+
+def replace_name(name: str) -> BackboneReference:
+    """Return the small backbone by another name."""
+    return reference().model_copy(update={"name": name})
+
+
+def scene_a_model_s_backbone_is_gone() -> Answers:
+    answers = Answers({"s3.HeadObject": NOT_THERE})
+    with pytest.raises(InvalidInput, match=r"^backbone: this stack lacks tiny \("):
+        library.keep(answers.clients, BUCKET, reference())
+    return answers
+
+
+def scene_features_are_computed_but_for_what_is_known() -> Answers:
+    known, large = b"known", b"\0" * (MAX_INLINE + 1)
+    contents = [known, large, *(b"%d" % number for number in range(64))]
+    features = np.arange(FEATURES, dtype=np.float32)
+    pages = [{"Contents": [{"Key": "features/other"}]}, {"Contents": [{"Key": _key(known)}]}]
+
+    def invoked(asked: dict[str, Any]) -> dict[str, Any]:
+        photos = json.loads(asked["Payload"])["photos"]
+        said = {
+            "features": to_text(np.stack([features + 1] * len(photos))), "bad": [], "milliseconds": 7,
+            "memory_mb": 1769, "requests": {"s3_puts": len(photos)},
+        }  # fmt: skip
+        text = json.dumps(said).encode()
+        return {"Payload": StreamingBody(io.BytesIO(text), len(text)), "FunctionError": ABSENT}
+
+    answers = Answers(
+        {
+            "s3.ListObjectsV2": pages,
+            "s3.GetObject": lambda asked: body(features.astype(DTYPE).tobytes()),
+            "lambda.Invoke": invoked,
+        }
+    )
+    by = Features(answers.clients, replace(OUTPUTS, feature_function="snn-FeatureLambda"), reference())
+    rows = np.concatenate([rows for rows, _ in by.of([partial(bytes, content) for content in contents])])
+    np.testing.assert_array_equal(rows, [features] + [features + 1] * 65)
+    assert (by.computed, by.usage.invocations, by.usage.s3_puts, len(by.seen)) == (65, 3, 65, 66)
+    assert {asked["Key"] for asked in answers.asked("s3.PutObject")} == {
+        places.photo(hashlib.sha256(large).hexdigest())
+    }
+    return answers
+
+
+def scene_feature_lambda_sees_a_photo() -> Answers:
+    picture = Image.new("RGB", (40, 30), (10, 100, 200))
+    photo = encoded(picture, "PNG")
+    sha256 = hashlib.sha256(photo).hexdigest()
+    files = {places.backbone_model(reference().sha256): tiny(), places.photo(sha256): photo}
+    answers = Answers({"s3.GetObject": lambda asked: body(files[asked["Key"]])})
+    inline = PhotoTask(sha256=sha256, content=base64.b64encode(photo).decode(), mirrored=True)
+    task = Task(backbone=reference().model_dump(), photos=[PhotoTask(sha256=sha256), inline])
+    said = work(task, Kept(), BUCKET, answers.clients)
+    expected = Backbone(tiny(), PREPROCESSING, "here").of(picture)
+    np.testing.assert_array_equal(from_text(said["features"], FEATURES), [expected, expected])
+    assert {asked["Key"] for asked in answers.asked("s3.PutObject")} == {
+        places.features(reference().digest, sha256, mirrored) for mirrored in (False, True)
+    }
+    return answers
+
+
+def scene_features_are_forgotten() -> Answers:
+    mine, others = (places.features(reference().digest, one * 64) for one in "ab")
+    gone = [
+        {"Versions": [{"Key": mine, "VersionId": "1"}, {"Key": others, "VersionId": "2"}], "DeleteMarkers": ABSENT},
+        {"Versions": [{"Key": f"{mine}-mirrored", "VersionId": "3"}],
+         "DeleteMarkers": [{"Key": mine, "VersionId": "4"}]},
+    ]  # fmt: skip
+    listed = json.dumps({"backbone": reference().digest, "photos": ["a" * 64]}).encode()
+    answers = Answers(
+        {
+            "s3.GetObject": lambda asked: body(listed),
+            "s3.ListObjectVersions": lambda asked: gone["KeyMarker" in asked],
+            "s3.DeleteObjects": {"Errors": ABSENT},
+        }
+    )
+    photos = photos_of(answers.clients, BUCKET, "r1")
+    assert forget(answers.clients, BUCKET, photos, reference()) == 2
+    (asked,) = answers.asked("s3.DeleteObjects")
+    assert [(one["Key"], one["VersionId"]) for one in asked["Delete"]["Objects"]] == [
+        (mine, "1"), (f"{mine}-mirrored", "3"), (mine, "4"),
+    ]  # fmt: skip
+    assert remove(answers.clients, BUCKET, reference()) == 3
+    assert [asked["Key"] for asked in answers.asked("s3.DeleteObject")] == [
+        places.backbone("tiny"), places.backbone_model(reference().sha256),
+    ]  # fmt: skip
+    return answers
+
+
+def scene_a_run_learned_no_features() -> Answers:
+    answers = Answers({"s3.GetObject": NO_KEY})
+    with pytest.raises(InvalidInput, match=r"^run r1: has no list of photos"):
+        photos_of(answers.clients, BUCKET, "r1")
+    return answers
