@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage
 from long.test_real_photos import learned, snn
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -86,3 +87,32 @@ def test_cifar_10_by_features_of_its_photos(seeing: StackOutputs, clients: Clien
     assert accuracy >= theirs - 0.01
     assert accuracy >= pixels + 0.2
     assert np.isfinite(snn(seeing, "evaluate", "seen", "--json")["log_loss"])
+
+
+# scikit-image's own pictures, but for its cat and further views of the same.
+THINGS = (
+    "astronaut.png", "brick.png", "camera.png", "cell.png", "chessboard_RGB.png", "clock_motion.png", "coffee.png",
+    "coins.png", "color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "logo.png",
+    "microaneurysms.png", "moon.png", "page.png", "phantom.png", "retina.jpg", "rocket.jpg", "text.png",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(not (SHARED / "datasets.h5").exists(), reason="itsacat's photos are not beside the project")
+def test_things_of_no_class_are_unlike_and_photos_like_those_learned_are_not(
+    seeing: StackOutputs, tmp_path: Path
+) -> None:
+    learned(seeing, "cats", "--dataset", str(SHARED / "datasets.h5"), "--backbone", BACKBONE)
+    folder = Path(skimage.__file__).with_name("data")
+    things = snn(seeing, "predict", *[str(folder / name) for name in THINGS], "--run", "cats", "--json")
+    strange = [Path(one["uri"]).stem for one in things if one.get("unlike")]
+    photos = load_dataset(SHARED / "datasets.h5").test.stored
+    for number, photo in enumerate(photos):
+        Image.fromarray(photo).save(tmp_path / f"{number:02}.png")
+    usual = snn(seeing, "predict", str(tmp_path), "--run", "cats", "--json")
+    wrongly = [Path(one["uri"]).stem for one in usual if one.get("unlike")]
+    print(f"unlike: {len(strange)} of {len(THINGS)} things, {len(wrongly)} of {len(photos)} test photos")  # noqa: T201
+    assert len(usual) == 50
+    assert len(strange) >= 18, sorted({Path(name).stem for name in THINGS} - {*strange})
+    assert len(wrongly) <= 2, wrongly
+    (cat,) = snn(seeing, "predict", str(folder / "chelsea.png"), "--run", "cats", "--json")
+    assert cat["class_name"] == "cat"
