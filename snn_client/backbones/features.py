@@ -14,10 +14,10 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from snn.errors import InvalidInput, InvalidParameters
+from snn_client.backbones.known import Known
 from snn_client.backbones.library import find, keep, listed
 from snn_client.data.options import AUTO
 from snn_client.data.staging import FeaturesBy
@@ -26,10 +26,9 @@ from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.aws.invoking import invoke
-from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
 from snn_cloud.cost.formats import dollars
 from snn_cloud.cost.money import cost_of
-from snn_cloud.features.task import DTYPE, PhotoTask, Task, from_text
+from snn_cloud.features.task import PhotoTask, Task, from_text
 from snn_cloud.ledger.record import USED_BEFORE, Run, Usage
 from snn_photos.reference import BackboneReference
 
@@ -43,16 +42,14 @@ MAX_INLINE = 3_000_000
 """A larger photo goes by S3."""
 
 READS_AT_ONCE = 16
-LISTED_FROM = 64
-"""Photos from which on the bucket is asked what it has of all, instead of one by one."""
 
-Known = NDArray[np.float32] | str
+Told = NDArray[np.float32] | str
 """A photo's features, or what is wrong with it."""
 
-Read = tuple[str, Known | PhotoTask]
+Read = tuple[str, Told | PhotoTask]
 """The SHA-256 of a photo that was read, and its features, or what is wrong with it, or what is to be computed."""
 
-Found = list[tuple[int, Known]]
+Found = list[tuple[int, Told]]
 """Places of photos, each with its features or with what is wrong with it."""
 
 Begun = tuple[dict[int, str], Found, list[Future[Found]]]
@@ -128,14 +125,14 @@ class Features:
         by its place among all photos. `mirrored` are left and right exchanged. Raises CloudError when an invocation
         fails again and again, InvalidParameters when `max_usd` is spent, Stopped.
         """
-        there = self._listed() if len(photos) >= LISTED_FROM else None
+        read = partial(self._read, Known(self._s3, self._bucket, self.backbone, mirrored))
+        compute = partial(self._compute, mirrored)
         with ThreadPoolExecutor(READS_AT_ONCE) as readers, ThreadPoolExecutor(self._at_once) as invokers:
             begun: deque[Begun] = deque()
-            read = partial(self._read, there=there, mirrored=mirrored)
             try:
                 for first in range(0, len(photos), PHOTOS_AT_ONCE * self._at_once):
                     some = photos[first : first + PHOTOS_AT_ONCE * self._at_once]
-                    begun.append(self._begin(enumerate(readers.map(read, some), first), invokers))
+                    begun.append(_begin(enumerate(readers.map(read, some), first), partial(invokers.submit, compute)))
                     if len(begun) > 1:
                         yield self._gathered(begun.popleft())
                 while begun:
@@ -143,25 +140,6 @@ class Features:
             finally:
                 for pool in readers, invokers:
                     pool.shutdown(cancel_futures=True)
-
-    def _begin(self, read: Iterable[tuple[int, Read]], invokers: ThreadPoolExecutor) -> Begun:
-        """Begin with photos that were read, each with its place among all."""
-        digests: dict[int, str] = {}
-        known: Found = []
-        tasks: list[list[tuple[int, PhotoTask]]] = [[]]
-        size = 0
-        for place, (sha256, found) in read:
-            digests[place] = sha256
-            if not isinstance(found, dict):
-                known.append((place, found))
-                continue
-            length = len(found.get("content", ""))
-            if len(tasks[-1]) == PHOTOS_AT_ONCE or size + length > CHARACTERS_AT_ONCE:
-                tasks.append([])
-                size = 0
-            tasks[-1].append((place, found))
-            size += length
-        return digests, known, [invokers.submit(self._compute, batch) for batch in tasks if batch]
 
     def _gathered(self, begun: Begun) -> tuple[NDArray[np.float32], list[tuple[int, str]]]:
         digests, known, asked = begun
@@ -171,72 +149,49 @@ class Features:
         bad = [(place, problem) for place, problem in found if isinstance(problem, str)]
         return np.stack(rows) if rows else np.empty((0, 0), np.float32), bad
 
-    def _read(self, photo: Callable[[], bytes], there: set[str] | None, mirrored: bool) -> Read:
+    def _read(self, known: Known, photo: Callable[[], bytes]) -> Read:
         """Return a photo's features, or what is wrong with it; or else what has to be asked of FeatureLambda."""
         try:
             content = photo()
         except InvalidInput as problem:
             return "", problem.problem
         sha256 = hashlib.sha256(content).hexdigest()
-        key = places.features(self.backbone.digest, sha256, mirrored)
-        if (there is None or key in there) and (known := self._known(key)) is not None:
-            return sha256, known
+        if (features := known.find(sha256)) is not None:
+            return sha256, features
         task = PhotoTask(sha256=sha256)
-        if mirrored:
-            task["mirrored"] = True
         if len(content) <= MAX_INLINE:
             task["content"] = base64.b64encode(content).decode()
         else:
             self._s3.put_object(Bucket=self._bucket, Key=places.photo(sha256), Body=content)
         return sha256, task
 
-    def _known(self, key: str) -> NDArray[np.float32] | None:
-        """Return features that were computed before; None if there are none, or they were cut off."""
-        try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            # To whom may not list the bucket, S3 says Forbidden of what is not there.
-            if error.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
-                return None
-            raise
-        stored = answer["Body"].read()
-        if len(stored) != self.backbone.features * DTYPE.itemsize:
-            return None
-        return np.frombuffer(stored, DTYPE).astype(np.float32)
-
-    def _listed(self) -> set[str]:
-        """Return the keys of all features of the backbone that the bucket has."""
-        prefix = places.features_of(self.backbone.digest)
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
-        return {item["Key"] for page in pages for item in page.get("Contents", [])}
-
-    def _compute(self, photos: list[tuple[int, PhotoTask]]) -> Found:
+    def _compute(self, mirrored: bool, photos: list[tuple[int, PhotoTask]]) -> Found:
         """Have the features of photos computed.
 
         If a photo breaks the function, each of its batch is asked for alone, so that it is known which one it was.
         Raises CloudError if several do in a row: then it is the function that is broken.
         """
-        answer = self._ask([task for _, task in photos])
+        answer = self._ask(mirrored, [task for _, task in photos])
         if "refused" in answer:
             raise CloudError(f"FeatureLambda refuses: {answer['refused']}")
         if "features" not in answer:
             if len(photos) > 1:
-                return self._one_by_one(photos)
+                return self._one_by_one(mirrored, photos)
             return [(photos[0][0], f"{_BREAKS}{answer.get('errorMessage', answer)}")]
         good = iter(from_text(answer["features"], self.backbone.features))
         bad = {each["place"]: each["problem"] for each in answer["bad"]}
         return [(place, bad[number] if number in bad else next(good)) for number, (place, _) in enumerate(photos)]
 
-    def _one_by_one(self, photos: list[tuple[int, PhotoTask]]) -> Found:
+    def _one_by_one(self, mirrored: bool, photos: list[tuple[int, PhotoTask]]) -> Found:
         found: Found = []
         for photo in photos:
-            found += self._compute([photo])
-            last = [known for _, known in found[-BROKEN_IN_A_ROW:]]
+            found += self._compute(mirrored, [photo])
+            last = [told for _, told in found[-BROKEN_IN_A_ROW:]]
             if len(last) == BROKEN_IN_A_ROW and all(isinstance(one, str) and one.startswith(_BREAKS) for one in last):
                 raise CloudError(f"FeatureLambda fails whatever the photo: {str(last[0]).removeprefix(_BREAKS)}")
         return found
 
-    def _ask(self, photos: list[PhotoTask]) -> dict[str, Any]:
+    def _ask(self, mirrored: bool, photos: list[PhotoTask]) -> dict[str, Any]:
         """Invoke FeatureLambda until it answers, at most three times, and count it. Raises InvalidParameters."""
         if self._max_usd is not None and self.usd >= self._max_usd:
             raise InvalidParameters(
@@ -244,7 +199,7 @@ class Features:
                 field="max_usd",
                 hint="raise it and try again: what was computed is kept",
             )
-        task = Task(backbone=self.backbone.model_dump(), photos=photos)
+        task = Task(backbone=self.backbone.model_dump(), photos=photos, mirrored=mirrored)
         payload = json.dumps(task).encode()
         answer: dict[str, Any] = {}
         for pause in (*PAUSES, None):
@@ -260,6 +215,26 @@ class Features:
                 break
             time.sleep(pause)
         return answer
+
+
+def _begin(read: Iterable[tuple[int, Read]], begin: Callable[[list[tuple[int, PhotoTask]]], Future[Found]]) -> Begun:
+    """Begin with photos that were read, each with its place among all: as many to an invocation as fit."""
+    digests: dict[int, str] = {}
+    known: Found = []
+    tasks: list[list[tuple[int, PhotoTask]]] = [[]]
+    size = 0
+    for place, (sha256, found) in read:
+        digests[place] = sha256
+        if not isinstance(found, dict):
+            known.append((place, found))
+            continue
+        length = len(found.get("content", ""))
+        if len(tasks[-1]) == PHOTOS_AT_ONCE or size + length > CHARACTERS_AT_ONCE:
+            tasks.append([])
+            size = 0
+        tasks[-1].append((place, found))
+        size += length
+    return digests, known, [begin(batch) for batch in tasks if batch]
 
 
 def features_by(clients: Clients, stack: StackOutputs, max_usd: float | None = None) -> FeaturesBy:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from snn.errors import InvalidInput
 from snn_client.data.staging import read_source
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
+from snn_cloud.aws.objects import read_object
+from snn_cloud.features.pack import from_pack, half_of, hint, hints, pack_key, to_pack
 from snn_photos.reference import BackboneReference
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 _AT_ONCE = 1_000  # keys that S3 deletes by one request
+
+Versions = dict[str, list["ObjectIdentifierTypeDef"]]
+"""All versions of objects, by their keys."""
 
 
 def forget(
@@ -25,18 +32,23 @@ def forget(
     """Delete features with all their versions, and return of how many photos and mirror images there were some.
 
     `photos` are those concerned, by the SHA-256 of their files (None: all); `backbone` is the one whose features go
-    (None: those of all, and what of the photos was on its way to FeatureLambda). Raises CloudError if S3 keeps some.
+    (None: those of all, and what of the photos was on its way to FeatureLambda). A pack with others in it is written
+    anew without them before it goes. Raises CloudError if S3 keeps some.
     """
-    prefixes = [places.features_of(backbone.digest)] if backbone else [places.FEATURES, places.PHOTOS]
-    wanted = None if photos is None else set(photos)
-    versions = list(_versions(clients, bucket, prefixes, wanted))
-    for begin in range(0, len(versions), _AT_ONCE):
-        some = versions[begin : begin + _AT_ONCE]
-        answer = clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
-        if answer.get("Errors"):
-            first = answer["Errors"][0]
-            raise CloudError(f"S3 keeps {first['Key']}: {first.get('Message', first['Code'])} (try again)")
-    return len({one["Key"] for one in versions if one["Key"].startswith(places.FEATURES)})
+    packs = _versions(clients, bucket, places.features_of(backbone.digest) if backbone else places.FEATURES)
+    travelling = {} if backbone else _versions(clients, bucket, places.PHOTOS)
+    if photos is None:
+        gone = {(half_of(key), each) for key in packs for each in hints(key)}
+    else:
+        wanted = set(photos)
+        looked_for = {hint(photo) for photo in wanted}
+        packs = {key: versions for key, versions in packs.items() if looked_for & {*hints(key)}}
+        taken = {key: _take_out(clients, bucket, key, wanted) for key in packs}
+        packs = {key: versions for key, versions in packs.items() if taken[key]}
+        gone = {(half_of(key), photo) for key in packs for photo in taken[key]}
+        travelling = {key: versions for key, versions in travelling.items() if key.rpartition("/")[2] in wanted}
+    _delete(clients, bucket, [one for versions in (*packs.values(), *travelling.values()) for one in versions])
+    return len(gone)
 
 
 def photos_of(clients: Clients, bucket: str, run_id: str) -> list[str]:
@@ -45,8 +57,8 @@ def photos_of(clients: Clients, bucket: str, run_id: str) -> list[str]:
     try:
         return list(json.loads(read_source(clients.s3, source))["photos"])
     except InvalidInput:
-        hint = "its features were staged ready-made, it learned none, or its input is gone: name the photos"
-        raise InvalidInput("has no list of photos", source=f"run {run_id}", hint=hint) from None
+        hint_ = "its features were staged ready-made, it learned none, or its input is gone: name the photos"
+        raise InvalidInput("has no list of photos", source=f"run {run_id}", hint=hint_) from None
 
 
 def remove(clients: Clients, bucket: str, backbone: BackboneReference) -> int:
@@ -61,13 +73,33 @@ def remove(clients: Clients, bucket: str, backbone: BackboneReference) -> int:
     return forgotten
 
 
-def _versions(
-    clients: Clients, bucket: str, prefixes: Collection[str], photos: set[str] | None
-) -> Iterator[ObjectIdentifierTypeDef]:
-    """Yield all versions of what lies below these prefixes and is of one of the photos."""
-    for prefix in prefixes:
-        pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
-        for page in pages:
-            for item in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
-                if photos is None or places.photo_of(item["Key"]) in photos:
-                    yield {"Key": item["Key"], "VersionId": item["VersionId"]}
+def _take_out(clients: Clients, bucket: str, key: str, wanted: set[str]) -> set[str]:
+    """Return which of these photos a pack has; if it has others too, those are first written to a pack of their own."""
+    try:
+        pack = from_pack(read_object(clients, bucket, key), key)
+    except InvalidInput:  # only older versions are left
+        pack = {}
+    if not pack:
+        return {photo for photo in wanted if hint(photo) in hints(key)}
+    rest = [photo for photo in pack if photo not in wanted]
+    if 0 < len(rest) < len(pack):
+        content = to_pack(rest, np.stack([pack[photo] for photo in rest]))
+        clients.s3.put_object(Bucket=bucket, Key=pack_key(half_of(key), rest), Body=content)
+    return wanted & pack.keys()
+
+
+def _versions(clients: Clients, bucket: str, prefix: str) -> Versions:
+    found: Versions = {}
+    for page in clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+        for item in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+            found.setdefault(item["Key"], []).append({"Key": item["Key"], "VersionId": item["VersionId"]})
+    return found
+
+
+def _delete(clients: Clients, bucket: str, versions: list[ObjectIdentifierTypeDef]) -> None:
+    for begin in range(0, len(versions), _AT_ONCE):
+        some = versions[begin : begin + _AT_ONCE]
+        answer = clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
+        if answer.get("Errors"):
+            first = answer["Errors"][0]
+            raise CloudError(f"S3 keeps {first['Key']}: {first.get('Message', first['Code'])} (try again)")

@@ -42,6 +42,7 @@ from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError, LaunchRejected
+from snn_cloud.features.pack import hint, hints, pack_key
 from snn_cloud.features.task import PhotoTask
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import Run
@@ -116,7 +117,7 @@ def test_features_are_those_of_the_backbone_and_are_computed_once(
     np.testing.assert_array_equal(found, expected(shown))
     assert (features.computed, features.usage.invocations) == (100, 4)
     assert features.usage.milliseconds > 0
-    assert features.usage.s3_puts == 100
+    assert features.usage.s3_puts == 4  # a pack for each
     again = Features(clients, seeing, features.backbone)
     np.testing.assert_array_equal(whole(again.of(files(shown)))[0], found)
     assert (again.computed, again.usage.invocations) == (0, 0)
@@ -247,7 +248,7 @@ def test_a_folder_of_photos_is_trained_on_judged_and_predicted_by_features(
     assert reds[0] > 100 > reds[2]
     run = trained(clients, seeing, staged)
     assert run.usage["feature"].invocations >= 1
-    assert run.usage["feature"].s3_puts == 40
+    assert run.usage["feature"].s3_puts == run.usage["feature"].invocations
     model = load_model(BytesIO(clients.s3.get_object(Bucket=seeing.bucket, Key=places.params("seen"))["Body"].read()))
     assert BackboneReference.load(model.attributes["backbone"], "model") == reference
     assert evaluate_run(clients, seeing.bucket, "seen", staged.dataset_key)["accuracy"] == 1.0
@@ -328,19 +329,24 @@ def test_features_of_a_photo_of_a_run_and_of_a_backbone_are_deleted(
     other = pictures(1, seed=99)
     whole(Features(clients, seeing, reference).of(files(other)))
     prefix = places.features_of(reference.digest)
+
+    def known() -> list[str]:
+        """The photos in all packs, a photo's mirror image too."""
+        return [photo for key in keys(clients, seeing, prefix) for photo in hints(key)]
+
     photo = folder / "red" / "0.png"
     mine = hashlib.sha256(photo.read_bytes()).hexdigest()
-    before = keys(clients, seeing, prefix)
-    assert len({places.photo_of(key) for key in before}) == 13
-    mirrored = [key for key in before if key.endswith("-mirrored")]
-    assert len(mirrored) == 10  # the training part
+    before = known()
+    assert (len(before), len(set(before))) == (23, 13)  # 10 of 12 are in the training part, and have mirror images
     gone = snn(seeing, "backbone", "forget", str(photo))["deleted"]
-    assert gone == len([key for key in before if places.photo_of(key) == mine]) in (1, 2)
-    assert mine not in {places.photo_of(key) for key in keys(clients, seeing, prefix)}
+    assert gone == before.count(hint(mine)) in (1, 2)
+    assert sorted(known()) == sorted(each for each in before if each != hint(mine))
+    found, _ = whole(Features(clients, seeing, reference).of([(folder / "red" / "1.png").read_bytes]))
+    np.testing.assert_array_equal(found, expected([Image.open(folder / "red" / "1.png")]))
     gone += snn(seeing, "backbone", "forget", "--run", "forgetful")["deleted"]
     assert gone == len(before) - 1
     theirs = hashlib.sha256(encoded(other[0], "PNG")).hexdigest()
-    assert keys(clients, seeing, prefix) == {places.features(reference.digest, theirs)}
+    assert keys(clients, seeing, prefix) == {pack_key(places.features_of(reference.digest, False), [theirs])}
     assert snn(seeing, "backbone", "forget", "--backbone", "tiny")["deleted"] == 1
     assert keys(clients, seeing, prefix) == set()
     assert "run nothing: has no list of photos" in snn(seeing, "backbone", "forget", "--run", "nothing", code=1)
@@ -379,11 +385,12 @@ def test_features_have_a_budget_and_what_was_computed_is_kept(
                code=1)  # fmt: skip
     assert re.search(r"max_usd: 0\.000\d+ of 0\.0001 USD is spent after \d+ photos' features \(raise it and try", said)
     assert keys(clients, seeing, "runs/dear/") == set()
-    known = len(keys(clients, seeing, places.features_of(reference.digest)))
+    prefix = places.features_of(reference.digest)
+    known = sum(len(hints(key)) for key in keys(clients, seeing, prefix))
     assert 0 < known < 400
     run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--name", "dearer")
     assert run["invocations"]["feature"] >= (400 - known) // computing.PHOTOS_AT_ONCE
-    assert len(keys(clients, seeing, places.features_of(reference.digest))) == 400
+    assert sum(len(hints(key)) for key in keys(clients, seeing, prefix)) == 400
 
 
 # Faults
@@ -430,11 +437,11 @@ def test_a_photo_that_breaks_the_function_is_named(
     original, shown = Features._ask, pictures(5)
     broken = hashlib.sha256(encoded(shown[3], "PNG")).hexdigest()
 
-    def ask(self: Features, photos: list[PhotoTask]) -> dict[str, Any]:
+    def ask(self: Features, mirrored: bool, photos: list[PhotoTask]) -> dict[str, Any]:
         spoiled: Any = [
             {**photo, "content": 1} if photo["sha256"] == broken else photo for photo in photos
         ]  # b64decode raises TypeError, as a decoder's crash ends the invocation
-        return original(self, spoiled)
+        return original(self, mirrored, spoiled)
 
     assert Features._ask is original
     monkeypatch.setattr(Features, "_ask", ask)
@@ -450,10 +457,10 @@ def test_a_function_that_always_fails_is_not_asked_photo_by_photo(
 ) -> None:
     original, asked = Features._ask, list[int]()
 
-    def ask(self: Features, photos: list[PhotoTask]) -> dict[str, Any]:
+    def ask(self: Features, mirrored: bool, photos: list[PhotoTask]) -> dict[str, Any]:
         asked.append(len(photos))
         spoiled: Any = [{**photo, "content": 1} for photo in photos]
-        return original(self, spoiled)
+        return original(self, mirrored, spoiled)
 
     monkeypatch.setattr(Features, "_ask", ask)
     monkeypatch.setattr(computing, "PAUSES", ())
@@ -467,11 +474,14 @@ def test_one_answer_twice_and_one_cut_off_change_nothing(
 ) -> None:
     shown = pictures(3)
     first = whole(features.of(files(shown)))[0]
-    key = places.features(features.backbone.digest, hashlib.sha256(encoded(shown[1], "PNG")).hexdigest())
-    clients.s3.put_object(Bucket=seeing.bucket, Key=key, Body=b"\0" * 7)
-    again = Features(clients, seeing, features.backbone)
-    np.testing.assert_array_equal(whole(again.of(files(shown)))[0], first)
-    assert again.computed == 1
+    (key,) = keys(clients, seeing, places.features_of(features.backbone.digest))
+    content = clients.s3.get_object(Bucket=seeing.bucket, Key=key)["Body"].read()
+    for broken in (b"", content[:-1], content[: len(content) // 2]):
+        clients.s3.put_object(Bucket=seeing.bucket, Key=key, Body=broken)
+        again = Features(clients, seeing, features.backbone)
+        np.testing.assert_array_equal(whole(again.of(files(shown)))[0], first)
+        assert again.computed == 3
+    assert clients.s3.get_object(Bucket=seeing.bucket, Key=key)["Body"].read() == content
 
 
 def test_mirror_images_have_features_of_their_own(clients: Clients, seeing: StackOutputs, features: Features) -> None:

@@ -24,7 +24,8 @@ from snn_client.backbones import library
 from snn_client.backbones.features import MAX_INLINE, Features
 from snn_client.backbones.forgetting import forget, photos_of, remove
 from snn_cloud.aws import places
-from snn_cloud.features.task import DTYPE, PhotoTask, Task, from_text, to_text
+from snn_cloud.features.pack import pack_key, to_pack
+from snn_cloud.features.task import PhotoTask, Task, from_text, to_text
 from snn_cloud.features.work import Kept, work
 from snn_photos.backbone import Backbone
 from snn_photos.reference import BackboneReference
@@ -36,8 +37,8 @@ def reference() -> BackboneReference:
     return library.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
 
 
-def _key(content: bytes) -> str:
-    return places.features(reference().digest, hashlib.sha256(content).hexdigest())
+def _half(mirrored: bool = False) -> str:
+    return places.features_of(reference().digest, mirrored)
 
 
 def scene_a_backbone_is_added_and_found() -> Answers:
@@ -69,13 +70,14 @@ def scene_features_are_computed_but_for_what_is_known() -> Answers:
     known, large = b"known", b"\0" * (MAX_INLINE + 1)
     contents = [known, large, *(b"%d" % number for number in range(64))]
     features = np.arange(FEATURES, dtype=np.float32)
-    pages = [{"Contents": [{"Key": "features/other"}]}, {"Contents": [{"Key": _key(known)}]}]
+    photo = hashlib.sha256(known).hexdigest()
+    pages = [{"Contents": [{"Key": pack_key(_half(), [one])}]} for one in ("0" * 64, photo)]
 
     def invoked(asked: dict[str, Any]) -> dict[str, Any]:
         photos = json.loads(asked["Payload"])["photos"]
         said = {
             "features": to_text(np.stack([features + 1] * len(photos))), "bad": [], "milliseconds": 7,
-            "memory_mb": 1769, "requests": {"s3_puts": len(photos)},
+            "memory_mb": 1769, "requests": {"s3_puts": 1},
         }  # fmt: skip
         text = json.dumps(said).encode()
         return {"Payload": StreamingBody(io.BytesIO(text), len(text)), "FunctionError": ABSENT}
@@ -83,14 +85,14 @@ def scene_features_are_computed_but_for_what_is_known() -> Answers:
     answers = Answers(
         {
             "s3.ListObjectsV2": pages,
-            "s3.GetObject": lambda asked: body(features.astype(DTYPE).tobytes()),
+            "s3.GetObject": lambda asked: body(to_pack([photo], features[None])),
             "lambda.Invoke": invoked,
         }
     )
     by = Features(answers.clients, replace(OUTPUTS, feature_function="snn-FeatureLambda"), reference())
     rows = np.concatenate([rows for rows, _ in by.of([partial(bytes, content) for content in contents])])
     np.testing.assert_array_equal(rows, [features] + [features + 1] * 65)
-    assert (by.computed, by.usage.invocations, by.usage.s3_puts, len(by.seen)) == (65, 3, 65, 66)
+    assert (by.computed, by.usage.invocations, by.usage.s3_puts, len(by.seen)) == (65, 3, 3, 66)
     assert {asked["Key"] for asked in answers.asked("s3.PutObject")} == {
         places.photo(hashlib.sha256(large).hexdigest())
     }
@@ -103,28 +105,32 @@ def scene_feature_lambda_sees_a_photo() -> Answers:
     sha256 = hashlib.sha256(photo).hexdigest()
     files = {places.backbone_model(reference().sha256): tiny(), places.photo(sha256): photo}
     answers = Answers({"s3.GetObject": lambda asked: body(files[asked["Key"]])})
-    inline = PhotoTask(sha256=sha256, content=base64.b64encode(photo).decode(), mirrored=True)
-    task = Task(backbone=reference().model_dump(), photos=[PhotoTask(sha256=sha256), inline])
+    inline = PhotoTask(sha256=sha256, content=base64.b64encode(photo).decode())
+    task = Task(backbone=reference().model_dump(), photos=[PhotoTask(sha256=sha256), inline], mirrored=True)
     said = work(task, Kept(), BUCKET, answers.clients)
-    expected = Backbone(tiny(), PREPROCESSING, "here").of(picture)
+    expected = Backbone(tiny(), PREPROCESSING, "here").of(picture)  # of one colour
     np.testing.assert_array_equal(from_text(said["features"], FEATURES), [expected, expected])
-    assert {asked["Key"] for asked in answers.asked("s3.PutObject")} == {
-        places.features(reference().digest, sha256, mirrored) for mirrored in (False, True)
-    }
+    assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [pack_key(_half(True), [sha256] * 2)]
     return answers
 
 
 def scene_features_are_forgotten() -> Answers:
-    mine, others = (places.features(reference().digest, one * 64) for one in "ab")
+    rows = np.arange(2 * FEATURES, dtype=np.float32).reshape(2, FEATURES)
+    mine, theirs = "a" * 64, "b" * 64
+    both, others, mirrored = (
+        pack_key(_half(), [mine, theirs]),
+        pack_key(_half(), [theirs]),
+        pack_key(_half(True), [mine]),
+    )
+    packs = {both: to_pack([mine, theirs], rows), others: to_pack([theirs], rows[1:]), mirrored: b"cut off"}
     gone = [
-        {"Versions": [{"Key": mine, "VersionId": "1"}, {"Key": others, "VersionId": "2"}], "DeleteMarkers": ABSENT},
-        {"Versions": [{"Key": f"{mine}-mirrored", "VersionId": "3"}],
-         "DeleteMarkers": [{"Key": mine, "VersionId": "4"}]},
+        {"Versions": [{"Key": both, "VersionId": "1"}, {"Key": others, "VersionId": "2"}], "DeleteMarkers": ABSENT},
+        {"Versions": [{"Key": mirrored, "VersionId": "3"}], "DeleteMarkers": [{"Key": both, "VersionId": "4"}]},
     ]  # fmt: skip
     listed = json.dumps({"backbone": reference().digest, "photos": ["a" * 64]}).encode()
     answers = Answers(
         {
-            "s3.GetObject": lambda asked: body(listed),
+            "s3.GetObject": lambda asked: body(packs.get(asked["Key"], listed)),
             "s3.ListObjectVersions": lambda asked: gone["KeyMarker" in asked],
             "s3.DeleteObjects": {"Errors": ABSENT},
         }
@@ -133,8 +139,10 @@ def scene_features_are_forgotten() -> Answers:
     assert forget(answers.clients, BUCKET, photos, reference()) == 2
     (asked,) = answers.asked("s3.DeleteObjects")
     assert [(one["Key"], one["VersionId"]) for one in asked["Delete"]["Objects"]] == [
-        (mine, "1"), (f"{mine}-mirrored", "3"), (mine, "4"),
+        (both, "1"), (both, "4"), (mirrored, "3"),
     ]  # fmt: skip
+    (kept,) = answers.asked("s3.PutObject")
+    assert (kept["Key"], io.BytesIO(kept["Body"]).read()) == (others, packs[others])
     assert remove(answers.clients, BUCKET, reference()) == 3
     assert [asked["Key"] for asked in answers.asked("s3.DeleteObject")] == [
         places.backbone("tiny"), places.backbone_model(reference().sha256),

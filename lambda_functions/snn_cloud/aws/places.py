@@ -171,19 +171,10 @@ def backbone_model(sha256: str) -> str:
     return f"{BACKBONES}{sha256}.onnx"
 
 
-def features_of(digest: str) -> str:
-    """Return the prefix of all features that a backbone of this digest has computed."""
-    return f"{FEATURES}{digest}/"
-
-
-def features(digest: str, photo: str, mirrored: bool = False) -> str:
-    """Return the key of the features of a photo, or of its mirror image; `photo` is the SHA-256 of its file."""
-    return f"{features_of(digest)}{photo}{'-mirrored' if mirrored else ''}"
-
-
-def photo_of(key: str) -> str:
-    """Return the SHA-256 of the photo that a key of features, or of a photo itself, is named after."""
-    return key.rpartition("/")[2].removesuffix("-mirrored")
+def features_of(digest: str, mirrored: bool | None = None) -> str:
+    """Return the prefix of all features that a backbone of this digest has computed, or of photos or mirror images."""
+    half = "" if mirrored is None else "mirrored/" if mirrored else "plain/"
+    return f"{FEATURES}{digest}/{half}"
 
 
 def photo(sha256: str) -> str:

@@ -12,21 +12,21 @@ DTYPE = np.dtype("<f4")
 
 
 class PhotoTask(TypedDict):
-    """A photo to compute features of: the SHA-256 of its file, and the file as base64; without, it lies in S3.
-
-    `mirrored` asks for those of the photo with left and right exchanged.
-    """
+    """A photo to compute features of: the SHA-256 of its file, and the file as base64; without, it lies in S3."""
 
     sha256: str
     content: NotRequired[str]
-    mirrored: NotRequired[bool]
 
 
 class Task(TypedDict):
-    """Photos, and the backbone that is to see them: the fields of a `BackboneReference`."""
+    """Photos, and the backbone that is to see them: the fields of a `BackboneReference`.
+
+    `mirrored` asks for the features of the photos with left and right exchanged.
+    """
 
     backbone: dict[str, Any]
     photos: list[PhotoTask]
+    mirrored: NotRequired[bool]
 
 
 class Bad(TypedDict):

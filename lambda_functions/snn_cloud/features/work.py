@@ -1,6 +1,6 @@
 """FeatureLambda's work: decode photos, let the backbone see them, store the features and answer them.
 
-Pure: the same photo has the same features, stored under a name made of both, so repeating a task changes nothing.
+Pure: the same photos have the same features, stored under a name made of both, so repeating a task changes nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -19,14 +18,13 @@ from snn.errors import InvalidImage, InvalidInput
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import read_object
-from snn_cloud.features.task import DTYPE, Bad, PhotoTask, Task, to_text
+from snn_cloud.features.pack import pack_key, to_pack
+from snn_cloud.features.task import Bad, PhotoTask, Task, to_text
 from snn_photos.backbone import MAX_BYTES, Backbone
 from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
 from snn_photos.pictures import mirrored, open_picture
 from snn_photos.preprocessing import InvalidBackbone
 from snn_photos.reference import BackboneReference
-
-PUTS_AT_ONCE = 4
 
 
 class Kept:
@@ -54,28 +52,22 @@ def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> dict[str, Any
         reference,
         lambda: read_object(clients, bucket, places.backbone_model(reference.sha256), "", MAX_BYTES, InvalidBackbone),
     )
-    found: list[NDArray[np.float32]] = []
+    are_mirrored = task.get("mirrored", False)
+    found: dict[int, NDArray[np.float32]] = {}
     bad: list[Bad] = []
-    puts = []
-    with ThreadPoolExecutor(PUTS_AT_ONCE) as pool:  # while the next photo is computed
-        for place, photo in enumerate(task["photos"]):
-            try:
-                picture = open_picture(BytesIO(_content(photo, bucket, clients)))
-            except InvalidInput as problem:
-                bad.append({"place": place, "problem": problem.problem})
-                continue
-            is_mirrored = photo.get("mirrored", False)
-            features = backbone.of(mirrored(picture) if is_mirrored else picture)
-            found.append(features)
-            key = places.features(reference.digest, photo["sha256"], is_mirrored)
-            puts.append(pool.submit(_store, clients, bucket, key, features))
-        for each in puts:
-            each.result()
-    return {"features": to_text(np.stack(found)) if found else "", "bad": bad}
-
-
-def _store(clients: Clients, bucket: str, key: str, features: NDArray[np.float32]) -> None:
-    clients.s3.put_object(Bucket=bucket, Key=key, Body=features.astype(DTYPE).tobytes())
+    for place, photo in enumerate(task["photos"]):
+        try:
+            picture = open_picture(BytesIO(_content(photo, bucket, clients)))
+        except InvalidInput as problem:
+            bad.append({"place": place, "problem": problem.problem})
+            continue
+        found[place] = backbone.of(mirrored(picture) if are_mirrored else picture)
+    if not found:
+        return {"features": "", "bad": bad}
+    rows, seen = np.stack(list(found.values())), [task["photos"][place]["sha256"] for place in found]
+    key = pack_key(places.features_of(reference.digest, are_mirrored), seen)
+    clients.s3.put_object(Bucket=bucket, Key=key, Body=to_pack(seen, rows))
+    return {"features": to_text(rows), "bad": bad}
 
 
 def _content(photo: PhotoTask, bucket: str, clients: Clients) -> bytes:
