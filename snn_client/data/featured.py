@@ -24,9 +24,9 @@ PICTURE = 64
 
 
 MOST = 20_000
-"""Photos up to which a backbone is taken unasked: two minutes and 0.15 USD, by `expected`."""
+"""Photos up to which a backbone is taken unasked: two minutes and 0.04 USD, by `expected`."""
 
-_SECONDS, _USD = 0.05, 7.5e-6
+_SECONDS, _USD = 0.05, 1.8e-6
 """What FeatureLambda takes for a photo of EfficientNet-Lite0's size, and what that costs with what S3 takes for it."""
 
 
