@@ -32,6 +32,7 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_data.dataset import Dataset, load_dataset
 from snn_data.model import Model
+from snn_photos.reference import BackboneReference
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
@@ -84,6 +85,18 @@ def check_answers(model: Model, dataset: Dataset) -> None:
         says = f"distinguishes {max(2, answers)} classes" if model.of_classes else "predicts numbers"
         has = f"{wanted} classes" if wanted else "numbers for labels"
         raise InvalidModel(f"{says}, but the data set has {has}", source=model.source, hint="use data of the same kind")
+    learned, has = (_of(text, model.source) for text in (model.attributes.get("backbone", ""), dataset.backbone))
+    if learned != has and (learned or "features" in model.attributes):
+        problem = f"learned {learned or 'features of no backbone'}, but the data set has {has or 'none of a backbone'}"
+        raise InvalidModel(problem, source=model.source, hint="use data that the same backbone has seen")
+
+
+def _of(backbone: str, source: str) -> str:
+    """Return in words whose features those of a backbone are, by the JSON text that names it; "" without one."""
+    if not backbone:
+        return ""
+    reference = BackboneReference.load(backbone, source)
+    return f"features of {reference.name} ({reference.digest})"
 
 
 def build_report(

@@ -24,7 +24,7 @@ from odd_photos import encoded
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
-from snn.errors import InvalidDataset, InvalidImage, InvalidInput
+from snn.errors import InvalidDataset, InvalidImage, InvalidInput, InvalidModel
 from snn_cli.main import app
 from snn_client.backbones import features as computing
 from snn_client.backbones import library
@@ -258,6 +258,26 @@ def test_a_folder_of_photos_is_trained_on_judged_and_predicted_by_features(
     bad.write_bytes(b"no")
     with pytest.raises(InvalidImage, match=r"bad.png: not a picture"):
         predict_images(clients, seeing.bucket, "seen", [str(bad)], by)
+
+
+def test_a_model_is_judged_by_the_features_of_its_own_backbone_alone(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
+) -> None:
+    """Two backbones of one name and one width, as when one was added anew."""
+    by, folder = features_by(clients, seeing), colours(tmp_path / "colours", 6)
+    before = library.check(tiny(8), PREPROCESSING, "replaced", "replaced.onnx")
+    library.add(clients, seeing.bucket, tiny(8), before)
+    options = Options(backbone="replaced")
+    old = stage(clients, seeing.bucket, "old-eyes", folder, parameters_for, (), options, features_by=by)
+    trained(clients, seeing, old)
+    after = library.check(tiny(9), PREPROCESSING, "replaced", "replaced.onnx")
+    library.add(clients, seeing.bucket, tiny(9), after)
+    new = stage(clients, seeing.bucket, "new-eyes", folder, parameters_for, (), options, features_by=by)
+    said = f"learned features of replaced ({before.digest}), but the data set has features of replaced ({after.digest})"
+    with pytest.raises(InvalidModel, match=re.escape(said)):
+        evaluate_run(clients, seeing.bucket, "old-eyes", new.dataset_key)
+    (answer,) = predict_images(clients, seeing.bucket, "old-eyes", [str(folder / "red" / "2.png")], by)
+    assert answer["class_name"] == "red"  # type: ignore[typeddict-item]
 
 
 def test_what_is_unlike_all_that_was_learned_is_said_to_be(
