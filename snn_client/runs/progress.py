@@ -170,7 +170,7 @@ def summary(run: Run) -> Summary:
         "validation_metric": run.validation_metric,
         "best_epoch": run.best_epoch,
         "dataset_key": run.dataset,
-        "invocations": {function: used.invocations for function, used in run.usage.items()},
+        "invocations": run.invocations,
     }
 
 

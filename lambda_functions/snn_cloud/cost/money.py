@@ -14,7 +14,6 @@ from snn_cloud.cost.prices import Price
 from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.record import FUNCTIONS, Run, Usage
 
-CORE = ("launch", "trainer", "neuron")  # functions that are named in a bill even if they were not used
 ENDPOINTS = 2  # Lambda and SNS, in one zone
 # Lambda's START, END and REPORT lines (≈ 260 bytes), one of ours (≈ 95), and the 26 that CloudWatch adds to each line.
 LOG_BYTES = 500
@@ -88,9 +87,7 @@ def cost_of(run: Run, platform: Platform) -> Cost:
     """Return what a run used and its price."""
     at = prices.in_region(platform.region)
     usage = {function: run.usage.get(function, Usage()) for function in FUNCTIONS}
-    invocations = {
-        function: used.invocations for function, used in usage.items() if used.invocations or function in CORE
-    }
+    invocations = run.invocations
     hours = run.seconds / 3600 if platform.has_cache else 0.0
     lines = []
     for function, used in usage.items():

@@ -42,7 +42,9 @@ class StoppedBy(StrEnum):
 
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
-FUNCTIONS = ("launch", "trainer", "neuron", "feature")
+CORE = ("launch", "trainer", "neuron")
+FUNCTIONS = (*CORE, "feature")
+"""Those of every stack, and all."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ class Run:
     samples: int = 0  # that are trained on
     stored_bytes: int = 1  # of one feature of a sample
     resumed_from: str = ""
+
+    @property
+    def invocations(self) -> dict[str, int]:
+        """Return how often each function was invoked: those of every stack, and others that were."""
+        counts = {function: used.invocations for function, used in self.usage.items()}
+        return {name: counts.get(name, 0) for name in FUNCTIONS if name in CORE or counts.get(name)}
 
     @property
     def requests(self) -> dict[str, int]:
