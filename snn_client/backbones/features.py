@@ -26,7 +26,7 @@ from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.aws.invoking import invoke
-from snn_cloud.cost.formats import dollars
+from snn_cloud.cost.formats import dollars, plain
 from snn_cloud.cost.money import cost_of
 from snn_cloud.features.task import PhotoTask, Task, from_text
 from snn_cloud.ledger.record import USED_BEFORE, Run, Usage
@@ -195,7 +195,7 @@ class Features:
         """Invoke FeatureLambda until it answers, at most three times, and count it. Raises InvalidParameters."""
         if self._max_usd is not None and self.usd >= self._max_usd:
             raise InvalidParameters(
-                f"{dollars(self.usd)} of {self._max_usd:g} USD is spent after {self.computed:,} photos' features",
+                f"{dollars(self.usd)} of {plain(self._max_usd)} USD is spent after {self.computed:,} photos' features",
                 field="max_usd",
                 hint="raise it and try again: what was computed is kept",
             )

@@ -212,9 +212,9 @@ def test_backbones_are_listed_and_found_and_unknown_ones_refused(
 # From photos to answers
 
 
-def colours(folder: Path, count: int = 20) -> Path:
+def colours(folder: Path, count: int = 20, seed: int = 5) -> Path:
     """A folder of photos of two classes that the small backbone tells apart: red ones and blue ones."""
-    random = np.random.default_rng(5)
+    random = np.random.default_rng(seed)
     for name, channel in (("blue", 2), ("red", 0)):
         (folder / name).mkdir(parents=True)
         for number in range(count):
@@ -343,7 +343,7 @@ def snn(stack: StackOutputs, *words: str, code: int = 0) -> Any:
 def test_features_of_a_photo_of_a_run_and_of_a_backbone_are_deleted(
     clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
 ) -> None:
-    folder, by = colours(tmp_path / "colours", 6), features_by(clients, seeing)
+    folder, by = colours(tmp_path / "colours", 6, seed=6), features_by(clients, seeing)
     options = Options(backbone="tiny", mirror=True)
     stage(clients, seeing.bucket, "forgetful", folder, parameters_for, (), options, features_by=by)
     other = pictures(1, seed=99)
@@ -401,9 +401,11 @@ def test_features_have_a_budget_and_what_was_computed_is_kept(
     clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
 ) -> None:
     folder = colours(tmp_path / "colours", 200)
-    said = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--max-usd", "0.0001", "--name", "dear",
+    said = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--max-usd", "0.000005", "--name", "dear",
                code=1)  # fmt: skip
-    assert re.search(r"max_usd: 0\.000\d+ of 0\.0001 USD is spent after \d+ photos' features \(raise it and try", said)
+    assert re.search(
+        r"max_usd: 0\.0000\d+ of 0\.000005 USD is spent after \d+ photos' features \(raise it and try", said
+    )
     assert keys(clients, seeing, "runs/dear/") == set()
     prefix = places.features_of(reference.digest)
     known = sum(len(hints(key)) for key in keys(clients, seeing, prefix))

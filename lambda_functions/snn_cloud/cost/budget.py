@@ -6,12 +6,11 @@ and again before it hands over to a fresh trainer.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from math import inf
 from typing import TypedDict
 
 from snn.errors import InvalidParameters
-from snn_cloud.cost.formats import dollars
+from snn_cloud.cost.formats import dollars, plain
 from snn_cloud.cost.money import Platform, cost_of
 from snn_cloud.cost.prices import CACHE_NODE_HOUR
 from snn_cloud.ledger.parameters import MAX_SECONDS, Parameters
@@ -44,7 +43,7 @@ def spent(run: Run, platform: Platform) -> str:
     usd = cost_of(run, platform)["usd"] if max_usd < inf else 0.0
     seconds = run.seconds
     if usd >= max_usd:
-        field, used = "max_usd", f"{dollars(usd)} of {_plain(max_usd)} USD"
+        field, used = "max_usd", f"{dollars(usd)} of {plain(max_usd)} USD"
     elif seconds >= max_seconds:
         field, used = "max_seconds", f"{seconds:,.1f} of {max_seconds:,g} s"
     else:
@@ -56,7 +55,7 @@ def spent(run: Run, platform: Platform) -> str:
 def warning(estimate: Expected, parameters: Parameters) -> str:
     """Return the line that says, before a run, which limit it may reach; "" if its estimate is within its budget."""
     max_usd, max_seconds = _limits(parameters)
-    over = [f"max_usd, {_plain(max_usd)} USD"] if estimate["usd"] > max_usd else []
+    over = [f"max_usd, {plain(max_usd)} USD"] if estimate["usd"] > max_usd else []
     over += [f"max_seconds, {max_seconds:,g} s"] if estimate["seconds"] > max_seconds else []
     if not over:
         return ""
@@ -65,8 +64,3 @@ def warning(estimate: Expected, parameters: Parameters) -> str:
 
 def _limits(parameters: Parameters) -> tuple[float, float]:
     return parameters.max_usd or inf, parameters.max_seconds or MAX_SECONDS
-
-
-def _plain(usd: float) -> str:
-    """Return an amount with all its digits, never in powers of ten."""
-    return f"{Decimal(repr(usd)):,f}"

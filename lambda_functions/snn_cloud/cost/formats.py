@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
 
 def dollars(amount: float) -> str:
     """Return an amount to two digits that count, rounded up, never in powers of ten."""
     digits = 2 if amount >= 0.1 or amount == 0 else 1 - math.floor(math.log10(amount))
     return f"{math.ceil(amount * 10**digits) / 10**digits:,.{digits}f}"
+
+
+def plain(amount: float) -> str:
+    """Return an amount with all its digits, never in powers of ten."""
+    return f"{Decimal(repr(amount)):,f}"
 
 
 def duration(seconds: float) -> str:
