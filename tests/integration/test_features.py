@@ -401,16 +401,14 @@ def test_features_have_a_budget_and_what_was_computed_is_kept(
     clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
 ) -> None:
     folder = colours(tmp_path / "colours", 200)
-    said = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--max-usd", "0.000005", "--name", "dear",
-               code=1)  # fmt: skip
-    assert re.search(
-        r"max_usd: 0\.0000\d+ of 0\.000005 USD is spent after \d+ photos' features \(raise it and try", said
-    )
+    train = ["train", "--dataset", str(folder), "--backbone", "tiny"]
+    said = snn(seeing, *train, "--max-usd", "0.000005", "--name", "dear", code=1)
+    assert re.search(r"max_usd: 0\.0000\d+ of 0\.000005 USD is spent after \d+ photos' features \(raise it", said)
     assert keys(clients, seeing, "runs/dear/") == set()
     prefix = places.features_of(reference.digest)
     known = sum(len(hints(key)) for key in keys(clients, seeing, prefix))
     assert 0 < known < 400
-    run = snn(seeing, "train", "--dataset", str(folder), "--backbone", "tiny", "--name", "dearer")
+    run = snn(seeing, *train, "--name", "dearer")
     assert run["invocations"]["feature"] >= (400 - known) // computing.PHOTOS_AT_ONCE
     assert sum(len(hints(key)) for key in keys(clients, seeing, prefix)) == 400
 
