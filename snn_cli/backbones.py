@@ -34,7 +34,7 @@ def add_command(aws: Aws, source: Source, name: Name = "", as_json: Json = False
       snn backbone add efficientnet-lite0
       snn backbone add resnet18.onnx
     """
-    with interruptible(lambda: "The stack is as it was."):
+    with interruptible(lambda: "The backbone was not added."):
         content, reference = _checked(source, name)
         library.add(aws.clients, aws.outputs.bucket, content, reference)
     answer(_told(reference), as_json, lambda: say(f"added {_line(reference)}", markup=False))

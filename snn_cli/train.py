@@ -173,7 +173,7 @@ def train(
     if isinstance(given, Parameters) and older and not dataset:
         chosen, key, amount = given, older.dataset, Size.of_run(older)
     else:
-        with interruptible(lambda: "Nothing was started, and nothing is left in S3."):
+        with interruptible(lambda: "Nothing was started. Features of photos that were computed are kept."):
             most = given.max_usd if isinstance(given, Parameters) else max_usd
             staged = _stage(aws, run_id, dataset, given, options, features_by(aws.clients, aws.outputs, most))
         chosen, key, amount = staged.parameters, staged.dataset_key, staged.size

@@ -21,6 +21,7 @@ from pydantic import (
     WithJsonSchema,
     WrapValidator,
     create_model,
+    field_validator,
     model_validator,
 )
 
@@ -253,6 +254,12 @@ class Recipe(BaseModel):
         default=DEFAULT,
         description="two classes: probability above which it is class 1, or the rule to choose it by on the validation",
     )
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _none_is_none(cls, name: Any) -> Any:
+        """Take "none" for none: a form's text has no other way to undo what a file says."""
+        return None if name == "none" else name
 
     @model_validator(mode="before")
     @classmethod

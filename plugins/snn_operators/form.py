@@ -98,7 +98,8 @@ def training_form(empty: str = "a recipe that fits the data, chosen by itself") 
         "backbone": _override(
             "string", "Backbone",
             "A pretrained network, whose features of the photos are learned: efficientnet-lite0, or one that was added "
-            "to the stack. With it a few hundred photos are enough.", pattern=f"^{BACKBONE_NAME}$",
+            "to the stack. With it a few hundred photos are enough. none: without the one in the parameters.",
+            pattern=f"^{BACKBONE_NAME}$",
         ),
         "max_usd": _override(
             "number", "Maximum cost, USD",
@@ -215,7 +216,7 @@ def overrides(*without: str) -> dict[str, str]:
 
 def stack_options() -> dict[str, str]:
     """Return the templates of what the form asks of the stack: with a backbone it needs a FeatureLambda."""
-    return {"with_features": "{{ True if params.backbone else None }}"}
+    return {"with_features": "{{ True if params.backbone not in (None, 'none') else None }}"}
 
 
 def _names(meanings: Mapping[str, str]) -> dict[str, Any]:

@@ -86,13 +86,14 @@ class SnnStageOperator(SnnOperator):
         from snn_cloud.aws.places import input_images, new_run_id
         from snn_cloud.ledger.parameters import Parameters
 
+        overrides = self.overrides or {}
+        options = Options.of({"backbone": overrides.get("backbone"), **(self.data_options or {})})
         outputs, parameters = self.outputs, self._parameters()
         if isinstance(parameters, Parameters):
             check_cache(parameters, outputs)
         run_id = new_run_id(self.run_id)
-        options = Options.of({"backbone": (self.overrides or {}).get("backbone"), **(self.data_options or {})})
-        chosen = parameters.max_usd if isinstance(parameters, Parameters) else (self.overrides or {}).get("max_usd")
-        by = features_by(self.hook.clients, outputs, None if chosen is None else float(chosen))
+        limit = parameters.max_usd if isinstance(parameters, Parameters) else _number(overrides.get("max_usd"))
+        by = features_by(self.hook.clients, outputs, limit)
         staged = stage(
             self.hook.clients, outputs.bucket, run_id, self.dataset, parameters, self.images, options, features_by=by
         )
@@ -108,12 +109,16 @@ class SnnStageOperator(SnnOperator):
 
     def _parameters(self) -> Parameters | Choose:
         """Return the parameters, or what chooses them for the data set. Raises InvalidParameters."""
+        from snn_client.data import options as data_options
         from snn_client.data.staging import read_source
         from snn_client.runs.recipe import AUTO, parameters_for
         from snn_client.runs.runs import check_cache
         from snn_cloud.ledger.parameters import MAX_TEXT, Parameters
 
-        given, overrides = self.parameters, self.overrides or {}
+        given = self.parameters
+        asked = (self.overrides or {}).items()
+        # To find one out is asked of the data set, not of the parameters.
+        overrides = {name: value for name, value in asked if (name, value) != ("backbone", data_options.AUTO)}
 
         def choose(dataset: Header) -> Parameters:
             chosen = parameters_for(dataset, **overrides)
@@ -126,3 +131,11 @@ class SnnStageOperator(SnnOperator):
         if isinstance(given, Mapping):
             return Parameters.load(given, **overrides)
         return Parameters.load(read_source(self.hook.clients.s3, given, MAX_TEXT), source=given, **overrides)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number; None for what is none, which the recipe refuses as soon as it is chosen."""
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None

@@ -113,7 +113,7 @@ class SnnSweepPlanOperator(SnnOperator):
         staged = stage_folds(
             self.hook.clients, outputs.bucket, sweep_id, self.dataset, validation, seed,
             Options.of({"backbone": one_backbone(combinations), **(self.data_options or {})}),
-            features_by=features_by(self.hook.clients, outputs),
+            features_by=features_by(self.hook.clients, outputs, combinations[0].parameters.max_usd),
             more=lambda keys: plan_items(sweep_id, planned(keys)),
         )  # fmt: skip
         self.files = [self.dataset], [f"s3://{outputs.bucket}/{key}" for key in staged.dataset_keys]

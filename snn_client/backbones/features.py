@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import numpy as np
+from botocore.exceptions import ClientError, HTTPClientError
 from numpy.typing import NDArray
 
 from snn.errors import InvalidInput, InvalidParameters
@@ -24,16 +26,25 @@ from snn_client.data.staging import FeaturesBy
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_cloud.aws.errors import CloudError
+from snn_cloud.aws.errors import CloudError, Stopped
 from snn_cloud.aws.invoking import invoke
+from snn_cloud.aws.objects import NOT_ALLOWED
 from snn_cloud.cost.formats import dollars, plain
 from snn_cloud.cost.money import cost_of
 from snn_cloud.features.task import PhotoTask, Task, from_text
 from snn_cloud.ledger.record import USED_BEFORE, Run, Usage
 from snn_photos.reference import BackboneReference
 
+log = logging.getLogger(__name__)
+
+MEMORY_MB = 1769
+"""Of FeatureLambda, where its answer does not say so (features.yaml)."""
+
 PHOTOS_AT_ONCE = 32
 """Of one invocation: so many take two seconds, and what is lost with one that fails is no more."""
+
+CHARACTERS_AHEAD = 64_000_000
+"""Of photos as base64 that are read while others are computed."""
 
 CHARACTERS_AT_ONCE = 5_500_000
 """Of photos as base64 in one invocation, whose event may have 6 MB."""
@@ -76,19 +87,14 @@ class Features:
         stack: StackOutputs,
         backbone: BackboneReference,
         at_once: int = 8,
-        stop: Callable[[], bool] = lambda: False,
         max_usd: float | None = None,
     ) -> None:
-        if not stack.feature_function:
-            raise CloudError(
-                f"the stack {stack.stack_name} has no FeatureLambda, which backbone needs (deploy it with the option "
-                "with_features)"
-            )
+        check_function(stack)
         self.backbone, self.usage, self.computed = backbone, Usage(), 0
         self._seen, self._stack, self._max_usd = dict[str, None](), stack, max_usd
         self._s3, self._lambda = clients.s3, clients.lambda_  # made here, not by two threads at once
-        self._bucket, self._function, self._stop, self._at_once = stack.bucket, stack.feature_function, stop, at_once
-        self._lock = Lock()
+        self._bucket, self._function, self._at_once = stack.bucket, stack.feature_function, at_once
+        self._lock, self._over = Lock(), Event()
 
     @property
     def used(self) -> dict[str, str]:
@@ -123,23 +129,39 @@ class Features:
 
         Each yield is of the next photos: the rows of those that are good, and (place, problem) of each that is bad,
         by its place among all photos. `mirrored` are left and right exchanged. Raises CloudError when an invocation
-        fails again and again, InvalidParameters when `max_usd` is spent, Stopped.
+        fails again and again, InvalidParameters when `max_usd` is spent. However it ends, no invocation is begun after.
         """
+        self._over.clear()
         read = partial(self._read, Known(self._s3, self._bucket, self.backbone, mirrored))
         compute = partial(self._compute, mirrored)
         with ThreadPoolExecutor(READS_AT_ONCE) as readers, ThreadPoolExecutor(self._at_once) as invokers:
             begun: deque[Begun] = deque()
             try:
-                for first in range(0, len(photos), PHOTOS_AT_ONCE * self._at_once):
-                    some = photos[first : first + PHOTOS_AT_ONCE * self._at_once]
-                    begun.append(_begin(enumerate(readers.map(read, some), first), partial(invokers.submit, compute)))
+                first = 0
+                while first < len(photos):
+                    some = self._read_ahead(photos[first:], partial(readers.map, read))
+                    begun.append(_begin(enumerate(some, first), partial(invokers.submit, compute)))
+                    first += len(some)
                     if len(begun) > 1:
                         yield self._gathered(begun.popleft())
                 while begun:
                     yield self._gathered(begun.popleft())
             finally:
+                self._over.set()
                 for pool in readers, invokers:
                     pool.shutdown(cancel_futures=True)
+
+    def _read_ahead(
+        self, photos: Sequence[Callable[[], bytes]], read: Callable[[Sequence[Callable[[], bytes]]], Iterable[Read]]
+    ) -> list[Read]:
+        """Return the next photos, read: as many as keep the functions busy, or fewer if they are large."""
+        found: list[Read] = []
+        size = 0
+        while len(found) < min(len(photos), PHOTOS_AT_ONCE * self._at_once) and size < CHARACTERS_AHEAD:
+            some = list(read(photos[len(found) : len(found) + PHOTOS_AT_ONCE]))
+            size += sum(len(task.get("content", "")) for _, task in some if isinstance(task, dict))
+            found += some
+        return found
 
     def _gathered(self, begun: Begun) -> tuple[NDArray[np.float32], list[tuple[int, str]]]:
         digests, known, asked = begun
@@ -180,7 +202,9 @@ class Features:
             return [(photos[0][0], f"{_BREAKS}{answer.get('errorMessage', answer)}")]
         good = iter(from_text(answer["features"], self.backbone.features))
         bad = {each["place"]: each["problem"] for each in answer["bad"]}
-        return [(place, bad[number] if number in bad else next(good)) for number, (place, _) in enumerate(photos)]
+        done, rest = photos[: answer["done"]], photos[answer["done"] :]
+        found: Found = [(place, bad[number] if number in bad else next(good)) for number, (place, _) in enumerate(done)]
+        return found + (self._compute(mirrored, rest) if rest else [])
 
     def _one_by_one(self, mirrored: bool, photos: list[tuple[int, PhotoTask]]) -> Found:
         found: Found = []
@@ -192,29 +216,43 @@ class Features:
         return found
 
     def _ask(self, mirrored: bool, photos: list[PhotoTask]) -> dict[str, Any]:
-        """Invoke FeatureLambda until it answers, at most three times, and count it. Raises InvalidParameters."""
+        """Invoke FeatureLambda until it answers, at most three times, and count it.
+
+        Raises InvalidParameters when `max_usd` is spent, Stopped when nobody waits for the answer any more.
+        """
+        task = Task(backbone=self.backbone.model_dump(), photos=photos, mirrored=mirrored)
+        payload = json.dumps(task).encode()
+        answer: dict[str, Any] = {}
+        for pause in (*PAUSES, None):
+            self._check_budget()
+            if self._over.is_set():
+                raise Stopped("FeatureLambda's turn")
+            started = time.perf_counter()
+            try:
+                answer = invoke(self._lambda, self._function, payload, self._over.is_set, "FeatureLambda's turn")
+            except HTTPClientError as problem:  # nothing was heard for a minute, or the line went dead
+                answer = {"errorMessage": f"gives no answer: {problem}"}
+            waited = round((time.perf_counter() - started) * 1000)
+            with self._lock:
+                self.computed += answer["done"] - len(answer["bad"]) if "features" in answer else 0
+                self.usage += Usage(
+                    1,
+                    answer.get("milliseconds", waited),
+                    answer.get("memory_mb", MEMORY_MB),
+                    **answer.get("requests", {}),
+                )
+            if "milliseconds" in answer or pause is None:
+                break
+            self._over.wait(pause)
+        return answer
+
+    def _check_budget(self) -> None:
         if self._max_usd is not None and self.usd >= self._max_usd:
             raise InvalidParameters(
                 f"{dollars(self.usd)} of {plain(self._max_usd)} USD is spent after {self.computed:,} photos' features",
                 field="max_usd",
                 hint="raise it and try again: what was computed is kept",
             )
-        task = Task(backbone=self.backbone.model_dump(), photos=photos, mirrored=mirrored)
-        payload = json.dumps(task).encode()
-        answer: dict[str, Any] = {}
-        for pause in (*PAUSES, None):
-            started = time.perf_counter()
-            answer = invoke(self._lambda, self._function, payload, self._stop, "FeatureLambda's turn")
-            waited = round((time.perf_counter() - started) * 1000)
-            with self._lock:
-                self.computed += len(photos) - len(answer.get("bad", [])) if "features" in answer else 0
-                self.usage += Usage(
-                    1, answer.get("milliseconds", waited), answer.get("memory_mb", 0), **answer.get("requests", {})
-                )
-            if "milliseconds" in answer or pause is None:
-                break
-            time.sleep(pause)
-        return answer
 
 
 def _begin(read: Iterable[tuple[int, Read]], begin: Callable[[list[tuple[int, PhotoTask]]], Future[Found]]) -> Begun:
@@ -237,6 +275,29 @@ def _begin(read: Iterable[tuple[int, Read]], begin: Callable[[list[tuple[int, Ph
     return digests, known, [begin(batch) for batch in tasks if batch]
 
 
+def check_function(stack: StackOutputs) -> None:
+    """Raise CloudError if a stack has no FeatureLambda."""
+    if not stack.feature_function:
+        raise CloudError(
+            f"the stack {stack.stack_name} has no FeatureLambda, which backbone needs (deploy it with the option "
+            "with_features)"
+        )
+
+
+def _first(clients: Clients, stack: StackOutputs) -> BackboneReference | None:
+    """Return a backbone for who asks for none; None if there is none that can be used: that stops nobody."""
+    if not stack.feature_function:
+        return None
+    try:
+        return next(iter(listed(clients, stack.bucket)), None)
+    except InvalidInput as problem:
+        log.warning("no backbone is used: %s", problem)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in NOT_ALLOWED:
+            raise
+    return None
+
+
 def features_by(clients: Clients, stack: StackOutputs, max_usd: float | None = None) -> FeaturesBy:
     """Return what gives the features of a stack's backbone: by its name, the first for AUTO, or as a model names it.
 
@@ -246,8 +307,9 @@ def features_by(clients: Clients, stack: StackOutputs, max_usd: float | None = N
 
     def by(named: str | BackboneReference) -> Features | None:
         if named == AUTO:
-            known = listed(clients, stack.bucket) if stack.feature_function else []
-            return Features(clients, stack, known[0], max_usd=max_usd) if known else None
+            known = _first(clients, stack)
+            return Features(clients, stack, known, max_usd=max_usd) if known else None
+        check_function(stack)
         if isinstance(named, str):
             return Features(clients, stack, find(clients, stack.bucket, named), max_usd=max_usd)
         keep(clients, stack.bucket, named)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snn.errors import InvalidInput
+from snn_client.backbones.library import listed
 from snn_client.data.staging import read_source
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
@@ -64,12 +65,14 @@ def photos_of(clients: Clients, bucket: str, run_id: str) -> list[str]:
 def remove(clients: Clients, bucket: str, backbone: BackboneReference) -> int:
     """Delete a backbone and its features; return of how many photos there were some.
 
-    A model that learned them cannot be handed photos until the backbone is added again.
+    Its network stays if a backbone of another name has the same. A model that learned its features cannot be handed
+    photos until the backbone is added again.
     """
     forgotten = forget(clients, bucket, backbone=backbone)
     # The name first: what is cut short then is found by nobody, and `remove` after `add` ends it.
-    for key in (places.backbone(backbone.name), places.backbone_model(backbone.sha256)):
-        clients.s3.delete_object(Bucket=bucket, Key=key)
+    clients.s3.delete_object(Bucket=bucket, Key=places.backbone(backbone.name))
+    if backbone.sha256 not in {other.sha256 for other in listed(clients, bucket)}:
+        clients.s3.delete_object(Bucket=bucket, Key=places.backbone_model(backbone.sha256))
     return forgotten
 
 

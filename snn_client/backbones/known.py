@@ -1,8 +1,10 @@
-"""The features that a stack's bucket has already: found by what the keys of packs say, and read a pack at a time."""
+"""The features that a stack's bucket has already: found by what the keys of packs say, each pack read once."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+import os
+import tempfile
+from collections import defaultdict
 from concurrent.futures import Future
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -19,20 +21,20 @@ from snn_photos.reference import BackboneReference
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-Pack = dict[str, NDArray[np.float32]]
-"""Features by the SHA-256 of their photos."""
-
-MOST_HELD = 1_000
-"""Packs in memory, 160 KB each with 1,280 features; those read first go first."""
-
 
 class Known:
-    """What a bucket has of a backbone's features, of photos or of their mirror images, at the time it is made."""
+    """What a bucket has of a backbone's features, of photos or of their mirror images, at the time it is made.
+
+    Photos come in an order of their own, so what is read of a pack waits in a temporary file: of 100,000 photos it has
+    half a gigabyte.
+    """
 
     def __init__(self, s3: S3Client, bucket: str, backbone: BackboneReference, mirrored: bool = False) -> None:
         self._s3, self._bucket, self._width = s3, bucket, backbone.features
         self._keys = defaultdict[str, list[str]](list)
-        self._packs, self._lock = OrderedDict[str, Future[Pack]](), Lock()
+        self._read, self._lock = dict[str, Future[None]](), Lock()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- it goes with the object
+        self._end, self._at = 0, dict[str, int]()
         prefix = places.features_of(backbone.digest, mirrored)
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", []):
@@ -42,33 +44,41 @@ class Known:
     def find(self, photo: str) -> NDArray[np.float32] | None:
         """Return the features (d,) of a photo, by the SHA-256 of its file; None if there are none. Threads may ask."""
         for key in self._keys.get(hint(photo), ()):
-            features = self._pack(key).get(photo)
-            if features is not None and len(features) == self._width:
-                return features
+            self._see_to(key)
+            if photo in self._at:
+                stored = os.pread(self._file.fileno(), 4 * self._width, self._at[photo])
+                return np.frombuffer(stored, np.float32)
         return None
 
-    def _pack(self, key: str) -> Pack:
-        """Return a pack, which is read by whoever asks for it first."""
+    def _see_to(self, key: str) -> None:
+        """See that a pack was read: by whoever asks for it first, the others wait."""
         with self._lock:
-            pack = self._packs.get(key)
-            first = pack is None
-            if pack is None:
-                pack = self._packs[key] = Future()
-            if len(self._packs) > MOST_HELD:
-                self._packs.popitem(last=False)
+            read = self._read.get(key)
+            first = read is None
+            if read is None:
+                read = self._read[key] = Future()
         if first:
             try:
-                pack.set_result(self._read(key))
+                self._keep(self._content(key), key)
+                read.set_result(None)
             except BaseException as problem:  # who waits for it must not wait for ever
-                pack.set_exception(problem)
-        return pack.result()
+                read.set_exception(problem)
+        read.result()
 
-    def _read(self, key: str) -> Pack:
+    def _keep(self, content: bytes, key: str) -> None:
+        for photo, features in from_pack(content, key).items():
+            if len(features) == self._width:
+                with self._lock:
+                    place, self._end = self._end, self._end + 4 * self._width
+                os.pwrite(self._file.fileno(), features.astype(np.float32).tobytes(), place)
+                self._at[photo] = place
+
+    def _content(self, key: str) -> bytes:
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
             # It has just expired, or was deleted. To whom may not list the bucket, S3 says Forbidden of what is gone.
             if error.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
-                return {}
+                return b""
             raise
-        return from_pack(answer["Body"].read(), key)
+        return answer["Body"].read()

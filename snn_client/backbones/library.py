@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from snn.errors import InvalidInput
 from snn.recipe import BACKBONE_NAME, nearest
 from snn_client.backbones import builtin
+from snn_client.data.options import AUTO, NONE
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE, read_object
@@ -42,10 +43,11 @@ def check(content: bytes, preprocessing: Preprocessing, name: str, source: str) 
 
     It is run in a child process: a file of a stranger's may break whoever loads it.
     """
-    if not re.fullmatch(BACKBONE_NAME, name):
+    if not re.fullmatch(BACKBONE_NAME, name) or name in (AUTO, NONE):
         raise InvalidInput(
             f"{name!r} is no name for a backbone", field="name", hint="use up to 41 of a-z, 0-9 and -, as in resnet-18"
         )
+    builtin.needs_extra("onnxruntime")
 
     def tried(_: object) -> tuple[str, str] | int:
         raise_limits(_MEMORY)
@@ -93,7 +95,7 @@ def keep(clients: Clients, bucket: str, reference: BackboneReference) -> None:
     if reference.name in builtin.BUILT_IN:
         content, _ = builtin.make(reference.name)
         if hashlib.sha256(content).hexdigest() == reference.sha256:
-            add(clients, bucket, content, reference)
+            clients.s3.put_object(Bucket=bucket, Key=places.backbone_model(reference.sha256), Body=content)
             return
     hint = "add it: snn backbone add"
     raise InvalidInput(f"this stack lacks {reference.name} ({reference.digest})", field="backbone", hint=hint)
@@ -124,7 +126,10 @@ def find(clients: Clients, bucket: str, name: str) -> BackboneReference:
     Raises InvalidInput for a name that is neither.
     """
     try:
-        return named(clients, bucket, name)
+        found = named(clients, bucket, name)
+        if _has(clients, bucket, places.backbone_model(found.sha256)):
+            return found
+        raise InvalidInput(f"the network of {name!r} is gone", field="backbone", hint="add it again: snn backbone add")
     except InvalidInput:
         if name not in builtin.BUILT_IN:
             raise

@@ -80,15 +80,19 @@ def write(
     *,
     mirror: bool = False,
     in_time: bool = False,
+    slices_by: str = "folder",
 ) -> list[str]:
     """Write the features of photos to a `datasets.h5`; return what is wrong with those that are left out, by name.
 
     `pictures` yields those of test photos, by their places, for reports. With `mirror` the training part has mirror
-    images too: each is in one group with its photo, so that the two are never parted. `in_time` says that groups are.
+    images too: each is in one group with its photo, so that the two are never parted. `in_time` says that groups are;
+    `slices_by` says what the slices are by.
     """
     backbone, bad, done = features.backbone, list[str](), 0
     total = sum(map(len, parts.values())) + (len(parts["train"]) if mirror else 0)
-    with Writer(target, (backbone.features,), np.float32, classes, backbone=backbone.to_json()) as writer:
+    with Writer(
+        target, (backbone.features,), np.float32, classes, slices_by=slices_by, backbone=backbone.to_json()
+    ) as writer:
         for part, photos in parts.items():
             good = list[int]()
             doubled = mirror and part == "train"
@@ -130,10 +134,12 @@ def of_pixels(file: Path, source: str, features: Features, target: Path, options
     dataset = load_dataset(file, source)
     check_colour(dataset.shape, source)
     parts = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
+    slices = dataset.slices
     photos = {
         name: [
             Photo(partial(_png, part.stored[place]), part.y[place], f"{name}_set_x {place}",
-                  group=int(part.groups.numbers[place]) if part.groups else None)
+                  slices.names[slices.places[place]] if slices and name == "test" else "",
+                  int(part.groups.numbers[place]) if part.groups else None)
             for place in range(len(part))
         ]
         for name, part in parts.items()
@@ -146,7 +152,7 @@ def of_pixels(file: Path, source: str, features: Features, target: Path, options
     groups = dataset.train.groups
     bad = write(
         target, dataset.classes, photos, features, pictures, progress,
-        mirror=options.mirror, in_time=groups is not None and groups.in_time,
+        mirror=options.mirror, in_time=groups is not None and groups.in_time, slices_by=slices.by if slices else "",
     )  # fmt: skip
     refuse_bad(bad, sum(map(len, photos.values())), options, source)
 

@@ -26,14 +26,15 @@ class Writer:
     """
 
     def __init__(
-        self, target: Path, shape: Sequence[int], dtype: Any, classes: Sequence[str] = (), **attributes: str
-    ) -> None:
+        self, target: Path, shape: Sequence[int], dtype: Any, classes: Sequence[str] = (), slices_by: str = "folder",
+        **attributes: str,
+    ) -> None:  # fmt: skip
         self._target, self._shape, self._dtype, self._classes = target, tuple(shape), np.dtype(dtype), tuple(classes)
         self._file = h5py.File(target, "w")
         for name, text in attributes.items():
             self._file.attrs[name] = text
         self._labels: dict[str, list[NDArray[Any]]] = {}
-        self._slices: list[str] = []
+        self._slices, self._slices_by = list[str](), slices_by
         self._groups: list[NDArray[np.int64]] = []
         self._in_time = False
 
@@ -86,11 +87,15 @@ class Writer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             if kind is None:
+                # FeatureLambda could see a photo of which this machine could make no picture: then there are none.
+                shown = self._file.get("test_set_pictures")
+                if shown is not None and len(shown) != len(self._file["test_set_x"]):
+                    del self._file["test_set_pictures"]
                 for part, labels in self._labels.items():
                     dtype = np.int64 if self._classes else np.float64
                     self._file.create_dataset(f"{part}_set_y", data=np.concatenate(labels).astype(dtype))
                 if 1 < len(set(self._slices)) <= MAX_SLICES:
-                    write_slices(self._file, "folder", self._slices)
+                    write_slices(self._file, self._slices_by, self._slices)
                 if self._groups:
                     write_groups(self._file, Groups(np.concatenate(self._groups), self._in_time))
                 if self._classes:

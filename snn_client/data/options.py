@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 NOTE_LENGTH = 10_000
 AUTO, NONE = "auto", "none"
-"""In place of a backbone's name: one if it pays (`featured.pays`); none even then."""
+"""In place of a backbone's name: one if it pays (`photos`); none even then."""
 
 LOGGED_SECONDS = 10.0  # between two lines of a log on how far something is
 

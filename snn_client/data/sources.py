@@ -104,6 +104,9 @@ def _made(
     try:
         if options.backbone == AUTO and kind is not Kind.FOLDER:
             features = None
+        if features is not None and kind is Kind.HDF5:
+            pairs.make(local, options, workshop / "pair.h5", progress)
+            return _seen(workshop / "pair.h5", shown, features, options, folder, workshop, progress)
         if features is not None and kind is not Kind.FOLDER:
             hint = "leave backbone out: it sees photos"
             raise InvalidDataset("is a table", field="backbone", source=shown, hint=hint)

@@ -33,7 +33,7 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
 from snn_cloud.cost.workload import Size
 from snn_cloud.ledger.parameters import Parameters
-from snn_data.dataset import Dataset, Header, backbone_name, check_dataset, load_dataset, save_dataset
+from snn_data.dataset import Dataset, Header, check_dataset, load_dataset, save_dataset
 from snn_data.files import check_size, read_file
 from snn_data.fitting import check_recipe
 from snn_photos.pictures import MAX_BYTES as MAX_IMAGE
@@ -158,7 +158,14 @@ def stage(
     places.check_run_id(run_id)
     s3, source, options, progress = clients.s3, str(dataset), options or Options(), progress or Logged()
     with tempfile.TemporaryDirectory(prefix="snn-") as folder:
-        named = options.backbone or (parameters.backbone or "" if isinstance(parameters, Parameters) else "")
+        if options.backbone == NONE and isinstance(parameters, Parameters):
+            parameters = parameters.model_copy(update={"backbone": None})
+        chosen = parameters.backbone or "" if isinstance(parameters, Parameters) else ""
+        if chosen and options.backbone not in ("", AUTO, chosen):
+            raise InvalidInput(
+                f"is {options.backbone}, but {chosen} in the parameters", field="backbone", hint="name one"
+            )
+        named = chosen or options.backbone
         features = _features(named, features_by)
         file = prepare(dataset, options, Path(folder), progress, s3, features)
         header = check_dataset(file, source)
@@ -166,7 +173,8 @@ def stage(
             parameters = parameters(header)
         check_recipe(parameters, header)
         if header.backbone:
-            parameters = parameters.model_copy(update={"backbone": backbone_name(header.backbone)})
+            reference = BackboneReference.load(header.backbone, source)
+            parameters = parameters.model_copy(update={"backbone": reference.name})
         judging.check(file, options.strict, source, progress.warn)
         opened = partial(_open, file)
         sha256 = _sha256_of(opened)

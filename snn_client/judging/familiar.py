@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from snn.activations import Array
+from snn.batches import Samples
 
 NEIGHBOUR = 5
 QUANTILE = 0.98
@@ -19,6 +20,18 @@ MAX_KNOWN = 5_000
 
 _ROWS = 1_000
 _ROUNDED = 2e-6  # what float32 may make of a distance
+
+
+def without_mirror_images(samples: Samples) -> NDArray[np.float32]:
+    """Return the features of training photos alone. A photo's nearest neighbour is its own mirror image, if it has one.
+
+    Mirror images follow the photos in their order, each in the group of its photo (`snn_client.data.featured`).
+    """
+    rows: NDArray[np.float32] = samples.rows
+    half = len(rows) // 2
+    groups = samples.groups.numbers if samples.groups is not None else np.arange(len(rows))
+    doubled = len(rows) == 2 * half and np.array_equal(groups[:half], groups[half:])
+    return rows[:half] if doubled else rows
 
 
 class Familiar:

@@ -6,7 +6,7 @@ import math
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from snn.errors import InvalidInput, InvalidModel, one_line
+from snn.errors import InvalidInput, one_line
 from snn_client.data.staging import photo_shape, read_source
 from snn_client.judging import evidence as evidences
 from snn_client.judging.answers import Answers
@@ -244,7 +244,7 @@ def _answers_of_champion(
         if misfit := _misfit(model, dataset):
             return None, f"the champion was trained for {misfit}: {stays}"
         return answers_of(model, dataset), ""
-    except InvalidModel as error:
+    except InvalidInput as error:
         return None, f"the champion cannot be judged ({error}): {stays}"
 
 

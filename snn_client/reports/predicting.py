@@ -15,7 +15,7 @@ from snn_client.data.images import Reading, load_image, refuse_photos
 from snn_client.data.staging import FeaturesBy, StagedImage, read_source
 from snn_client.data.tables import check_table, rows_in
 from snn_client.judging.answers import predicted_classes
-from snn_client.judging.familiar import NEIGHBOUR, Familiar
+from snn_client.judging.familiar import NEIGHBOUR, Familiar, without_mirror_images
 from snn_client.reports.contents import NewImage
 from snn_client.tables.columns import Columns
 from snn_cloud.aws import places
@@ -71,7 +71,7 @@ def _predict_by_features(
     if features is None:
         hint = "predict by a stack that has it"
         raise InvalidModel(f"reads features of {backbone.name}", source=model.source, hint=hint)
-    familiar = _familiar(clients, model, bucket)
+    familiar = _familiar(clients, model, bucket, backbone)
     answers, bad = list[NewImage](), list[InvalidInput]()
     place = 0
     for rows, wrong in features.of([partial(read_source, clients.s3, image.uri, MAX_BYTES) for image in images]):
@@ -92,14 +92,18 @@ def _predict_by_features(
     return answers
 
 
-def _familiar(clients: Clients, model: Model, bucket: str) -> Familiar | None:
+def _familiar(clients: Clients, model: Model, bucket: str, backbone: BackboneReference) -> Familiar | None:
     """Return what a model knows, by the data set that it was trained on; None if that is gone, or too small."""
     key = str(model.attributes.get("dataset", ""))
     try:
-        known = load_dataset(BytesIO(read_source(clients.s3, f"s3://{bucket}/{key}")), key).train.rows
+        data = load_dataset(BytesIO(read_source(clients.s3, f"s3://{bucket}/{key}")), key)
+        same = BackboneReference.load(data.backbone, key).digest == backbone.digest
     except InvalidInput:
+        same = False
+    if not same:
         log.warning("%s: its data set is gone, so nobody can tell which photos are unlike it", model.source)
         return None
+    known = without_mirror_images(data.train)
     return Familiar(known) if len(known) > NEIGHBOUR else None
 
 
@@ -120,7 +124,8 @@ def predict_rows(model: Model, content: bytes, name: str) -> list[NewImage]:
 def answers_csv(answers: Sequence[NewImage]) -> str:
     """Return answers as the text of a CSV file, a line each below a header."""
     text = StringIO()
-    writer = csv.DictWriter(text, list(answers[0]) if answers else ["uri"], lineterminator="\n")
+    fields = list(dict.fromkeys(name for one in answers for name in one)) or ["uri"]
+    writer = csv.DictWriter(text, fields, lineterminator="\n")
     writer.writeheader()
     writer.writerows(answers)
     return text.getvalue()

@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from backbones import FEATURES, PREPROCESSING, tiny
@@ -183,12 +184,19 @@ def test_a_corrupt_photo_among_a_thousand_leaves_nothing(
 
 
 def test_a_throttled_function_is_waited_for(clients: Clients, seeing: StackOutputs, features: Features) -> None:
-    shown = pictures(200)
+    shown, refused = pictures(200), list[int]()
+
+    def heard(response: Any, **_: Any) -> None:
+        refused.extend([1] if response and response[0].status_code == 429 else [])
+
+    clients.lambda_.meta.events.register("needs-retry.lambda.Invoke", heard)
     clients.lambda_.put_function_concurrency(FunctionName=seeing.feature_function, ReservedConcurrentExecutions=1)
     try:
         found, bad = whole(features.of(files(shown)))
     finally:
         clients.lambda_.delete_function_concurrency(FunctionName=seeing.feature_function)
+        clients.lambda_.meta.events.unregister("needs-retry.lambda.Invoke", heard)
+    assert refused
     assert bad == []
     np.testing.assert_array_equal(found, expected(shown))
 
@@ -447,7 +455,7 @@ def test_functions_that_are_killed_change_no_bit(clients: Clients, seeing: Stack
     assert killed == 2
     assert bad == []
     np.testing.assert_array_equal(found, expected(shown))
-    assert features.usage.invocations > 400 // computing.PHOTOS_AT_ONCE
+    assert features.usage.invocations >= 13 + killed  # as many again as were killed
 
 
 def test_a_photo_that_breaks_the_function_is_named(
@@ -463,7 +471,6 @@ def test_a_photo_that_breaks_the_function_is_named(
         ]  # b64decode raises TypeError, as a decoder's crash ends the invocation
         return original(self, mirrored, spoiled)
 
-    assert Features._ask is original
     monkeypatch.setattr(Features, "_ask", ask)
     found, bad = whole(features.of(files(shown)))
     assert [place for place, _ in bad] == [3]
@@ -489,9 +496,64 @@ def test_a_function_that_always_fails_is_not_asked_photo_by_photo(
     assert asked == [32, 1, 1, 1]
 
 
-def test_one_answer_twice_and_one_cut_off_change_nothing(
-    clients: Clients, seeing: StackOutputs, features: Features
+def test_who_stops_listening_stops_the_work(features: Features) -> None:
+    """As Ctrl-C does, or a killed task: what has begun ends, nothing more is begun."""
+    computed = features.of(files(pictures(800, (300, 200))))
+    next(computed)
+    computed.close()
+    invocations = features.usage.invocations
+    assert 8 <= invocations < 25
+    time.sleep(1)
+    assert features.usage.invocations == invocations
+
+
+def test_features_are_charged_to_the_run_they_were_computed_for_and_to_no_other(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
 ) -> None:
+    options, by = Options(backbone="tiny"), features_by(clients, seeing)
+    staged = stage(
+        clients, seeing.bucket, "first", colours(tmp_path / "c", 10), parameters_for, (), options, features_by=by
+    )
+    assert trained(clients, seeing, staged).usage["feature"].invocations == 2
+    runs.launch(clients, seeing, "second", staged.dataset_key, staged.parameters)
+    run = runs.watch(clients, seeing, "second", lambda *_: None, every_seconds=0.1, limit_seconds=120)
+    assert run.usage["feature"].invocations == 0
+
+
+def test_a_pair_of_files_and_a_file_with_slices_become_features(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(3)
+    for part, count in (("train", 12), ("test", 6)):
+        with h5py.File(tmp_path / f"{part}_pair.h5", "w") as h5:
+            h5[f"{part}_set_x"] = random.integers(0, 256, (count, 20, 20, 3), np.uint8)
+            h5[f"{part}_set_y"] = np.arange(count) % 2
+            h5["list_classes"] = np.array([b"no", b"yes"])
+            if part == "test":
+                h5.create_dataset("test_set_slices", data=np.arange(count) % 3).attrs["slices_by"] = "camera"
+                h5["list_slices"] = np.array([b"a", b"b", b"c"])
+    by = features_by(clients, seeing)
+
+    def made(file: Path, run_id: str) -> Any:
+        options = Options(backbone="tiny")
+        staged = stage(clients, seeing.bucket, run_id, file, parameters_for, (), options, features_by=by)
+        stored = clients.s3.get_object(Bucket=seeing.bucket, Key=staged.dataset_key)["Body"].read()
+        return load_dataset(BytesIO(stored))
+
+    pair = made(tmp_path / "train_pair.h5", "of-a-pair")
+    assert (pair.shape, len(pair.train), len(pair.test)) == ((FEATURES,), 12, 6)
+    whole_file = tmp_path / "whole.h5"
+    with h5py.File(whole_file, "w") as h5:
+        for part in ("train", "test"):
+            with h5py.File(tmp_path / f"{part}_pair.h5") as half:
+                for name in half.keys() - h5.keys():
+                    half.copy(name, h5)
+    sliced = made(whole_file, "of-slices").slices
+    assert (sliced.by, sliced.names) == ("camera", ("a", "b", "c"))
+    np.testing.assert_array_equal(sliced.places, np.arange(6) % 3)
+
+
+def test_a_pack_that_was_cut_off_is_computed_anew(clients: Clients, seeing: StackOutputs, features: Features) -> None:
     shown = pictures(3)
     first = whole(features.of(files(shown)))[0]
     (key,) = keys(clients, seeing, places.features_of(features.backbone.digest))

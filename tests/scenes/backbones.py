@@ -20,7 +20,7 @@ from PIL import Image
 
 from scenes.common import BUCKET, NO_KEY, NOT_THERE, OUTPUTS
 from snn.errors import InvalidInput
-from snn_client.backbones import library
+from snn_client.backbones import builtin, library
 from snn_client.backbones.features import MAX_INLINE, Features
 from snn_client.backbones.forgetting import forget, photos_of, remove
 from snn_cloud.aws import places
@@ -66,6 +66,17 @@ def scene_a_model_s_backbone_is_gone() -> Answers:
     return answers
 
 
+def scene_a_model_s_backbone_is_built_in() -> Answers:
+    answers = Answers({"s3.HeadObject": NOT_THERE})
+    known = replace_name("efficientnet-lite0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builtin, "make", lambda name: (tiny(), PREPROCESSING))
+        library.keep(answers.clients, BUCKET, known)
+    # Its name may be another network's by now, so only the network is put back.
+    assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [places.backbone_model(known.sha256)]
+    return answers
+
+
 def scene_features_are_computed_but_for_what_is_known() -> Answers:
     known, large = b"known", b"\0" * (MAX_INLINE + 1)
     contents = [known, large, *(b"%d" % number for number in range(64))]
@@ -74,9 +85,10 @@ def scene_features_are_computed_but_for_what_is_known() -> Answers:
     pages = [{"Contents": [{"Key": pack_key(_half(), [one])}]} for one in ("0" * 64, photo)]
 
     def invoked(asked: dict[str, Any]) -> dict[str, Any]:
-        photos = json.loads(asked["Payload"])["photos"]
+        """Answer as if time had run out after 20 photos."""
+        done = min(20, len(json.loads(asked["Payload"])["photos"]))
         said = {
-            "features": to_text(np.stack([features + 1] * len(photos))), "bad": [], "milliseconds": 7,
+            "features": to_text(np.stack([features + 1] * done)), "bad": [], "done": done, "milliseconds": 7,
             "memory_mb": 1769, "requests": {"s3_puts": 1},
         }  # fmt: skip
         text = json.dumps(said).encode()
@@ -92,7 +104,7 @@ def scene_features_are_computed_but_for_what_is_known() -> Answers:
     by = Features(answers.clients, replace(OUTPUTS, feature_function="snn-FeatureLambda"), reference())
     rows = np.concatenate([rows for rows, _ in by.of([partial(bytes, content) for content in contents])])
     np.testing.assert_array_equal(rows, [features] + [features + 1] * 65)
-    assert (by.computed, by.usage.invocations, by.usage.s3_puts, len(by.seen)) == (65, 3, 3, 66)
+    assert (by.computed, by.usage.invocations, by.usage.s3_puts, len(by.seen)) == (65, 5, 5, 66)
     assert {asked["Key"] for asked in answers.asked("s3.PutObject")} == {
         places.photo(hashlib.sha256(large).hexdigest())
     }

@@ -70,7 +70,7 @@ def test_features_and_travelling_photos_expire_and_backbones_stay() -> None:
         places.PHOTOS: 1,
     }
     assert {rule["Status"] for rule in rules} == {"Enabled"}
-    assert places.features("d", "p").startswith(places.FEATURES)
+    assert places.features_of("d", mirrored=True).startswith(places.FEATURES)
     assert places.photo("p").startswith(places.PHOTOS)
     kept = (places.backbone("a"), places.backbone_model("ab"), places.UPLOAD_PREFIX, "runs/", "predict_input/")
     assert not [place for place in kept if place.startswith((places.FEATURES, places.PHOTOS))]

@@ -37,10 +37,14 @@ class Bad(TypedDict):
 
 
 class Answer(TypedDict):
-    """Features of the photos that are not `bad`, as `to_text` has them, and what the invocation took."""
+    """Features of the first `done` photos that are not `bad`, as `to_text` has them, and what the invocation took.
+
+    What is not done is to be asked for again.
+    """
 
     features: str
     bad: list[Bad]
+    done: int
     milliseconds: int
     memory_mb: int
     requests: dict[str, int]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -25,6 +26,9 @@ from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
 from snn_photos.pictures import mirrored, open_picture
 from snn_photos.preprocessing import InvalidBackbone
 from snn_photos.reference import BackboneReference
+
+SECONDS = 30.0
+"""After which no further photo is begun, and the answer has those that are done: whoever asks waits a minute."""
 
 
 class Kept:
@@ -47,6 +51,7 @@ class Kept:
 
 def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> dict[str, Any]:
     """Do a task and return its answer but for what it took. Raises InvalidInput for one that cannot be done at all."""
+    until = time.monotonic() + SECONDS
     reference = BackboneReference.model_validate(task["backbone"])
     backbone = kept.load(
         reference,
@@ -55,19 +60,27 @@ def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> dict[str, Any
     are_mirrored = task.get("mirrored", False)
     found: dict[int, NDArray[np.float32]] = {}
     bad: list[Bad] = []
+    done = 0
     for place, photo in enumerate(task["photos"]):
+        if done and time.monotonic() > until:
+            break
+        done = place + 1
         try:
             picture = open_picture(BytesIO(_content(photo, bucket, clients)))
         except InvalidInput as problem:
             bad.append({"place": place, "problem": problem.problem})
             continue
-        found[place] = backbone.of(mirrored(picture) if are_mirrored else picture)
+        features = backbone.of(mirrored(picture) if are_mirrored else picture)
+        if np.isfinite(features).all():
+            found[place] = features
+        else:
+            bad.append({"place": place, "problem": f"{reference.name} gives features that are not finite"})
     if not found:
-        return {"features": "", "bad": bad}
+        return {"features": "", "bad": bad, "done": done}
     rows, seen = np.stack(list(found.values())), [task["photos"][place]["sha256"] for place in found]
     key = pack_key(places.features_of(reference.digest, are_mirrored), seen)
     clients.s3.put_object(Bucket=bucket, Key=key, Body=to_pack(seen, rows))
-    return {"features": to_text(rows), "bad": bad}
+    return {"features": to_text(rows), "bad": bad, "done": done}
 
 
 def _content(photo: PhotoTask, bucket: str, clients: Clients) -> bytes:

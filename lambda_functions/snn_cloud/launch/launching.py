@@ -93,7 +93,9 @@ def _record(
         check_resumable(older, parameters, run.dataset, run.dataset_version)
     # Only what is looked at travels: the photos, which may be more than this function could hold, do not.
     stored_file = ObjectFile(clients, settings.bucket, run.dataset, run.dataset_version)
-    used = used_before(stored_file.metadata)
+    # What was used for a data set is charged once, to the run that it was staged for.
+    staged_for_it = older is None and run.dataset.startswith(places.run_prefix(run.run_id))
+    used = used_before(stored_file.metadata) if staged_for_it else {}
     with BufferedReader(stored_file) as file:
         header = load_header(file, source=run.dataset)
     check_recipe(parameters, header)

@@ -141,6 +141,7 @@ INTEGERS = {
 }  # fmt: skip
 
 
+MOST_USED = 10**12  # of anything by one run: more is nonsense
 USED_BEFORE = "features-used"
 """What of a data set's object tells what its features took: its run is charged for that."""
 
@@ -149,7 +150,9 @@ def used_before(metadata: Mapping[str, str]) -> dict[str, Usage]:
     """Return what was used for a data set before its run, by what its object says; nothing if it says nothing."""
     try:
         usage = Usage(**{name: int(value) for name, value in json.loads(metadata[USED_BEFORE]).items()})
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError):
+        return {}
+    if not all(0 <= count <= MOST_USED for count in vars(usage).values()):
         return {}
     return {"feature": usage}
 

@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from snn_client.judging.familiar import MAX_KNOWN, NEIGHBOUR, QUANTILE, Familiar
+from snn.batches import Groups, Samples
+from snn_client.judging.familiar import MAX_KNOWN, NEIGHBOUR, QUANTILE, Familiar, without_mirror_images
 
 Rows = NDArray[np.float32]
 
@@ -119,3 +120,16 @@ def test_six_are_enough_and_five_are_not() -> None:
     assert Familiar(rows(NEIGHBOUR + 1)).limit > 0
     with pytest.raises(ValueError, match="out of bounds"):
         Familiar(rows(NEIGHBOUR))
+
+
+def test_mirror_images_are_not_neighbours_of_their_photos() -> None:
+    """With them the distance to the 5th other is that to the 2nd, and more would be unlike than is said."""
+    random = np.random.default_rng(0)
+    photos = random.standard_normal((300, 12)).astype(np.float32)
+    images = photos + random.normal(0, 0.01, photos.shape).astype(np.float32)
+    y = np.zeros(300, np.int64)
+    doubled = Samples(np.concatenate([photos, images]), np.tile(y, 2), Groups(np.tile(np.arange(300), 2)))
+    np.testing.assert_array_equal(without_mirror_images(doubled), photos)
+    in_groups = Samples(photos, y, Groups(np.arange(300) // 3))
+    np.testing.assert_array_equal(without_mirror_images(in_groups), photos)
+    np.testing.assert_array_equal(without_mirror_images(Samples(photos, y)), photos)

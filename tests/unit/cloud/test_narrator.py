@@ -168,7 +168,7 @@ def test_summary_tells_how_a_run_ended() -> None:
         "validation_metric": None,
         "best_epoch": None,
         "dataset_key": "runs/run-1/input/d.h5",
-        "invocations": {"trainer": 2},
+        "invocations": {"launch": 0, "trainer": 2, "neuron": 0},
     }
 
 
