@@ -166,7 +166,7 @@ def test_an_update_changes_what_changed_and_nothing_is_nothing(clients: Clients)
     lines: list[str] = []
     outputs = deploy_stack(clients, options(), lines.append)
     assert f"creating the stack {NAME}" in lines
-    assert len([line for line in lines if line.startswith("uploading ")]) == 7  # code, layer, five templates
+    assert len([line for line in lines if line.startswith("uploading ")]) == 8  # code, layer, six templates
     clients.s3.put_object(Bucket=outputs.bucket, Key="runs/kept", Body=b"kept")
 
     lines.clear()
@@ -329,4 +329,4 @@ def test_the_artifact_bucket_is_private_and_encrypted(clients: Clients) -> None:
     (rule,) = clients.s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     keys = [item["Key"] for item in clients.s3.list_objects_v2(Bucket=bucket)["Contents"]]
-    assert sorted(key.split("/")[0] for key in keys) == ["code", "layers"] + ["templates"] * 5
+    assert sorted(key.split("/")[0] for key in keys) == ["code", "layers"] + ["templates"] * 6
