@@ -140,8 +140,8 @@ def backbone_name(backbone: str) -> str:
     return name if isinstance(name, str) else ""
 
 
-def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
-    """Read a `datasets.h5`.
+def load_dataset(file: Path | str | BinaryIO, source: str = "", pictures: bool = True) -> Dataset:
+    """Read a `datasets.h5`, with the `pictures` of its test set or without.
 
     Raises InvalidDataset, naming the file and the data set in it, unless it holds what the contract says: in
     `train_set_x` and `test_set_x` photos or features, in `train_set_y` and `test_set_y` a label for each, and
@@ -156,16 +156,16 @@ def load_dataset(file: Path | str | BinaryIO, source: str = "") -> Dataset:
         raise_limits(2 * sum(part.nbytes for part in header.parts))
         slices = read_slices(h5, len(header.test), source)
         samples = [np.asarray(h5[f"{part.name}_set_x"][()], kept_as(part.dtype)) for part in header.parts]
-        return header, samples, slices, _pictures(h5, len(header.test), source)
+        return header, samples, slices, _pictures(h5, len(header.test), source) if pictures else None
 
-    header, stored, slices, pictures = read_hdf5(file, source, InvalidDataset, read)
+    header, stored, slices, shown = read_hdf5(file, source, InvalidDataset, read)
     for part, numbers in zip(header.parts, stored, strict=True):
         _check_numbers(part, numbers, 0, source)
     train, test, *others = (
         Samples(numbers, part.y, part.groups) for part, numbers in zip(header.parts, stored, strict=True)
     )
     validation = others[0] if others else None
-    about = header.photos, header.columns, slices, header.backbone, pictures
+    about = header.photos, header.columns, slices, header.backbone, shown
     return Dataset(train, test, header.classes, validation, *about)
 
 

@@ -165,15 +165,13 @@ def check_colour(shape: Sequence[int], source: str) -> None:
         raise InvalidDataset(problem, field="backbone", source=source, hint=hint)
 
 
-def check_same(text: str, backbone: BackboneReference, source: str) -> None:
+def check_same(text: str, backbone: str, source: str) -> None:
     """Raise InvalidDataset if features, by the text that names their backbone, are not those of this one."""
     theirs = BackboneReference.load(text, source)
-    if theirs.digest != backbone.digest:
+    if theirs.name != backbone:
+        hint = "name that one, or give the photos"
         raise InvalidDataset(
-            f"has features of {theirs.name} ({theirs.digest}), not of {backbone.name} ({backbone.digest})",
-            field="backbone",
-            source=source,
-            hint="make it anew from its photos",
+            f"has features of {theirs.name}, not of {backbone}", field="backbone", source=source, hint=hint
         )
 
 

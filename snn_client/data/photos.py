@@ -22,7 +22,7 @@ from snn_client.data.featured import Features, refuse_bad
 from snn_client.data.folders import Found, Layout, read_layout, readable
 from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
-from snn_client.data.options import AUTO, Options, Progress, some
+from snn_client.data.options import Options, Progress, some
 from snn_cloud.cost.formats import dollars, duration
 from snn_data.files import read_file
 from snn_data.hdf5 import MAX_BYTES
@@ -53,10 +53,14 @@ class Photo(NamedTuple):
         return self.look.height * self.look.width
 
 
-def make(folder: Path, options: Options, target: Path, progress: Progress, features: Features | None = None) -> None:
+def make(
+    folder: Path, options: Options, target: Path, progress: Progress, features: Features | None = None,
+    asked: bool = True,
+) -> None:  # fmt: skip
     """Write a data set of the photos below a folder to `target`; their classes are told by folders or by a table.
 
-    With `features` it is one of those, and the photos are seen at their own size.
+    With `features` it is one of those, and the photos are seen at their own size; if nobody `asked` for them, only
+    where they pay.
     The split is stratified, unless folders or the table tell the parts, and depends only on names, share and seed.
     Raises InvalidDataset, which names the files that are no usable photos; with `skip_bad` they are left out.
     """
@@ -71,15 +75,14 @@ def make(folder: Path, options: Options, target: Path, progress: Progress, featu
     given = len(photos) + len(bad)
     refuse_bad(bad, given, options, source)
     parts = _parts(photos, layout.classes, options, source)
-    if features is not None and options.backbone == AUTO and (why_not := _does_not_pay(photos)):
+    if features is not None and not asked and (why_not := _does_not_pay(photos)):
         progress.note(f"no backbone is used: {why_not}")
         features = None
     if features is not None:
         seconds, usd = featured.expected(len(photos))
         progress.note(
             f"{features.backbone.name} sees the photos, and its features are learned: about {duration(seconds)} and "
-            f"{dollars(usd)} USD where none are known"
-            + (" (--backbone none leaves it out)" if options.backbone == AUTO else "")
+            f"{dollars(usd)} USD where none are known" + ("" if asked else " (--backbone none leaves it out)")
         )
         bad += _write_features(folder, layout.classes, parts, features, target, options, progress)
     else:

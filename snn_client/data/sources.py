@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import archives, featured, fetching, folders, pairs, photos, tables
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
 
 Maker = Callable[[Path, Options, Path, Progress], None]
 """Makes a data set of a source and writes it to the target, a path that does not exist yet. Raises InvalidInput."""
+
+
+See = Callable[[], Features | None]
+"""Gives what computes features; None only if any backbone will do, and there is none."""
+
+
+class Eyes(NamedTuple):
+    """A backbone that was asked for, by its name or AUTO."""
+
+    backbone: str
+    see: See
+
+    @property
+    def named(self) -> bool:
+        """Return whether it is that one, and none if it pays."""
+        return self.backbone != AUTO
 
 
 class Kind(Enum):
@@ -49,16 +65,18 @@ def prepare(
     folder: Path,
     progress: Progress,
     s3: S3Client | None = None,
-    features: Features | None = None,
+    backbone: str = "",
+    see: See | None = None,
 ) -> Path:
     """Return the path of a `datasets.h5` with what is at `source`: that file itself, or one made in `folder`.
 
     `source` is a path or an `s3://` address of a file or, if it ends in "/", of all that begins so. Whatever is
-    unpacked or downloaded on the way lies in `folder`, and is gone when this returns or raises. With `features`, of
-    photos, the data set is made of those.
+    unpacked or downloaded on the way lies in `folder`, and is gone when this returns or raises. Where a `backbone` is
+    named, the data set is made of what it sees in photos; `see` is asked for it only if there are some to be seen.
     Raises InvalidInput, naming the file, for what cannot be used.
     """
-    if features is None and options.backbone not in ("", AUTO, NONE):
+    backbone = "" if NONE in (backbone, options.backbone) else backbone or options.backbone
+    if see is None and backbone not in ("", AUTO):
         hint = "name it where a run is started: snn train, or the DAG's form"
         raise InvalidInput("sees photos in Lambda, where a run is staged", field="backbone", hint=hint)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".snn-") as workshop:
@@ -67,13 +85,13 @@ def prepare(
             if s3 is None:
                 raise InvalidInput("lies in S3", source=shown, hint="name it where there is a connection to AWS")
             local = fetching.fetch(s3, shown, Path(workshop, "fetched"), progress)
-        found = _made(local, shown, options, folder, Path(workshop), progress, features)
+        eyes = Eyes(backbone, see) if see and backbone else None
+        found = _made(local, shown, options, folder, Path(workshop), progress, eyes)
         return found.replace(folder / found.name) if Path(workshop) in found.parents else found
 
 
 def _made(
-    local: Path, shown: str, options: Options, folder: Path, workshop: Path, progress: Progress,
-    features: Features | None,
+    local: Path, shown: str, options: Options, folder: Path, workshop: Path, progress: Progress, eyes: Eyes | None
 ) -> Path:  # fmt: skip
     kind = Kind.FOLDER if local.is_dir() else Kind.of(local.name)
     if kind is not Kind.FOLDER:
@@ -83,10 +101,8 @@ def _made(
         options.check_no_table(shown)
         if options.only:
             raise InvalidDataset("cannot be taken apart", field="only", source=shown, hint="give what it was made of")
-        if options.backbone == AUTO:
-            features = None  # only for what has just been looked at
         if not pairs.is_half(local):
-            return local if features is None else _seen(local, shown, features, options, folder, workshop, progress)
+            return _seen(local, shown, eyes, options, folder, workshop, progress) if eyes and eyes.named else local
     if kind is Kind.ARCHIVE:
         local = archives.unpack(local, workshop / "unpacked", progress, shown)
         kind = Kind.FOLDER
@@ -96,22 +112,20 @@ def _made(
         shown = shown if local == outer else f"{shown.rstrip('/')}/{folders.readable(local, outer)}"
         found = folders.lone_file(local, lambda name: Kind.of(name) in (Kind.HDF5, Kind.CSV, Kind.PARQUET))
         if found:
-            return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress, features)
+            return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress, eyes)
     make = _MAKERS.get(kind) if kind else None
     if make is None:
         raise InvalidDataset("is nothing that a data set is made of", source=shown, hint=f"give a folder, or {ENDINGS}")
     unfinished, target = workshop / "unfinished.h5", folder / f"{name}.h5"
     try:
-        if options.backbone == AUTO and kind is not Kind.FOLDER:
-            features = None
-        if features is not None and kind is Kind.HDF5:
+        if eyes and eyes.named and kind is Kind.HDF5:
             pairs.make(local, options, workshop / "pair.h5", progress)
-            return _seen(workshop / "pair.h5", shown, features, options, folder, workshop, progress)
-        if features is not None and kind is not Kind.FOLDER:
+            return _seen(workshop / "pair.h5", shown, eyes, options, folder, workshop, progress)
+        if eyes and eyes.named and kind is not Kind.FOLDER:
             hint = "leave backbone out: it sees photos"
             raise InvalidDataset("is a table", field="backbone", source=shown, hint=hint)
-        if features is not None:
-            photos.make(local, options, unfinished, progress, features)
+        if eyes and kind is Kind.FOLDER:
+            photos.make(local, options, unfinished, progress, eyes.see(), asked=eyes.named)
         else:
             make(local, options, unfinished, progress)
     except InvalidInput as problem:
@@ -122,14 +136,16 @@ def _made(
 
 
 def _seen(
-    local: Path, shown: str, features: Features, options: Options, folder: Path, workshop: Path, progress: Progress
+    local: Path, shown: str, eyes: Eyes, options: Options, folder: Path, workshop: Path, progress: Progress
 ) -> Path:
     """Return a data set of the features of a `datasets.h5` of photos; one of features of this backbone as it is."""
     header = load_header(local, shown)
     if header.backbone:
-        check_same(header.backbone, features.backbone, shown)
+        check_same(header.backbone, eyes.backbone, shown)
         return local
-    unfinished = workshop / "unfinished.h5"
+    features, unfinished = eyes.see(), workshop / "unfinished.h5"
+    if features is None:  # only where any would do there may be none
+        return local
     featured.of_pixels(local, shown, features, unfinished, options, progress)
     return unfinished.replace(folder / f"{stem(shown)}.h5")
 

@@ -166,8 +166,9 @@ def stage(
                 f"is {options.backbone}, but {chosen} in the parameters", field="backbone", hint="name one"
             )
         named = chosen or options.backbone
-        features = _features(named, features_by)
-        file = prepare(dataset, options, Path(folder), progress, s3, features)
+        see = _See(named, features_by)
+        file = prepare(dataset, options, Path(folder), progress, s3, named, see if features_by else None)
+        features = see.features
         header = check_dataset(file, source)
         if not isinstance(parameters, Parameters):
             parameters = parameters(header)
@@ -225,13 +226,16 @@ def _photos(run_id: str, features: Features | None) -> list[Item]:
     return [Item.of_text(places.input_photos(run_id), text)]
 
 
-def _features(named: str, features_by: FeaturesBy | None) -> Features | None:
-    """Return what computes the features of the backbone that is named, if one is. Raises InvalidInput."""
-    if named in ("", NONE) or (named == AUTO and features_by is None):
-        return None
-    if features_by is None:
-        raise InvalidInput("needs a stack", field="backbone", hint="name it where there is a connection to AWS")
-    return features_by(named)
+class _See:
+    """Gives what computes the features of a backbone when it is asked for them, and keeps it."""
+
+    def __init__(self, named: str, features_by: FeaturesBy | None) -> None:
+        self._named, self._by = named, features_by
+        self.features: Features | None = None
+
+    def __call__(self) -> Features | None:
+        self.features = self._by(self._named) if self._by else None
+        return self.features
 
 
 def _again(s3: S3Client, path: str | Path) -> Callable[[], BinaryIO]:
@@ -275,8 +279,10 @@ def stage_folds(
     places.check_run_id(run_id)
     with tempfile.TemporaryDirectory(prefix="snn-") as folder:
         options = options or Options()
-        features = _features(options.backbone, features_by)
-        file = prepare(dataset_path, options, Path(folder), progress or Logged(), clients.s3, features)
+        see = _See(options.backbone, features_by)
+        asked = options.backbone, see if features_by else None
+        file = prepare(dataset_path, options, Path(folder), progress or Logged(), clients.s3, *asked)
+        features = see.features
         dataset = load_dataset(file, source=str(dataset_path))
     parts = held_out(dataset.train, validation, seed, len(dataset.classes))
     items = []

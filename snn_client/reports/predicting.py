@@ -96,7 +96,7 @@ def _familiar(clients: Clients, model: Model, bucket: str, backbone: BackboneRef
     """Return what a model knows, by the data set that it was trained on; None if that is gone, or too small."""
     key = str(model.attributes.get("dataset", ""))
     try:
-        data = load_dataset(BytesIO(read_source(clients.s3, f"s3://{bucket}/{key}")), key)
+        data = load_dataset(BytesIO(read_source(clients.s3, f"s3://{bucket}/{key}")), key, pictures=False)
         same = BackboneReference.load(data.backbone, key).digest == backbone.digest
     except InvalidInput:
         same = False

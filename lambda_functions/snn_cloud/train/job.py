@@ -164,7 +164,7 @@ class Kept:
         digest = hashlib.sha256(content).digest()
         if digest != self._digest or self._data is None:
             self._where, self._digest, self._data = where, digest, None
-            self._data = Data(load_dataset(io.BytesIO(content), source=where[0]))
+            self._data = Data(load_dataset(io.BytesIO(content), source=where[0], pictures=False))
         return self._data
 
 
