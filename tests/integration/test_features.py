@@ -201,11 +201,24 @@ def test_a_throttled_function_is_waited_for(clients: Clients, seeing: StackOutpu
     np.testing.assert_array_equal(found, expected(shown))
 
 
-def test_a_stack_without_the_function_says_what_to_do(
-    clients: Clients, stack: StackOutputs, reference: BackboneReference
+def test_a_stack_without_the_function_says_what_to_do_and_trains_on_features_that_are_there(
+    clients: Clients, stack: StackOutputs, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
 ) -> None:
-    with pytest.raises(CloudError, match=r"snn-test has no FeatureLambda, .* \(deploy it with the option with_feat"):
+    said = r"snn-test has no FeatureLambda, .* \(deploy it with the option with_feat"
+    with pytest.raises(CloudError, match=said):
         Features(clients, stack, reference)
+    options, folder = Options(backbone="tiny"), colours(tmp_path / "colours", 6)
+    by, without = features_by(clients, seeing), features_by(clients, stack)
+    with pytest.raises(CloudError, match=said):
+        stage(clients, stack.bucket, "blind", folder, parameters_for, (), options, features_by=without)
+    made = stage(clients, seeing.bucket, "made", folder, parameters_for, (), options, features_by=by)
+    file = tmp_path / "made.h5"
+    file.write_bytes(clients.s3.get_object(Bucket=seeing.bucket, Key=made.dataset_key)["Body"].read())
+    staged = stage(clients, stack.bucket, "blind", file, made.parameters, features_by=without)
+    assert staged.parameters.backbone == "tiny"
+    other = made.parameters.model_copy(update={"backbone": "other"})
+    with pytest.raises(InvalidDataset, match=r"backbone: has features of tiny, not of other \(name that one, or give"):
+        stage(clients, stack.bucket, "blind-2", file, other, features_by=without)
 
 
 def test_backbones_are_listed_and_found_and_unknown_ones_refused(
