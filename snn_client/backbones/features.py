@@ -132,7 +132,8 @@ class Features:
         fails again and again, InvalidParameters when `max_usd` is spent. However it ends, no invocation is begun after.
         """
         self._over.clear()
-        read = partial(self._read, Known(self._s3, self._bucket, self.backbone, mirrored))
+        known = Known(self._s3, self._bucket, self.backbone, mirrored)
+        read = partial(self._read, known)
         compute = partial(self._compute, mirrored)
         with ThreadPoolExecutor(READS_AT_ONCE) as readers, ThreadPoolExecutor(self._at_once) as invokers:
             begun: deque[Begun] = deque()
@@ -150,6 +151,7 @@ class Features:
                 self._over.set()
                 for pool in readers, invokers:
                     pool.shutdown(cancel_futures=True)
+                known.close()
 
     def _read_ahead(
         self, photos: Sequence[Callable[[], bytes]], read: Callable[[Sequence[Callable[[], bytes]]], Iterable[Read]]

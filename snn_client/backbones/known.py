@@ -33,13 +33,17 @@ class Known:
         self._s3, self._bucket, self._width = s3, bucket, backbone.features
         self._keys = defaultdict[str, list[str]](list)
         self._read, self._lock = dict[str, Future[None]](), Lock()
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- it goes with the object
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- `close` ends it
         self._end, self._at = 0, dict[str, int]()
         prefix = places.features_of(backbone.digest, mirrored)
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", []):
                 for each in hints(item["Key"]):
                     self._keys[each].append(item["Key"])
+
+    def close(self) -> None:
+        """Give back the temporary file."""
+        self._file.close()
 
     def find(self, photo: str) -> NDArray[np.float32] | None:
         """Return the features (d,) of a photo, by the SHA-256 of its file; None if there are none. Threads may ask."""

@@ -396,7 +396,10 @@ def test_ctrl_c_in_a_pipe_too(snn: Snn, ledger: Ledger, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("step", "left"),
-    [("stage", "Nothing was started. Features of photos that were computed are kept."), ("launch", "may have started; check with: ")],
+    [
+        ("stage", "Nothing was started. Features of photos that were computed are kept."),
+        ("launch", "may have started; check with: "),
+    ],
 )
 def test_ctrl_c_before_there_is_a_run_says_what_is_left(
     snn: Snn, ledger: Ledger, name: str, monkeypatch: pytest.MonkeyPatch, step: str, left: str
