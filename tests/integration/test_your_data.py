@@ -276,7 +276,8 @@ def test_an_option_that_is_none_fails_the_task_in_one_line(stack: StackOutputs, 
         task_id="stage", stack=stack.to_dict(), run_id="odd-option", dataset=str(yours / "my-photos"),
         parameters=PARAMETERS.to_json(), data_options={"sise": 3}, **AWS,
     )  # fmt: skip
-    with pytest.raises(
+    said = r"^sise: is no option of a data set \(known are backbone, classes, "
+    with pytest.raises(AirflowFailException, match=said):
         AirflowFailException, match=r"^sise: is no option of a data set \(known are backbone, classes, "
     ):
         task.execute({})
