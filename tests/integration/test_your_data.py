@@ -278,8 +278,6 @@ def test_an_option_that_is_none_fails_the_task_in_one_line(stack: StackOutputs, 
     )  # fmt: skip
     said = r"^sise: is no option of a data set \(known are backbone, classes, "
     with pytest.raises(AirflowFailException, match=said):
-        AirflowFailException, match=r"^sise: is no option of a data set \(known are backbone, classes, "
-    ):
         task.execute({})
 
 
