@@ -153,7 +153,7 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
         f"emptied the bucket {one.bucket}: {len(in_bucket):,} versions",
         f"deleting the stack {ONE}",
         f"deleting the bucket {one.artifact_bucket}",
-        f"emptied the bucket {one.artifact_bucket}: 7 versions",
+        f"emptied the bucket {one.artifact_bucket}: 8 versions",
     ]
     assert ended(clients, two, start(clients, two, data, "later", SMALL)) is State.COMPLETED
     again = clean_up(clients, ONE)
@@ -265,7 +265,7 @@ def test_what_is_written_meanwhile_is_emptied_and_the_stack_deleted_again(client
         f"deleting the stack {ONE}",
         "DELETE_COMPLETE",
         f"deleting the bucket {one.artifact_bucket}",
-        f"emptied the bucket {one.artifact_bucket}: 7 versions",
+        f"emptied the bucket {one.artifact_bucket}: 8 versions",
     ]
     assert inventory(clients) == before
 
