@@ -163,13 +163,13 @@ def _machine(results: dict[str, Any]) -> str:
 
 
 def _parts(results: dict[str, Any]) -> str:
-    """Return when each part was measured, and how busy the machine was in the minute before."""
+    """Return when each part was measured and on what, and how busy the machine was in the minute before."""
     rows = [
         (part.replace("_", " "), about["measured"], str(about["repetitions"]), f"{about['load_before']:g}",
-         f"{about['minutes']:.1f}")
+         f"{about['minutes']:.1f}", about.get("cpu", results["machine"]["cpu"]))
         for part, about in results["parts"].items()
     ]  # fmt: skip
-    return _table(("part", "measured", "repetitions", "load before", "minutes"), rows)
+    return _table(("part", "measured", "repetitions", "load before", "minutes", "processor"), rows)
 
 
 def _goals(results: dict[str, Any]) -> str:

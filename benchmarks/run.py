@@ -134,7 +134,10 @@ def _measure(
     )
     for part in chosen:
         progress.update(task, description=part.replace("_", " "))
-        began, about = time.monotonic(), {"load_before": host.load(), "repetitions": repetitions}
+        began, about = (
+            time.monotonic(),
+            {"load_before": host.load(), "repetitions": repetitions, "cpu": host.describe()["cpu"]},
+        )
         try:
             found = MEASURES[part](with_everything)
             if part == "granularity":
