@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.session import Disagreement, Session, column
-from snn_client.backbones import builtin, library
+from snn_client.backbones import builtin, catalogue
 from snn_client.backbones.features import Features
 from snn_client.backbones.forgetting import forget
 from snn_client.stack.deploy import deploy_stack
@@ -39,7 +39,7 @@ def features(session: Session) -> dict[str, Any]:
     serverless = session.serverless
     options = StackOptions.from_environment(stack_name=STACK, with_cache=False, with_features=True)
     stack = deploy_stack(serverless.clients, options)
-    reference = library.find(serverless.clients, stack.bucket, BACKBONE)
+    reference = catalogue.find(serverless.clients, stack.bucket, BACKBONE)
 
     def ours(at_once: int, photos: list[Path], known: bool = False) -> tuple[float, NDArray[np.float32], Features]:
         if not known:

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from snn.errors import InvalidInput
@@ -21,7 +22,7 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     started = time.perf_counter()
     clients.requests.take()
     try:
-        answer = work(event, kept, os.environ["BUCKET"], clients)
+        answer: Mapping[str, Any] = work(event, kept, os.environ["BUCKET"], clients)
     except InvalidInput as refusal:
         answer = {"refused": str(refusal)}
     milliseconds = math.ceil((time.perf_counter() - started) * 1000) + init_phase.take()

@@ -12,7 +12,7 @@ from snn.errors import InvalidImage, InvalidInput
 from snn_cli.aws import Aws, on_aws
 from snn_cli.console import Json, answer, interruptible, say, table
 from snn_cli.tables import show
-from snn_client.backbones import builtin, forgetting, library
+from snn_client.backbones import builtin, catalogue, forgetting
 from snn_data.files import read_file
 from snn_photos.pictures import MAX_BYTES
 from snn_photos.reference import BackboneReference
@@ -36,7 +36,7 @@ def add_command(aws: Aws, source: Source, name: Name = "", as_json: Json = False
     """
     with interruptible(lambda: "The backbone was not added."):
         content, reference = _checked(source, name)
-        library.add(aws.clients, aws.outputs.bucket, content, reference)
+        catalogue.add(aws.clients, aws.outputs.bucket, content, reference)
     answer(_told(reference), as_json, lambda: say(f"added {_line(reference)}", markup=False))
 
 
@@ -44,7 +44,7 @@ def add_command(aws: Aws, source: Source, name: Name = "", as_json: Json = False
 @on_aws
 def list_command(aws: Aws, as_json: Json = False) -> None:
     """List the stack's backbones."""
-    found = library.listed(aws.clients, aws.outputs.bucket)
+    found = catalogue.listed(aws.clients, aws.outputs.bucket)
     rows = table("name", "features", "photos", "digest")
     for each in found:
         rows.add_row(each.name, f"{each.features:,}", _size(each), each.digest)
@@ -70,7 +70,7 @@ def forget_command(
     """
     if not (photos or run or name):
         raise InvalidInput("says nothing", source="snn backbone forget", hint="give photos, --run or --backbone")
-    backbone = library.named(aws.clients, aws.outputs.bucket, name) if name else None
+    backbone = catalogue.named(aws.clients, aws.outputs.bucket, name) if name else None
     digests = [hashlib.sha256(read_file(photo, MAX_BYTES, InvalidImage)).hexdigest() for photo in photos or ()]
     digests += forgetting.photos_of(aws.clients, aws.outputs.bucket, run) if run else []
     gone = forgetting.forget(aws.clients, aws.outputs.bucket, digests if photos or run else None, backbone)
@@ -81,7 +81,7 @@ def forget_command(
 @on_aws
 def remove_command(aws: Aws, name: Annotated[str, typer.Argument()], as_json: Json = False) -> None:
     """Remove a backbone with all its features. Models that learned them need it to predict: add it again for those."""
-    gone = forgetting.remove(aws.clients, aws.outputs.bucket, library.named(aws.clients, aws.outputs.bucket, name))
+    gone = forgetting.remove(aws.clients, aws.outputs.bucket, catalogue.named(aws.clients, aws.outputs.bucket, name))
     told = f"removed {name}; photos whose features went with it: {gone:,}"
     answer({"removed": name, "deleted": gone}, as_json, lambda: say(told, markup=False))
 
@@ -97,12 +97,12 @@ def _checked(source: str, name: str) -> tuple[bytes, BackboneReference]:
     """Return the file of a backbone, and its reference. Raises InvalidInput."""
     if source in builtin.BUILT_IN:
         content, preprocessing = builtin.make(source, lambda line: say(line, markup=False))
-        return content, library.check(content, preprocessing, name or source, source)
+        return content, catalogue.check(content, preprocessing, name or source, source)
     if not source.endswith(".onnx"):
         hint = f"give an ONNX file, or {' or '.join(builtin.BUILT_IN)}"
         raise InvalidInput("is no backbone", source=source, hint=hint)
-    content, preprocessing = library.read_backbone(Path(source))
-    return content, library.check(content, preprocessing, name or Path(source).stem.lower().replace("_", "-"), source)
+    content, preprocessing = catalogue.read_backbone(Path(source))
+    return content, catalogue.check(content, preprocessing, name or Path(source).stem.lower().replace("_", "-"), source)
 
 
 def _told(reference: BackboneReference) -> dict[str, object]:

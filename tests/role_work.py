@@ -20,7 +20,7 @@ from small import photos, upload
 from strict import DEPLOYED, Strict, denial
 
 from snn.errors import SnnError
-from snn_client.backbones import library
+from snn_client.backbones import catalogue
 from snn_client.backbones.features import Features
 from snn_client.data.staging import stage, withdraw
 from snn_client.models.champion import promote
@@ -189,8 +189,8 @@ class Work:
     def saw(self, may: Clients | None = None, backbone: int = 0, size: int = 8) -> str:
         """Have the features of a photo computed that nobody has seen."""
         content, number = tiny(backbone), next(self._numbers)
-        reference = library.check(content, PREPROCESSING, "tiny", "tiny.onnx")
-        library.add(self.clients, self.stack.bucket, content, reference)
+        reference = catalogue.check(content, PREPROCESSING, "tiny", "tiny.onnx")
+        catalogue.add(self.clients, self.stack.bucket, content, reference)
         picture = Image.fromarray(np.random.default_rng(number).integers(0, 256, (size, size, 3), np.uint8))
         photo = encoded(picture, "PNG")
 

@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError, HTTPClientError
 from numpy.typing import NDArray
 
 from snn.errors import InvalidInput, InvalidParameters
+from snn_client.backbones.catalogue import find, keep, listed
 from snn_client.backbones.known import Known
-from snn_client.backbones.library import find, keep, listed
 from snn_client.data.options import AUTO
 from snn_client.data.staging import FeaturesBy
 from snn_client.stack.outputs import StackOutputs
@@ -92,7 +92,8 @@ class Features:
         check_function(stack)
         self.backbone, self.usage, self.computed = backbone, Usage(), 0
         self._seen, self._stack, self._max_usd = dict[str, None](), stack, max_usd
-        self._s3, self._lambda = clients.s3, clients.lambda_  # made here, not by two threads at once
+        # Made here, not by two threads at once.
+        self._clients, self._s3, self._lambda = clients, clients.s3, clients.lambda_
         self._bucket, self._function, self._at_once = stack.bucket, stack.feature_function, at_once
         self._lock, self._over = Lock(), Event()
 
@@ -132,7 +133,7 @@ class Features:
         fails again and again, InvalidParameters when `max_usd` is spent. However it ends, no invocation is begun after.
         """
         self._over.clear()
-        known = Known(self._s3, self._bucket, self.backbone, mirrored)
+        known = Known(self._clients, self._bucket, self.backbone, mirrored)
         read = partial(self._read, known)
         compute = partial(self._compute, mirrored)
         with ThreadPoolExecutor(READS_AT_ONCE) as readers, ThreadPoolExecutor(self._at_once) as invokers:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
 from snn.errors import InvalidInput
-from snn_client.backbones.library import listed
-from snn_client.data.staging import read_source
+from snn_client.backbones.catalogue import listed
+from snn_client.data.staging import Version, read_source, versions_below
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
@@ -18,12 +18,9 @@ from snn_cloud.aws.objects import read_object
 from snn_cloud.features.pack import from_pack, half_of, hint, hints, pack_key, to_pack
 from snn_photos.reference import BackboneReference
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
-
 _AT_ONCE = 1_000  # keys that S3 deletes by one request
 
-Versions = dict[str, list["ObjectIdentifierTypeDef"]]
+Versions = dict[str, list[Version]]
 """All versions of objects, by their keys."""
 
 
@@ -93,15 +90,14 @@ def _take_out(clients: Clients, bucket: str, key: str, wanted: set[str]) -> set[
 
 def _versions(clients: Clients, bucket: str, prefix: str) -> Versions:
     found: Versions = {}
-    for page in clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
-        for item in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
-            found.setdefault(item["Key"], []).append({"Key": item["Key"], "VersionId": item["VersionId"]})
+    for version in versions_below(clients, bucket, prefix):
+        found.setdefault(version["Key"], []).append(version)
     return found
 
 
-def _delete(clients: Clients, bucket: str, versions: list[ObjectIdentifierTypeDef]) -> None:
+def _delete(clients: Clients, bucket: str, versions: Sequence[Version]) -> None:
     for begin in range(0, len(versions), _AT_ONCE):
-        some = versions[begin : begin + _AT_ONCE]
+        some: Any = versions[begin : begin + _AT_ONCE]
         answer = clients.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
         if answer.get("Errors"):
             first = answer["Errors"][0]

@@ -7,19 +7,16 @@ import tempfile
 from collections import defaultdict
 from concurrent.futures import Future
 from threading import Lock
-from typing import TYPE_CHECKING
 
 import numpy as np
-from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
+from snn.errors import InvalidInput
 from snn_cloud.aws import places
-from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE
+from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.objects import read_object
 from snn_cloud.features.pack import from_pack, hint, hints
 from snn_photos.reference import BackboneReference
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 
 class Known:
@@ -29,14 +26,14 @@ class Known:
     half a gigabyte.
     """
 
-    def __init__(self, s3: S3Client, bucket: str, backbone: BackboneReference, mirrored: bool = False) -> None:
-        self._s3, self._bucket, self._width = s3, bucket, backbone.features
+    def __init__(self, clients: Clients, bucket: str, backbone: BackboneReference, mirrored: bool = False) -> None:
+        self._clients, self._bucket, self._width = clients, bucket, backbone.features
         self._keys = defaultdict[str, list[str]](list)
         self._read, self._lock = dict[str, Future[None]](), Lock()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- `close` ends it
         self._end, self._at = 0, dict[str, int]()
         prefix = places.features_of(backbone.digest, mirrored)
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", []):
                 for each in hints(item["Key"]):
                     self._keys[each].append(item["Key"])
@@ -79,10 +76,6 @@ class Known:
 
     def _content(self, key: str) -> bytes:
         try:
-            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            # It has just expired, or was deleted. To whom may not list the bucket, S3 says Forbidden of what is gone.
-            if error.response["Error"]["Code"] in NOT_THERE | NOT_ALLOWED:
-                return b""
-            raise
-        return answer["Body"].read()
+            return read_object(self._clients, self._bucket, key)
+        except InvalidInput:  # it has just expired, or was deleted
+            return b""

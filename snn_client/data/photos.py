@@ -22,7 +22,7 @@ from snn_client.data.featured import Features, refuse_bad
 from snn_client.data.folders import Found, Layout, read_layout, readable
 from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
-from snn_client.data.options import Options, Progress, some
+from snn_client.data.options import AUTO, Options, Progress, some
 from snn_cloud.cost.formats import dollars, duration
 from snn_data.files import read_file
 from snn_data.hdf5 import MAX_BYTES
@@ -53,14 +53,11 @@ class Photo(NamedTuple):
         return self.look.height * self.look.width
 
 
-def make(
-    folder: Path, options: Options, target: Path, progress: Progress, features: Features | None = None,
-    asked: bool = True,
-) -> None:  # fmt: skip
+def make(folder: Path, options: Options, target: Path, progress: Progress, features: Features | None = None) -> None:
     """Write a data set of the photos below a folder to `target`; their classes are told by folders or by a table.
 
-    With `features` it is one of those, and the photos are seen at their own size; if nobody `asked` for them, only
-    where they pay.
+    With `features` it is one of those, and the photos are seen at their own size; if any backbone will do,
+    only where it pays.
     The split is stratified, unless folders or the table tell the parts, and depends only on names, share and seed.
     Raises InvalidDataset, which names the files that are no usable photos; with `skip_bad` they are left out.
     """
@@ -75,14 +72,15 @@ def make(
     given = len(photos) + len(bad)
     refuse_bad(bad, given, options, source)
     parts = _parts(photos, layout.classes, options, source)
-    if features is not None and not asked and (why_not := _does_not_pay(photos)):
+    any_will_do = options.backbone == AUTO
+    if features is not None and any_will_do and (why_not := _does_not_pay(photos)):
         progress.note(f"no backbone is used: {why_not}")
         features = None
     if features is not None:
         seconds, usd = featured.expected(len(photos))
         progress.note(
             f"{features.backbone.name} sees the photos, and its features are learned: about {duration(seconds)} and "
-            f"{dollars(usd)} USD where none are known" + ("" if asked else " (--backbone none leaves it out)")
+            f"{dollars(usd)} USD where none are known" + (" (--backbone none leaves it out)" if any_will_do else "")
         )
         bad += _write_features(folder, layout.classes, parts, features, target, options, progress)
     else:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import archives, featured, fetching, folders, pairs, photos, tables
@@ -27,18 +27,6 @@ Maker = Callable[[Path, Options, Path, Progress], None]
 
 See = Callable[[], Features | None]
 """Gives what computes features; None only if any backbone will do, and there is none."""
-
-
-class Eyes(NamedTuple):
-    """A backbone that was asked for, by its name or AUTO."""
-
-    backbone: str
-    see: See
-
-    @property
-    def named(self) -> bool:
-        """Return whether it is that one, and none if it pays."""
-        return self.backbone != AUTO
 
 
 class Kind(Enum):
@@ -65,18 +53,19 @@ def prepare(
     folder: Path,
     progress: Progress,
     s3: S3Client | None = None,
-    backbone: str = "",
     see: See | None = None,
 ) -> Path:
     """Return the path of a `datasets.h5` with what is at `source`: that file itself, or one made in `folder`.
 
     `source` is a path or an `s3://` address of a file or, if it ends in "/", of all that begins so. Whatever is
-    unpacked or downloaded on the way lies in `folder`, and is gone when this returns or raises. Where a `backbone` is
-    named, the data set is made of what it sees in photos; `see` is asked for it only if there are some to be seen.
+    unpacked or downloaded on the way lies in `folder`, and is gone when this returns or raises. Where the
+    options name a backbone, the data set is made of what it sees in photos; `see` is asked for it only if there are
+    some.
     Raises InvalidInput, naming the file, for what cannot be used.
     """
-    backbone = "" if NONE in (backbone, options.backbone) else backbone or options.backbone
-    if see is None and backbone not in ("", AUTO):
+    if options.backbone in ("", NONE):
+        see = None
+    elif see is None and options.backbone != AUTO:
         hint = "name it where a run is started: snn train, or the DAG's form"
         raise InvalidInput("sees photos in Lambda, where a run is staged", field="backbone", hint=hint)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".snn-") as workshop:
@@ -85,14 +74,14 @@ def prepare(
             if s3 is None:
                 raise InvalidInput("lies in S3", source=shown, hint="name it where there is a connection to AWS")
             local = fetching.fetch(s3, shown, Path(workshop, "fetched"), progress)
-        eyes = Eyes(backbone, see) if see and backbone else None
-        found = _made(local, shown, options, folder, Path(workshop), progress, eyes)
+        found = _made(local, shown, options, folder, Path(workshop), progress, see)
         return found.replace(folder / found.name) if Path(workshop) in found.parents else found
 
 
 def _made(
-    local: Path, shown: str, options: Options, folder: Path, workshop: Path, progress: Progress, eyes: Eyes | None
+    local: Path, shown: str, options: Options, folder: Path, workshop: Path, progress: Progress, see: See | None
 ) -> Path:  # fmt: skip
+    named = see if options.backbone != AUTO else None  # that one, whether or not it pays
     kind = Kind.FOLDER if local.is_dir() else Kind.of(local.name)
     if kind is not Kind.FOLDER:
         check_file(local, InvalidDataset, shown)
@@ -102,7 +91,7 @@ def _made(
         if options.only:
             raise InvalidDataset("cannot be taken apart", field="only", source=shown, hint="give what it was made of")
         if not pairs.is_half(local):
-            return _seen(local, shown, eyes, options, folder, workshop, progress) if eyes and eyes.named else local
+            return _seen(local, shown, named, options, folder, workshop, progress) if named else local
     if kind is Kind.ARCHIVE:
         local = archives.unpack(local, workshop / "unpacked", progress, shown)
         kind = Kind.FOLDER
@@ -112,20 +101,20 @@ def _made(
         shown = shown if local == outer else f"{shown.rstrip('/')}/{folders.readable(local, outer)}"
         found = folders.lone_file(local, lambda name: Kind.of(name) in (Kind.HDF5, Kind.CSV, Kind.PARQUET))
         if found:
-            return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress, eyes)
+            return _made(found, f"{shown}/{found.name}", options, folder, workshop, progress, see)
     make = _MAKERS.get(kind) if kind else None
     if make is None:
         raise InvalidDataset("is nothing that a data set is made of", source=shown, hint=f"give a folder, or {ENDINGS}")
     unfinished, target = workshop / "unfinished.h5", folder / f"{name}.h5"
     try:
-        if eyes and eyes.named and kind is Kind.HDF5:
+        if named and kind is Kind.HDF5:
             pairs.make(local, options, workshop / "pair.h5", progress)
-            return _seen(workshop / "pair.h5", shown, eyes, options, folder, workshop, progress)
-        if eyes and eyes.named and kind is not Kind.FOLDER:
+            return _seen(workshop / "pair.h5", shown, named, options, folder, workshop, progress)
+        if named and kind is not Kind.FOLDER:
             hint = "leave backbone out: it sees photos"
             raise InvalidDataset("is a table", field="backbone", source=shown, hint=hint)
-        if eyes and kind is Kind.FOLDER:
-            photos.make(local, options, unfinished, progress, eyes.see(), asked=eyes.named)
+        if see and kind is Kind.FOLDER:
+            photos.make(local, options, unfinished, progress, see())
         else:
             make(local, options, unfinished, progress)
     except InvalidInput as problem:
@@ -136,14 +125,14 @@ def _made(
 
 
 def _seen(
-    local: Path, shown: str, eyes: Eyes, options: Options, folder: Path, workshop: Path, progress: Progress
+    local: Path, shown: str, see: See, options: Options, folder: Path, workshop: Path, progress: Progress
 ) -> Path:
     """Return a data set of the features of a `datasets.h5` of photos; one of features of this backbone as it is."""
     header = load_header(local, shown)
     if header.backbone:
-        check_same(header.backbone, eyes.backbone, shown)
+        check_same(header.backbone, options.backbone, shown)
         return local
-    features, unfinished = eyes.see(), workshop / "unfinished.h5"
+    features, unfinished = see(), workshop / "unfinished.h5"
     if features is None:  # only where any would do there may be none
         return local
     featured.of_pixels(local, shown, features, unfinished, options, progress)

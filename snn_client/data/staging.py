@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -53,6 +53,13 @@ Choose = Callable[[Header], Parameters]
 
 FeaturesBy = Callable[[str | BackboneReference], Features | None]
 """Gives what computes features by a backbone: the stack's of this name, or the very one; None if there is no AUTO."""
+
+
+class Version(TypedDict):
+    """A version of an object, as S3 takes it to delete it."""
+
+    Key: str
+    VersionId: str
 
 
 class StagedImageFields(TypedDict):
@@ -165,10 +172,10 @@ def stage(
             raise InvalidInput(
                 f"is {options.backbone}, but {chosen} in the parameters", field="backbone", hint="name one"
             )
-        named = chosen or options.backbone
-        see = _See(named, features_by)
-        file = prepare(dataset, options, Path(folder), progress, s3, named, see if features_by else None)
-        features = see.features
+        options = options.model_copy(update={"backbone": chosen or options.backbone})
+        see = _See(options.backbone, features_by) if features_by else None
+        file = prepare(dataset, options, Path(folder), progress, s3, see)
+        features = see.features if see else None
         header = check_dataset(file, source)
         if not isinstance(parameters, Parameters):
             parameters = parameters(header)
@@ -229,12 +236,12 @@ def _photos(run_id: str, features: Features | None) -> list[Item]:
 class _See:
     """Gives what computes the features of a backbone when it is asked for them, and keeps it."""
 
-    def __init__(self, named: str, features_by: FeaturesBy | None) -> None:
+    def __init__(self, named: str, features_by: FeaturesBy) -> None:
         self._named, self._by = named, features_by
         self.features: Features | None = None
 
     def __call__(self) -> Features | None:
-        self.features = self._by(self._named) if self._by else None
+        self.features = self._by(self._named)
         return self.features
 
 
@@ -250,10 +257,15 @@ def photo_shape(dataset: Dataset | Header) -> tuple[int, ...] | None:
 
 def withdraw(clients: Clients, bucket: str, run_id: str) -> None:
     """Remove the input of a run that was staged and then not launched, with all versions."""
-    prefix = f"{places.run_prefix(places.check_run_id(run_id))}input/"
-    pages = clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
-    for item in [item for page in pages for item in (*page.get("Versions", []), *page.get("DeleteMarkers", []))]:
-        clients.s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+    for version in list(versions_below(clients, bucket, f"{places.run_prefix(places.check_run_id(run_id))}input/")):
+        clients.s3.delete_object(Bucket=bucket, **version)
+
+
+def versions_below(clients: Clients, bucket: str, prefix: str) -> Iterator[Version]:
+    """Yield all versions of what lies below a prefix, marks of deletion too."""
+    for page in clients.s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+        for item in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
+            yield {"Key": item["Key"], "VersionId": item["VersionId"]}
 
 
 def stage_folds(
@@ -279,10 +291,9 @@ def stage_folds(
     places.check_run_id(run_id)
     with tempfile.TemporaryDirectory(prefix="snn-") as folder:
         options = options or Options()
-        see = _See(options.backbone, features_by)
-        asked = options.backbone, see if features_by else None
-        file = prepare(dataset_path, options, Path(folder), progress or Logged(), clients.s3, *asked)
-        features = see.features
+        see = _See(options.backbone, features_by) if features_by else None
+        file = prepare(dataset_path, options, Path(folder), progress or Logged(), clients.s3, see)
+        features = see.features if see else None
         dataset = load_dataset(file, source=str(dataset_path))
     parts = held_out(dataset.train, validation, seed, len(dataset.classes))
     items = []

@@ -27,8 +27,8 @@ from typer.testing import CliRunner
 
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput, InvalidModel
 from snn_cli.main import app
+from snn_client.backbones import catalogue
 from snn_client.backbones import features as computing
-from snn_client.backbones import library
 from snn_client.backbones.features import Features, features_by
 from snn_client.backbones.forgetting import forget
 from snn_client.data.options import Options
@@ -65,8 +65,8 @@ def seeing(clients: Clients) -> StackOutputs:
 @pytest.fixture(scope="module")
 def reference(clients: Clients, seeing: StackOutputs) -> BackboneReference:
     """A small backbone that the stack has."""
-    found = library.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
-    library.add(clients, seeing.bucket, tiny(), found)
+    found = catalogue.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
+    catalogue.add(clients, seeing.bucket, tiny(), found)
     return found
 
 
@@ -133,8 +133,8 @@ def test_another_backbone_and_another_preprocessing_have_features_of_their_own(
     shown = pictures(2)
     first = whole(features.of(files(shown)))[0]
     for content, preprocessing in ((tiny(1), PREPROCESSING), (tiny(), PREPROCESSING.model_copy(update={"mean": 9.0}))):
-        other = library.check(content, preprocessing, "tiny-2", "tiny-2.onnx")
-        library.add(clients, seeing.bucket, content, other)
+        other = catalogue.check(content, preprocessing, "tiny-2", "tiny-2.onnx")
+        catalogue.add(clients, seeing.bucket, content, other)
         by = Features(clients, seeing, other)
         assert not np.allclose(whole(by.of(files(shown)))[0], first)
         assert by.computed == 2
@@ -224,10 +224,10 @@ def test_a_stack_without_the_function_says_what_to_do_and_trains_on_features_tha
 def test_backbones_are_listed_and_found_and_unknown_ones_refused(
     clients: Clients, seeing: StackOutputs, reference: BackboneReference
 ) -> None:
-    assert reference in library.listed(clients, seeing.bucket)
-    assert library.find(clients, seeing.bucket, "tiny") == reference
+    assert reference in catalogue.listed(clients, seeing.bucket)
+    assert catalogue.find(clients, seeing.bucket, "tiny") == reference
     with pytest.raises(InvalidInput, match=r"backbone: 'tinny' is not among this stack's backbones \(did you mean ti"):
-        library.find(clients, seeing.bucket, "tinny")
+        catalogue.find(clients, seeing.bucket, "tinny")
 
 
 # From photos to answers
@@ -286,13 +286,13 @@ def test_a_model_is_judged_by_the_features_of_its_own_backbone_alone(
 ) -> None:
     """Two backbones of one name and one width, as when one was added anew."""
     by, folder = features_by(clients, seeing), colours(tmp_path / "colours", 6)
-    before = library.check(tiny(8), PREPROCESSING, "replaced", "replaced.onnx")
-    library.add(clients, seeing.bucket, tiny(8), before)
+    before = catalogue.check(tiny(8), PREPROCESSING, "replaced", "replaced.onnx")
+    catalogue.add(clients, seeing.bucket, tiny(8), before)
     options = Options(backbone="replaced")
     old = stage(clients, seeing.bucket, "old-eyes", folder, parameters_for, (), options, features_by=by)
     trained(clients, seeing, old)
-    after = library.check(tiny(9), PREPROCESSING, "replaced", "replaced.onnx")
-    library.add(clients, seeing.bucket, tiny(9), after)
+    after = catalogue.check(tiny(9), PREPROCESSING, "replaced", "replaced.onnx")
+    catalogue.add(clients, seeing.bucket, tiny(9), after)
     new = stage(clients, seeing.bucket, "new-eyes", folder, parameters_for, (), options, features_by=by)
     said = f"learned features of replaced ({before.digest}), but the data set has features of replaced ({after.digest})"
     with pytest.raises(InvalidModel, match=re.escape(said)):

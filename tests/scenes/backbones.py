@@ -20,7 +20,7 @@ from PIL import Image
 
 from scenes.common import BUCKET, NO_KEY, NOT_THERE, OUTPUTS
 from snn.errors import InvalidInput
-from snn_client.backbones import builtin, library
+from snn_client.backbones import builtin, catalogue
 from snn_client.backbones.features import MAX_INLINE, Features
 from snn_client.backbones.forgetting import forget, photos_of, remove
 from snn_cloud.aws import places
@@ -34,7 +34,7 @@ from snn_photos.reference import BackboneReference
 @cache
 def reference() -> BackboneReference:
     """A small backbone."""
-    return library.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
+    return catalogue.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
 
 
 def _half(mirrored: bool = False) -> str:
@@ -46,11 +46,11 @@ def scene_a_backbone_is_added_and_found() -> Answers:
     pages = [{"Contents": [{"Key": places.backbone(name)}]} for name in ("other", "tiny")]
     texts = {places.backbone(one.name): one.to_json().encode() for one in (reference(), other)}
     answers = Answers({"s3.ListObjectsV2": pages, "s3.GetObject": lambda asked: body(texts[asked["Key"]])})
-    library.add(answers.clients, BUCKET, tiny(), reference())
+    catalogue.add(answers.clients, BUCKET, tiny(), reference())
     assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [
         places.backbone_model(reference().sha256), places.backbone("tiny"),
     ]  # fmt: skip
-    assert library.named(answers.clients, BUCKET, "tiny") == reference()
+    assert catalogue.named(answers.clients, BUCKET, "tiny") == reference()
     return answers
 
 
@@ -62,7 +62,7 @@ def replace_name(name: str) -> BackboneReference:
 def scene_a_model_s_backbone_is_gone() -> Answers:
     answers = Answers({"s3.HeadObject": NOT_THERE})
     with pytest.raises(InvalidInput, match=r"^backbone: this stack lacks tiny \("):
-        library.keep(answers.clients, BUCKET, reference())
+        catalogue.keep(answers.clients, BUCKET, reference())
     return answers
 
 
@@ -71,7 +71,7 @@ def scene_a_model_s_backbone_is_built_in() -> Answers:
     known = replace_name("efficientnet-lite0")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builtin, "make", lambda name: (tiny(), PREPROCESSING))
-        library.keep(answers.clients, BUCKET, known)
+        catalogue.keep(answers.clients, BUCKET, known)
     # Its name may be another network's by now, so only the network is put back.
     assert [asked["Key"] for asked in answers.asked("s3.PutObject")] == [places.backbone_model(known.sha256)]
     return answers

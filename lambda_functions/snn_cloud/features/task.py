@@ -36,18 +36,16 @@ class Bad(TypedDict):
     problem: str
 
 
-class Answer(TypedDict):
-    """Features of the first `done` photos that are not `bad`, as `to_text` has them, and what the invocation took.
+class Computed(TypedDict):
+    """Features of the first `done` photos that are not `bad`, as `to_text` has them.
 
-    What is not done is to be asked for again.
+    The others are to be asked for again. The function's answer has what the invocation took beside it; or it says in
+    `refused` why nothing can be done.
     """
 
     features: str
     bad: list[Bad]
     done: int
-    milliseconds: int
-    memory_mb: int
-    requests: dict[str, int]
 
 
 def to_text(features: NDArray[np.float32]) -> str:

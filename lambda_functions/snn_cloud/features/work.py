@@ -10,7 +10,6 @@ import hashlib
 import time
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import read_object
 from snn_cloud.features.pack import pack_key, to_pack
-from snn_cloud.features.task import Bad, PhotoTask, Task, to_text
+from snn_cloud.features.task import Bad, Computed, PhotoTask, Task, to_text
 from snn_photos.backbone import MAX_BYTES, Backbone
 from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
 from snn_photos.pictures import mirrored, open_picture
@@ -49,7 +48,7 @@ class Kept:
         return kept
 
 
-def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> dict[str, Any]:
+def work(task: Task, kept: Kept, bucket: str, clients: Clients) -> Computed:
     """Do a task and return its answer but for what it took. Raises InvalidInput for one that cannot be done at all."""
     until = time.monotonic() + SECONDS
     reference = BackboneReference.model_validate(task["backbone"])

@@ -9,8 +9,8 @@ import pytest
 
 from snn.errors import InvalidInput
 from snn_client.backbones import builtin
+from snn_client.backbones.catalogue import check
 from snn_client.backbones.efficientnet_lite0 import BUILDER
-from snn_client.backbones.library import check
 from snn_cloud.aws.errors import CloudError
 from snn_photos.preprocessing import Preprocessing
 

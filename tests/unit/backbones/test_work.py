@@ -12,7 +12,7 @@ from backbones import FEATURES, PREPROCESSING, tiny
 from odd_photos import encoded
 from PIL import Image
 
-from snn_client.backbones import library
+from snn_client.backbones import catalogue
 from snn_cloud.features import work as working
 from snn_cloud.features.pack import from_pack, hints, pack_key, to_pack
 from snn_cloud.features.task import PhotoTask, Task, from_text
@@ -21,7 +21,7 @@ from snn_photos.backbone import Backbone
 
 
 def task(count: int) -> Task:
-    reference = library.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
+    reference = catalogue.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
     photos = []
     for number in range(count):
         content = encoded(Image.new("RGB", (40, 30), (number, 10, 20)), "PNG")

@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
 from snn.errors import InvalidInput
-from snn_client.backbones.library import check, read_backbone
+from snn_client.backbones.catalogue import check, read_backbone
 from snn_data import isolated
 from snn_photos import backbone as backbones
 from snn_photos.backbone import MAX_FEATURES, Backbone
