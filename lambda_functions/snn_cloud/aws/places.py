@@ -113,6 +113,16 @@ def checkpoint(run_id: str) -> str:
     return f"runs/{run_id}/checkpoint.h5"
 
 
+def kept_epochs(run_id: str, first: int, last: int) -> str:
+    """Return the key of some kept epochs; they sort by their numbers."""
+    return f"{kept_epochs_of(run_id)}{first:08d}-{last:08d}.h5"
+
+
+def kept_epochs_of(run_id: str) -> str:
+    """Return the prefix of all kept epochs of a run."""
+    return f"runs/{run_id}/epochs/"
+
+
 def params(run_id: str) -> str:
     """Return the key of the trained model."""
     return f"runs/{run_id}/params.h5"

@@ -67,6 +67,8 @@ class Execution(BaseModel):
         default=None, ge=1, description="end after so many epochs with a model and a checkpoint, to be resumed"
     )
 
+    keep_epochs: bool = Field(default=True, description="keep the state after some epochs, to be looked at")
+
     @property
     def needs_cache(self) -> str:
         """Return the name of the parameter that makes the run need a cache, or nothing."""

@@ -31,6 +31,7 @@ from snn_cloud.ledger.record import LAST_WRITE, Run, State, StoppedBy, Usage
 from snn_cloud.neurons.cache import Cache
 from snn_cloud.train.following import lead
 from snn_cloud.train.job import Job, load_job
+from snn_cloud.train.keeping import Keeper
 from snn_cloud.train.neuron_pool import NeuronPool
 from snn_cloud.train.reporter import Helpers, Meter, Reporter
 from snn_data.checkpoint import dump_checkpoint
@@ -100,10 +101,12 @@ class _Trainer:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters
             reporter.training = training
-            self._run_steps(job, reporter, deadline)
+            keeper = Keeper(self._lease.run.run_id, training, self._put, parameters.keep_epochs)
+            self._run_steps(job, reporter, keeper, deadline)
             reporter.hold(reporter.write)
             ended = training.stopped_by(parameters)
             stop = StoppedBy(ended) if ended else StoppedBy.PAUSE if job.paused else None
+            keeper.flush() if stop is None else keeper.last()
             if stop is None or stop is StoppedBy.PAUSE:
                 self._checkpoint(training, reporter)
             if stop is not None:
@@ -120,7 +123,7 @@ class _Trainer:
         reason = spent(self._lease.run)
         return self._fail(reason) if reason else self._continue()
 
-    def _run_steps(self, job: Job, reporter: Reporter, deadline: float) -> None:
+    def _run_steps(self, job: Job, reporter: Reporter, keeper: Keeper, deadline: float) -> None:
         """Train until the run is done, paused or stopped, or too little time is left for one more step."""
         if job.paused:
             return
@@ -128,14 +131,17 @@ class _Trainer:
         gradients_of = helpers.gradients_of if helpers else job.here().gradients_of
         steps = train(job.training, job.parameters, len(job.samples), job.targets, gradients_of, job.validation)
         checkpoint_at, last, longest = time.monotonic() + CHECKPOINT_SECONDS, time.monotonic(), 0.0
+        keeper.look(time.monotonic())
         try:
             for reporter.steps in steps:
                 now = time.monotonic()
                 longest = max(longest, now - last)
                 reporter.tick(now)
+                keeper.look(now)
                 if job.paused or reporter.stop() or now + STEP_RESERVE * longest > deadline:
                     break
                 if now > checkpoint_at:
+                    keeper.flush()
                     self._checkpoint(job.training, reporter)
                     checkpoint_at = time.monotonic() + CHECKPOINT_SECONDS
                 last = time.monotonic()
