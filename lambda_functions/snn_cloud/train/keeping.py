@@ -25,6 +25,7 @@ class Keeper:
         self._bytes, self._pause, self._due = 0, FIRST_PAUSE, time.monotonic() + FIRST_PAUSE
         # What is due at a checkpoint was stored before it; only a run that begins has its first state to keep.
         self._next, self._kept = kept_from(training.epoch + 1 if training.epoch else 0)
+        self._held = -1  # the last one that was
         self.wanted = wanted
 
     def look(self, now: float) -> None:
@@ -41,11 +42,8 @@ class Keeper:
         """Keep the epoch that is the last one, whichever it is, and store what waits."""
         if not self.wanted:
             return
-        training = self._training
-        already = self._waiting and self._waiting[-1].epoch == training.epoch
-        on_grid = kept_from(training.epoch)[0] == training.epoch and training.epoch < self._next
-        if training.step == 0 and not already and not on_grid:
-            self._waiting.append(KeptEpoch.of(training))
+        if self._training.step == 0 and self._training.epoch != self._held:
+            self._waiting.append(KeptEpoch.of(self._training))
         self.flush()
 
     def flush(self) -> None:
@@ -63,4 +61,5 @@ class Keeper:
         if (self._kept + 1) * size <= MOST_BYTES:
             self._waiting.append(KeptEpoch.of(self._training))
             self._bytes += size
+            self._held = self._training.epoch
         self._next, self._kept = kept_from(self._training.epoch + 1)

@@ -1,0 +1,1 @@
+"""Looking into a run: its kept epochs, and what its neurons do."""

@@ -1,0 +1,104 @@
+"""What the neurons of a network do with samples: how often they fire, what excites them, what they add up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn.activations import Array
+from snn.network import Network, Params
+
+SATURATED = 0.99
+"""|A| of a sigmoid's or tanh's neuron from which on its slope is nearly 0; of a sigmoid also A below 1 - this."""
+
+
+class Outputs(NamedTuple):
+    """What a layer gives for samples: weighted sums Z and activations A, both (neurons, m)."""
+
+    Z: Array
+    A: Array
+
+
+class Condition(NamedTuple):
+    """How a neuron is: on how many of the samples it fires, whether on none, and whether it is stuck at its ends."""
+
+    fires: int
+    samples: int
+    dead: bool
+    saturated: bool
+
+
+class Term(NamedTuple):
+    """A summand of a neuron's weighted sum: the place of its input, the weight, the input, and their product."""
+
+    place: int
+    weight: float
+    input: float
+    product: float
+
+
+def outputs_of(network: Network, params: Params, X: Array) -> list[Outputs]:
+    """Return what layers 1..L give for inputs X (features, m); of the last one, A are the network's answers."""
+    found, A = list[Outputs](), X
+    for number, layer in enumerate(network.layers, start=1):
+        Z = layer.sums(params[f"W{number}"], params[f"b{number}"], A)
+        last = number == len(network.layers)
+        A = network.loss.answers(Z) if last else layer.forward(Z.copy())[0]
+        found.append(Outputs(Z, A))
+    return found
+
+
+def conditions(outputs: Outputs, activation: str) -> list[Condition]:
+    """Return how each neuron of a layer is. One fires where its activation is above 0; a sigmoid's, above one half."""
+    A = outputs.A
+    middle = 0.5 if activation == "sigmoid" else 0.0
+    fires = (middle < A).sum(axis=1)
+    stuck = np.zeros(len(A), bool)
+    if activation in ("sigmoid", "tanh"):
+        far = np.abs(2 * A - 1) if activation == "sigmoid" else np.abs(A)
+        stuck = (far > SATURATED).all(axis=1)
+    dead = fires == 0 if activation == "relu" else np.zeros(len(A), bool)
+    samples = A.shape[1]
+    return [
+        Condition(int(count), samples, bool(is_dead), bool(is_stuck))
+        for count, is_dead, is_stuck in zip(fires, dead, stuck, strict=True)
+    ]
+
+
+def most_and_least(A: Array, y: NDArray[np.int64], classes: Sequence[str], count: int) -> dict[str, list[list[int]]]:
+    """Return for each class the places of the samples that excite a neuron most, and least; A are its activations (m,)."""
+    found = {}
+    for label, name in enumerate(classes):
+        places = np.flatnonzero(y == label)
+        order = places[np.argsort(-A[places], kind="stable")]
+        found[name] = [order[:count].tolist(), order[::-1][:count].tolist()]
+    return found
+
+
+def histogram(A: Array, bins: int = 30) -> tuple[list[float], list[int]]:
+    """Return the edges (bins + 1) and the counts (bins) of a neuron's activations (m,)."""
+    counts, edges = np.histogram(A, bins)
+    return edges.tolist(), counts.tolist()
+
+
+def formula(W: Array, b: Array, inputs: Array, neuron: int, terms: int) -> tuple[list[Term], float, float, float]:
+    """Return the largest terms of z = Σ w·x + b for one sample's inputs (n,), the sum of the others, b and z."""
+    products = W[neuron] * inputs
+    order = np.argsort(-np.abs(products), kind="stable")[:terms]
+    largest = [
+        Term(int(place), float(W[neuron, place]), float(inputs[place]), float(products[place])) for place in order
+    ]
+    rest = float(products.sum() - products[order].sum())
+    bias = float(b[neuron, 0])
+    return largest, rest, bias, float(products.sum()) + bias
+
+
+def update_ratio(before: Params, after: Params, layer: int) -> list[float]:
+    """Return for each neuron of a layer ‖ΔW‖ / ‖W‖ of a step: about 0.001 is healthy, by a rule of thumb."""
+    name = f"W{layer}"
+    moved = np.linalg.norm(after[name] - before[name], axis=1)
+    size = np.linalg.norm(before[name], axis=1)
+    return np.where(size > 0, moved / np.where(size > 0, size, 1), 0.0).tolist()
