@@ -105,6 +105,7 @@ class SnnTrainOperator(SnnOperator):
         from snn_client.runs.runs import launch
         from snn_cloud.cost.budget import warning
         from snn_cloud.cost.workload import Size
+        from snn_cloud.ledger.record import Task
 
         began = time.time()
         deadline = None if self.timeout is None else began + self.timeout
@@ -117,6 +118,7 @@ class SnnTrainOperator(SnnOperator):
         run = launch(
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
             promote=bool(self.promote), resume_from=chosen.resume_from or self.resume_from,
+            task=Task(self.dag_id, context["run_id"], self.task_id, _map_index(context)),
         )  # fmt: skip
         self.links = run_links(self.hook.clients, outputs, run.run_id)
         self._tell(context, run_id=run.run_id, **self.links)
@@ -247,3 +249,8 @@ class SnnTrainOperator(SnnOperator):
         extra = {"run_id": run.run_id, "cost": run.cost, "epochs": run.epoch}
         self.announce(context, f"s3://{watch.outputs.bucket}/{params(run.run_id)}", extra)
         return summary(run)
+
+
+def _map_index(context: Context) -> int:
+    index = context["ti"].map_index
+    return -1 if index is None else index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
 
@@ -68,7 +69,7 @@ class Epochs:
         source = f"s3://{self._bucket}/{key}"
         return load_epoch(read_source(self._clients.s3, source), epoch, source)
 
-    def look(self, epoch: int) -> Seen:
+    def look(self, epoch: int, stop: Callable[[], bool] = lambda: False) -> Seen:
         """Return the network after so many epochs. Raises InvalidInput if the run did not come so far."""
         kept = self.kept
         if not 0 <= epoch <= kept[-1]:

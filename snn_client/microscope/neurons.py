@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snn.activations import Array
-from snn.network import Network, Params
+from snn.layers import gradients, slope_below
+from snn.losses import Targets
+from snn.network import Network, Params, walk
 
 SATURATED = 0.99
 """|A| of a sigmoid's or tanh's neuron from which on its slope is nearly 0; of a sigmoid also A below 1 - this."""
@@ -51,6 +53,60 @@ def outputs_of(network: Network, params: Params, X: Array) -> list[Outputs]:
     return found
 
 
+class Slopes(NamedTuple):
+    """The cost of samples, its slope in the parameters, and in the inputs X (features, m)."""
+
+    cost: float
+    params: Params
+    inputs: Array
+
+
+def slopes_of(network: Network, params: Params, X: Array, targets: Targets) -> Slopes:
+    """Return the mean cost of all samples X and its slopes: nothing left out, nothing augmented, without L2."""
+    walker = _Plain(network, params, lambda Z: targets.cost(Z, slice(None)))
+    cost, back = walk(len(network.layers), walker, X)
+    return Slopes(cost, back(), walker.inputs)
+
+
+def logit_slopes(network: Network, params: Params, X: Array, output: int) -> Array:
+    """Return the slope of a logit in the inputs, (features, m).
+
+    In a network of ReLU this is exact as far as no neuron changes sides: logit = Σ slope·x + what the biases add.
+    """
+
+    def cost(Z: Array) -> tuple[float, Array]:
+        dZ = np.zeros_like(Z)
+        dZ[output] = 1
+        return float(Z[output].sum()), dZ
+
+    walker = _Plain(network, params, cost)
+    _, back = walk(len(network.layers), walker, X)
+    back()
+    return walker.inputs
+
+
+class _Plain:
+    """Walks all samples at once through a network that leaves nothing out."""
+
+    def __init__(self, network: Network, params: Params, cost: Callable[[Array], tuple[float, Array]]) -> None:
+        self._layers, self._params, self.cost = network.layers, params, cost
+        self.inputs: Array = np.empty((0, 0))
+
+    def forward(self, layer: int, A_prev: Array) -> tuple[Array, Array]:
+        """Return a layer's outputs, and what its way back will need."""
+        dense = self._layers[layer - 1]
+        return dense.forward(dense.sums(self._params[f"W{layer}"], self._params[f"b{layer}"], A_prev))
+
+    def backward(self, layer: int, dZ: Array, kept: Array, A_prev: Array) -> tuple[Array, Params]:
+        """Return a layer's own dZ and gradients."""
+        if layer < len(self._layers):
+            dZ = self._layers[layer - 1].error(slope_below(self._params[f"W{layer + 1}"], dZ), kept)
+        if layer == 1:
+            self.inputs = slope_below(self._params["W1"], dZ)
+        dW, db = gradients(dZ, A_prev)
+        return dZ, {f"W{layer}": dW, f"b{layer}": db}
+
+
 def conditions(outputs: Outputs, activation: str) -> list[Condition]:
     """Return how each neuron of a layer is. One fires where its activation is above 0; a sigmoid's, above one half."""
     A = outputs.A
@@ -68,13 +124,13 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
     ]
 
 
-def most_and_least(A: Array, y: NDArray[np.int64], classes: Sequence[str], count: int) -> dict[str, list[list[int]]]:
+def most_and_least(A: Array, y: NDArray[np.int64], classes: int, count: int) -> list[tuple[list[int], list[int]]]:
     """Return for each class the places of the samples that excite a neuron most, and least; A are its activations (m,)."""
-    found = {}
-    for label, name in enumerate(classes):
+    found = []
+    for label in range(classes):
         places = np.flatnonzero(y == label)
         order = places[np.argsort(-A[places], kind="stable")]
-        found[name] = [order[:count].tolist(), order[::-1][:count].tolist()]
+        found.append((order[:count].tolist(), order[::-1][:count].tolist()))
     return found
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from botocore.exceptions import ClientError
 
@@ -82,6 +82,37 @@ class Change:
 def find_champion(clients: Clients, bucket: str) -> Candidate | None:
     """Return the champion, None if there is none."""
     return _find(clients.s3, bucket, places.PROMOTED_PARAMS)
+
+
+class Reign(TypedDict):
+    """A model that is or was the champion: its run ("" if it does not say), since when (seconds since 1970), until when.
+
+    `until` is None of the one that is.
+    """
+
+    run_id: str
+    since: float
+    until: float | None
+    version: str
+
+
+def reigns(clients: Clients, bucket: str, most: int = 50) -> list[Reign]:
+    """Return the champion and those before it, the newest first, as far as the bucket keeps their versions."""
+    s3, key = clients.s3, places.PROMOTED_PARAMS
+    listed = s3.list_object_versions(Bucket=bucket, Prefix=key, MaxKeys=most)
+    versions = [version for version in listed.get("Versions", []) if version["Key"] == key]
+    gone = [marker["LastModified"].timestamp() for marker in listed.get("DeleteMarkers", []) if marker["Key"] == key]
+    found: list[Reign] = []
+    for version in versions:
+        said = s3.head_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])["Metadata"]
+        since = version["LastModified"].timestamp()
+        after = [one["since"] for one in found] + gone
+        until = min((moment for moment in after if moment > since), default=None)
+        until = None if version["IsLatest"] else until
+        found.append(
+            {"run_id": said.get("run-id", ""), "since": since, "until": until, "version": version["VersionId"]}
+        )
+    return found
 
 
 def promote(clients: Clients, bucket: str, run_id: str, *, over: str | None = None) -> Change:

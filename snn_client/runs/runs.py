@@ -14,7 +14,7 @@ from snn_cloud.aws.errors import CloudError, LaunchRejected, RunCancelled, RunFa
 from snn_cloud.aws.places import new_run_id, run_id_for_upload, run_of_try
 from snn_cloud.ledger.ledger import EpochRow, Ledger
 from snn_cloud.ledger.parameters import Parameters
-from snn_cloud.ledger.record import Run, State
+from snn_cloud.ledger.record import Run, State, Task
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
@@ -27,6 +27,7 @@ __all__ = [
 Rows = list[EpochRow]
 
 VERSION = 2  # of the stack: its output of this name
+TASK_VERSION = 3  # from which on LaunchLambda is told which task asks
 STOP_SECONDS = 60.0  # for a run to end that has been told to; it takes about two
 GONE_SECONDS = 5.0  # after which it may be that nobody hears
 
@@ -47,8 +48,9 @@ def launch(
     promote: bool = False,
     trainer_seconds: float = 0.0,
     resume_from: str = "",
+    task: Task | None = None,
 ) -> Run:
-    """Start a run, or find the one that the same request started before; return it.
+    """Start a run, or find the one that the same request started before; return it. `task` is Airflow's that asks.
 
     If it has not ended, it gets another trainer, which leaves at once if the run already has one.
     `resume_from` names a failed, cancelled or paused run of the same data and parameters (how far to train and who
@@ -69,6 +71,7 @@ def launch(
         "promote": promote,
         "trainer_seconds": trainer_seconds,
         "resume_from": resume_from,
+        **({"started_by": task.to_text()} if task and outputs.version >= TASK_VERSION else {}),
     }
     response = clients.lambda_.invoke(FunctionName=outputs.launch_function, Payload=json.dumps(request).encode())
     answer: Any = json.loads(response["Payload"].read())

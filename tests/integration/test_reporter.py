@@ -53,7 +53,7 @@ def begin(stack: StackOutputs, request: pytest.FixtureRequest) -> Callable[..., 
         assert lease is not None
         messages: Any = SimpleNamespace(progress=lambda costs: None)
         meter = Meter(time.monotonic(), 1769, clients.requests)
-        told = Reporter(lease, messages, meter, None, lambda run: "")
+        told = Reporter(lease, messages, meter, None, lambda run: "", lambda run: 0.25)
         return told, ledger, run_id, Outage(clients, code, status), lease
 
     return make

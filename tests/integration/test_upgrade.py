@@ -163,7 +163,7 @@ def test_a_stack_of_an_older_version_is_refused_before_anything_is_launched(
         item["OutputKey"]: item["OutputValue"] for item in json.loads((OLDER / "stack.json").read_text())["Outputs"]
     }
     assert "Version" not in outputs
-    assert stack.version == runs.VERSION
+    assert stack.version == runs.TASK_VERSION
     older = StackOutputs.from_dict({name: value for name, value in stack.to_dict().items() if name != "version"})
     assert older.version == 1
     with pytest.raises(CloudError, match=r"was deployed by an older version, .* deploy it again \(snn deploy\)"):

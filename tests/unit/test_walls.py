@@ -40,6 +40,8 @@ FLOORS = (
     "snn_client.reports",
     "snn_client.models",
     "snn_client.sweeps",
+    "snn_client.microscope",
+    "snn_client.look",
     "snn_cli",
     "snn_operators",
 )

@@ -136,6 +136,11 @@ def cost_of(run: Run, platform: Platform) -> Cost:
     }
 
 
+def usd_of(run: Run, platform: Platform) -> float:
+    """Return the price of what a run used so far, in USD."""
+    return cost_of(run, platform)["usd"]
+
+
 def gb_seconds(used: Usage) -> float:
     """Return memory (GB) × time (s), the quantity Lambda bills."""
     return used.memory_mb / 1024 * used.milliseconds / 1000

@@ -59,6 +59,7 @@ def launch(request: Any, settings: Settings, clients: Clients) -> Run:
         promote=asked.promote,
         trainer_seconds=asked.trainer_seconds,
         resumed_from=asked.resume_from,
+        started_by=asked.started_by,
         created_at=time.time(),
     )
     run = ledger.find(asked.run_id) or _record(wanted, parameters, older, settings, clients, ledger)

@@ -26,6 +26,7 @@ class LaunchRequest(BaseModel):
     promote: bool = Field(default=False, description="put the model into predict_input/ when done")
     trainer_seconds: float = Field(default=0.0, ge=0, description="how long one trainer works; 0: as long as it can")
     resume_from: str = Field(default="", description="the failed or cancelled run from whose last checkpoint to start")
+    started_by: str = Field(default="", max_length=2000, description="the task of Airflow that asks, as JSON text")
 
     @field_validator("run_id")
     @classmethod

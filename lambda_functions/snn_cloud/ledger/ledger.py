@@ -26,11 +26,12 @@ from uuid import uuid4
 
 import numpy as np
 from botocore.exceptions import ClientError
+from numpy.typing import NDArray
 
 from snn.errors import one_line
 from snn.training import History
 from snn_cloud.aws.errors import LeaseLost, RunNotFound
-from snn_cloud.ledger.record import COUNTERS, Run, State, StoppedBy, Usage, from_item, pack, to_item, unpack
+from snn_cloud.ledger.record import COUNTERS, Notes, Run, State, StoppedBy, Usage, from_item, pack, to_item, unpack
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -50,6 +51,30 @@ class EpochRow(NamedTuple):
     cost: float
     validation_cost: float | None = None
     validation_metric: float | None = None
+
+
+class Mark(NamedTuple):
+    """When the ledger heard of an epoch, numbered from 0: seconds since 1970, and what the run had cost, in USD."""
+
+    epoch: int
+    at: float
+    usd: float
+
+
+class Curves(NamedTuple):
+    """What the ledger knows of epochs `first`, `first` + 1 …: an array each, the last two empty without validation.
+
+    `marks` are in the order of their epochs, at most one for each write; none of what an earlier version wrote.
+    """
+
+    first: int
+    costs: NDArray[np.float64]
+    validation_costs: NDArray[np.float64]
+    validation_metrics: NDArray[np.float64]
+    marks: list[Mark]
+
+    def __len__(self) -> int:
+        return len(self.costs)
 
 
 class Ledger:
@@ -84,12 +109,26 @@ class Ledger:
 
     def progress(self, run_id: str, after_epoch: int = -1) -> tuple[Run, list[EpochRow]]:
         """Return the run and the epochs after `after_epoch`, in order. Raises RunNotFound."""
-        run, rows = self.get(run_id), dict[int, EpochRow]()
-        for item in [*self._chunk_at(run_id, after_epoch), *self._chunks_from(run_id, after_epoch + 1)]:
-            curves = [np.frombuffer(bytes(item[name]), dtype="<f8").tolist() for name in CURVES if name in item]
-            for epoch, figures in enumerate(zip(*curves, strict=True), start=int(item["first"])):
-                rows[epoch] = EpochRow(epoch, *figures)
-        return run, [rows[epoch] for epoch in sorted(rows) if epoch > after_epoch]
+        run, curves = self.get(run_id), self.curves(run_id, after_epoch)
+        columns = [curve.tolist() for curve in curves[1:4] if len(curve)]
+        return run, [EpochRow(epoch, *row) for epoch, row in enumerate(zip(*columns, strict=True), curves.first)]
+
+    def curves(self, run_id: str, after_epoch: int = -1) -> Curves:
+        """Return what is known of the epochs after `after_epoch`; a million of them take about a second to read."""
+        items = [*self._chunk_at(run_id, after_epoch), *self._chunks_from(run_id, after_epoch + 1)]
+        first, marks = after_epoch + 1, list[Mark]()
+        length = max((int(item["last"]) + 1 - first for item in items), default=0)
+        curves = [np.full(length if any(name in item for item in items) else 0, np.nan) for name in CURVES]
+        for item in items:  # of two that tell of an epoch, the later one counts
+            skipped = max(0, first - int(item["first"]))
+            begin, end = int(item["first"]) + skipped - first, int(item["last"]) + 1 - first
+            for name, curve in zip(CURVES, curves, strict=True):
+                if name in item:
+                    curve[begin:end] = np.frombuffer(bytes(item[name]), dtype="<f8")[skipped:]
+            if "at" in item and int(item["last"]) >= first:
+                marks.append(Mark(int(item["last"]), float(item["at"]), float(item["usd"])))
+        marks.sort()
+        return Curves(first, *curves, marks)
 
     def _chunks_from(self, run_id: str, epoch: int) -> list[dict[str, Any]]:
         pages = self._dynamodb.get_paginator("query").paginate(
@@ -118,8 +157,8 @@ class Ledger:
         )
         return [unpack(item) for item in answer["Items"]]
 
-    def put_history(self, run_id: str, history: History, first: int = 0) -> None:
-        """Store what came out of epochs `first`, `first` + 1 …
+    def put_history(self, run_id: str, history: History, first: int = 0, usd: float | None = None) -> None:
+        """Store what came out of epochs `first`, `first` + 1 …; with `usd`, also when, and what the run has cost.
 
         Not fenced, and need not be: the same run gives the same numbers, whoever computes them. But a trainer that was
         superseded while it hung knows of fewer epochs, so a chunk is never replaced by a shorter one.
@@ -129,7 +168,9 @@ class Ledger:
             end = min(start + CHUNK_EPOCHS, epochs)
             curves = {name: np.array(getattr(history, name)[start:end], "<f8") for name in CURVES}
             last = end - 1
-            known = {name: part.tobytes() for name, part in curves.items() if len(part)}
+            known: dict[str, Any] = {name: part.tobytes() for name, part in curves.items() if len(part)}
+            if usd is not None:
+                known |= {"at": time.time(), "usd": usd}
             try:
                 self._dynamodb.put_item(
                     TableName=self.table,
@@ -206,6 +247,12 @@ class Ledger:
             or self.get(run_id)
         )
 
+    def annotate(self, run_id: str, notes: Notes) -> Run:
+        """Replace what people have noted on a run, whatever its state. Raises RunNotFound."""
+        put = {"tags": list(notes.tags), "note": notes.note, "archived": notes.archived}
+        run = self.update_if(run_id, "attribute_exists(run_id)", {}, put)
+        return run or self.get(run_id)
+
     def add_usage(self, run_id: str, usage: Mapping[str, Usage]) -> None:
         """Add to the run's counters what its functions used; a request that botocore repeats counts once."""
         put, add = _counters(usage)
@@ -254,19 +301,20 @@ class Lease:
         self._ledger, self.run = ledger, run
 
     def flush(
-        self, history: History, usage: Mapping[str, Usage], step: tuple[int, int] = (0, 0), best_epoch: int = -1
-    ) -> Run:
+        self, history: History, usage: Mapping[str, Usage], step: tuple[int, int] = (0, 0), best_epoch: int = -1,
+        usd: float | None = None,
+    ) -> Run:  # fmt: skip
         """Give a sign of life, record new epochs and the usage since the last call; return the run.
 
         `history` has all epochs; after a return to a checkpoint, fewer than are known to the ledger. `step` says how
-        many steps of the present epoch are done, and how many it has.
+        many steps of the present epoch are done, and how many it has; `usd` is what the run has cost.
         """
         epochs, known = len(history.costs), self.run.epoch
         put, add = _counters(usage)
         put |= {name: now for name, now in zip(("step", "steps"), step, strict=True) if now != getattr(self.run, name)}
         if epochs <= known:
             return self._write(put, add)
-        self._ledger.put_history(self.run.run_id, history, known)
+        self._ledger.put_history(self.run.run_id, history, known, usd)
         return self._write(put | figures(history, epochs, best_epoch), add)
 
     def checkpointed(self, version: str) -> Run:

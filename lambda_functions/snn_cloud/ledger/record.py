@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
+from snn.errors import InvalidInput
 from snn_cloud.ledger.parameters import Parameters
 
 
@@ -76,12 +77,60 @@ REQUESTS = ("s3_puts", "s3_gets", "write_units", "read_units", "publishes")
 COUNTERS = ("invocations", "milliseconds", *REQUESTS)
 
 
+class Task(NamedTuple):
+    """The task of Airflow that asked for a run; `map_index` is -1 of a task that is not mapped."""
+
+    dag_id: str
+    dag_run_id: str
+    task_id: str
+    map_index: int = -1
+
+    def to_text(self) -> str:
+        """Return it as JSON text."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def of(cls, text: str) -> Self | None:
+        """Return what `to_text` gave; None of no text, and of any other."""
+        try:
+            given = json.loads(text)
+            return cls(str(given["dag_id"]), str(given["dag_run_id"]), str(given["task_id"]), int(given["map_index"]))
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+MAX_TAGS, MAX_TAG, MAX_NOTE = 10, 40, 500  # of a run; characters of a tag, and of the note
+
+
+class Notes(NamedTuple):
+    """What people have noted on a run; an archived one is not listed unless asked for."""
+
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    archived: bool = False
+
+    @classmethod
+    def checked(cls, tags: Sequence[str], note: str, archived: bool) -> Self:
+        """Return notes, without blanks around them and tags that stand twice. Raises InvalidInput if they are long."""
+        known = tuple(dict.fromkeys(tag for tag in (tag.strip() for tag in tags) if tag))
+        note = note.strip()
+        if len(known) > MAX_TAGS:
+            raise InvalidInput(f"are {len(known)}", field="tags", hint=f"use at most {MAX_TAGS}")
+        if long := [tag for tag in known if len(tag) > MAX_TAG]:
+            hint = f"use at most {MAX_TAG} characters"
+            raise InvalidInput(f"has a tag of {len(long[0])} characters", field="tags", hint=hint)
+        if len(note) > MAX_NOTE:
+            raise InvalidInput(f"has {len(note)} characters", field="note", hint=f"use at most {MAX_NOTE}")
+        return cls(known, note, archived)
+
+
 @dataclass(frozen=True)
 class Run:
     """What the ledger knows of a run. Times are seconds since 1970, 0.0 if not reached.
 
     `epoch` counts those completed, `step` the steps of the present one, of `steps`. `cost` and the two figures of the
-    validation are those of the last epoch; `best_epoch` is the one that validated best.
+    validation are those of the last epoch; `best_epoch` is the one that validated best. `started_by` is the text of a
+    `Task`, if one of Airflow's asked for the run. The last three are people's `Notes`.
     """
 
     run_id: str
@@ -115,6 +164,20 @@ class Run:
     samples: int = 0  # that are trained on
     stored_bytes: int = 1  # of one feature of a sample
     resumed_from: str = ""
+    started_by: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    archived: bool = False
+
+    @property
+    def notes(self) -> Notes:
+        """Return what people have noted."""
+        return Notes(self.tags, self.note, self.archived)
+
+    @property
+    def task(self) -> Task | None:
+        """Return the task of Airflow that asked for the run, None if somebody else did."""
+        return Task.of(self.started_by)
 
     @property
     def invocations(self) -> dict[str, int]:
@@ -184,6 +247,7 @@ def from_item(packed: Mapping[str, Any]) -> Run:
         known[name] = int(known[name])
     if known.get("parameters"):
         known["parameters"] = Parameters.load(known["parameters"], source=f"ledger entry of {item['run_id']}")
+    known["tags"] = tuple(known.get("tags", ()))
     known["state"] = State(known["state"])
     known["stopped_by"] = StoppedBy(known["stopped_by"]) if known.get("stopped_by") else None
     return Run(**{**known, "usage": usage})

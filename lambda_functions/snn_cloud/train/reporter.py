@@ -83,13 +83,15 @@ class Reporter:
     10 s.
 
     Set `training` once there is one, and `steps`, how many an epoch has. `spent` says of a run whether its budget is (a
-    text, or none).
+    text, or none), `price` what it has cost, in USD.
     """
 
     def __init__(
-        self, lease: Lease, messages: Messages, meter: Meter, cache: Cache | None, spent: Callable[[Run], str]
-    ) -> None:
+        self, lease: Lease, messages: Messages, meter: Meter, cache: Cache | None, spent: Callable[[Run], str],
+        price: Callable[[Run], float],
+    ) -> None:  # fmt: skip
         self._lease, self._messages, self._meter, self._cache, self._spent = lease, messages, meter, cache, spent
+        self._price = price
         self.training = Training({})
         self.steps = 0
         self._done, self._busy = threading.Event(), threading.Lock()
@@ -125,9 +127,10 @@ class Reporter:
         """Tell the ledger how far the training is; no other flush may be under way (see `hold`)."""
         training = self.training
         step = (training.step, self.steps) if self.steps > 1 else (0, 0)
+        usd = self._price(self._meter.so_far(self._lease.run))  # up to the last flush, a second ago
         usage = self._meter.take()
         try:
-            return self._lease.flush(training.history, usage, step, training.best_epoch)
+            return self._lease.flush(training.history, usage, step, training.best_epoch, usd)
         except Exception:
             self._meter.give_back(usage)
             raise

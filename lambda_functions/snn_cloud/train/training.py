@@ -23,6 +23,7 @@ from snn_cloud.aws.errors import CacheLost, LeaseLost, PeerLost, Stopped
 from snn_cloud.aws.saying import say_traceback
 from snn_cloud.aws.settings import Settings
 from snn_cloud.cost import budget
+from snn_cloud.cost.money import usd_of
 from snn_cloud.launch.starting import start_trainer
 from snn_cloud.ledger.ledger import Lease, Ledger
 from snn_cloud.ledger.messages import Messages
@@ -97,7 +98,8 @@ class _Trainer:
 
     def work(self, deadline: float) -> Run:
         spent = partial(budget.spent, platform=self._settings)
-        with Reporter(self._lease, self._messages, self._meter, self._cache, spent) as reporter:
+        price = partial(usd_of, platform=self._settings)
+        with Reporter(self._lease, self._messages, self._meter, self._cache, spent, price) as reporter:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters
             reporter.training = training

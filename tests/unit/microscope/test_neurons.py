@@ -40,8 +40,8 @@ def test_a_neuron_that_never_fires_is_dead_and_one_at_its_ends_saturated() -> No
     assert [(one.fires, one.dead) for one in found] == [(4, False), (0, True), (2, False)]
     assert {one.samples for one in found} == {4}
     assert conditions(last, "sigmoid") == [(4, 4, False, True)]
-    most = most_and_least(first.A[2], np.array([0, 0, 1, 1]), ("a", "b"), 1)
-    assert most == {"a": [[1], [0]], "b": [[3], [2]]}
+    most = most_and_least(first.A[2], np.array([0, 0, 1, 1]), 2, 1)
+    assert most == [([1], [0]), ([3], [2])]
     edges, counts = histogram(first.A[0], 4)
     assert (edges[0], edges[-1], sum(counts)) == (2.0, 8.0, 4)
 

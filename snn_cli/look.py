@@ -1,0 +1,102 @@
+"""`snn look`: the page that shows runs and looks into their networks, on this machine."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import boto3
+import typer
+from rich.markup import escape
+
+from snn.errors import InvalidInput
+from snn_cli.aws import Aws
+from snn_cli.console import say
+
+LOOPBACK = "127.0.0.1"
+DEFAULT_PORT = 8642
+
+
+def look(
+    aws: Aws,
+    run: Annotated[str, typer.Argument(help="the run to open; default: the list", show_default=False)] = "",
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0: any that is free")] = DEFAULT_PORT,
+    open_browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in a browser")] = True,
+) -> None:
+    """Open the page that shows the stack's runs, live, and looks into their networks. Ends with Ctrl-C.
+
+    It listens on this machine only, and its address has a secret: nobody else here can open it.
+
+    \b
+    Examples:
+      snn look
+      snn look my-first
+      snn look --port 0 --no-browser
+    """
+    import uvicorn
+
+    from snn_client.look.app import make_app
+    from snn_client.look.stacks import Keys, Stack
+
+    def keys() -> Keys:
+        found = (boto3.DEFAULT_SESSION or boto3.Session()).get_credentials()
+        if found is None:
+            raise InvalidInput("no credentials are set", source="AWS", hint="as for the AWS command line")
+        access_key, secret_key, token = found.get_frozen_credentials()
+        return Keys(str(access_key), str(secret_key), token)
+
+    if run:
+        aws.ledger.get(run)
+    stack = Stack(aws.outputs.stack_name, aws.clients, keys)
+    listening = _listen(port)
+    port = listening.getsockname()[1]
+    secret = secrets.token_urlsafe(24)
+    app = make_app([stack], owner_by(secret, port))
+    address = f"http://{LOOPBACK}:{port}/?token={secret}" + (f"#/run/{stack.name}/{run}" if run else "")
+    say(f"the page is at [bold]{escape(address)}[/]; Ctrl-C ends it")
+    if open_browser:
+        webbrowser.open(address)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
+    server.run(sockets=[listening])
+
+
+def owner_by(secret: str, port: int) -> Callable[..., Any]:
+    """Return a dependency that knows the owner by a cookie, which the page gets with the secret in its address.
+
+    A name that another site has led to this machine is refused: a browser would send the cookie of 127.0.0.1 to none,
+    but somebody else's page should not even ask.
+    """
+    from fastapi import HTTPException, Request
+
+    from snn_client.look.viewers import Owner
+
+    cookie = f"snn-look-{port}"
+
+    def owner(request: Request) -> Owner:
+        if request.headers.get("host", "") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
+            raise HTTPException(403, f"open this page as http://{LOOPBACK}:{port}")
+        given = request.query_params.get("token", "")
+        if given and request.url.path == "/" and hmac.compare_digest(given.encode(), secret.encode()):
+            said = {"location": "./", "set-cookie": f"{cookie}={secret}; HttpOnly; SameSite=Strict; Path=/"}
+            raise HTTPException(303, "", headers=said)
+        if not hmac.compare_digest(request.cookies.get(cookie, "").encode(), secret.encode()):
+            raise HTTPException(401, "open the page by the whole address that snn look has printed")
+        return Owner()
+
+    return owner
+
+
+def _listen(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((LOOPBACK, port))
+    except OSError as error:
+        listening.close()
+        hint = "choose another, or 0 for any that is free"
+        raise InvalidInput(f"{port} cannot be used: {error.strerror}", field="port", hint=hint) from None
+    return listening

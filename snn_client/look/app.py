@@ -1,0 +1,194 @@
+"""The app: who may ask what, and which answers there are. The plugin serves it in Airflow, `snn look` without."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.middleware.gzip import GZipMiddleware
+
+from snn.errors import InvalidInput, SnnError
+from snn_client.look.board import Board
+from snn_client.look.gate import Gate
+from snn_client.look.live import Lives
+from snn_client.look.logbook import Logbook
+from snn_client.look.stacks import Stack
+from snn_client.look.viewers import Viewer
+from snn_client.look.workers import Workers
+from snn_cloud.aws.errors import RunNotFound
+from snn_cloud.aws.passing import AWS_ERRORS, reason
+from snn_cloud.ledger.record import Run
+
+STATIC = Path(__file__).with_name("static")
+KINDS = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def nobody() -> Viewer:
+    """Refuse whoever asks. Every route depends on this; `make_app` puts what knows people in its place."""
+    raise HTTPException(401, "log in first")
+
+
+Who = Annotated[Viewer, Depends(nobody)]
+
+
+class Shown:
+    """One stack and all that is shown of it."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.board, self.lives, self.logbook = Board(stack), Lives(stack), Logbook(stack)
+
+    def forget(self, run_id: str) -> None:
+        """Have a run that somebody changed read anew."""
+        self.board.forget(run_id)
+        self.lives.forget(run_id)
+
+
+class Page:
+    """What all routes share: the stacks, and the worker."""
+
+    def __init__(self, stacks: Sequence[Stack]) -> None:
+        self.stacks = {stack.name: Shown(stack) for stack in stacks}
+        self.workers = Workers()
+
+    def shown(self, stack: str) -> Shown:
+        """Return a stack. Raises InvalidInput, as 404, for one that the page does not show."""
+        if stack not in self.stacks:
+            raise HTTPException(404, f"this page shows no stack {stack!r}: {', '.join(self.stacks)}")
+        return self.stacks[stack]
+
+    def run(self, stack: str, run_id: str, viewer: Viewer) -> tuple[Shown, Run]:
+        """Return a stack, and a run of it that a person may see; else 404 or 403."""
+        shown = self.shown(stack)
+        run = shown.lives.look(run_id).run
+        if not viewer.sees(run):
+            raise HTTPException(403, f"you may not see the runs of DAG {run.task.dag_id if run.task else '(none)'}")
+        return shown, run
+
+
+def make_app(stacks: Sequence[Stack], viewer: Callable[..., Any], *, title: str = "Neural networks") -> FastAPI:
+    """Return the app for some stacks.
+
+    :param viewer: a dependency of FastAPI's that returns the `Viewer` who asks, or raises HTTPException, 401 for
+        nobody; every route depends on it
+    """
+    from snn_client.look.microscope_routes import microscope_routes
+    from snn_client.look.model_routes import model_routes
+    from snn_client.look.run_routes import run_routes
+
+    page = Page(stacks)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> Any:
+        yield
+        page.workers.close()
+
+    app = FastAPI(
+        title=title, docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan, dependencies=[Depends(nobody)]
+    )
+    app.dependency_overrides[nobody] = viewer
+    app.state.page = page
+    for routes in (static_routes(), run_routes(page), microscope_routes(page), model_routes(page)):
+        app.include_router(routes)
+    _answer_errors(app)
+    app.add_middleware(GZipMiddleware, minimum_size=2_000, compresslevel=5)
+    app.add_middleware(Gate)
+    return app
+
+
+def static_routes() -> APIRouter:
+    """Return the routes of the page's own files: those in `static/`, and no others."""
+    files = {str(path.relative_to(STATIC)): path for path in STATIC.rglob("*") if path.suffix in KINDS}
+    routes = APIRouter()
+
+    @routes.get("/")
+    def index(request: Request) -> Response:
+        # Relative addresses lead somewhere else without it.
+        if not request.url.path.endswith("/"):
+            query = f"?{request.url.query}" if request.url.query else ""
+            return Response(status_code=307, headers={"location": f"{request.url.path}/{query}"})
+        return _file(request, files["index.html"])
+
+    @routes.get("/static/{name:path}")
+    def static(request: Request, name: str) -> Response:
+        if name not in files:
+            raise HTTPException(404, f"there is no file {name!r}")
+        return _file(request, files[name])
+
+    return routes
+
+
+def answer(value: Any) -> Response:
+    """Return plain values as JSON; what is no number (a gap in a curve) as null."""
+    try:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_without_nan(value), allow_nan=False, separators=(",", ":"))
+    return Response(text, media_type="application/json")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _without_nan(one) for name, one in value.items()}
+    return [_without_nan(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _file(request: Request, path: Path) -> Response:
+    stat = path.stat()
+    etag = f'"{version("serverless-neural-network-airflow")}-{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+    headers = {"etag": etag, "cache-control": "private, no-cache"}
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers=headers)
+    return Response(path.read_bytes(), media_type=KINDS[path.suffix], headers=headers)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Have every failure answered by one line."""
+
+    def said(status: int, problem: str) -> Response:
+        return Response(json.dumps({"error": problem}), status_code=status, media_type="application/json")
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:
+        if 300 <= error.status_code < 400:
+            return Response(status_code=error.status_code, headers=error.headers)
+        if error.status_code == 401 and "text/html" in request.headers.get("accept", ""):
+            return Response(LOGIN, status_code=401, media_type="text/html")
+        return said(error.status_code, str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return said(422, f"{'.'.join(str(part) for part in first['loc'][1:])}: {first['msg']}")
+
+    @app.exception_handler(SnnError)
+    def failed(request: Request, error: SnnError) -> Response:
+        status = 404 if isinstance(error, RunNotFound) else 400 if isinstance(error, InvalidInput) else 503
+        return said(status, str(error))
+
+    for kind in AWS_ERRORS:
+        app.exception_handler(kind)(lambda request, error: said(502, f"AWS: {reason(error)}"))
+
+
+LOGIN = (
+    "<!doctype html><html lang=en><meta charset=utf-8><title>Log in first</title>"
+    "<h1>Log in first</h1><p>This page shows its runs to people who are logged in to Airflow. "
+    "Log in there, then open this address again.</p></html>"
+)
+
+__all__ = ["Page", "answer", "make_app"]

@@ -1,0 +1,83 @@
+"""The functions' log lines of runs, for all who read them: asked of CloudWatch at most every few seconds together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from snn_client.look.stacks import Stack
+from snn_client.runs.logs import Line, RunLogs, last_lines
+from snn_cloud.ledger.record import Run, State
+
+LOOK_SECONDS = 3.0
+MOST_LINES = 5_000  # of a run; older ones go
+RUNS = 20
+
+
+class LogLine(TypedDict):
+    """A line: when (milliseconds since 1970), of which function, and what it says."""
+
+    at: int
+    function: str
+    text: str
+
+
+class LogSeen(TypedDict):
+    """The lines after those that somebody has, and how many there were in all by now."""
+
+    lines: list[LogLine]
+    count: int
+
+
+@dataclass
+class _Book:
+    logs: RunLogs
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    lines: list[Line] = field(default_factory=list)
+    dropped: int = 0
+    read_at: float = -float("inf")
+    closed: bool = False
+
+
+class Logbook:
+    """The log lines of one stack's runs. For several threads."""
+
+    def __init__(self, stack: Stack, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stack, self._clock, self._lock = stack, clock, threading.Lock()
+        self._books: OrderedDict[str, _Book] = OrderedDict()
+
+    def lines(self, run: Run, after: int) -> LogSeen:
+        """Return a run's lines but for the first `after`."""
+        logs = self._stack.clients.logs
+        with self._lock:
+            key = f"{run.run_id} {run.created_at}"
+            if key not in self._books:
+                self._books[key] = _Book(RunLogs(logs, self._stack.outputs, run.run_id, run.created_at))
+            book = self._books[key]
+            self._books.move_to_end(key)
+            while len(self._books) > RUNS:
+                self._books.popitem(last=False)
+        with book.lock:
+            now = self._clock()
+            if not book.closed and now - book.read_at >= LOOK_SECONDS:
+                book.read_at = now
+                book.lines += book.logs.new()
+                if run.state.is_terminal and book.logs.heard_last_word and not book.logs.more:
+                    book.closed = True
+                if run.state is State.FAILED and time.time() - run.ended_at > LOOK_SECONDS:
+                    known = set(book.lines)
+                    ended = last_lines(logs, self._stack.outputs, run)
+                    book.lines += [line for line in ended if line not in known]
+                    book.closed = True
+                extra = max(0, len(book.lines) - MOST_LINES)
+                book.lines, book.dropped = book.lines[extra:], book.dropped + extra
+            new = book.lines[max(0, after - book.dropped) :]
+            count = book.dropped + len(book.lines)
+        return {
+            "lines": [{"at": line.at, "function": line.function.rpartition("-")[2], "text": line.text} for line in new],
+            "count": count,
+        }

@@ -1,0 +1,74 @@
+"""Routes of what came out of runs: sweeps, the champion and its history, and photos tried on it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, TypedDict
+
+from fastapi import APIRouter, Body, HTTPException, Query, Response
+
+from snn.errors import InvalidInput
+from snn_client.data.staging import read_source
+from snn_client.look.app import Page, Who, answer
+from snn_client.look.rows import RunRow, row, rows, sweep_of
+from snn_client.look.viewers import Viewer
+from snn_client.models.champion import Reign, reigns
+from snn_cloud.aws import places
+
+
+class Reigned(TypedDict):
+    """A model that was the champion, and its run, if the ledger has it and the person may see it."""
+
+    reign: Reign
+    row: RunRow | None
+
+
+def model_routes(page: Page) -> APIRouter:
+    """Return the routes."""
+    routes = APIRouter(prefix="/api")
+
+    @routes.get("/sweeps/{stack}/{sweep_id}")
+    def sweep(viewer: Who, stack: str, sweep_id: str) -> Response:
+        shown = page.shown(stack)
+        found = [run for run in shown.board.runs().runs if sweep_of(run.run_id) == places.check_run_id(sweep_id)]
+        seen = rows(found, shown.stack.outputs, viewer)
+        if not seen:
+            raise HTTPException(404, f"there is no sweep {sweep_id!r} that you may see")
+        source = f"s3://{shown.stack.outputs.bucket}/{places.sweep_json(sweep_id)}"
+        try:
+            table = json.loads(read_source(shown.stack.clients.s3, source))
+        except InvalidInput:  # it goes on
+            table = None
+        return answer({"sweep_id": sweep_id, "runs": seen, "table": table})
+
+    @routes.get("/champion/{stack}")
+    def champion(viewer: Who, stack: str) -> Response:
+        check_sees_models(viewer)
+        shown = page.shown(stack)
+        listed = {run.run_id: run for run in shown.board.runs().runs if viewer.sees(run)}
+        found: list[Reigned] = [
+            {
+                "reign": reign,
+                "row": row(listed[reign["run_id"]], shown.stack.outputs, viewer) if reign["run_id"] in listed else None,
+            }
+            for reign in reigns(shown.stack.clients, shown.stack.outputs.bucket)
+        ]
+        return answer(found)
+
+    @routes.post("/champion/{stack}/photo")
+    def photo(
+        viewer: Who, stack: str, content: Annotated[bytes, Body(media_type="application/octet-stream")],
+        name: Annotated[str, Query(max_length=200)] = "the photo",
+    ) -> Response:  # fmt: skip
+        check_sees_models(viewer)
+        sent = base64.b64encode(content).decode()
+        return answer(page.workers.ask(page.shown(stack).stack, "", "champion", content=sent, name=name))
+
+    return routes
+
+
+def check_sees_models(viewer: Viewer) -> None:
+    """Raise 403 unless a person may look at the champion."""
+    if not viewer.sees_models:
+        raise HTTPException(403, "you may not see plugins, and so not the champion")

@@ -1,0 +1,126 @@
+"""What the page is told of runs: plain values, typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypedDict
+
+from snn_client.look.viewers import Viewer
+from snn_client.runs.progress import metric_name
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.cost.money import usd_of
+from snn_cloud.ledger.record import Run, Task
+
+# Of no use to tell runs apart: they say how a run was computed, or repeat what another field says.
+ALIKE = {"keep_epochs", "pause_after", "layers"}
+_SWEEP = re.compile(r"(?P<sweep>.+)-\d+-f\d+(?:-r\d+)?(?:-t\d+)?")
+
+
+class StartedBy(TypedDict):
+    """The task of Airflow that asked for a run."""
+
+    dag_id: str
+    dag_run_id: str
+    task_id: str
+    map_index: int
+
+
+class RunRow(TypedDict):
+    """A run in the list. Times are seconds since 1970, 0.0 if not reached.
+
+    `differs` has the parameters in which it differs from most others in the list.
+    """
+
+    run_id: str
+    state: str
+    created_at: float
+    started_at: float
+    ended_at: float
+    seconds: float
+    epoch: int
+    epochs: int
+    cost: float | None
+    validation_cost: float | None
+    validation_metric: float | None
+    metric: str
+    best_epoch: int | None
+    stopped_by: str | None
+    reason: str
+    usd: float
+    started_by: StartedBy | None
+    sweep: str
+    resumed_from: str
+    tags: list[str]
+    note: str
+    archived: bool
+    may_change: bool
+    differs: dict[str, str]
+
+
+def rows(runs: Sequence[Run], outputs: StackOutputs, viewer: Viewer) -> list[RunRow]:
+    """Return the rows of those runs that a person may see."""
+    seen = [run for run in runs if viewer.sees(run)]
+    chosen = [parameters_of(run) for run in seen]
+    usual = {
+        field: Counter(one.get(field, "") for one in chosen).most_common(1)[0][0] for one in chosen for field in one
+    }
+    return [
+        row(run, outputs, viewer, {field: value for field, value in own.items() if usual.get(field) != value})
+        for run, own in zip(seen, chosen, strict=True)
+    ]
+
+
+def row(run: Run, outputs: StackOutputs, viewer: Viewer, differs: Mapping[str, str] | None = None) -> RunRow:
+    """Return the row of one run."""
+    task = run.task
+    return {
+        "run_id": run.run_id, "state": run.state.value,
+        "created_at": run.created_at, "started_at": run.started_at, "ended_at": run.ended_at, "seconds": run.seconds,
+        "epoch": run.epoch, "epochs": run.parameters.epochs if run.parameters else run.epoch,
+        "cost": run.cost, "validation_cost": run.validation_cost, "validation_metric": run.validation_metric,
+        "metric": metric_name(run), "best_epoch": run.best_epoch,
+        "stopped_by": run.stopped_by.value if run.stopped_by else None, "reason": run.reason,
+        "usd": usd_of(run, outputs),
+        "started_by": _started_by(task),
+        "sweep": sweep_of(run.run_id), "resumed_from": run.resumed_from,
+        "tags": list(run.tags), "note": run.note, "archived": run.archived, "may_change": viewer.changes(run),
+        "differs": dict(differs or {}),
+    }  # fmt: skip
+
+
+def _started_by(task: Task | None) -> StartedBy | None:
+    if task is None:
+        return None
+    dag_id, dag_run_id, task_id, map_index = task
+    return {"dag_id": dag_id, "dag_run_id": dag_run_id, "task_id": task_id, "map_index": map_index}
+
+
+def sweep_of(run_id: str) -> str:
+    """Return the sweep that a run's name says it is of; "" if it says none."""
+    found = _SWEEP.fullmatch(run_id)
+    return found["sweep"] if found else ""
+
+
+def parameters_of(run: Run) -> dict[str, str]:
+    """Return a run's parameters as texts, but for those that tell no runs apart."""
+    return dict(_texts(run.parameters.to_json())) if run.parameters else {}
+
+
+@lru_cache(maxsize=4096)
+def _texts(parameters: str) -> tuple[tuple[str, str], ...]:
+    given: dict[str, Any] = json.loads(parameters)
+    return tuple((name, _text(value)) for name, value in given.items() if name not in ALIKE)
+
+
+def _text(value: Any) -> str:
+    """Return a parameter in a few characters: layers of neurons as 20-7-5-1, what has options by its name."""
+    if isinstance(value, dict) and value and all(name.startswith("layer") for name in value):
+        return "-".join(str(one) for one in value.values())
+    if isinstance(value, dict) and "name" in value:
+        others = ", ".join(f"{name} {_text(one)}" for name, one in value.items() if name != "name")
+        return f"{value['name']} ({others})" if others else str(value["name"])
+    return value if isinstance(value, str) else json.dumps(value)

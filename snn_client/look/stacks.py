@@ -1,0 +1,91 @@
+"""The stacks that the page shows, and how to reach them, from here and from another process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Self
+
+import boto3
+from botocore.config import Config
+
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.ledger import Ledger
+
+SERVICES = ("s3", "dynamodb", "lambda", "logs", "cloudformation")
+OUTPUTS_SECONDS = 60.0  # for which a stack's outputs are taken to be as they were
+
+
+class Keys(NamedTuple):
+    """AWS credentials as they are now; the last one of those that end only."""
+
+    access_key: str
+    secret_key: str
+    token: str | None = None
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What another process needs to reach a stack: its outputs, the endpoints, and credentials while they hold."""
+
+    outputs: Mapping[str, Any]
+    region: str
+    endpoints: Mapping[str, str]
+    keys: Keys = field(repr=False)
+    verify: bool | str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values. They hold credentials: for a pipe, never for a log."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
+        """Return what `to_json` gave."""
+        return cls(**{**given, "keys": Keys(*given["keys"])})
+
+    def clients(self) -> Clients:
+        """Return clients of the account."""
+        session: Any = boto3.Session(*self.keys, self.region)
+        return Clients(
+            lambda service: session.client(
+                service,
+                endpoint_url=self.endpoints.get(service),
+                verify=self.verify,
+                config=Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=60),
+            )
+        )
+
+
+class Stack:
+    """One stack: its clients, and `keys`, which returns the credentials that they have now. For several threads."""
+
+    def __init__(self, name: str, clients: Clients, keys: Callable[[], Keys], verify: bool | str | None = None) -> None:
+        self.name, self.clients, self._keys, self._verify = name, clients, keys, verify
+        self._lock = threading.Lock()
+        self._outputs: tuple[float, StackOutputs] | None = None
+
+    @property
+    def outputs(self) -> StackOutputs:
+        """Return the stack's outputs. Raises StackFailed if it is not deployed."""
+        with self._lock:
+            now = time.monotonic()
+            if self._outputs is None or now - self._outputs[0] > OUTPUTS_SECONDS:
+                self._outputs = now, StackOutputs.load(self.clients, self.name)
+            return self._outputs[1]
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return the ledger of the stack's runs."""
+        return Ledger(self.clients.dynamodb, self.outputs.table)
+
+    def reach(self) -> Reach:
+        """Return what another process needs to reach the stack."""
+        made = {
+            "s3": self.clients.s3, "dynamodb": self.clients.dynamodb, "lambda": self.clients.lambda_,
+            "logs": self.clients.logs, "cloudformation": self.clients.cloudformation,
+        }  # fmt: skip
+        endpoints = {name: client.meta.endpoint_url for name, client in made.items()}
+        return Reach(self.outputs.to_dict(), self.outputs.region, endpoints, self._keys(), self._verify)

@@ -1,0 +1,449 @@
+"""A run under the microscope: its network after any epoch, its layers, its neurons, and what samples do in it.
+
+All of it is computed here from what the run left in S3, so a process of its own does it (`snn_client.look.worker`),
+never the server that answers people.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn.activations import Array
+from snn.batches import Samples
+from snn.errors import InvalidInput
+from snn.network import Network, Params
+from snn_client.data.staging import read_source
+from snn_client.judging.answers import predicted_classes
+from snn_client.microscope.contents import (
+    About,
+    Connection,
+    Excites,
+    Formula,
+    Link,
+    Mistake,
+    NetworkSeen,
+    Neuron,
+    NeuronSeen,
+)
+from snn_client.microscope.epochs import Epochs, Seen
+from snn_client.microscope.neurons import (
+    Outputs,
+    Slopes,
+    conditions,
+    formula,
+    histogram,
+    most_and_least,
+    outputs_of,
+    slopes_of,
+    update_ratio,
+)
+from snn_client.microscope.pictures import Pixels, image_of, png, sheet, shrunk
+from snn_client.microscope.way import Way, pixel_name, way_of
+from snn_client.stack.outputs import StackOutputs
+from snn_client.tables.columns import Category, Columns
+from snn_cloud.aws import places
+from snn_cloud.aws.clients import Clients
+from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.ledger.record import Run
+from snn_data.dataset import Dataset, backbone_name
+from snn_data.model import Model, load_model
+
+Kind = Literal["weights", "slopes"]
+Part = Literal["train", "test", "validation"]
+
+MOST_NUMBERS = 16_000_000
+"""Of the samples that are looked at, and, by an eighth, of what the neurons give for them: 128 and 16 MB."""
+
+HELD = 3  # networks
+MOST_WEIGHTS = 3_000  # of a neuron that are told as numbers
+MOST_LINKS, MOST_CONNECTIONS, MOST_TERMS = 12, 160, 10
+MOST_MISTAKES, MOST_CLASSES, MOST_SAMPLES = 48, 12, 4
+MOST_NAMES = 3_000
+SHOWN = 24  # neurons of a layer in the picture of the network
+MOST_SCALED = 2_000_000_000  # multiplications to find the greatest weight of all kept epochs
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A network, and what it does with the samples that are looked at."""
+
+    seen: Seen
+    outputs: list[Outputs]
+    slopes: Slopes
+    ratios: list[list[float]] | None
+    test: NDArray[np.float64]
+
+
+class Scope:
+    """One run under the microscope. `stop` is asked whether to give up computing an epoch again."""
+
+    def __init__(
+        self, clients: Clients, outputs: StackOutputs, run: Run, stop: Callable[[], bool] = lambda: False
+    ) -> None:
+        if run.parameters is None:
+            raise InvalidInput("has no parameters", source=f"run {run.run_id}", hint="look at another run")
+        self._clients, self._outputs, self.run, self._parameters = clients, outputs, run, run.parameters
+        self.epochs = Epochs(clients, outputs.bucket, run)
+        self._stop = stop
+        self._held: OrderedDict[int, Looked] = OrderedDict()
+        self._scales: list[float] | None = None
+
+    def about(self) -> About:
+        """Return what there is to look at."""
+        data, network = self._data, self._network
+        inputs = [network.features, *(layer.size for layer in network.layers)]
+        activations = self._parameters.activation_per_layer
+        parts = {name: len(part) for name, part in self._parts.items()}
+        return {
+            "kept": self.epochs.kept,
+            "last": self.epochs.kept[-1],
+            "model_epoch": self._model_epoch,
+            "layers": [
+                {"neurons": layer.size, "activation": activation, "inputs": below}
+                for layer, activation, below in zip(network.layers, activations, inputs, strict=False)
+            ],
+            "shape": list(self._shape),
+            "names": self._names[:MOST_NAMES],
+            "classes": list(data.classes),
+            "backbone": backbone_name(data.backbone),
+            "threshold": self._threshold,
+            "samples": len(data.train),
+            "looked": len(self._places),
+            "parts": parts,
+            "recomputes": True,
+        }
+
+    def network(self, epoch: int) -> NetworkSeen:
+        """Return the network after an epoch. Raises InvalidInput if the run did not come so far."""
+        looked, data = self._look(epoch), self._data
+        params, activations = looked.seen.params, self._parameters.activation_per_layer
+        layers = [self._neurons(looked, layer) for layer in range(1, len(activations) + 1)]
+        said = looked.outputs[-1].A
+        accuracy, test_accuracy, mistakes, count = None, None, list[Mistake](), 0
+        if data.classes:
+            accuracy = float((predicted_classes(said, self._threshold) == data.train.y[self._places]).mean())
+            guessed = predicted_classes(looked.test, self._threshold)
+            wrong = np.flatnonzero(guessed != data.test.y)
+            test_accuracy, count = 1 - len(wrong) / len(data.test), len(wrong)
+            mistakes = [self._mistake(looked.test, guessed, int(place)) for place in wrong[:MOST_MISTAKES]]
+        return {
+            "epoch": epoch, "recomputed": looked.seen.recomputed, "cost": looked.slopes.cost,
+            "accuracy": accuracy, "test_accuracy": test_accuracy, "samples": len(self._places),
+            "layers": layers, "connections": _connections(params, len(activations)),
+            "mistakes": mistakes, "mistakes_count": count, "scale": self.scales(),
+        }  # fmt: skip
+
+    def neuron(self, epoch: int, layer: int, neuron: int, part: Part = "train", place: int | None = None) -> NeuronSeen:
+        """Return one neuron, closely, with its formula for a sample of a part; by default that which excites it most."""
+        looked = self._look(epoch)
+        self._check_neuron(layer, neuron)
+        params, data = looked.seen.params, self._data
+        W, b = params[f"W{layer}"], params[f"b{layer}"]
+        A = looked.outputs[layer - 1].A[neuron]
+        if place is None:
+            part, place = "train", int(self._places[int(A.argmax())])
+        edges, counts = histogram(A)
+        slopes = looked.slopes.params[f"W{layer}"][neuron]
+        few = W.shape[1] <= MOST_WEIGHTS
+        return {
+            **self._neurons(looked, layer)[neuron],
+            "epoch": epoch, "layer": layer, "neuron": neuron, "recomputed": looked.seen.recomputed,
+            "samples": len(A), "activation": self._parameters.activation_per_layer[layer - 1],
+            "edges": edges, "counts": counts, "excites": self._excites(A),
+            "classes_left_out": max(0, len(data.classes) - MOST_CLASSES),
+            "formula": self._formula(looked, layer, neuron, part, place),
+            "below": self._links(layer - 1, W[neuron], below=True),
+            "above": self._links(layer + 1, params[f"W{layer + 1}"][:, neuron]) if f"W{layer + 1}" in params else [],
+            "weights": W[neuron].tolist() if few else [],
+            "slopes": slopes.tolist() if few else [],
+            "scale": self.scales()[layer - 1],
+            "slope_scale": float(np.abs(looked.slopes.params[f"W{layer}"]).max()),
+        }  # fmt: skip
+
+    def weights_png(self, epoch: int, layer: int, first: int, count: int, size: int, kind: Kind = "weights") -> bytes:
+        """Return some neurons' weights, or the cost's slopes in them, as a sheet of pictures.
+
+        Only the first layer of a network that sees photos has such pictures. A side has at most `size` pixels.
+        """
+        looked = self._look(epoch)
+        self._check_neuron(layer, first)
+        if layer != 1 or not self._shape:
+            hint = "look at its numbers"
+            raise InvalidInput("has no picture", field=f"layer {layer}", source=f"run {self.run.run_id}", hint=hint)
+        numbers = looked.seen.params["W1"] if kind == "weights" else looked.slopes.params["W1"]
+        scale = self.scales()[0] if kind == "weights" else float(np.abs(numbers).max())
+        tiles = [shrunk(image_of(row, self._shape, scale), size) for row in numbers[first : first + count]]
+        return png(sheet(tiles))
+
+    def way(self, epoch: int, part: Part, place: int) -> Way:
+        """Return the way of a sample of the data set."""
+        looked, samples = self._look(epoch), self._part(part, place)
+        x = samples.inputs(slice(place, place + 1), looked.seen.params["W1"].dtype)
+        pixels = self._pixels(part, place)
+        truth = float(samples.y[place])
+        return way_of(
+            self._network, looked.seen.params, x, self._data.classes, self._threshold, self._names, truth, pixels
+        )
+
+    def photo(self, epoch: int, content: bytes, name: str) -> Way:
+        """Return the way of a photo that somebody hands in. Raises InvalidImage, naming it."""
+        from snn_client.microscope.photo import way_of_photo
+
+        looked = self._look(epoch)
+        return way_of_photo(self._clients, self._outputs, self._model(looked.seen.params), content, name, self._data)
+
+    def picture(self, part: Part, place: int, size: int) -> bytes:
+        """Return a sample of the data set as the network sees it, as PNG. Raises InvalidInput if it is no photo."""
+        from snn_client.data.images import thumbnail_png
+
+        pixels = self._pixels(part, place)
+        if pixels is None:
+            hint = "its features have no picture"
+            raise InvalidInput(
+                "is no photo", field=f"{part} sample {place}", source=f"run {self.run.run_id}", hint=hint
+            )
+        return thumbnail_png(pixels, size)
+
+    def scales(self) -> list[float]:
+        """Return the greatest weight of each layer in all kept epochs; of a large network in the first and the last."""
+        if self._scales is None:
+            kept = self.epochs.kept
+            W1 = self._network.layers[0].size * self._network.features
+            if W1 * self.run.samples * len(kept) > MOST_SCALED:
+                kept = sorted({kept[0], kept[len(kept) // 2], kept[-1]})
+            states = [self.epochs.look(epoch).params for epoch in kept]
+            layers = range(1, len(self._network.layers) + 1)
+            self._scales = [max(float(np.abs(params[f"W{layer}"]).max()) for params in states) for layer in layers]
+        return self._scales
+
+    def _look(self, epoch: int) -> Looked:
+        if epoch not in self._held:
+            seen = self.epochs.look(epoch, self._stop)
+            network, params = self._network, seen.params
+            X = self._X.astype(params["W1"].dtype, copy=False)
+            after = self.epochs.next(epoch)
+            layers = range(1, len(network.layers) + 1)
+            ratios = [update_ratio(params, after.params, layer) for layer in layers] if after else None
+            targets = self._unscaled.targets(self._data.train.y[self._places])
+            test = self._model(params).judge(self._data.test)
+            looked = Looked(seen, outputs_of(network, params, X), slopes_of(network, params, X, targets), ratios, test)
+            while len(self._held) >= HELD:
+                self._held.popitem(last=False)
+            self._held[epoch] = looked
+        self._held.move_to_end(epoch)
+        return self._held[epoch]
+
+    def _neurons(self, looked: Looked, layer: int) -> list[Neuron]:
+        outputs, params = looked.outputs[layer - 1], looked.seen.params
+        activation = self._parameters.activation_per_layer[layer - 1]
+        norms = np.linalg.norm(params[f"W{layer}"], axis=1)
+        slopes = np.linalg.norm(looked.slopes.params[f"W{layer}"], axis=1)
+        means, biases = outputs.A.mean(axis=1), params[f"b{layer}"][:, 0]
+        ratios = looked.ratios[layer - 1] if looked.ratios else None
+        return [
+            {
+                "fires": one.fires, "dead": one.dead, "saturated": one.saturated,
+                "mean": float(means[number]), "norm": float(norms[number]), "slope": float(slopes[number]),
+                "ratio": ratios[number] if ratios else None, "bias": float(biases[number]),
+            }
+            for number, one in enumerate(conditions(outputs, activation))
+        ]  # fmt: skip
+
+    def _excites(self, A: Array) -> list[Excites]:
+        data, y = self._data, self._data.train.y[self._places]
+        classes = list(data.classes)[:MOST_CLASSES] or ["all samples"]
+        labels = y.astype(np.int64) if data.classes else np.zeros(len(y), np.int64)
+
+        def named(found: list[int]) -> list[tuple[int, float]]:
+            return [(int(self._places[place]), float(A[place])) for place in found]
+
+        return [
+            {"class_name": name, "most": named(most), "least": named(least)}
+            for name, (most, least) in zip(classes, most_and_least(A, labels, len(classes), MOST_SAMPLES), strict=True)
+        ]
+
+    def _formula(self, looked: Looked, layer: int, neuron: int, part: Part, place: int) -> Formula:
+        samples, params = self._part(part, place), looked.seen.params
+        x = samples.inputs(slice(place, place + 1), params["W1"].dtype)
+        outputs = outputs_of(self._network, params, x)
+        inputs = x[:, 0] if layer == 1 else outputs[layer - 2].A[:, 0]
+        W, b = params[f"W{layer}"], params[f"b{layer}"]
+        terms, rest, bias, z = formula(W, b, inputs, neuron, MOST_TERMS)
+        return {
+            "part": part, "place": place,
+            "terms": [
+                {"name": self._name(layer - 1, t.place), "weight": t.weight, "input": t.input, "product": t.product}
+                for t in terms
+            ],
+            "others": max(0, W.shape[1] - len(terms)), "rest": rest, "bias": bias, "z": z,
+            "a": float(outputs[layer - 1].A[neuron, 0]),
+            "activation": self._parameters.activation_per_layer[layer - 1],
+        }  # fmt: skip
+
+    def _links(self, layer: int, weights: Array, below: bool = False) -> list[Link]:
+        order = np.argsort(-np.abs(weights), kind="stable")[:MOST_LINKS]
+        return [
+            {
+                "layer": layer,
+                "neuron": int(place),
+                "name": self._name(layer, int(place)),
+                "weight": float(weights[place]),
+            }
+            for place in order
+        ]
+
+    def _mistake(self, said: Array, guessed: NDArray[np.int64], place: int) -> Mistake:
+        classes, predicted = self._data.classes, int(guessed[place])
+        probability = said[predicted, place] if len(said) > 1 else said[0, place] if predicted else 1 - said[0, place]
+        return {
+            "place": place, "truth": classes[int(self._data.test.y[place])], "predicted": classes[predicted],
+            "probability": float(probability),
+        }  # fmt: skip
+
+    def _name(self, layer: int, place: int) -> str:
+        """Return what an input is called: one of the data's (layer 0), or a neuron of a layer, counted from 0."""
+        if layer:
+            return f"neuron {place} of layer {layer}"
+        if self._shape:
+            return pixel_name(place, self._shape)
+        return self._names[place] if place < len(self._names) else f"input {place}"
+
+    def _pixels(self, part: Part, place: int) -> Pixels | None:
+        samples = self._part(part, place)
+        if self._shape:
+            pixels: Pixels = samples.stored[place].reshape(self._shape)
+            return pixels
+        pictures = self._data.pictures
+        return pictures[place] if part == "test" and pictures is not None else None
+
+    def _part(self, part: Part, place: int) -> Samples:
+        samples = self._parts.get(part)
+        if samples is None or not 0 <= place < len(samples):
+            held = ", ".join(f"{name} 0 to {len(one) - 1}" for name, one in self._parts.items())
+            raise InvalidInput(f"there is no {part} sample {place}", source=f"run {self.run.run_id}", hint=held)
+        return samples
+
+    def _check_neuron(self, layer: int, neuron: int) -> None:
+        layers = self._network.layers
+        if not 1 <= layer <= len(layers):
+            hint = f"1 to {len(layers)}"
+            raise InvalidInput(f"there is no layer {layer}", source=f"run {self.run.run_id}", hint=hint)
+        if not 0 <= neuron < layers[layer - 1].size:
+            hint = f"0 to {layers[layer - 1].size - 1}"
+            raise InvalidInput(f"layer {layer} has no neuron {neuron}", source=f"run {self.run.run_id}", hint=hint)
+
+    def _model(self, params: Params) -> Model:
+        """Return the network as a model that can judge photos, with what its file would say of it."""
+        said: dict[str, Any] = {"threshold": self._threshold}
+        if self._shape:
+            said["image_shape"] = str(list(self._shape))
+        else:
+            said["features"] = self._network.features
+        for name in ("photos", "columns", "backbone"):
+            if value := getattr(self._data, name):
+                said[name] = value
+        if self._data.classes:
+            import json
+
+            said["classes"] = json.dumps(self._data.classes)
+        return Model(params, self._parameters.activation_per_layer, said, f"run {self.run.run_id}")
+
+    @cached_property
+    def _data(self) -> Dataset:
+        return self.epochs.data.dataset
+
+    @cached_property
+    def _parts(self) -> dict[str, Samples]:
+        data = self._data
+        found = {"train": data.train, "test": data.test}
+        return {**found, "validation": data.validation} if data.validation else found
+
+    @cached_property
+    def _network(self) -> Network:
+        return self._parameters.network(self._data.features)
+
+    @cached_property
+    def _unscaled(self) -> Parameters:
+        """Return the recipe for inputs and labels in their own units, as the parameters here are."""
+        return self._parameters.model_copy(update={"input_scaling": None, "target_scaling": None})
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...]:
+        """Return the shape of a photo (h, w, c); () of features."""
+        shape = self._data.shape
+        if len(shape) == 1:
+            return ()
+        return shape if len(shape) == 3 else (*shape, 1)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        data = self._data
+        if data.columns:
+            columns = Columns.from_json(data.columns, f"run {self.run.run_id}").columns
+            return [
+                name
+                for column in columns
+                for name in (
+                    [f"{column.name} = {value}" for value in column.values]
+                    if isinstance(column, Category)
+                    else [column.name]
+                )
+            ]
+        what = f"{backbone_name(data.backbone)} feature" if data.backbone else "feature"
+        return [] if self._shape else [f"{what} {number}" for number in range(data.features)]
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Return the training samples that are looked at: all, or as many as memory allows, evenly spread."""
+        neurons = sum(layer.size for layer in self._network.layers)
+        whole = len(self._data.train)
+        most = min(MOST_NUMBERS // self._data.features, MOST_NUMBERS // 8 // neurons)
+        count = max(1, min(whole, most))
+        places: NDArray[np.int64] = np.arange(count) * whole // count
+        return places
+
+    @cached_property
+    def _X(self) -> Array:
+        return self._data.train.inputs(self._places)
+
+    @cached_property
+    def _stored(self) -> Model | None:
+        """Return the run's model, None while there is none."""
+        source = f"s3://{self._outputs.bucket}/{places.params(self.run.run_id)}"
+        try:
+            return load_model(BytesIO(read_source(self._clients.s3, source)), source)
+        except InvalidInput:
+            return None
+
+    @cached_property
+    def _threshold(self) -> float:
+        return self._stored.threshold if self._stored else 0.5
+
+    @cached_property
+    def _model_epoch(self) -> int | None:
+        if self._stored is None:
+            return None
+        best = self._stored.attributes.get("best_epoch")
+        return int(best) + 1 if best is not None and self._parameters.restore_best_weights else self.run.epoch
+
+
+def _connections(params: Params, layers: int) -> list[Connection]:
+    """Return the strongest weights between the neurons that a picture of the network shows."""
+    found: list[Connection] = []
+    for layer in range(2, layers + 1):
+        W = params[f"W{layer}"][:SHOWN, :SHOWN]
+        order = np.argsort(-np.abs(W), axis=None, kind="stable")[: MOST_CONNECTIONS // max(1, layers - 1)]
+        found += [
+            {"layer": layer - 1, "source": int(place % W.shape[1]), "target": int(place // W.shape[1]),
+             "weight": float(W.flat[place])}
+            for place in order
+        ]  # fmt: skip
+    return found
