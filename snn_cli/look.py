@@ -46,8 +46,8 @@ def look(
         found = (boto3.DEFAULT_SESSION or boto3.Session()).get_credentials()
         if found is None:
             raise InvalidInput("no credentials are set", source="AWS", hint="as for the AWS command line")
-        access_key, secret_key, token = found.get_frozen_credentials()
-        return Keys(str(access_key), str(secret_key), token)
+        now = found.get_frozen_credentials()
+        return Keys(str(now.access_key), str(now.secret_key), now.token)
 
     if run:
         aws.ledger.get(run)

@@ -112,7 +112,7 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
     A = outputs.A
     middle = 0.5 if activation == "sigmoid" else 0.0
     fires = (middle < A).sum(axis=1)
-    stuck = np.zeros(len(A), bool)
+    stuck: NDArray[np.bool_] = np.zeros(len(A), bool)
     if activation in ("sigmoid", "tanh"):
         far = np.abs(2 * A - 1) if activation == "sigmoid" else np.abs(A)
         stuck = (far > SATURATED).all(axis=1)
@@ -125,7 +125,10 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
 
 
 def most_and_least(A: Array, y: NDArray[np.int64], classes: int, count: int) -> list[tuple[list[int], list[int]]]:
-    """Return for each class the places of the samples that excite a neuron most, and least; A are its activations (m,)."""
+    """Return for each class the places of the samples that excite a neuron most, and least.
+
+    A are its activations (m,), y (m,) the samples' classes.
+    """
     found = []
     for label in range(classes):
         places = np.flatnonzero(y == label)
@@ -157,4 +160,4 @@ def update_ratio(before: Params, after: Params, layer: int) -> list[float]:
     name = f"W{layer}"
     moved = np.linalg.norm(after[name] - before[name], axis=1)
     size = np.linalg.norm(before[name], axis=1)
-    return np.where(size > 0, moved / np.where(size > 0, size, 1), 0.0).tolist()
+    return [float(ratio) for ratio in np.where(size > 0, moved / np.where(size > 0, size, 1), 0.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -90,8 +91,8 @@ def _hidden(pixels: Pixels) -> list[Pixels]:
     columns = np.linspace(0, width, PATCHES + 1).round().astype(int)
     mean = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
     found = []
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        for left, right in zip(columns[:-1], columns[1:], strict=True):
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
             hidden = pixels.copy()
             hidden[top:bottom, left:right] = mean
             found.append(hidden)

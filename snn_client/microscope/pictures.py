@@ -36,7 +36,8 @@ def diverging(numbers: Array) -> Pixels:
     """Return numbers (h, w) in -1..1 as pixels (h, w, 3), from blue over white to orange."""
     share = np.abs(numbers)[..., None]
     end = np.where(numbers[..., None] < 0, BLUE, ORANGE)
-    return np.rint((1 - share) * np.array(WHITE) + share * end).astype(np.uint8)
+    pixels: Pixels = np.rint((1 - share) * np.array(WHITE) + share * end).astype(np.uint8)
+    return pixels
 
 
 def shrunk(pixels: Pixels, size: int) -> Pixels:

@@ -142,11 +142,11 @@ class Scope:
         }  # fmt: skip
 
     def neuron(self, epoch: int, layer: int, neuron: int, part: Part = "train", place: int | None = None) -> NeuronSeen:
-        """Return one neuron, closely, with its formula for a sample of a part; by default that which excites it most."""
+        """Return one neuron, closely, with its formula for a sample; by default for that which excites it most."""
         looked = self._look(epoch)
         self._check_neuron(layer, neuron)
         params, data = looked.seen.params, self._data
-        W, b = params[f"W{layer}"], params[f"b{layer}"]
+        W = params[f"W{layer}"]
         A = looked.outputs[layer - 1].A[neuron]
         if place is None:
             part, place = "train", int(self._places[int(A.argmax())])

@@ -119,6 +119,10 @@ def _in_colour(pixels: Pixels) -> Pixels:
     return np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2) if grey else pixels
 
 
+def _name(names: Sequence[str], place: int) -> str:
+    return names[place] if place < len(names) else f"input {place}"
+
+
 def _strongest(parts: Array, inputs: Array, names: Sequence[str], pixels: Pixels | None) -> list[Spoke]:
     order = np.argsort(-np.abs(parts), kind="stable")[:MOST_INPUTS]
     shape = pixels.shape if pixels is not None and pixels.size == len(parts) else None

@@ -85,9 +85,9 @@ def find_champion(clients: Clients, bucket: str) -> Candidate | None:
 
 
 class Reign(TypedDict):
-    """A model that is or was the champion: its run ("" if it does not say), since when (seconds since 1970), until when.
+    """A model that is the champion, or was: its run, "" if it does not say, and from when until when.
 
-    `until` is None of the one that is.
+    Times are seconds since 1970; `until` is None of the one that is.
     """
 
     run_id: str

@@ -128,7 +128,8 @@ class Ledger:
             if "at" in item and int(item["last"]) >= first:
                 marks.append(Mark(int(item["last"]), float(item["at"]), float(item["usd"])))
         marks.sort()
-        return Curves(first, *curves, marks)
+        costs, validation_costs, validation_metrics = curves
+        return Curves(first, costs, validation_costs, validation_metrics, marks)
 
     def _chunks_from(self, run_id: str, epoch: int) -> list[dict[str, Any]]:
         pages = self._dynamodb.get_paginator("query").paginate(
