@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
     A = outputs.A
     middle = 0.5 if activation == "sigmoid" else 0.0
     fires = (middle < A).sum(axis=1)
-    stuck = np.zeros(len(A), bool)
+    stuck: Any = np.zeros(len(A), bool)
     if activation in ("sigmoid", "tanh"):
         far = np.abs(2 * A - 1) if activation == "sigmoid" else np.abs(A)
         stuck = (far > SATURATED).all(axis=1)
@@ -69,7 +69,7 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
 
 
 def most_and_least(A: Array, y: NDArray[np.int64], classes: Sequence[str], count: int) -> dict[str, list[list[int]]]:
-    """Return for each class the places of the samples that excite a neuron most, and least; A are its activations (m,)."""
+    """Return for each class the places of the samples that excite a neuron most, and least; A is its own (m,)."""
     found = {}
     for label, name in enumerate(classes):
         places = np.flatnonzero(y == label)
@@ -101,4 +101,4 @@ def update_ratio(before: Params, after: Params, layer: int) -> list[float]:
     name = f"W{layer}"
     moved = np.linalg.norm(after[name] - before[name], axis=1)
     size = np.linalg.norm(before[name], axis=1)
-    return np.where(size > 0, moved / np.where(size > 0, size, 1), 0.0).tolist()
+    return [float(ratio) for ratio in np.where(size > 0, moved / np.where(size > 0, size, 1), 0.0)]

@@ -36,6 +36,7 @@ FLOORS = (
     "snn_client.stack",
     "snn_client.backbones",
     "snn_client.runs",
+    "snn_client.microscope",
     "snn_client.judging",
     "snn_client.reports",
     "snn_client.models",
