@@ -38,8 +38,16 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     except Exception:
         say_traceback(f"{event['run_id']}: error")
         raise
-    milliseconds = math.ceil((time.perf_counter() - started) * 1000) + init_phase.take()
+    init_ms = init_phase.take()
+    milliseconds = math.ceil((time.perf_counter() - started) * 1000) + init_ms
     if "refused" not in answer:
         where = f"layer {event['layer']} neurons {event['neurons']} {event['direction']}"
         print(f"{event['run_id']}: {where} {milliseconds} ms")
-    return {**answer, "milliseconds": milliseconds, "memory_mb": MEMORY_MB}
+    return {
+        **answer,
+        "milliseconds": milliseconds,
+        "init_ms": init_ms,  # of them, to start this environment: 0 in one that was warm
+        "memory_mb": MEMORY_MB,
+        "request_id": getattr(context, "aws_request_id", ""),
+        "log_stream": getattr(context, "log_stream_name", ""),
+    }

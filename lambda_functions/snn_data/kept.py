@@ -1,81 +1,136 @@
 """Kept epochs: the exact state of a training after some of its epochs, for whoever wants to see how it learned.
 
-Which epochs depends on their number alone: 0 to 10, then each about a tenth above the one before. An `epochs.h5` has a
-group for each, named by how many epochs were completed: `params`, `memory/<what the optimizer remembers>`, as in a
-checkpoint, and the attribute `steps`. The file that has epoch 0 of a training in the span of the data has its `origin`.
+Which epochs depends on their number alone: 0 to 11, then each about a tenth above the one before; of a large network
+every second of these, or fourth, or eighth. An `epochs.h5` holds some of them, stacked, for a file of a few arrays is
+written ten times as fast as one of many: `epochs` (n,), ascending, and `steps` (n,) are the counters of a checkpoint,
+`params` and `memory/<what the optimizer remembers>` its arrays with one axis more in front (n, …). The file with the
+first state of a run in the span of the data has its `origin`. The attribute `resumed_from` names the run before, if
+there was one; `invocations/<epoch>` is what `snn_data.invocations` writes.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import h5py
 import numpy as np
 
+from snn.activations import Array
 from snn.errors import InvalidModel
 from snn.network import Params
 from snn.training import Training
-from snn_data.arrays import numbers, write_arrays
+from snn_data.arrays import numbers
 from snn_data.hdf5 import read_hdf5
+from snn_data.invocations import INVOCATION_BYTES, EpochInvocations, read_invocations, write_invocations
 
 GROWTH = 1.1
 
 
-def grid() -> Iterator[int]:
-    """Yield the epochs that are kept, by how many are completed: 0, 1, 2 … 10, 11, 13, 15 …"""
+def grid(stride: int = 1) -> Iterator[int]:
+    """Yield the epochs that are kept, by how many are completed: 0, 1, 2 … 10, 11, 13, 15 …; or every stride-th."""
+    return islice(_grid(), 0, None, stride)
+
+
+def _grid() -> Iterator[int]:
     epoch = 0
     while True:
         yield epoch
         epoch = max(epoch + 1, math.ceil(round(epoch * GROWTH, 6)))
 
 
-def kept_from(epoch: int) -> tuple[int, int]:
-    """Return the first epoch of the grid that is not before this one, and how many of the grid are before it."""
-    for before, kept in enumerate(grid()):
-        if kept >= epoch:
-            return kept, before
-    raise AssertionError("the grid has no end")
+def kept_from(epoch: int, stride: int = 1) -> int:
+    """Return the first epoch of the grid that is not before this one."""
+    return next(kept for kept in grid(stride) if kept >= epoch)
+
+
+def kept_between(first: int, last: int, stride: int = 1) -> list[int]:
+    """Return what a file from `first` to `last` has: these two, and what is on the grid between them."""
+    inner = []
+    for epoch in grid(stride):
+        if epoch >= last:
+            break
+        if epoch > first:
+            inner.append(epoch)
+    return sorted({first, *inner, last})
+
+
+def stride_of(state_bytes: int, epochs: int, most_bytes: int) -> int:
+    """Return which part of the grid is kept: the least power of 2 with which so many epochs take `most_bytes` at most.
+
+    Where even two states are more, it is one that leaves the first and the last.
+    """
+    on_grid = len(kept_between(0, max(1, epochs)))
+    stride = 1
+    while stride < on_grid and -(-on_grid // stride) * state_bytes > most_bytes:
+        stride *= 2
+    return stride
 
 
 @dataclass(frozen=True)
 class KeptEpoch:
-    """The state after so many epochs. `origin` is W1 as it was at first, where the training is in the span."""
+    """The state after so many epochs. `origin` is W1 as it was at first, where the training is in the span.
+
+    `invocations` are those of the epoch that led here, where they were recorded.
+    """
 
     epoch: int
     steps: int
     params: Params
-    memory: dict[str, Params]
-    origin: np.ndarray | None = None
+    memory: Mapping[str, Params]
+    origin: Array | None = None
+    invocations: EpochInvocations | None = None
 
-    @classmethod
-    def of(cls, training: Training) -> KeptEpoch:
-        """Return a copy of a training's state between two epochs."""
-        memory = {kind: _copied(arrays) for kind, arrays in training.memory.items()}
-        origin = training.origin if training.epoch == 0 else None  # nobody changes that
-        return cls(training.epoch, training.steps, _copied(training.params), memory, origin)
+    @property
+    def nbytes(self) -> int:
+        """Return what it takes in memory."""
+        called = len(self.invocations.invocations) * INVOCATION_BYTES if self.invocations else 0
+        return called + sum(array.nbytes for array in self._arrays())
+
+    @property
+    def finite(self) -> bool:
+        """Return whether all of it are numbers."""
+        return all(np.isfinite(array).all() for array in self._arrays())
+
+    def _arrays(self) -> list[Array]:
+        return [array for arrays in (self.params, *self.memory.values()) for array in arrays.values()]
+
+    def copy(self) -> KeptEpoch:
+        """Return a state that stays as it is when the training goes on. Nobody changes the origin."""
+        memory = {kind: _copied(arrays) for kind, arrays in self.memory.items()}
+        return KeptEpoch(self.epoch, self.steps, _copied(self.params), memory, self.origin, self.invocations)
 
 
-def state_bytes(training: Training) -> int:
-    """Return what one kept epoch of a training takes."""
-    kept = [training.params, *training.memory.values()]
-    return sum(array.nbytes for arrays in kept for array in arrays.values())
+def state_of(
+    training: Training, with_origin: bool = False, invocations: EpochInvocations | None = None
+) -> KeptEpoch:  # fmt: skip
+    """Return a training's state between two epochs: its own arrays, which its next step changes."""
+    origin = training.origin if with_origin else None
+    return KeptEpoch(training.epoch, training.steps, training.params, training.memory, origin, invocations)
 
 
-def dump_epochs(epochs: Sequence[KeptEpoch]) -> bytes:
-    """Return kept epochs as the bytes of an `epochs.h5`."""
+def dump_epochs(epochs: Sequence[KeptEpoch], resumed_from: str = "") -> bytes:
+    """Return kept epochs of a run, in their order, as the bytes of an `epochs.h5`."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as h5:
+        h5.attrs["resumed_from"] = resumed_from
+        h5.create_dataset("epochs", data=np.array([kept.epoch for kept in epochs], np.int64))
+        h5.create_dataset("steps", data=np.array([kept.steps for kept in epochs], np.int64))
+        _stack(h5, "params", [kept.params for kept in epochs])
+        # Before its first step a training remembers nothing, which is as good as zeros.
+        for kind in {kind: None for kept in epochs for kind in kept.memory}:
+            _stack(
+                h5, f"memory/{kind}",
+                [kept.memory.get(kind) or {n: np.zeros_like(a) for n, a in kept.params.items()} for kept in epochs],
+            )  # fmt: skip
         for kept in epochs:
-            group = h5.create_group(str(kept.epoch))
-            group.attrs["steps"] = kept.steps
-            write_arrays(group.create_group("params"), kept.params)
-            for kind, arrays in kept.memory.items():
-                write_arrays(group.create_group(f"memory/{kind}"), arrays)
             if kept.origin is not None:
-                group.create_dataset("origin", data=kept.origin)
+                h5.create_dataset("origin", data=kept.origin)
+            if kept.invocations is not None:
+                write_invocations(h5.create_group(f"invocations/{kept.epoch}"), kept.invocations)
     return buffer.getvalue()
 
 
@@ -83,23 +138,41 @@ def load_epoch(content: bytes, epoch: int, source: str = "epochs.h5") -> KeptEpo
     """Return one epoch of an `epochs.h5`, bit for bit as it was. Raises InvalidModel if it is damaged or not there."""
 
     def read(h5: h5py.File) -> KeptEpoch:
-        group = h5.get(str(epoch))
-        if not isinstance(group, h5py.Group) or "steps" not in group.attrs:
+        epochs, steps = numbers(h5, "epochs", 1, source), numbers(h5, "steps", 1, source)
+        place = np.flatnonzero(epochs == epoch)
+        if len(place) != 1 or len(steps) != len(epochs):
             raise InvalidModel(f"has no epoch {epoch}", source=source, hint="name one that is kept")
-        memory = group.get("memory")
+        memory = h5.get("memory")
         kinds = list(memory) if isinstance(memory, h5py.Group) else []
-        origin = numbers(group, "origin", 2, source) if "origin" in group else None
-        remembered = {kind: _read(group, f"memory/{kind}", source) for kind in kinds}
-        return KeptEpoch(epoch, int(group.attrs["steps"]), _read(group, "params", source), remembered, origin)
+        here = int(place[0])
+        remembered = {kind: _read(h5, f"memory/{kind}", here, source) for kind in kinds}
+        origin = numbers(h5, "origin", 2, source) if "origin" in h5 else None
+        recorded = h5.get(f"invocations/{epoch}")
+        called = read_invocations(recorded, epoch, source) if isinstance(recorded, h5py.Group) else None
+        return KeptEpoch(epoch, int(steps[here]), _read(h5, "params", here, source), remembered, origin, called)
 
     return read_hdf5(io.BytesIO(content), source, InvalidModel, read)
 
 
-def _read(h5: h5py.Group, name: str, source: str) -> Params:
+def load_resumed_from(content: bytes, source: str = "epochs.h5") -> str:
+    """Return the run that the file's run was resumed from, or nothing."""
+    return read_hdf5(io.BytesIO(content), source, InvalidModel, lambda h5: str(h5.attrs.get("resumed_from", "")))
+
+
+def _stack(h5: h5py.Group, name: str, states: Sequence[Params]) -> None:
+    group = h5.create_group(name)
+    for each, first in states[0].items():
+        stacked = group.create_dataset(each, (len(states), *first.shape), first.dtype)
+        for number, arrays in enumerate(states):  # one by one: stacked in memory they would be there twice
+            stacked[number] = arrays[each]
+
+
+def _read(h5: h5py.Group, name: str, place: int, source: str) -> Params:
     group = h5.get(name)
-    if not isinstance(group, h5py.Group):
+    if not isinstance(group, h5py.Group) or not len(group):
         raise InvalidModel("is missing", field=name, source=source, hint="look at another epoch")
-    found = {each: numbers(group, each, 2, source) for each in group}
+    found = {each: numbers(group, each, 3, source)[place] for each in group}
+    # In the order in which a training has them, which decides in which order they are summed up.
     return dict(sorted(found.items(), key=lambda item: (int(item[0][1:]), "WCsb".index(item[0][0]))))
 
 

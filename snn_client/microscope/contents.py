@@ -16,7 +16,8 @@ class Layer(TypedDict):
 class About(TypedDict):
     """What there is to look at in a run.
 
-    `kept` are the epochs, by how many are done, whose state was kept; `last` is the last of them. `model_epoch` is the
+    `kept` are the epochs, by how many are done, whose state was kept; `last` is the last that can be
+    looked at, those between are computed again: with the run's own bits if that is `exact`. `model_epoch` is the
     one that the run's model is of (None: not known, or no model yet). `shape` is that of a photo, or nothing; `names`
     are the inputs'. `looked` training samples are looked at, of `samples`; `parts` counts those of each set. `scale` is
     the greatest weight of each layer in all kept epochs, for one scale of colours.
@@ -34,7 +35,7 @@ class About(TypedDict):
     samples: int
     looked: int
     parts: dict[str, int]
-    recomputes: bool
+    exact: bool
 
 
 class Neuron(TypedDict):

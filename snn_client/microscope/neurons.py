@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,7 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
     A = outputs.A
     middle = 0.5 if activation == "sigmoid" else 0.0
     fires = (middle < A).sum(axis=1)
-    stuck: NDArray[np.bool_] = np.zeros(len(A), bool)
+    stuck: Any = np.zeros(len(A), bool)
     if activation in ("sigmoid", "tanh"):
         far = np.abs(2 * A - 1) if activation == "sigmoid" else np.abs(A)
         stuck = (far > SATURATED).all(axis=1)

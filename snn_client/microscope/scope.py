@@ -7,7 +7,6 @@ never the server that answers people.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -33,7 +32,8 @@ from snn_client.microscope.contents import (
     Neuron,
     NeuronSeen,
 )
-from snn_client.microscope.epochs import Epochs, Seen
+from snn_client.microscope.epochs import Seen, Stop, never
+from snn_client.microscope.finished import epochs_of
 from snn_client.microscope.neurons import (
     Outputs,
     Slopes,
@@ -85,13 +85,11 @@ class Looked:
 class Scope:
     """One run under the microscope. `stop` is asked whether to give up computing an epoch again."""
 
-    def __init__(
-        self, clients: Clients, outputs: StackOutputs, run: Run, stop: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, clients: Clients, outputs: StackOutputs, run: Run, stop: Stop = never) -> None:
         if run.parameters is None:
             raise InvalidInput("has no parameters", source=f"run {run.run_id}", hint="look at another run")
         self._clients, self._outputs, self.run, self._parameters = clients, outputs, run, run.parameters
-        self.epochs = Epochs(clients, outputs.bucket, run)
+        self.epochs = epochs_of(clients, outputs.bucket, run)
         self._stop = stop
         self._held: OrderedDict[int, Looked] = OrderedDict()
         self._scales: list[float] | None = None
@@ -104,7 +102,7 @@ class Scope:
         parts = {name: len(part) for name, part in self._parts.items()}
         return {
             "kept": self.epochs.kept,
-            "last": self.epochs.kept[-1],
+            "last": self.epochs.last,
             "model_epoch": self._model_epoch,
             "layers": [
                 {"neurons": layer.size, "activation": activation, "inputs": below}
@@ -118,7 +116,7 @@ class Scope:
             "samples": len(data.train),
             "looked": len(self._places),
             "parts": parts,
-            "recomputes": True,
+            "exact": self.epochs.exact,
         }
 
     def network(self, epoch: int) -> NetworkSeen:
@@ -229,7 +227,7 @@ class Scope:
             seen = self.epochs.look(epoch, self._stop)
             network, params = self._network, seen.params
             X = self._X.astype(params["W1"].dtype, copy=False)
-            after = self.epochs.next(epoch)
+            after = self.epochs.next(epoch, self._stop)
             layers = range(1, len(network.layers) + 1)
             ratios = [update_ratio(params, after.params, layer) for layer in layers] if after else None
             targets = self._unscaled.targets(self._data.train.y[self._places])

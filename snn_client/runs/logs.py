@@ -203,3 +203,39 @@ def _lines(function: str, event: FilteredLogEventTypeDef, text: str) -> list[Lin
         Line(event["timestamp"], function, event["logStreamName"], line.rstrip())
         for line in text.replace("\xa0", " ").splitlines() or [""]
     ]
+
+
+def lines_of_invocation(
+    logs: CloudWatchLogsClient, function: str, request_id: str, stream: str, start: float
+) -> list[Line]:  # fmt: skip
+    """Return what one invocation printed, with Lambda's own lines around it. [] if it is no longer there.
+
+    :param stream: the log stream that the function named; where it is not there (the emulator's are not), the
+        invocation is looked for in all
+    :param start: when it was invoked, seconds since 1970
+    """
+    since = int(start * 1000) - CLOCKS_MS
+    found = _between(logs, function, request_id, stream, since) if stream else []
+    if found:
+        return found
+    began = next(_events(logs, function, since, f"{NEXT_INVOCATION}{request_id}"), None)
+    return _between(logs, function, request_id, began["logStreamName"], since) if began else []
+
+
+def _between(logs: CloudWatchLogsClient, function: str, request_id: str, stream: str, start: int) -> list[Line]:
+    """Return a stream's lines of one invocation, from its START to its REPORT."""
+    try:
+        events = list(_events(logs, function, start, streams=(stream,)))
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    first = next((n for n, one in enumerate(events) if one["message"].startswith(NEXT_INVOCATION + request_id)), None)
+    if first is None:
+        return []
+    lines: list[Line] = []
+    for event in events[first:]:
+        if event["message"].startswith(NEXT_INVOCATION) and lines and request_id not in event["message"]:
+            break
+        lines += _lines(function, event, event["message"])
+        if event["message"].startswith(END_OF_INVOCATION):
+            break
+    return lines

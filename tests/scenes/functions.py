@@ -14,6 +14,7 @@ from training import Lesson
 from training import photos as dataset
 
 from scenes.common import BUCKET, KEY, PARAMETERS, RUN, SETTINGS, Ledgers, data, objects
+from snn.batches import Batch
 from snn_cloud.aws import places
 from snn_cloud.aws.objects import ObjectFile, read_object
 from snn_cloud.launch.launching import launch
@@ -105,7 +106,7 @@ def scene_a_neuron_fails_and_is_asked_again() -> Answers:
     cache: Any = None  # a neuron's task holds references only
     pool = NeuronPool(answers.clients, SETTINGS, cache, Lesson(PARAMETERS, dataset()).job, "r1", "snn:r1:1")
     task: Any = {"layer": 1, "neurons": (0, 1), "direction": "forward"}
-    pool._invoke(task)
+    pool._invoke(Batch(0, slice(None), 1, 1.0, 0, 0), task)
     used = pool.take_usage()["neuron"]
     assert (used.invocations, used.memory_mb) == (2, 512)
     assert used != Usage()

@@ -113,9 +113,15 @@ def checkpoint(run_id: str) -> str:
     return f"runs/{run_id}/checkpoint.h5"
 
 
-def kept_epochs(run_id: str, first: int, last: int) -> str:
-    """Return the key of some kept epochs; they sort by their numbers."""
-    return f"{kept_epochs_of(run_id)}{first:08d}-{last:08d}.h5"
+def kept_epochs(run_id: str, first: int, last: int, stride: int) -> str:
+    """Return the key of the kept epochs from `first` to `last`, between which is every stride-th of the grid."""
+    return f"{kept_epochs_of(run_id)}{first:08d}-{last:08d}-{stride}.h5"
+
+
+def kept_range(key: str) -> tuple[int, int, int] | None:
+    """Return (first, last, stride) of a key of kept epochs, or None for another."""
+    found = re.search(r"/epochs/(\d{8})-(\d{8})-(\d{1,8})\.h5$", key)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def kept_epochs_of(run_id: str) -> str:

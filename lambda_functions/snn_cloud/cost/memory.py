@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from snn.errors import InvalidInput
 from snn_cloud.aws.settings import Settings
+from snn_cloud.cost.kept import waiting_bytes
 from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.parameters import Parameters, Path
 from snn_cloud.neurons.task import EMPTY_BYTES
@@ -18,7 +19,7 @@ def check_fits(parameters: Parameters, size: Size, settings: Settings, source: s
     fewer = "use fewer or smaller samples"
     needs = (
         ("LaunchLambda", settings.memory_mb, EMPTY_BYTES + first, "use fewer neurons or smaller samples"),
-        ("TrainerLambda", settings.trainer_mb, work.trainer_bytes + all_of_it, fewer),
+        ("TrainerLambda", settings.trainer_mb, work.trainer_bytes + all_of_it + waiting_bytes(work), fewer),
         (
             "NeuronLambda",
             settings.neuron_mb,

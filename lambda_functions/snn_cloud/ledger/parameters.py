@@ -66,8 +66,7 @@ class Execution(BaseModel):
     pause_after: int | None = Field(
         default=None, ge=1, description="end after so many epochs with a model and a checkpoint, to be resumed"
     )
-
-    keep_epochs: bool = Field(default=True, description="keep the state after some epochs, to be looked at")
+    keep_epochs: bool = Field(default=True, description="keep the state after some epochs, to be looked at later")
 
     @property
     def needs_cache(self) -> str:

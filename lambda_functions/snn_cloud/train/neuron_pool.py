@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -29,6 +30,7 @@ from snn_cloud.ledger.record import Usage
 from snn_cloud.neurons.cache import Cache, Ref
 from snn_cloud.neurons.task import Dropout, Task, keep_bytes
 from snn_cloud.train.job import Job
+from snn_cloud.train.recording import Recorder
 
 ATTEMPTS = 3  # of an epoch whose arrays were lost from the cache
 PAUSES = 0.2, 1.0  # seconds before a neuron that failed is asked again, and once more
@@ -38,7 +40,8 @@ class NeuronPool:
     """Computes batches by invoking neurons; `gradients_of` is what the strategies call.
 
     `prefix` keeps this trainer's arrays apart from every other's, also from those of its own predecessor. `stop` is
-    asked before each invocation whether the run is to stop: an epoch of neurons may take minutes, and money.
+    asked before each invocation whether the run is to stop: an epoch of neurons may take minutes, and money. While
+    there is a `recorder`, every invocation is noted there; change it between two steps only.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class NeuronPool:
         self._invokers = ThreadPoolExecutor(concurrency, thread_name_prefix="invoke")
         self._lock = Lock()
         self._invocations, self._milliseconds, self._memory_mb = 0, 0, 0
+        self.recorder: Recorder | None = None
+        self._round = 1
 
     def close(self) -> None:
         """Wait for invocations under way and free what the cache holds for this trainer."""
@@ -89,6 +94,7 @@ class NeuronPool:
         Raises NeuronFailed when a neuron fails again and again, CacheLost when the cache loses arrays so; Stopped.
         """
         for attempt in range(1, ATTEMPTS + 1):
+            self._round = attempt
             try:
                 return self._step(params, batches)
             except CacheLost:
@@ -127,7 +133,7 @@ class NeuronPool:
         return cost, lambda: slopes
 
     def compute(
-        self, layer: int, direction: str, output: str, inputs: Mapping[str, Ref], sliced: tuple[str, ...],
+        self, batch: Batch, layer: int, direction: str, output: str, inputs: Mapping[str, Ref], sliced: tuple[str, ...],
         results: Mapping[str, int], options: Mapping[str, Any],
     ) -> list[Array]:  # fmt: skip
         """Have every neuron of a layer computed and return their results, joined in the neurons' order.
@@ -135,7 +141,7 @@ class NeuronPool:
         `sliced` names the inputs of which neurons get their own rows; `results` how many columns each result has.
         """
         tasks = list(self._tasks(layer, direction, output, inputs, sliced, options))
-        for _ in self._invokers.map(self._invoke, tasks):
+        for _ in self._invokers.map(partial(self._invoke, batch), tasks):
             pass
         dtype = np.dtype(self.job.parameters.dtype).str
         refs = [
@@ -166,16 +172,16 @@ class NeuronPool:
                 **options,  # type: ignore[typeddict-item]
             )
 
-    def _invoke(self, task: Task) -> None:
+    def _invoke(self, batch: Batch, task: Task) -> None:
         """Have a task done. A neuron that failed is asked again: it is pure, and what killed it may pass.
 
         One that refuses its task is not.
         """
         what = f"layer {task['layer']}, neurons {task['neurons']}, {task['direction']}"
-        for pause in (*PAUSES, None):
+        for attempt, pause in enumerate((*PAUSES, None), start=1):
             if self._stop():
                 raise Stopped(what)
-            answer = self._ask(task)
+            answer = self._ask(batch, task, attempt)
             if "lost" in answer:
                 raise CacheLost(answer["lost"])
             if "refused" in answer:
@@ -188,16 +194,19 @@ class NeuronPool:
             print(f"{self._run_id}: {what} again: {reason}")
             time.sleep(pause)
 
-    def _ask(self, task: Task) -> dict[str, Any]:
+    def _ask(self, batch: Batch, task: Task, attempt: int) -> dict[str, Any]:
         """Invoke a neuron once, count it, and return its answer; one without `milliseconds` tells of a failure."""
         started = time.perf_counter()
         answer = invoke(self._lambda, self._function, json.dumps(task).encode(), self._stop, "a neuron's turn")
+        ended = time.perf_counter()
         with self._lock:
             self._invocations += 1
             # What the neuron measured; a failed one is counted by what the trainer waited for it.
-            waited = round((time.perf_counter() - started) * 1000)
+            waited = round((ended - started) * 1000)
             self._milliseconds += answer.get("milliseconds", waited)
             self._memory_mb = answer.get("memory_mb", self._memory_mb)
+        if self.recorder is not None:
+            self.recorder.note(task, batch, (self._round, attempt), (started, ended), answer)
         return answer
 
 
@@ -270,7 +279,9 @@ class _Walker:
         }
         if layer == 1 and job.parameters.scaling:
             options["scaling"] = list(job.parameters.scaling)
-        return self._pool.compute(layer, direction, f"{self._name}:{layer}", inputs, sliced, results, options)
+        return self._pool.compute(
+            self._batch, layer, direction, f"{self._name}:{layer}", inputs, sliced, results, options
+        )
 
     def _share(self, name: str, array: Array) -> Ref:
         """Put an array where neurons find it; it goes when the mini-batch is done."""

@@ -19,7 +19,7 @@ from snn.training import Diverged, History, Training, train
 from snn.validation import METRIC_NAMES
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_cloud.aws.errors import CacheLost, LeaseLost, PeerLost, Stopped
+from snn_cloud.aws.errors import CacheLost, LeaseLost, NeuronFailed, PeerLost, Stopped
 from snn_cloud.aws.saying import say_traceback
 from snn_cloud.aws.settings import Settings
 from snn_cloud.cost import budget
@@ -103,12 +103,16 @@ class _Trainer:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters
             reporter.training = training
-            keeper = Keeper(self._lease.run.run_id, training, self._put, parameters.keep_epochs)
-            self._run_steps(job, reporter, keeper, deadline)
+            keeper = Keeper(self._lease.run, training, self._put)
+            try:
+                self._run_steps(job, reporter, keeper, deadline)
+            except (Diverged, NeuronFailed):  # what was reached stays there to be looked at
+                keeper.last()
+                raise
             reporter.hold(reporter.write)
             ended = training.stopped_by(parameters)
             stop = StoppedBy(ended) if ended else StoppedBy.PAUSE if job.paused else None
-            keeper.flush() if stop is None else keeper.last()
+            keeper.last() if stop or reporter.stop() else keeper.flush()
             if stop is None or stop is StoppedBy.PAUSE:
                 self._checkpoint(training, reporter)
             if stop is not None:
@@ -130,6 +134,7 @@ class _Trainer:
         if job.paused:
             return
         helpers = self._meter.helpers = self._helpers(job, reporter)
+        keeper.pool = helpers if isinstance(helpers, NeuronPool) else None
         gradients_of = helpers.gradients_of if helpers else job.here().gradients_of
         steps = train(job.training, job.parameters, len(job.samples), job.targets, gradients_of, job.validation)
         checkpoint_at, last, longest = time.monotonic() + CHECKPOINT_SECONDS, time.monotonic(), 0.0

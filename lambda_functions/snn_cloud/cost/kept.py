@@ -1,0 +1,59 @@
+"""What the kept epochs of a run take at most: bytes, requests and memory. Counted, not measured."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+
+from snn_cloud.cost.workload import Workload
+from snn_data.invocations import INVOCATION_BYTES, MOST
+from snn_data.kept import kept_between, stride_of
+
+MOST_BYTES = 100_000_000
+"""Of the states of a run together; of a larger network fewer epochs are kept, but always the first and the last."""
+
+MOST_WAITING = 16_000_000
+"""Bytes of states that wait in memory to be stored; a larger one is stored as it is, without a copy."""
+
+PAUSES = 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0
+"""Seconds between two times that a trainer stores what waits; the last one from then on. And at every checkpoint."""
+
+
+def state_bytes(work: Workload) -> int:
+    """Return what one state takes: what is trained, and what the optimizer remembers of each of these numbers."""
+    return work.itemsize * work.trained * (1 + len(work.parameters.optimizer.memory))
+
+
+def recorded_bytes(work: Workload) -> int:
+    """Return what a trainer holds of the invocations of one epoch."""
+    return INVOCATION_BYTES * min(MOST, work.invocations)
+
+
+def states(work: Workload, epochs: int) -> int:
+    """Return how many states of so many epochs are kept; a resumed run has one more, with which it begins."""
+    if not work.parameters.keep_epochs:
+        return 0
+    return len(kept_between(0, epochs, stride_of(state_bytes(work), work.parameters.epochs, MOST_BYTES))) + 1
+
+
+def waiting_bytes(work: Workload) -> int:
+    """Return what they take in a trainer's memory: those that wait, once more in a file's bytes.
+
+    A large one is stored as it is: its file's bytes are no more than those of a checkpoint.
+    """
+    if not work.parameters.keep_epochs:
+        return 0
+    recorded = recorded_bytes(work)
+    size = state_bytes(work) + recorded
+    waiting = 0 if size > MOST_WAITING else min(MOST_WAITING, size * states(work, work.parameters.epochs))
+    return recorded + 2 * waiting
+
+
+def puts(work: Workload, epochs: int, seconds: float, checkpoints: int, turns: int) -> int:
+    """Return how often they are stored in so many seconds of `turns` trainers: no more often than there are states."""
+    due = list(accumulate(PAUSES))
+    each = seconds / turns
+    by_pause = sum(moment <= each for moment in due) + max(0, math.floor((each - due[-1]) / PAUSES[-1]))
+    size, kept = state_bytes(work) + recorded_bytes(work), states(work, epochs)
+    full = kept if size > MOST_WAITING else math.ceil(kept * size / (MOST_WAITING // 2))
+    return min(kept, turns * (by_pause + 1) + checkpoints + full)
