@@ -41,6 +41,7 @@ __all__ = [
     "conf",
     "in_thread",
     "set_xcom",
+    "team_of",
 ]
 
 # Whether the triggerer tells a trigger that its task was killed. Before 3.3 it only cancels the trigger's coroutine, as
@@ -62,6 +63,13 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     from asgiref.sync import sync_to_async
 
     return await asyncio.shield(sync_to_async(function, thread_sensitive=False)(*args, **kwargs))
+
+
+def team_of(dag_id: str) -> dict[str, Any]:
+    """Return the team that a DAG belongs to, as Airflow's rules want to know it; nothing before there were teams."""
+    from airflow.models.dag import DagModel  # the API server's: it reads the database
+
+    return {"team_name": DagModel.get_team_name(dag_id)} if hasattr(DagModel, "get_team_name") else {}
 
 
 async def set_xcom(key: str, value: Any, **of: Any) -> None:

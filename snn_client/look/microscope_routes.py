@@ -44,6 +44,13 @@ def microscope_routes(page: Page) -> APIRouter:
         how = {"epoch": epoch, "layer": layer, "first": first, "count": count, "size": size, "kind": kind}
         return picture(ask(viewer, stack, run_id, "weights", **how))
 
+    @routes.get("/epochs/{epoch}/layers/{layer}/bars")
+    def bars(
+        viewer: Who, stack: str, run_id: str, epoch: int, layer: int, first: int = 0,
+        count: Annotated[int, Query(ge=1, le=MOST_TILES)] = 1,
+    ) -> Response:  # fmt: skip
+        return answer(ask(viewer, stack, run_id, "bars", epoch=epoch, layer=layer, first=first, count=count))
+
     @routes.get("/epochs/{epoch}/layers/{layer}/neurons/{neuron}")
     def neuron(
         viewer: Who, stack: str, run_id: str, epoch: int, layer: int, neuron: int, part: Part = "train",

@@ -20,11 +20,12 @@ OUTPUTS_SECONDS = 60.0  # for which a stack's outputs are taken to be as they we
 
 
 class Keys(NamedTuple):
-    """AWS credentials as they are now; the last one of those that end only."""
+    """AWS credentials as they are now, `token` only of those that end; and how TLS certificates are verified."""
 
     access_key: str
     secret_key: str
     token: str | None = None
+    verify: bool | str | None = None
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,6 @@ class Reach:
     region: str
     endpoints: Mapping[str, str]
     keys: Keys = field(repr=False)
-    verify: bool | str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values. They hold credentials: for a pipe, never for a log."""
@@ -48,12 +48,12 @@ class Reach:
 
     def clients(self) -> Clients:
         """Return clients of the account."""
-        session: Any = boto3.Session(*self.keys, self.region)
+        session: Any = boto3.Session(*self.keys[:3], self.region)
         return Clients(
             lambda service: session.client(
                 service,
                 endpoint_url=self.endpoints.get(service),
-                verify=self.verify,
+                verify=self.keys.verify,
                 config=Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=60),
             )
         )
@@ -62,8 +62,8 @@ class Reach:
 class Stack:
     """One stack: its clients, and `keys`, which returns the credentials that they have now. For several threads."""
 
-    def __init__(self, name: str, clients: Clients, keys: Callable[[], Keys], verify: bool | str | None = None) -> None:
-        self.name, self.clients, self._keys, self._verify = name, clients, keys, verify
+    def __init__(self, name: str, clients: Clients, keys: Callable[[], Keys]) -> None:
+        self.name, self.clients, self._keys = name, clients, keys
         self._lock = threading.Lock()
         self._outputs: tuple[float, StackOutputs] | None = None
 
@@ -88,4 +88,4 @@ class Stack:
             "logs": self.clients.logs, "cloudformation": self.clients.cloudformation,
         }  # fmt: skip
         endpoints = {name: client.meta.endpoint_url for name, client in made.items()}
-        return Reach(self.outputs.to_dict(), self.outputs.region, endpoints, self._keys(), self._verify)
+        return Reach(self.outputs.to_dict(), self.outputs.region, endpoints, self._keys())

@@ -83,7 +83,7 @@ class Worker:
             return self._champion(clients, outputs, given)
         scope = self._scope(clients, outputs, request["run_id"])
         asked: dict[str, Callable[..., Any]] = {
-            "about": scope.about, "network": scope.network, "neuron": scope.neuron, "way": scope.way,
+            "about": scope.about, "network": scope.network, "neuron": scope.neuron, "way": scope.way, "bars": scope.bars,
         }  # fmt: skip
         pictures: dict[str, Callable[..., bytes]] = {"weights": scope.weights_png, "picture": scope.picture}
         if request["ask"] in pictures:

@@ -92,6 +92,13 @@ class NetworkSeen(TypedDict):
     scale: list[float]
 
 
+class Bars(TypedDict):
+    """Neurons' weights as rows of at most some dozen bars: each the strongest of `inputs` neighbours."""
+
+    inputs: int
+    rows: list[list[float]]
+
+
 class FormulaTerm(TypedDict):
     """A summand of a neuron's sum."""
 

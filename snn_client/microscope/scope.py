@@ -23,6 +23,7 @@ from snn_client.data.staging import read_source
 from snn_client.judging.answers import predicted_classes
 from snn_client.microscope.contents import (
     About,
+    Bars,
     Connection,
     Excites,
     Formula,
@@ -67,6 +68,7 @@ MOST_WEIGHTS = 3_000  # of a neuron that are told as numbers
 MOST_LINKS, MOST_CONNECTIONS, MOST_TERMS = 12, 160, 10
 MOST_MISTAKES, MOST_CLASSES, MOST_SAMPLES = 48, 12, 4
 MOST_NAMES = 3_000
+MOST_BARS = 64  # of a neuron's weights, side by side
 SHOWN = 24  # neurons of a layer in the picture of the network
 MOST_SCALED = 2_000_000_000  # multiplications to find the greatest weight of all kept epochs
 
@@ -180,6 +182,18 @@ class Scope:
         scale = self.scales()[0] if kind == "weights" else float(np.abs(numbers).max())
         tiles = [shrunk(image_of(row, self._shape, scale), size) for row in numbers[first : first + count]]
         return png(sheet(tiles))
+
+    def bars(self, epoch: int, layer: int, first: int, count: int) -> Bars:
+        """Return some neurons' weights as bars."""
+        looked = self._look(epoch)
+        self._check_neuron(layer, first)
+        W = looked.seen.params[f"W{layer}"][first : first + count]
+        width = -(-W.shape[1] // MOST_BARS)
+        whole = np.zeros((len(W), -(-W.shape[1] // width) * width))
+        whole[:, : W.shape[1]] = W
+        parts = whole.reshape(len(W), -1, width)
+        strongest = np.take_along_axis(parts, np.abs(parts).argmax(axis=2)[..., None], axis=2)[..., 0]
+        return {"inputs": width, "rows": strongest.tolist()}
 
     def way(self, epoch: int, part: Part, place: int) -> Way:
         """Return the way of a sample of the data set."""

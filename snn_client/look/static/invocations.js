@@ -1,0 +1,2 @@
+// placeholder
+export function showInvocations(content) { content.textContent = "…"; }
