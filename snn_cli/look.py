@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 import socket
 import webbrowser
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import boto3
 import typer
@@ -41,6 +39,7 @@ def look(
 
     from snn_client.look.app import make_app
     from snn_client.look.stacks import Keys, Stack
+    from snn_client.look.viewers import OwnerBySecret
 
     def keys() -> Keys:
         found = (boto3.DEFAULT_SESSION or boto3.Session()).get_credentials()
@@ -55,39 +54,13 @@ def look(
     listening = _listen(port)
     port = listening.getsockname()[1]
     secret = secrets.token_urlsafe(24)
-    app = make_app([stack], owner_by(secret, port))
+    app = make_app([stack], OwnerBySecret(secret, port))
     address = f"http://{LOOPBACK}:{port}/?token={secret}" + (f"#/run/{stack.name}/{run}" if run else "")
     say(f"the page is at [bold]{escape(address)}[/]; Ctrl-C ends it")
     if open_browser:
         webbrowser.open(address)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
     server.run(sockets=[listening])
-
-
-def owner_by(secret: str, port: int) -> Callable[..., Any]:
-    """Return a dependency that knows the owner by a cookie, which the page gets with the secret in its address.
-
-    A name that another site has led to this machine is refused: a browser would send the cookie of 127.0.0.1 to none,
-    but somebody else's page should not even ask.
-    """
-    from fastapi import HTTPException, Request
-
-    from snn_client.look.viewers import Owner
-
-    cookie = f"snn-look-{port}"
-
-    def owner(request: Request) -> Owner:
-        if request.headers.get("host", "") not in (f"{LOOPBACK}:{port}", f"localhost:{port}"):
-            raise HTTPException(403, f"open this page as http://{LOOPBACK}:{port}")
-        given = request.query_params.get("token", "")
-        if given and request.url.path == "/" and hmac.compare_digest(given.encode(), secret.encode()):
-            said = {"location": "./", "set-cookie": f"{cookie}={secret}; HttpOnly; SameSite=Strict; Path=/"}
-            raise HTTPException(303, "", headers=said)
-        if not hmac.compare_digest(request.cookies.get(cookie, "").encode(), secret.encode()):
-            raise HTTPException(401, "open the page by the whole address that snn look has printed")
-        return Owner()
-
-    return owner
 
 
 def _listen(port: int) -> socket.socket:

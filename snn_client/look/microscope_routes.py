@@ -59,6 +59,16 @@ def microscope_routes(page: Page) -> APIRouter:
         how: dict[str, Any] = {"epoch": epoch, "layer": layer, "neuron": neuron, "part": part, "place": place}
         return answer(ask(viewer, stack, run_id, "neuron", **how))
 
+    @routes.get("/epochs/{epoch}/invocations")
+    def invocations(viewer: Who, stack: str, run_id: str, epoch: int) -> Response:
+        return answer(ask(viewer, stack, run_id, "invocations", epoch=epoch))
+
+    @routes.get("/epochs/{epoch}/invocations/log")
+    def invocation_log(
+        viewer: Who, stack: str, run_id: str, epoch: int, request_id: Annotated[str, Query(max_length=100)]
+    ) -> Response:
+        return answer(ask(viewer, stack, run_id, "invocation_log", epoch=epoch, request_id=request_id))
+
     @routes.get("/epochs/{epoch}/samples/{part}/{place}")
     def way(viewer: Who, stack: str, run_id: str, epoch: int, part: Part, place: int) -> Response:
         return answer(ask(viewer, stack, run_id, "way", epoch=epoch, part=part, place=place))

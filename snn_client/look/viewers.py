@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Protocol
+
+from fastapi import HTTPException, Request
 
 from snn_cloud.ledger.record import Run
 
@@ -38,3 +41,26 @@ class Owner:
     def changes(self, run: Run) -> bool:
         """Return True."""
         return True
+
+
+class OwnerBySecret:
+    """A dependency that knows the owner by a cookie, which the page gets with the secret in its address.
+
+    So nobody else who works on the machine can open the page; and no other site, by a name that leads here.
+    """
+
+    def __init__(self, secret: str, port: int) -> None:
+        self._secret, self._cookie = secret.encode(), f"snn-look-{port}"
+        self._hosts = f"127.0.0.1:{port}", f"localhost:{port}"
+
+    def __call__(self, request: Request) -> Owner:
+        """Return the owner. Raises HTTPException: 303 to whoever brings the secret, 401 or 403 to others."""
+        if request.headers.get("host", "") not in self._hosts:
+            raise HTTPException(403, f"open this page as http://{self._hosts[0]}")
+        given = request.query_params.get("token", "")
+        if given and request.url.path == "/" and hmac.compare_digest(given.encode(), self._secret):
+            cookie = f"{self._cookie}={self._secret.decode()}; HttpOnly; SameSite=Strict; Path=/"
+            raise HTTPException(303, "", headers={"location": "./", "set-cookie": cookie})
+        if not hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._secret):
+            raise HTTPException(401, "open the page by the whole address that snn look has printed")
+        return Owner()

@@ -92,6 +92,40 @@ class NetworkSeen(TypedDict):
     scale: list[float]
 
 
+class WaveSeen(TypedDict):
+    """A layer in one direction for one mini-batch; times are seconds since the epoch began."""
+
+    step: int
+    batch: int
+    layer: int
+    direction: str
+    sent: float
+    answered: float
+    invocations: int
+    slowest: str
+    alone: float
+
+
+class InvocationsSeen(TypedDict):
+    """The neurons that an epoch invoked: `rows` of `columns`, those of `Invocation`; `why` there are none."""
+
+    epoch: int
+    recorded: bool
+    why: str
+    started_at: float
+    summary: dict[str, float]
+    path: list[WaveSeen]
+    columns: list[str]
+    rows: list[list[int | float | str]]
+
+
+class InvocationLine(TypedDict):
+    """A line that an invocation printed; `at` is in milliseconds since 1970."""
+
+    at: int
+    text: str
+
+
 class Bars(TypedDict):
     """Neurons' weights as rows of at most some dozen bars: each the strongest of `inputs` neighbours."""
 
@@ -140,7 +174,11 @@ class Excites(TypedDict):
 
 
 class NeuronSeen(Neuron):
-    """One neuron, closely. `weights` and `slopes` are empty where there are too many: then there are pictures."""
+    """One neuron, closely.
+
+    `learned` is how far its weights have come from the first ones. Lists of weights are empty where there are too many:
+    then there are pictures.
+    """
 
     epoch: int
     layer: int
@@ -157,5 +195,7 @@ class NeuronSeen(Neuron):
     above: list[Link]
     weights: list[float]
     slopes: list[float]
+    learned: list[float]
     scale: float
     slope_scale: float
+    learned_scale: float

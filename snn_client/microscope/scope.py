@@ -27,14 +27,18 @@ from snn_client.microscope.contents import (
     Connection,
     Excites,
     Formula,
+    InvocationLine,
+    InvocationsSeen,
     Link,
     Mistake,
     NetworkSeen,
     Neuron,
     NeuronSeen,
+    WaveSeen,
 )
 from snn_client.microscope.epochs import Seen, Stop, never
 from snn_client.microscope.finished import epochs_of
+from snn_client.microscope.invocations import Wave, summary_of
 from snn_client.microscope.neurons import (
     Outputs,
     Slopes,
@@ -48,16 +52,18 @@ from snn_client.microscope.neurons import (
 )
 from snn_client.microscope.pictures import Pixels, image_of, png, sheet, shrunk
 from snn_client.microscope.way import Way, pixel_name, way_of
+from snn_client.runs.logs import lines_of_invocation
 from snn_client.stack.outputs import StackOutputs
 from snn_client.tables.columns import Category, Columns
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_cloud.ledger.parameters import Parameters
-from snn_cloud.ledger.record import Run
+from snn_cloud.ledger.parameters import Granularity, Parameters
+from snn_cloud.ledger.record import Run, Usage
 from snn_data.dataset import Dataset, backbone_name
+from snn_data.invocations import Invocation
 from snn_data.model import Model, load_model
 
-Kind = Literal["weights", "slopes"]
+Kind = Literal["weights", "slopes", "learned"]
 Part = Literal["train", "test", "validation"]
 
 MOST_NUMBERS = 16_000_000
@@ -115,7 +121,7 @@ class Scope:
             "classes": list(data.classes),
             "backbone": backbone_name(data.backbone),
             "threshold": self._threshold,
-            "samples": len(data.train),
+            "samples": len(self._parts["train"]),
             "looked": len(self._places),
             "parts": parts,
             "exact": self.epochs.exact,
@@ -129,7 +135,7 @@ class Scope:
         said = looked.outputs[-1].A
         accuracy, test_accuracy, mistakes, count = None, None, list[Mistake](), 0
         if data.classes:
-            accuracy = float((predicted_classes(said, self._threshold) == data.train.y[self._places]).mean())
+            accuracy = float((predicted_classes(said, self._threshold) == self._parts["train"].y[self._places]).mean())
             guessed = predicted_classes(looked.test, self._threshold)
             wrong = np.flatnonzero(guessed != data.test.y)
             test_accuracy, count = 1 - len(wrong) / len(data.test), len(wrong)
@@ -151,7 +157,9 @@ class Scope:
         if place is None:
             part, place = "train", int(self._places[int(A.argmax())])
         edges, counts = histogram(A)
-        slopes = looked.slopes.params[f"W{layer}"][neuron]
+        (slopes, slope_scale), (learned, learned_scale) = (
+            self._numbers(looked, layer, "slopes"), self._numbers(looked, layer, "learned"),
+        )  # fmt: skip
         few = W.shape[1] <= MOST_WEIGHTS
         return {
             **self._neurons(looked, layer)[neuron],
@@ -163,9 +171,10 @@ class Scope:
             "below": self._links(layer - 1, W[neuron], below=True),
             "above": self._links(layer + 1, params[f"W{layer + 1}"][:, neuron]) if f"W{layer + 1}" in params else [],
             "weights": W[neuron].tolist() if few else [],
-            "slopes": slopes.tolist() if few else [],
+            "slopes": slopes[neuron].tolist() if few else [],
+            "learned": learned[neuron].tolist() if few else [],
             "scale": self.scales()[layer - 1],
-            "slope_scale": float(np.abs(looked.slopes.params[f"W{layer}"]).max()),
+            "slope_scale": slope_scale, "learned_scale": learned_scale,
         }  # fmt: skip
 
     def weights_png(self, epoch: int, layer: int, first: int, count: int, size: int, kind: Kind = "weights") -> bytes:
@@ -177,9 +186,8 @@ class Scope:
         self._check_neuron(layer, first)
         if layer != 1 or not self._shape:
             hint = "look at its numbers"
-            raise InvalidInput("has no picture", field=f"layer {layer}", source=f"run {self.run.run_id}", hint=hint)
-        numbers = looked.seen.params["W1"] if kind == "weights" else looked.slopes.params["W1"]
-        scale = self.scales()[0] if kind == "weights" else float(np.abs(numbers).max())
+            raise InvalidInput("has no picture", field=f"layer {layer}", source=self._source, hint=hint)
+        numbers, scale = self._numbers(looked, 1, kind)
         tiles = [shrunk(image_of(row, self._shape, scale), size) for row in numbers[first : first + count]]
         return png(sheet(tiles))
 
@@ -219,10 +227,37 @@ class Scope:
         pixels = self._pixels(part, place)
         if pixels is None:
             hint = "its features have no picture"
-            raise InvalidInput(
-                "is no photo", field=f"{part} sample {place}", source=f"run {self.run.run_id}", hint=hint
-            )
+            raise InvalidInput("is no photo", field=f"{part} sample {place}", source=self._source, hint=hint)
         return thumbnail_png(pixels, size)
+
+    def invocations(self, epoch: int) -> InvocationsSeen:
+        """Return the neurons that an epoch invoked, if that was recorded."""
+        found = self.epochs.invocations(epoch)
+        if found is None:
+            return {
+                "epoch": epoch, "recorded": False, "why": self._why_no_invocations(epoch), "started_at": 0.0,
+                "summary": {}, "path": [], "columns": [], "rows": [],
+            }  # fmt: skip
+        trainer = self.run.usage.get("trainer", Usage())
+        summary = summary_of(found, trainer.memory_mb, self._outputs.architecture)
+        numbers = {name: value for name, value in summary._asdict().items() if name != "path"}
+        return {
+            "epoch": epoch, "recorded": True, "why": "", "started_at": found.started_at,
+            "summary": numbers, "path": [_wave(wave) for wave in summary.path],
+            "columns": list(Invocation._fields), "rows": [list(one) for one in found.invocations],
+        }  # fmt: skip
+
+    def invocation_log(self, epoch: int, request_id: str) -> dict[str, list[InvocationLine]]:
+        """Return what one of an epoch's invocations printed. Raises InvalidInput if the epoch has none of this id."""
+        found = self.epochs.invocations(epoch)
+        one = next((one for one in found.invocations if one.request_id == request_id), None) if found else None
+        if found is None or one is None or not request_id:
+            hint = "take one from the table"
+            raise InvalidInput(f"epoch {epoch} has no invocation {request_id!r}", source=self._source, hint=hint)
+        lines = lines_of_invocation(
+            self._clients.logs, self._outputs.neuron_function, request_id, one.log_stream, found.started_at + one.sent
+        )
+        return {"lines": [{"at": line.at, "text": line.text} for line in lines]}
 
     def scales(self) -> list[float]:
         """Return the greatest weight of each layer in all kept epochs; of a large network in the first and the last."""
@@ -236,6 +271,29 @@ class Scope:
             self._scales = [max(float(np.abs(params[f"W{layer}"]).max()) for params in states) for layer in layers]
         return self._scales
 
+    def _numbers(self, looked: Looked, layer: int, kind: Kind) -> tuple[Array, float]:
+        """Return a layer's weights, the cost's slopes in them, or what they have learned, and the greatest of them.
+
+        The greatest weight, and the greatest change, are those of all epochs: colours mean the same in each.
+        """
+        W = looked.seen.params[f"W{layer}"]
+        if kind == "weights":
+            return W, self.scales()[layer - 1]
+        if kind == "slopes":
+            slopes = looked.slopes.params[f"W{layer}"]
+            return slopes, float(np.abs(slopes).max())
+        last = self.epochs.look(self.epochs.kept[-1], self._stop).params[f"W{layer}"]
+        return W - self._first[f"W{layer}"], float(np.abs(last - self._first[f"W{layer}"]).max())
+
+    @cached_property
+    def _first(self) -> Params:
+        """Return the network as it was first kept: with its first weights, unless those are gone."""
+        return self.epochs.look(self.epochs.kept[0], self._stop).params
+
+    @property
+    def _source(self) -> str:
+        return f"run {self.run.run_id}"
+
     def _look(self, epoch: int) -> Looked:
         if epoch not in self._held:
             seen = self.epochs.look(epoch, self._stop)
@@ -244,7 +302,7 @@ class Scope:
             after = self.epochs.next(epoch, self._stop)
             layers = range(1, len(network.layers) + 1)
             ratios = [update_ratio(params, after.params, layer) for layer in layers] if after else None
-            targets = self._unscaled.targets(self._data.train.y[self._places])
+            targets = self._unscaled.targets(self._parts["train"].y[self._places])
             test = self._model(params).judge(self._data.test)
             looked = Looked(seen, outputs_of(network, params, X), slopes_of(network, params, X, targets), ratios, test)
             while len(self._held) >= HELD:
@@ -252,6 +310,18 @@ class Scope:
             self._held[epoch] = looked
         self._held.move_to_end(epoch)
         return self._held[epoch]
+
+    def _why_no_invocations(self, epoch: int) -> str:
+        granularity = self._parameters.granularity
+        if granularity is Granularity.BATCH:
+            return (
+                "With granularity batch the trainer computes all by itself, in one invocation: there are no neurons "
+                "that could wait for each other. Train with granularity neuron or layer to see them."
+            )
+        return (
+            f"What epoch {epoch} invoked was not noted. That is done for epochs that are kept, but for epoch 0 and one in "
+            "which a trainer took over from another."
+        )
 
     def _neurons(self, looked: Looked, layer: int) -> list[Neuron]:
         outputs, params = looked.outputs[layer - 1], looked.seen.params
@@ -270,7 +340,7 @@ class Scope:
         ]  # fmt: skip
 
     def _excites(self, A: Array) -> list[Excites]:
-        data, y = self._data, self._data.train.y[self._places]
+        data, y = self._data, self._parts["train"].y[self._places]
         classes = list(data.classes)[:MOST_CLASSES] or ["all samples"]
         labels = y.astype(np.int64) if data.classes else np.zeros(len(y), np.int64)
 
@@ -340,17 +410,17 @@ class Scope:
         samples = self._parts.get(part)
         if samples is None or not 0 <= place < len(samples):
             held = ", ".join(f"{name} 0 to {len(one) - 1}" for name, one in self._parts.items())
-            raise InvalidInput(f"there is no {part} sample {place}", source=f"run {self.run.run_id}", hint=held)
+            raise InvalidInput(f"there is no {part} sample {place}", source=self._source, hint=held)
         return samples
 
     def _check_neuron(self, layer: int, neuron: int) -> None:
         layers = self._network.layers
         if not 1 <= layer <= len(layers):
             hint = f"1 to {len(layers)}"
-            raise InvalidInput(f"there is no layer {layer}", source=f"run {self.run.run_id}", hint=hint)
+            raise InvalidInput(f"there is no layer {layer}", source=self._source, hint=hint)
         if not 0 <= neuron < layers[layer - 1].size:
             hint = f"0 to {layers[layer - 1].size - 1}"
-            raise InvalidInput(f"layer {layer} has no neuron {neuron}", source=f"run {self.run.run_id}", hint=hint)
+            raise InvalidInput(f"layer {layer} has no neuron {neuron}", source=self._source, hint=hint)
 
     def _model(self, params: Params) -> Model:
         """Return the network as a model that can judge photos, with what its file would say of it."""
@@ -374,9 +444,10 @@ class Scope:
 
     @cached_property
     def _parts(self) -> dict[str, Samples]:
-        data = self._data
-        found = {"train": data.train, "test": data.test}
-        return {**found, "validation": data.validation} if data.validation else found
+        """Return the samples that were trained on, the test set's, and those that were held out, if any were."""
+        trained, held_out = self.epochs.data.split(self._parameters)
+        found = {"train": trained, "test": self._data.test}
+        return {**found, "validation": held_out} if held_out else found
 
     @cached_property
     def _network(self) -> Network:
@@ -416,7 +487,7 @@ class Scope:
     def _places(self) -> NDArray[np.int64]:
         """Return the training samples that are looked at: all, or as many as memory allows, evenly spread."""
         neurons = sum(layer.size for layer in self._network.layers)
-        whole = len(self._data.train)
+        whole = len(self._parts["train"])
         most = min(MOST_NUMBERS // self._data.features, MOST_NUMBERS // 8 // neurons)
         count = max(1, min(whole, most))
         places: NDArray[np.int64] = np.arange(count) * whole // count
@@ -424,7 +495,7 @@ class Scope:
 
     @cached_property
     def _X(self) -> Array:
-        return self._data.train.inputs(self._places)
+        return self._parts["train"].inputs(self._places)
 
     @cached_property
     def _stored(self) -> Model | None:
@@ -445,6 +516,16 @@ class Scope:
             return None
         best = self._stored.attributes.get("best_epoch")
         return int(best) + 1 if best is not None and self._parameters.restore_best_weights else self.run.epoch
+
+
+def _wave(wave: Wave) -> WaveSeen:
+    slowest = wave.slowest
+    last = f" to {slowest.last}" if slowest.last > slowest.first else ""
+    return {
+        "step": wave.step, "batch": wave.batch, "layer": wave.layer, "direction": wave.direction, "sent": wave.sent,
+        "answered": wave.answered, "invocations": wave.invocations,
+        "slowest": f"neuron{'s' if last else ''} {slowest.first}{last}", "alone": wave.alone,
+    }  # fmt: skip
 
 
 def _connections(params: Params, layers: int) -> list[Connection]:

@@ -58,7 +58,7 @@ export class Chart {
       const stroke = colour(curve.colour);
       if (curve.least?.length) {
         data.push(pick(curve.greatest), pick(curve.least));
-        const band = { stroke: "transparent", points: { show: false }, label: "" };
+        const band = { class: "band", stroke: "transparent", points: { show: false } };
         series.push({ ...band, label: `${curve.name}, greatest` }, { ...band, label: `${curve.name}, least` });
         bands.push({ series: [data.length - 2, data.length - 1], fill: `color-mix(in srgb, ${stroke} 18%, transparent)` });
       }
@@ -82,7 +82,7 @@ export class Chart {
       const axis = { stroke: ink, grid: { stroke: grid, width: 1 }, ticks: { stroke: grid, width: 1 }, font: "12px system-ui" };
       this.plot = new uPlot({
         ...this.size(), series, bands,
-        scales: { x: { time: false, distr: xLog ? 3 : 1, log: 10 }, y: { distr: yLog ? 3 : 1, log: 10 } },
+        scales: { x: { time: false, distr: xLog ? 3 : 1, log: 10, ...(xLog ? { range: (_, low, high) => [low, high > low ? high : low * 10] } : {}) }, y: { distr: yLog ? 3 : 1, log: 10 } },
         axes: [{ ...axis, label: drawn.xName, labelSize: 18, labelFont: "12px system-ui", values: (_, ticks) => ticks.map((tick) => tick === null ? "" : digits(tick, 4)) },
           { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => tick === null ? "" : digits(tick, 3)) }],
         legend: { live: true }, cursor: { drag: { x: true, y: false } },

@@ -61,7 +61,7 @@ export function showCompare(content, stack) {
     trouble(curves.length ? "" : "None of these runs validates: choose another curve.");
     chart.draw({ x, xName: { epochs: "epochs", seconds: "seconds", usd: "USD" }[seeds.checked ? "epochs" : by.value], xLog: xLog.checked, yLog: yLog.checked, curves });
     const fields = [...new Set(runs.flatMap((run) => Object.keys(run.parameters)))].filter((field) => new Set(runs.map((run) => run.parameters[field] ?? "")).size > 1);
-    const rows = [["state", (run) => stateBadge(run.row)], ["epochs", (run) => whole(run.row.epoch)], ["last cost", (run) => digits(run.row.cost)], ["validation", (run) => metric(run.row.validation_metric, run.row.metric)],
+    const rows = [["state", (run) => stateBadge(run.row)], ["epochs done", (run) => whole(run.row.epoch)], ["last cost", (run) => digits(run.row.cost)], ["validation", (run) => metric(run.row.validation_metric, run.row.metric)],
       ["time", (run) => duration(run.row.seconds)], ["cost", (run) => usd(run.row.usd)], ...fields.map((field) => [field, (run) => run.parameters[field] ?? "–"])];
     differs.replaceChildren(table("What differs", [{ name: "", of: ([name]) => h("strong", {}, name) },
       ...runs.map((run, number) => ({ name: h("a", { href: link(["run", stack, run.row.run_id]), style: { color: seeds.checked ? colour("--accent") : colour(CURVE_COLOURS[number % CURVE_COLOURS.length]) } }, run.row.run_id), of: ([, cell]) => cell(run) }))], rows));

@@ -170,8 +170,8 @@ async function showParameters(content, path, { run }) {
     h("section", { class: "panel" }, h("header", {}, h("h3", {}, "parameters.json"), h("button", { type: "button", onclick: () => saveText("parameters.json", text, "application/json") }, "Save"), h("button", { type: "button", onclick: () => copy(text, "parameters.json") }, "Copy")), h("pre", { class: "log", tabindex: 0 }, text)),
     h("section", { class: "panel" }, h("h3", {}, `What it cost: ${usd(found.bill.usd)}`),
       h("div", { class: "scroll" }, table("The bill", [
-        { name: "What", of: (line) => line.what }, { name: "Quantity", number: true, of: (line) => `${digits(line.quantity, 6)} ${line.unit}` },
-        { name: "Price", number: true, of: (line) => digits(line.price, 6) }, { name: "USD", number: true, of: (line) => digits(line.usd, 4) }], found.bill.lines)),
+        { name: "What", of: (line) => line.what }, { name: "Quantity", number: true, of: (line) => `${digits(line.quantity, 4)} ${line.unit}` },
+        { name: "Price", number: true, of: (line) => digits(line.price, 3) }, { name: "USD", number: true, of: (line) => digits(line.usd, 3) }], found.bill.lines)),
       h("p", { class: "quiet small" }, `List prices of ${found.bill.prices.date}, ${found.bill.prices.region}. Left out: ${found.bill.left_out}.`)),
     h("section", { class: "panel wide" }, h("h3", {}, "Where it is"), facts([["Training samples", whole(found.samples)], ["Numbers of a sample", whole(found.features)], ["Trainers that handed over", whole(found.continuations)]]),
       table("Files", [{ name: "What", of: ([name]) => name }, { name: "Address", of: ([, where]) => h("span", { class: "mono" }, where) }], [["data set", found.dataset], ...Object.entries(found.artifacts)]))));
