@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 
-from snn_client.look.app import Page, Who, answer
+from snn_client.look.page import Page, Who, answer
 from snn_client.look.viewers import Viewer
 from snn_client.microscope.scope import Kind, Part
 

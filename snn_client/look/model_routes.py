@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, HTTPException, Query, Response
 
 from snn.errors import InvalidInput
 from snn_client.data.staging import read_source
-from snn_client.look.app import Page, Who, answer
+from snn_client.look.page import Page, Who, answer
 from snn_client.look.rows import RunRow, row, rows, sweep_of
 from snn_client.look.viewers import Viewer
 from snn_client.models.champion import Reign, reigns

@@ -16,10 +16,10 @@ from snn.errors import InvalidInput
 from snn.schedules import rate_at
 from snn_client.data.staging import read_source
 from snn_client.look import curves
-from snn_client.look.app import Page, Who, answer
 from snn_client.look.board import Listed
 from snn_client.look.curves import Axis, Curve
 from snn_client.look.live import Seen
+from snn_client.look.page import Page, Who, answer
 from snn_client.look.rows import RunRow, parameters_of, row, rows
 from snn_client.look.viewers import Viewer
 from snn_client.runs import runs

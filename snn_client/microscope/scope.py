@@ -319,8 +319,8 @@ class Scope:
                 "that could wait for each other. Train with granularity neuron or layer to see them."
             )
         return (
-            f"What epoch {epoch} invoked was not noted. That is done for epochs that are kept, but for epoch 0 and one in "
-            "which a trainer took over from another."
+            f"What epoch {epoch} invoked was not noted. That is done for epochs that are kept, but not for epoch 0, and "
+            "not for one in which a trainer took over from another."
         )
 
     def _neurons(self, looked: Looked, layer: int) -> list[Neuron]:
