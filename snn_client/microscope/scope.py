@@ -319,7 +319,7 @@ class Scope:
                 "that could wait for each other. Train with granularity neuron or layer to see them."
             )
         return (
-            f"What epoch {epoch} invoked was not noted. That is done for epochs that are kept, but not for epoch 0, and "
+            f"What epoch {epoch} invoked was not noted. That is done for epochs that are kept, but not for epoch 0 and "
             "not for one in which a trainer took over from another."
         )
 

@@ -37,7 +37,7 @@ from snn_data.dataset import Dataset, load_dataset
 
 EPOCHS = 60
 ENDLESS = 10_000_000
-HOW: dict[str, Any] = {"epochs": EPOCHS, "validation": 0.25, "learning_rate": 0.1}
+HOW: dict[str, Any] = {"epochs": EPOCHS, "validation": 0.25, "learning_rate": 0.1, "restore_best_weights": False}
 CHOSEN = Parameters.load(oracle.small_network((5, 4, 1), ("relu", "relu", "sigmoid"), **HOW))
 TABLE = Parameters.load(oracle.small_network((6, 3), ("tanh", "softmax"), epochs=12, learning_rate=0.1))
 
@@ -380,13 +380,17 @@ def test_neurons_that_were_invoked_are_told_with_their_logs(
 
 
 def test_runs_are_compared_with_their_parameters_and_curves(
-    page: Page, run: Run, launch: Callable[..., Run], data: bytes
+    page: Page, run: Run, launch: Callable[..., Run], data: bytes, clients: Clients, stack: StackOutputs
 ) -> None:
-    other = launch("other seed", CHOSEN.model_copy(update={"seed": 7}), data)
+    other = launch("other seed", CHOSEN.model_copy(update={"seed": 7, "restore_best_weights": True}), data)
     found = page.get(f"/api/compare?stack={page.stack}&run={run.run_id}&run={other.run_id}")
     assert [one["parameters"]["seed"] for one in found] == [str(CHOSEN.seed), "7"]
     assert [one["curve"]["cost"]["mean"][-1] for one in found] == [run.cost, other.cost]
     assert page.ask(f"/api/compare?stack={page.stack}" + f"&run={run.run_id}" * 21).status_code == 422
+    best = page.get(page.run(other, "/microscope"))["model_epoch"]
+    assert best == (other.best_epoch or 0) + 1
+    seen = page.get(page.run(other, f"/epochs/{best}/layers/1/neurons/0"))
+    assert seen["weights"] == weights(clients, stack, other)["W1"][0].tolist(), "the model is that of the best epoch"
 
 
 def test_only_who_may_see_a_dag_sees_its_runs_and_only_who_may_edit_stops_them(
