@@ -69,7 +69,8 @@ def job(kind: str, activation: str) -> tuple[Parameters, dict[str, Any]]:
               for name, array in chosen.network(7).first_params(1).items()}  # fmt: skip
     y = random.integers(0, classes, 12) if classes else random.standard_normal(12)
     return chosen, {
-        "activations": chosen.activation_per_layer, "output": neurons - 1, "X": random.standard_normal((7, 12)).tolist(),
+        "activations": chosen.activation_per_layer, "output": neurons - 1,
+        "X": random.standard_normal((7, 12)).tolist(),
         "params": {name: array.tolist() for name, array in params.items()}, "y": y.tolist(),
     }  # fmt: skip
 
