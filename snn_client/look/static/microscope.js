@@ -143,7 +143,7 @@ export function showMicroscope(content, path, { run }) {
     const part = h("select", { "aria-label": "Part of the data set" }, parts.map((name) => h("option", { value: name, selected: name === now.part }, name))), place = h("input", { type: "number", min: 0, value: now.place ?? 0, style: { width: "7rem" }, "aria-label": "Number of the sample" });
     sampled.replaceChildren(h("header", {}, h("h3", {}, "A sample's way through the network")),
       h("div", { class: "bar" }, part, place, h("button", { type: "button", onclick: () => sample(part.value, Number(place.value)) }, "Show"), now.part ? h("button", { type: "button", onclick: () => { way = null; frame(); choose({ part: null, place: null }); } }, "None") : "",
-        about.shape.length || about.backbone ? photoInput("or a photo of yours", upload) : ""), inside);
+        about.shape.length || about.backbone ? photoInput("or a photo of yours", upload) : ""), ...inside);
   }
 
   async function drawWay(now, mine) {
