@@ -28,8 +28,8 @@ OPERATIONS_PER_SECOND = {"float64": 10e9, "float32": 25e9}
 MOVE_SECONDS = 8e-9  # of a step for one weight, with Adam; measured 3e-9 to 5e-9 in float32
 LAYER_SECONDS = 60e-6  # of Python and NumPy for one layer of one batch, there and back; measured 27e-6
 READ_BYTES_PER_SECOND = 50e6  # from S3 to an array
-STORE_BYTES_PER_SECOND = 25e6  # of kept epochs, from arrays to S3; measured MEASURED_B
-KEEP_SECONDS = 0.1  # for one file of kept epochs, however small; measured MEASURED_A
+STORE_BYTES_PER_SECOND = 25e6  # of kept epochs, from arrays to S3; measured 70e6
+KEEP_SECONDS = 0.1  # for one file of kept epochs, however small; measured 0.004
 LAUNCH_SECONDS = 3.0  # of LaunchLambda, cold; measured 2.7
 TRAINER_SECONDS = (
     4.0  # of a TrainerLambda, cold, beside its epochs: start, reading, storing, last message; measured 3.3

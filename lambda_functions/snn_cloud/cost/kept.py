@@ -13,9 +13,9 @@ MOST_BYTES = 100_000_000
 """Of the states of a run together, and BYTES_PER_SECOND for each second of its training.
 
 Of a larger network fewer epochs are kept, but always the first and the last: what takes a second in all is computed
-again in less. To store 2 MB takes 0.03 s; measured.
+again in less. To store 3 MB takes 0.04 s; measured.
 """
-BYTES_PER_SECOND = 2_000_000
+BYTES_PER_SECOND = 3_000_000
 
 # What an epoch takes at least, so that too little is kept of a quick one, not too much; measured, see snn_client.runs.
 LAYER_SECONDS, MOVE_SECONDS, INVOKE_SECONDS = 27e-6, 4e-9, 0.002
@@ -63,7 +63,7 @@ def file_bytes(work: Workload, epochs: int) -> int:
 
 
 def waiting_bytes(work: Workload) -> int:
-    """Return what they take in a trainer's memory: those that wait, once more in a file's bytes.
+    """Return what they take in a trainer's memory: those that wait, once more stacked, and in a file's bytes.
 
     A large one is stored as it is: its file's bytes are no more than those of a checkpoint.
     """
@@ -72,7 +72,7 @@ def waiting_bytes(work: Workload) -> int:
     recorded = recorded_bytes(work)
     size = state_bytes(work) + recorded
     waiting = 0 if size > MOST_WAITING else min(MOST_WAITING, size * states(work, work.parameters.epochs))
-    return recorded + 2 * waiting
+    return recorded + 3 * waiting
 
 
 def puts(work: Workload, epochs: int, seconds: float, checkpoints: int, turns: int) -> int:
@@ -81,5 +81,5 @@ def puts(work: Workload, epochs: int, seconds: float, checkpoints: int, turns: i
     each = seconds / turns
     by_pause = sum(moment <= each for moment in due) + max(0, math.floor((each - due[-1]) / PAUSES[-1]))
     size, kept = state_bytes(work) + recorded_bytes(work), states(work, epochs)
-    full = kept if size > MOST_WAITING else math.ceil(kept * size / (MOST_WAITING // 2))
+    full = kept if size > MOST_WAITING else kept * size // (MOST_WAITING // 2)
     return min(kept, turns * (by_pause + 1) + checkpoints + full)
