@@ -10,12 +10,12 @@ from snn_data.invocations import INVOCATION_BYTES, MOST
 from snn_data.kept import kept_between, stride_of
 
 MOST_BYTES = 100_000_000
-"""Of the states of a run together, and BYTES_PER_SECOND for each second of its training.
+"""Of the states of a run together; and BYTES_PER_SECOND for each second of its training, or LEAST_BYTES.
 
 Of a larger network fewer epochs are kept, but always the first and the last: what takes a second in all is computed
-again in less. To store 3 MB takes 0.04 s; measured.
+again in less. To store 1 MB takes 0.01 s; measured.
 """
-BYTES_PER_SECOND = 3_000_000
+LEAST_BYTES, BYTES_PER_SECOND = 1_000_000, 4_500_000
 
 # What an epoch takes at least, so that too little is kept of a quick one, not too much; measured, see snn_client.runs.
 LAYER_SECONDS, MOVE_SECONDS, INVOKE_SECONDS = 27e-6, 4e-9, 0.002
@@ -47,7 +47,8 @@ def stride(work: Workload) -> int:
     epoch += work.operations / work.workers / OPERATIONS_PER_SECOND[work.parameters.dtype]
     epoch += work.steps * work.trained * MOVE_SECONDS + work.invocations * INVOKE_SECONDS
     epochs = work.parameters.epochs
-    return stride_of(state_bytes(work), epochs, round(min(MOST_BYTES, epochs * epoch * BYTES_PER_SECOND)))
+    most = max(LEAST_BYTES, min(MOST_BYTES, epochs * epoch * BYTES_PER_SECOND))
+    return stride_of(state_bytes(work), epochs, round(most))
 
 
 def states(work: Workload, epochs: int) -> int:

@@ -64,8 +64,8 @@ class Keeper:
                 self._keep()
         if self._waiting and now > self._due:
             self.flush()
-        if pool is not None and training.step == 0 and training.epoch + 1 in (self._next, self._end):
-            pool.recorder = Recorder()
+        if pool is not None and training.step == 0 and training.epoch < self._end:
+            pool.recorder = Recorder() if training.epoch + 1 in (self._next, self._end) else None
 
     def last(self) -> None:
         """Keep the epoch that is the last one, whichever it is, and store what waits."""
