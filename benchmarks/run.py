@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import compare, features, growth, host, learning, problem, report, session
+from benchmarks import compare, features, growth, host, keeping, learning, problem, report, session
 from benchmarks.competitors import Competitors
 from benchmarks.dag import dag
 from benchmarks.serverless import Serverless, machine
@@ -44,6 +44,7 @@ MEASURES: dict[str, Measure] = {
     "digits": learning.digits,
     "sharing": learning.sharing,
     "features": features.features,
+    "keeping": keeping.keeping,
     "dag": dag,
 }
 
@@ -116,7 +117,7 @@ def _measure(
         "cifar10": 1,
         "strategies": 4,
     }
-    steps |= {"cats": 2 if quick else 10, "digits": 1, "sharing": 2 if quick else 5}
+    steps |= {"cats": 2 if quick else 10, "digits": 1, "sharing": 2 if quick else 5, "keeping": len(keeping.JOBS)}
     task = progress.add_task("", total=sum(steps.get(part, repetitions) for part in chosen))
     with_everything = session.Session(
         folder=work,

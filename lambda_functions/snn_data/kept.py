@@ -3,9 +3,9 @@
 Which epochs depends on their number alone: 0 to 11, then each about a tenth above the one before; of a large network
 every second of these, or fourth, or eighth. An `epochs.h5` holds some of them, stacked, for a file of a few arrays is
 written ten times as fast as one of many: `epochs` (n,), ascending, and `steps` (n,) are the counters of a checkpoint,
-`params` and `memory/<what the optimizer remembers>` its arrays with one axis more in front (n, …). The file with the
-first state of a run in the span of the data has its `origin`. The attribute `resumed_from` names the run before, if
-there was one; `invocations/<epoch>` is what `snn_data.invocations` writes.
+`params` and `memory/<what the optimizer remembers>` its arrays with one axis more in front (n, …); W1 as it was at
+first, of a training in the span of the data, has the run's checkpoint alone. The attribute `resumed_from` names the run
+before, if there was one; `invocations/<epoch>` is what `snn_data.invocations` writes.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def stride_of(state_bytes: int, epochs: int, most_bytes: int) -> int:
 
 @dataclass(frozen=True)
 class KeptEpoch:
-    """The state after so many epochs. `origin` is W1 as it was at first, where the training is in the span.
+    """The state after so many epochs; of a training in the span of the data without its `origin`.
 
     `invocations` are those of the epoch that led here, where they were recorded.
     """
@@ -81,7 +81,6 @@ class KeptEpoch:
     steps: int
     params: Params
     memory: Mapping[str, Params]
-    origin: Array | None = None
     invocations: EpochInvocations | None = None
 
     @property
@@ -99,17 +98,14 @@ class KeptEpoch:
         return [array for arrays in (self.params, *self.memory.values()) for array in arrays.values()]
 
     def copy(self) -> KeptEpoch:
-        """Return a state that stays as it is when the training goes on. Nobody changes the origin."""
+        """Return a state that stays as it is when the training goes on."""
         memory = {kind: _copied(arrays) for kind, arrays in self.memory.items()}
-        return KeptEpoch(self.epoch, self.steps, _copied(self.params), memory, self.origin, self.invocations)
+        return KeptEpoch(self.epoch, self.steps, _copied(self.params), memory, self.invocations)
 
 
-def state_of(
-    training: Training, with_origin: bool = False, invocations: EpochInvocations | None = None
-) -> KeptEpoch:  # fmt: skip
+def state_of(training: Training, invocations: EpochInvocations | None = None) -> KeptEpoch:
     """Return a training's state between two epochs: its own arrays, which its next step changes."""
-    origin = training.origin if with_origin else None
-    return KeptEpoch(training.epoch, training.steps, training.params, training.memory, origin, invocations)
+    return KeptEpoch(training.epoch, training.steps, training.params, training.memory, invocations)
 
 
 def dump_epochs(epochs: Sequence[KeptEpoch], resumed_from: str = "") -> bytes:
@@ -127,8 +123,6 @@ def dump_epochs(epochs: Sequence[KeptEpoch], resumed_from: str = "") -> bytes:
                 [kept.memory.get(kind) or {n: np.zeros_like(a) for n, a in kept.params.items()} for kept in epochs],
             )  # fmt: skip
         for kept in epochs:
-            if kept.origin is not None:
-                h5.create_dataset("origin", data=kept.origin)
             if kept.invocations is not None:
                 write_invocations(h5.create_group(f"invocations/{kept.epoch}"), kept.invocations)
     return buffer.getvalue()
@@ -146,10 +140,9 @@ def load_epoch(content: bytes, epoch: int, source: str = "epochs.h5") -> KeptEpo
         kinds = list(memory) if isinstance(memory, h5py.Group) else []
         here = int(place[0])
         remembered = {kind: _read(h5, f"memory/{kind}", here, source) for kind in kinds}
-        origin = numbers(h5, "origin", 2, source) if "origin" in h5 else None
         recorded = h5.get(f"invocations/{epoch}")
         called = read_invocations(recorded, epoch, source) if isinstance(recorded, h5py.Group) else None
-        return KeptEpoch(epoch, int(steps[here]), _read(h5, "params", here, source), remembered, origin, called)
+        return KeptEpoch(epoch, int(steps[here]), _read(h5, "params", here, source), remembered, called)
 
     return read_hdf5(io.BytesIO(content), source, InvalidModel, read)
 
@@ -162,9 +155,8 @@ def load_resumed_from(content: bytes, source: str = "epochs.h5") -> str:
 def _stack(h5: h5py.Group, name: str, states: Sequence[Params]) -> None:
     group = h5.create_group(name)
     for each, first in states[0].items():
-        stacked = group.create_dataset(each, (len(states), *first.shape), first.dtype)
-        for number, arrays in enumerate(states):  # one by one: stacked in memory they would be there twice
-            stacked[number] = arrays[each]
+        one = len(states) == 1  # and then no copy; written one by one, many would take ten times as long
+        group.create_dataset(each, data=first[None] if one else np.stack([arrays[each] for arrays in states]))
 
 
 def _read(h5: h5py.Group, name: str, place: int, source: str) -> Params:

@@ -228,17 +228,11 @@ class Epochs:
         raise InvalidInput(f"there is no epoch {epoch}", source=self._source, hint=f"0 to {job.training.epoch}")
 
     def _origin_of(self, kept: KeptEpoch) -> Array | None:
-        """Return W1 as it was at first, which a run's first file has, and its checkpoint."""
+        """Return W1 as it was at first, which the run's checkpoint has; one that has not begun, as its W1."""
         if "C1" not in kept.params:
             return None
         if self._origin is None:
-            first = self._where[self._kept[0]]
-            self._origin = kept.origin
-            if self._origin is None:
-                self._origin = load_epoch(
-                    self._content(first.key), self._kept[0], f"s3://{self._bucket}/{first.key}"
-                ).origin
-            if self._origin is None:  # its first trainer was killed before it stored that
-                source = f"s3://{self._bucket}/{places.checkpoint(self._run.run_id)}"
-                self._origin = load_checkpoint(read_source(self._clients.s3, source), source).origin
+            source = f"s3://{self._bucket}/{places.checkpoint(self._run.run_id)}"
+            training = load_checkpoint(read_source(self._clients.s3, source), source)
+            self._origin = training.params["W1"] if training.origin is None else training.origin
         return self._origin

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from snn_cloud.aws.objects import BLOCK_BYTES
+from snn_cloud.cost import kept
 from snn_cloud.cost.money import Cost, cost_of
 from snn_cloud.cost.prices import REGION
 from snn_cloud.cost.workload import Size, Workload
@@ -27,6 +28,8 @@ OPERATIONS_PER_SECOND = {"float64": 10e9, "float32": 25e9}
 MOVE_SECONDS = 8e-9  # of a step for one weight, with Adam; measured 3e-9 to 5e-9 in float32
 LAYER_SECONDS = 60e-6  # of Python and NumPy for one layer of one batch, there and back; measured 27e-6
 READ_BYTES_PER_SECOND = 50e6  # from S3 to an array
+STORE_BYTES_PER_SECOND = 35e6  # of kept epochs, from arrays to S3; measured 70e6
+KEEP_SECONDS = 0.1  # for one file of kept epochs, however small; measured 0.004
 LAUNCH_SECONDS = 3.0  # of LaunchLambda, cold; measured 2.7
 TRAINER_SECONDS = (
     4.0  # of a TrainerLambda, cold, beside its epochs: start, reading, storing, last message; measured 3.3
@@ -115,6 +118,8 @@ def forecast(parameters: Parameters, size: Size, machine: Machine) -> Run:
     turns = math.ceil(training / TRAINER_LIMIT_SECONDS)
     seconds = training + turns * (TRAINER_SECONDS + reading) + (FIRST_WAVE_SECONDS if work.invocations else 0.0)
     flushes, checkpoints = math.ceil(training) + 2, math.floor(training / 20) + turns - 1
+    kept_puts = kept.puts(work, epochs, training, checkpoints, turns)
+    seconds += kept_puts * KEEP_SECONDS + kept.file_bytes(work, epochs) / STORE_BYTES_PER_SECOND
     environments = min(machine.neuron_concurrency, work.invocations)
     usage = {
         "launch": Usage(
@@ -124,7 +129,7 @@ def forecast(parameters: Parameters, size: Size, machine: Machine) -> Run:
         ),
         "trainer": Usage(
             turns * work.workers, round(seconds * work.workers * 1000), machine.trainer_mb,
-            s3_puts=4 + checkpoints, s3_gets=2 * turns * work.workers,
+            s3_puts=4 + checkpoints + kept_puts, s3_gets=2 * turns * work.workers,
             # A flush writes the run's item, 2 KB, and the new costs, 8 bytes each; a lease and a checkpoint the item.
             write_units=3 * flushes + math.ceil(8 * epochs / 1024) + 2 * (2 * turns + checkpoints),
             read_units=turns * work.workers, publishes=2 + min(epochs // 100, math.ceil(training)),

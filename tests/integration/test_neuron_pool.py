@@ -32,6 +32,7 @@ from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.neurons import task as neuron_task
 from snn_cloud.neurons.cache import Cache
 from snn_cloud.train.neuron_pool import NeuronPool
+from snn_cloud.train.recording import Recorder
 from snn_data.dataset import load_dataset
 
 DYING = """
@@ -223,6 +224,44 @@ def test_a_set_that_neurons_cannot_keep_travels_a_mini_batch_at_a_time(
         assert cache.samples() == [once, *((f"{turn}:0:places", (1, 7), "<i8") for turn in range(2))]
     else:
         assert cache.samples() == [(f"{turn}:0:samples", *one) for turn in range(2)]
+
+
+def test_what_failed_is_noted_and_what_was_asked_again(clients, dying, valkey, pool, job):
+    step = job(granularity="neuron", batch_size=12)
+    neurons = pool(Unlucky(clients.lambda_, dying["raises"], dying["exits"]), step)
+    neurons.recorder = Recorder()
+    step.check(step.run(neurons))
+    found = neurons.recorder.ended(1).invocations
+    assert Counter((one.layer, one.attempt, one.outcome) for one in found) == {
+        (1, 1, "done"): 12, (2, 1, "failed"): 8, (2, 2, "failed"): 8, (2, 3, "done"): 8, (3, 1, "done"): 4,
+    }  # fmt: skip
+    assert {one.round for one in found} == {1}
+    assert sum(one.milliseconds for one in found) == neurons.take_usage()["neuron"].milliseconds
+    neurons.recorder = None  # and nothing is noted
+    step.run(neurons)
+
+
+def test_a_step_that_is_done_again_is_another_round(clients, valkey, pool, job):
+    class Losing(Cache):
+        lost = False
+
+        def put(self, arrays, *seconds):
+            refs = super().put(arrays, *seconds)
+            if not self.lost and any(":A1" in key for key in arrays):
+                self.lost = True
+                self.forget(list(arrays))
+            return refs
+
+    step = job(granularity="layer")
+    neurons = pool(clients.lambda_, step, cache=Losing(valkey))
+    neurons.recorder = Recorder()
+    step.check(step.run(neurons))
+    found = neurons.recorder.ended(1).invocations
+    assert [(one.round, one.layer, one.direction, one.outcome) for one in found] == [
+        (1, 1, "forward", "done"), (1, 2, "forward", "lost"),
+        *((2, layer, "forward", "done") for layer in (1, 2, 3)),
+        *((2, layer, "backward", "done") for layer in (3, 2, 1)),
+    ]  # fmt: skip
 
 
 def test_nothing_is_left_in_the_cache(clients, valkey, pool, job):

@@ -76,7 +76,7 @@ def test_a_run_counts_what_its_functions_ask(clients, stack, data, heard):
     assert (run.features, run.samples) == (27, 24)
     assert (launch.s3_puts, launch.s3_gets) == (1, 1)  # the first weights; the data set
     assert (launch.write_units, launch.publishes) == (2 + 2, 0)  # the run's item, once more in the index; this count
-    assert (trainer.s3_puts, trainer.s3_gets) == (2, 2)  # model and costs; data set and checkpoint
+    assert (trainer.s3_puts, trainer.s3_gets) == (3, 2)  # kept epochs, model and costs; data set and checkpoint
     assert (trainer.read_units, trainer.publishes) == (1, heard(run))
     # The lease, the costs, the flush with them, and the end (counted ahead, as 2): an item of about 1 KB takes 1 or 2.
     # A trainer that was slow has flushed more often: the run's beat counts a flush and the end.
@@ -98,8 +98,8 @@ def test_the_counts_of_continued_trainers_are_added(clients, stack, data, heard)
     runs.launch(clients, stack, run_id, key, other, trainer_seconds=0.001)
     cut = runs.watch(clients, stack, run_id, lambda *_: None, every_seconds=0.1, limit_seconds=60)
     assert cut.usage["trainer"].invocations == 4
-    # each reads data set and checkpoint; the first three store a checkpoint, the last model and costs
-    assert (cut.usage["trainer"].s3_gets, cut.usage["trainer"].s3_puts) == (4 * 2, 3 + 2)
+    # each reads data set and checkpoint, and stores kept epochs; the first three a checkpoint, the last model and costs
+    assert (cut.usage["trainer"].s3_gets, cut.usage["trainer"].s3_puts) == (4 * 2, 4 + 3 + 2)
     assert cut.usage["trainer"].publishes == heard(cut)
 
 

@@ -82,7 +82,8 @@ def scene_a_run_is_trained() -> Answers:
     assert (run.state, run.epoch, run.reason) == (State.COMPLETED, 3, "")
     stored = [asked["Key"] for asked in answers.asked("s3.PutObject")]
     assert stored == [
-        places.params("r1"), places.results("r1"), places.PROMOTED_RESULTS, places.PROMOTED_PARAMS,
+        places.kept_epochs("r1", 0, 3, 1), places.params("r1"), places.results("r1"), places.PROMOTED_RESULTS,
+        places.PROMOTED_PARAMS,
     ]  # fmt: skip
     told = [asked["Message"].partition(" = ")[0] for asked in answers.asked("sns.Publish")]
     # Of an epoch if the trainer is slow enough to tell of one before it is done.

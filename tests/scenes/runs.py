@@ -21,8 +21,9 @@ from snn.errors import InvalidInput
 from snn_client.data.fetching import fetch
 from snn_client.data.options import Logged
 from snn_client.data.staging import read_source, stage, withdraw
+from snn_client.microscope.epochs import Epochs
 from snn_client.runs.lists import shortened, whole
-from snn_client.runs.logs import RunLogs
+from snn_client.runs.logs import RunLogs, lines_of_invocation
 from snn_client.runs.runs import launch
 from snn_client.runs.watching import Watch
 from snn_cloud.aws import places
@@ -150,6 +151,29 @@ def scene_what_the_functions_print() -> Answers:
     assert lines == ["line 0", "line 1", "line 2", "COMPLETED after 3 epochs"]
     assert logs.heard_last_word
     assert not logs.more
+    return answers
+
+
+def scene_the_lines_of_an_invocation() -> Answers:
+    def events(asked: dict[str, Any]) -> dict[str, Any]:
+        if asked.get("logStreamNames") == ["none"]:
+            return {"events": []}
+        page = ["START RequestId: i1 Version: $LATEST"], ["r1: 3 ms", "REPORT RequestId: i1"]
+        said = page["nextToken" in asked] if "logStreamNames" in asked else page[0]
+        return {"events": [{"eventId": text, "timestamp": 1, "logStreamName": "s", "message": text} for text in said]}
+
+    answers = Answers({"logs.FilterLogEvents": events})
+    lines = lines_of_invocation(answers.clients.logs, OUTPUTS.neuron_function, "i1", "none", 0.0)
+    assert [line.text for line in lines] == ["START RequestId: i1 Version: $LATEST", "r1: 3 ms", "REPORT RequestId: i1"]
+    return answers
+
+
+def scene_kept_epochs_are_found() -> Answers:
+    epochs = {"Contents": [{"Key": places.kept_epochs("r1", 0, 3, 1)}]}
+    answers = Answers({"s3.ListObjectsV2": epochs, "s3.GetObject": objects()})
+    found = Epochs(answers.clients, BUCKET, RUN)
+    assert found.kept == [0, 1, 2, 3]
+    assert len(found.data.dataset.train) == 24
     return answers
 
 

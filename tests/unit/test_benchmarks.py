@@ -248,6 +248,25 @@ def results():
             "cold": column(1.9),
             "warm": column(0.08),
         },
+        "keeping": {
+            "ratio": 1.0312,
+            "rows": [
+                {
+                    "job": "itsacat's",
+                    "epochs": 2119,
+                    "pairs": 25,
+                    "ratio": 1.0312,
+                    "all": [0.99, 1.0312, 1.1],
+                    "with": 1.36,
+                    "without": 1.32,
+                    "kept": 64,
+                    "files": 2,
+                    "bytes": 2_270_464,
+                    "puts": 2,
+                    "usd": 1e-5,
+                }
+            ],
+        },
         "dag": {
             "overhead_seconds": 7.6,
             "all": [7.5, 7.6, 7.9],
@@ -289,6 +308,7 @@ def test_the_report_has_every_goal_with_what_was_measured_and_whether_it_is_met(
         "features.one_ratio_to_loop": "0.95 | ≥ 0.8 | met",
         "features.two_ratio_to_one": "1.737 | ≥ 1.6 | met",
         "features.again_computed": "0 | = 0 | met",
+        "keeping.ratio": "1.031 | ≤ 1.05 | met",
     }
     assert "![Full batch](side-by-side.svg)" in text
     assert "![Growth](growth.svg)" in text
@@ -308,6 +328,8 @@ def test_the_report_tells_the_rest(results):
         "| neurons ×100 | 20,900 | 2000-700-500-1 | 1.00 | direct |",
         "| **two FeatureLambdas** | 33.0 [33.00–33.25] | 30 |",
         "1.90 s by one that starts",
+        "25 pairs of runs, with `keep_epochs` and without",
+        "| itsacat's, 2,119 epochs | 1.36 | 1.32 | 1.031 [0.990–1.100] | 64 | 2.3 | 2 | 0.000010 |",
         "on ×30 photos it is 1,234 MB (1,536 MB fit)",
         "**7.6 s** [7.50–7.90] beyond its 1.3 s of training",
         "bit for bit the same",

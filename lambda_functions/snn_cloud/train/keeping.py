@@ -13,11 +13,11 @@ from snn.training import Training
 from snn_cloud.aws import places
 from snn_cloud.aws.passing import AWS_ERRORS, reason
 from snn_cloud.aws.saying import say
-from snn_cloud.cost.kept import MOST_BYTES, MOST_WAITING, PAUSES
+from snn_cloud.cost.kept import MOST_WAITING, PAUSES
 from snn_cloud.ledger.record import Run
 from snn_cloud.train.recording import Recorder
 from snn_data.invocations import EpochInvocations
-from snn_data.kept import KeptEpoch, dump_epochs, kept_from, state_of, stride_of
+from snn_data.kept import KeptEpoch, dump_epochs, kept_from, state_of
 
 
 class Pool(Protocol):
@@ -27,31 +27,29 @@ class Pool(Protocol):
 
 
 class Keeper:
-    """Keeps epochs of a run by `put`, which stores an object. Between two steps, call `look`; at the end `last`.
+    """Keeps every stride-th epoch of the grid by `put`, which stores an object.
 
-    Of a run that begins, or is resumed, the first state is kept, too. Set `pool` once there is one.
+    Between two steps, call `look`; at the end `last`. Of a run that begins, or is resumed, the first state is kept,
+    too. Set `pool` once there is one.
     """
 
-    def __init__(self, run: Run, training: Training, put: Callable[[str, bytes], object]) -> None:
-        self._run, self._training, self._put = run, training, put
-        self._parameters = parameters = run.parameters
+    def __init__(self, run: Run, training: Training, put: Callable[[str, bytes], object], stride: int = 1) -> None:
+        self._run, self._training, self._put, self._stride = run, training, put, stride
+        parameters = run.parameters
         self.wanted = parameters is not None and parameters.keep_epochs
         self.pool: Pool | None = None
         self._waiting, self._bytes = list[KeptEpoch](), 0
         self._pauses = iter(PAUSES)
         self._pause = next(self._pauses)
         self._due = time.monotonic() + self._pause
-        self._held, self._next, self._stride, self._end = -1, 0, 1, -1
+        self._held, self._next, self._end = -1, 0, -1
         self._recorded: EpochInvocations | None = None
         if parameters is None or not self.wanted:
             return
-        numbers = sum(array.nbytes for array in training.params.values())
-        size = numbers * (1 + len(parameters.optimizer.memory))
-        self._stride = stride_of(size, parameters.epochs, MOST_BYTES)
         self._end = min(parameters.epochs, parameters.pause_after or parameters.epochs)
         # What was due at a checkpoint was stored before it, but for that with which a run begins.
-        self._begins = training.epoch == 0 or run.fence <= 1
-        self._next = training.epoch if self._begins else kept_from(training.epoch + 1, self._stride)
+        begins = training.epoch == 0 or run.fence <= 1
+        self._next = training.epoch if begins else kept_from(training.epoch + 1, stride)
 
     def look(self, now: float) -> None:
         """Keep the epoch that has just ended, if it is one of those, and store what waits, if it is time."""
@@ -66,8 +64,8 @@ class Keeper:
                 self._keep()
         if self._waiting and now > self._due:
             self.flush()
-        if pool is not None and training.step == 0 and training.epoch + 1 in (self._next, self._end):
-            pool.recorder = Recorder()
+        if pool is not None and training.step == 0 and training.epoch < self._end:
+            pool.recorder = Recorder() if training.epoch + 1 in (self._next, self._end) else None
 
     def last(self) -> None:
         """Keep the epoch that is the last one, whichever it is, and store what waits."""
@@ -91,10 +89,10 @@ class Keeper:
         epoch = self._training.epoch
         self._next = kept_from(epoch + 1, self._stride)
         recorded = self._recorded if self._recorded and self._recorded.epoch == epoch else None
-        state = state_of(self._training, with_origin=self._begins, invocations=recorded)
+        state = state_of(self._training, recorded)
         if not state.finite:
             return
-        self._begins, self._held = False, epoch
+        self._held = epoch
         if self._bytes + state.nbytes > MOST_WAITING:
             self.flush()
             self._waiting, self._bytes = [], 0  # also what could not be stored

@@ -22,8 +22,9 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CacheLost, LeaseLost, NeuronFailed, PeerLost, Stopped
 from snn_cloud.aws.saying import say_traceback
 from snn_cloud.aws.settings import Settings
-from snn_cloud.cost import budget
+from snn_cloud.cost import budget, kept
 from snn_cloud.cost.money import usd_of
+from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.launch.starting import start_trainer
 from snn_cloud.ledger.ledger import Lease, Ledger
 from snn_cloud.ledger.messages import Messages
@@ -103,7 +104,8 @@ class _Trainer:
             job = load_job(self._lease.run, self._settings.bucket, self._clients)
             training, parameters = job.training, job.parameters
             reporter.training = training
-            keeper = Keeper(self._lease.run, training, self._put)
+            size = Size(job.dataset.features, len(job.samples))
+            keeper = Keeper(self._lease.run, training, self._put, kept.stride(Workload(parameters, size)))
             try:
                 self._run_steps(job, reporter, keeper, deadline)
             except (Diverged, NeuronFailed):  # what was reached stays there to be looked at

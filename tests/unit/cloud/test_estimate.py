@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 from snn_client.runs.estimate import CACHE_BANDWIDTH, Machine, estimate, forecast, neuron_seconds, training_seconds
 from snn_client.stack.options import StackOptions
+from snn_cloud.cost import kept
 from snn_cloud.cost.prices import CACHE_NODE_HOUR
 from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Usage
+from snn_data.invocations import INVOCATION_BYTES
+from snn_data.kept import grid
 
 NETWORK = {
     "epochs": 100,
@@ -157,28 +161,61 @@ def test_a_batch_run_is_forecast_to_the_last_request() -> None:
     parameters = Parameters.load({**NETWORK, "first_layer": "direct"})
     run = forecast(parameters, SIZE, Machine())
     # 0.018 s of epochs and 4 s around them, of 1.2 µs reading; three flushes of 3 units, a unit for 800 bytes of costs,
-    # and the item twice at 2
+    # and the item twice at 2. 33 states of 44 numbers are stored once, in 0.1 s and at 35 MB a second.
     assert run.usage == {
         "launch": Usage(1, 3_000, 1024, s3_puts=1, s3_gets=1, write_units=4, read_units=2),
-        "trainer": Usage(1, 4_018, 1769, s3_puts=4, s3_gets=2, write_units=9 + 1 + 4, read_units=1, publishes=3),
+        "trainer": Usage(1, 4_118, 1769, s3_puts=5, s3_gets=2, write_units=9 + 1 + 4, read_units=1, publishes=3),
         "neuron": Usage(),
     }
     cost = estimate(parameters, SIZE, Machine())
     millionths = (
-        2 * 0.2 + (3 + 1769 / 1024 * 4.018) * 13.3334 + 5 * 5 + 3 * 0.4 + 18 * 0.625 + 3 * 0.125 + 3 * 0.5 + 0.5
+        2 * 0.2 + (3 + 1769 / 1024 * 4.118) * 13.3334 + 6 * 5 + 3 * 0.4 + 18 * 0.625 + 3 * 0.125 + 3 * 0.5 + 0.5
     )  # fmt: skip
     assert cost["usd"] * 1e6 == pytest.approx(millionths)
     assert sum(line["usd"] for line in cost["lines"]) == pytest.approx(cost["usd"])
-    assert (cost["epochs"], cost["granularity"], cost["seconds"]) == (100, "batch", pytest.approx(4.018046, abs=1e-6))
+    assert (cost["epochs"], cost["granularity"], cost["seconds"]) == (
+        100,
+        "batch",
+        pytest.approx(4.118046 + 33 * 352 / 35e6, abs=1e-6),
+    )
 
 
 def test_a_long_run_pays_for_every_continuation() -> None:
     # 10 million epochs of 180.45 µs are 1,804.5 s: three trainers of 860 s; a write a second and a checkpoint every 20
     run = forecast(Parameters.load({**NETWORK, "epochs": 10_000_000, "first_layer": "direct"}), SIZE, Machine())
     trainer = run.usage["trainer"]
-    assert (trainer.invocations, run.continuations, trainer.milliseconds) == (3, 2, 1_804_528 + 3 * 4_000)
-    assert (trainer.s3_puts, trainer.s3_gets) == (4 + 90 + 2, 6)
+    assert (trainer.invocations, run.continuations, trainer.milliseconds) == (3, 2, 1_804_528 + 3 * 4_000 + 13_702)
+    # 153 states: 15 times by the pauses of each of three trainers and at each of 92 checkpoints, together 137
+    assert (trainer.s3_puts, trainer.s3_gets) == (4 + 90 + 2 + 137, 6)
     assert trainer.write_units == 3 * (1_805 + 2) + 78_125 + 2 * (6 + 92)
+
+
+def test_kept_epochs_are_counted() -> None:
+    work = workload(first_layer="direct", optimizer="adam", strategy="sgd", batch_size=3)
+    assert kept.state_bytes(work) == 8 * 3 * WEIGHTS
+    assert kept.state_bytes(workload(first_layer="span")) == 8 * (WEIGHTS - 3 * 10 + 3 * 6)
+    # 31 of the grid below 100, the last epoch, and one more of a run that is resumed
+    assert kept.states(work, 100) == len(list(takewhile(lambda epoch: epoch < 100, grid()))) + 2 == 33
+    assert kept.states(workload(keep_epochs=False), 100) == 0
+    assert (kept.waiting_bytes(work), kept.waiting_bytes(workload(keep_epochs=False))) == (3 * 33 * 1_056, 0)
+    # A run of 40 s stores after 1, 3, 7, 15 and 31 s, at two checkpoints, and at its end; no more often than there are
+    # states; three trainers of 40 s each.
+    assert kept.puts(work, 100, 40.0, 2, 1) == 8
+    assert kept.puts(work, 2, 40.0, 2, 1) == 4
+    assert kept.puts(work, 100, 120.0, 0, 3) == 18
+    assert kept.puts(workload(keep_epochs=False), 100, 40.0, 2, 1) == 0
+    neurons = workload(granularity="neuron", batch_size=3)
+    assert kept.recorded_bytes(neurons) == 24 * INVOCATION_BYTES
+    assert kept.file_bytes(neurons, 100) == 33 * (8 * WEIGHTS + 24 * kept.ROW_BYTES)
+
+
+def test_what_a_large_network_keeps_is_bounded() -> None:
+    large = Parameters.load(
+        {**NETWORK, "neurons": {"layer1": 1_000, "layer2": 100, "layer3": 1}, "first_layer": "direct"}
+    )
+    work = Workload(large, Size(10_000, 6))  # 80 MB a state
+    assert (kept.stride(work), kept.states(work, 100), kept.waiting_bytes(work)) == (32, 3, 0)
+    assert kept.puts(work, 100, 1_000.0, 50, 2) == 3
 
 
 def test_the_sizes_taken_are_those_of_the_template() -> None:

@@ -291,10 +291,10 @@ def test_halving_finds_a_network_as_good_as_the_full_sweeps_best() -> None:
 
 @pytest.mark.parametrize(
     ("samples", "features", "epochs", "limit"),
-    [(60_000, 784, 30, 0.40), (50_000, 3_072, 90, 0.40), (209, 12_288, 3_000, 0.40)],
+    [(60_000, 784, 30, 0.41), (50_000, 3_072, 90, 0.40), (209, 12_288, 3_000, 0.40)],
 )
 def test_what_27_combinations_cost_by_the_estimate(samples: int, features: int, epochs: int, limit: float) -> None:
-    """Each rung's run pays for its own start and reading; of trainings of seconds that is most of it."""
+    """Each rung's run pays for its own start, reading and kept epochs; of trainings of seconds that is most of it."""
     sizes = (256, 128, 10)
     fields: Any = {"strategy": "sgd", "batch_size": 128, "optimizer": "adam", "dtype": "float32"}
 

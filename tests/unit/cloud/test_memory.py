@@ -8,6 +8,7 @@ import pytest
 
 from snn.errors import InvalidInput
 from snn_cloud.aws.settings import Settings
+from snn_cloud.cost import kept
 from snn_cloud.cost.memory import MIB, check_fits
 from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.parameters import Parameters
@@ -19,6 +20,7 @@ NETWORK = {
     "activations": {"layer1": "relu", "layer2": "relu", "layer3": "sigmoid"},
     "neurons": {"layer1": 3, "layer2": 2, "layer3": 1},
     "learning_rate": 0.1,
+    "keep_epochs": False,
 }
 
 
@@ -52,6 +54,19 @@ def test_a_trainer_is_filled_to_the_last_byte_and_no_further() -> None:
         fits(samples + 1, features, {"trainer_mb": 500}, test, first_layer="direct")
     with pytest.raises(InvalidInput, match="TrainerLambda has 500"):
         fits(samples, features, {"trainer_mb": 500}, test + 100, first_layer="direct")
+
+
+def test_states_that_wait_to_be_stored_are_counted() -> None:
+    given = {**NETWORK, "keep_epochs": True, "first_layer": "direct"}
+    work = Workload(Parameters.load(given), Size(10, 6))
+    waiting = kept.waiting_bytes(work)
+    assert waiting == 3 * 33 * 8 * 44
+    exact = work.trainer_bytes + work.weight_copies * work.weight_bytes + waiting
+    samples = (500 * MIB - exact) // (10 + 8 * 10 + 3 * 8 * 6)
+    fits(6 + samples, 10, {"trainer_mb": 500}, first_layer="direct", keep_epochs=True)
+    with pytest.raises(InvalidInput, match="TrainerLambda has 500"):
+        fits(6 + samples + 1, 10, {"trainer_mb": 500}, first_layer="direct", keep_epochs=True)
+    fits(6 + samples + 1, 10, {"trainer_mb": 500}, first_layer="direct")
 
 
 def test_the_refusal_names_the_numbers_and_the_hint() -> None:

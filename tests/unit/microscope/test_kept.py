@@ -21,6 +21,8 @@ from snn.training import Training
 from snn_client.microscope import epochs as microscope
 from snn_client.microscope.epochs import Epochs, GaveUp, within
 from snn_cloud.aws import places
+from snn_cloud.cost import kept as cost_of_kept
+from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run
 from snn_cloud.train import keeping
@@ -61,9 +63,9 @@ def a_run(run_id: str = "r1", chosen: Parameters | None = None, **fields: Any) -
 Put = Callable[[str, bytes], object]
 
 
-def keep(run: Run, lesson: Lesson, put: Put, until: int = 10**9, killed: bool = False) -> Keeper:
+def keep(run: Run, lesson: Lesson, put: Put, until: int = 10**9, killed: bool = False, stride: int = 1) -> Keeper:
     """Train as far as that many epochs, storing every second step; a killed trainer does not store the rest."""
-    keeper = Keeper(run, lesson.training, put)
+    keeper = Keeper(run, lesson.training, put, stride)
     keeper._due = 0.5
     keeper.look(0.0)
     for now, _ in enumerate(lesson.steps()):
@@ -95,6 +97,9 @@ class Cloud:
         return [key.rpartition("/")[2] for key in self.stored if "/epochs/" in key]
 
     def epochs(self, run: Run) -> Epochs:
+        if run.parameters is not None:  # what LaunchLambda stores
+            first = run.parameters.network(photos().features).first_params(run.parameters.seed, run.parameters.dtype)
+            self.stored.setdefault(places.checkpoint(run.run_id), dump_checkpoint(Training(first)))
         return Epochs(self.answers.clients, "bucket", run)
 
     def _list(self, asked: dict[str, Any]) -> Any:
@@ -306,16 +311,27 @@ def test_nothing_is_kept_where_nobody_wants_it() -> None:
         cloud.epochs(run)
 
 
-def test_of_too_much_every_second_or_fourth_is_kept_and_always_first_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = sum(array.nbytes for array in Lesson(parameters(30), photos()).training.params.values())
-    for most, kept in ((6 * size, [0, 4, 8, 13, 21, 30]), (size // 2, [0, 30])):
-        monkeypatch.setattr(keeping, "MOST_BYTES", most)
-        cloud, run = Cloud(), a_run(chosen=parameters(30))
-        keep(run, Lesson(parameters(30), photos()), cloud.put)
-        epochs = cloud.epochs(run)
-        assert epochs.kept == kept
-        for epoch in (0, kept[-2], 9, 30):
-            assert same(epochs.look(epoch).params, alone(epoch, {}, 30))
+@pytest.mark.parametrize(("stride", "kept"), [(4, [0, 4, 8, 13, 21, 30]), (32, [0, 30])])
+def test_of_too_much_every_second_or_fourth_is_kept_and_always_first_and_last(stride: int, kept: list[int]) -> None:
+    cloud, run = Cloud(), a_run(chosen=parameters(30))
+    keep(run, Lesson(parameters(30), photos()), cloud.put, stride=stride)
+    epochs = cloud.epochs(run)
+    assert epochs.kept == kept
+    for epoch in (0, kept[-2], 9, 30):
+        assert same(epochs.look(epoch).params, alone(epoch, {}, 30))
+
+
+def test_how_much_is_kept_goes_with_how_long_it_trains() -> None:
+    def stride(samples: int, **fields: Any) -> int:
+        sizes, functions = (20, 7, 5, 1), ("relu", "relu", "relu", "sigmoid")
+        chosen = Parameters.load(oracle.small_network(sizes, functions, **fields))
+        return cost_of_kept.stride(Workload(chosen, Size(12_288, samples)))
+
+    adam = {"optimizer": "adam", "strategy": "sgd", "batch_size": 64}
+    assert stride(209, epochs=3_000) == 1  # in the span: 35 KB a state
+    assert stride(209, epochs=100, **adam) > 20  # 6 MB a state, of a training of a second
+    assert 1 < stride(209, epochs=3_000, **adam) < stride(209, epochs=100, **adam)
+    assert stride(209, epochs=3_000, **adam, granularity="layer") == 8  # 100 MB of 6 MB each, and time enough
 
 
 def test_what_waits_is_bounded_and_a_large_state_is_stored_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
