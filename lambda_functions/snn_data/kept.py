@@ -147,6 +147,28 @@ def load_epoch(content: bytes, epoch: int, source: str = "epochs.h5") -> KeptEpo
     return read_hdf5(io.BytesIO(content), source, InvalidModel, read)
 
 
+def load_epochs(content: bytes, source: str = "epochs.h5") -> list[KeptEpoch]:
+    """Return all epochs of an `epochs.h5`, without what they invoked, in one reading. Raises InvalidModel."""
+
+    def read(h5: h5py.File) -> list[KeptEpoch]:
+        epochs, steps = numbers(h5, "epochs", 1, source), numbers(h5, "steps", 1, source)
+        if len(steps) != len(epochs):
+            raise InvalidModel("is not one for each epoch", field="steps", source=source, hint="look at another epoch")
+        memory = h5.get("memory")
+        kinds = list(memory) if isinstance(memory, h5py.Group) else []
+        return [
+            KeptEpoch(
+                int(epoch),
+                int(steps[place]),
+                _read(h5, "params", place, source),
+                {kind: _read(h5, f"memory/{kind}", place, source) for kind in kinds},
+            )
+            for place, epoch in enumerate(epochs)
+        ]
+
+    return read_hdf5(io.BytesIO(content), source, InvalidModel, read)
+
+
 def load_resumed_from(content: bytes, source: str = "epochs.h5") -> str:
     """Return the run that the file's run was resumed from, or nothing."""
     return read_hdf5(io.BytesIO(content), source, InvalidModel, lambda h5: str(h5.attrs.get("resumed_from", "")))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from typing import NamedTuple
 from snn.activations import Array
 from snn.errors import InvalidInput
 from snn.network import Params
+from snn.span import FirstLayer
 from snn.training import History, Training, train
 from snn_client.data.staging import read_source
 from snn_cloud.aws import places
@@ -28,7 +29,7 @@ from snn_cloud.train.job import Data, Job, make_job
 from snn_data.checkpoint import load_checkpoint
 from snn_data.dataset import load_dataset
 from snn_data.invocations import EpochInvocations
-from snn_data.kept import KeptEpoch, kept_between, load_epoch, load_resumed_from, state_of
+from snn_data.kept import KeptEpoch, kept_between, load_epoch, load_epochs, load_resumed_from, state_of
 
 KEPT_BYTES = 64_000_000  # of files that were read last, in memory
 MOST_OLDER = 100  # runs, each resumed from the next
@@ -144,6 +145,15 @@ class Epochs:
             self._latest = state_of(job.training).copy()
         params = self._parameters.in_own_units(job.first.network(job.training.params))
         return Seen(epoch, params, recomputed=epoch not in self._where)
+
+    def all_params(self, wanted: Collection[int]) -> Iterator[Params]:
+        """Yield the networks after some of the kept epochs, with one reading of each file: quicker than one by one."""
+        first: FirstLayer | None = None
+        for file in dict.fromkeys(self._where[epoch] for epoch in wanted):
+            for state in load_epochs(self._content(file.key), f"s3://{self._bucket}/{file.key}"):
+                if state.epoch in wanted and self._where[state.epoch] == file:
+                    first = first or self._job(state).first  # the same for all of them
+                    yield self._parameters.in_own_units(first.network(state.params))
 
     def next(self, epoch: int, stop: Stop = never) -> Seen | None:
         """Return the network one epoch later, or None after the last one. Raises as `look` does."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from io import BytesIO
 
 from snn.errors import InvalidInput
+from snn.network import Params
 from snn_client.data.staging import read_source
 from snn_client.microscope.epochs import Epochs, Seen, Stop, never
 from snn_cloud.aws import places
@@ -48,6 +50,10 @@ class Finished:
             hint = f"look at epoch {self.last}, the model; runs keep epochs unless keep_epochs is false"
             raise InvalidInput(f"epoch {epoch} was not kept", source=f"run {self._run.run_id}", hint=hint)
         return Seen(epoch, self._model.params, recomputed=False)
+
+    def all_params(self, wanted: Collection[int]) -> Iterator[Params]:
+        """Yield the model's."""
+        yield self._model.params
 
     def next(self, epoch: int, stop: Stop = never) -> Seen | None:
         """Return None: nobody knows."""

@@ -266,9 +266,11 @@ class Scope:
             W1 = self._network.layers[0].size * self._network.features
             if W1 * self.run.samples * len(kept) > MOST_SCALED:
                 kept = sorted({kept[0], kept[len(kept) // 2], kept[-1]})
-            states = [self.epochs.look(epoch).params for epoch in kept]
             layers = range(1, len(self._network.layers) + 1)
-            self._scales = [max(float(np.abs(params[f"W{layer}"]).max()) for params in states) for layer in layers]
+            self._scales = [0.0 for _ in layers]
+            for params in self.epochs.all_params(kept):
+                most = [float(np.abs(params[f"W{layer}"]).max()) for layer in layers]
+                self._scales = list(map(max, self._scales, most))
         return self._scales
 
     def _numbers(self, looked: Looked, layer: int, kind: Kind) -> tuple[Array, float]:
