@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from browsers import chromium
+from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium, as the system has it; Playwright's own download is not used."""
-    chromium = os.environ.get("SNN_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not chromium:
-        pytest.fail(
-            "these tests need Chromium: `make test-browser` installs it, or `apt-get install chromium`, "
-            "or name one by SNN_CHROMIUM=/path/to/it",
-            pytrace=False,
-        )
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=QUIET)
+    """Headless Chromium."""
+    with chromium() as running:
         yield running
-        running.close()

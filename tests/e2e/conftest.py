@@ -30,6 +30,12 @@ from snn_cloud.ledger.record import Run
 os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="snn-airflow-")
 
 ROOT = Path(__file__).parents[2]
+ROLES = ("admin", "op", "user", "viewer")
+# People of every role, and the stack that the page of neural networks shows.
+PAGE = {
+    "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{role}:{role}" for role in ROLES),
+    "AIRFLOW__SNN__STACKS": "snn-train@aws_default, gone",
+}
 ENDLESS = 10_000_000
 PARAMETERS = {
     "epochs": ENDLESS,
@@ -102,7 +108,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             (dags / file.name).symlink_to(file)
     try:
         aws = emulator.up(home, venv=ROOT / ".local" / "emulator-venv", port=0, redis_port=0)
-        web = airflow.up(home, dags, aws, port=0)
+        web = airflow.up(home, dags, aws, port=0, variables=PAGE)
         keys = aws.environment()
         session = boto3.Session(
             keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], None, keys["AWS_DEFAULT_REGION"]

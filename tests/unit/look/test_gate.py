@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
 
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
+from page_routes import routes_of
 
 from snn_client.look import gate
 from snn_client.look.app import STATIC, make_app, static_routes
@@ -91,23 +91,6 @@ def test_nobody_sees_anything_unless_somebody_says_who_they_are() -> None:
         assert client.request(method, asked, json={} if method == "POST" else None).status_code == 401, path
     page = client.get("/", headers={"accept": "text/html"})
     assert "Log in first" in page.text
-
-
-def routes_of(app: FastAPI) -> list[Any]:
-    """All routes, also where Starlette keeps included ones in a tree."""
-    found: list[Any] = []
-
-    def walk(routes: Any) -> None:
-        for route in routes:
-            if getattr(route, "methods", None):
-                found.append(route)
-            for name in ("routes", "original_router"):
-                inner = getattr(route, name, None)
-                if inner is not None:
-                    walk(getattr(inner, "routes", inner))
-
-    walk(app.routes)
-    return found
 
 
 def test_the_owner_is_who_has_the_secret() -> None:
