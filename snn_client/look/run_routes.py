@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from snn.errors import InvalidInput
+from snn.errors import InvalidInput, SnnError
 from snn.schedules import rate_at
 from snn_client.data.staging import read_source
 from snn_client.look import curves
@@ -27,7 +27,7 @@ from snn_cloud.aws import places
 from snn_cloud.cost.money import Cost, cost_of
 from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.ledger import Mark
-from snn_cloud.ledger.record import Notes, Run
+from snn_cloud.ledger.record import Notes, Run, Task
 
 MOST_COMPARED = 20
 MOST_SPARKS = 100
@@ -118,16 +118,23 @@ def run_routes(page: Page) -> APIRouter:
     @routes.get("/find")
     def find(viewer: Who, dag_id: str, dag_run_id: str = "", task_id: str = "", map_index: int = -1) -> Response:
         """Return the runs that belong to a DAG, a run or a task of Airflow; of a task that has none, its DAG run's."""
-        found = [
-            (name, run) for name, shown in page.stacks.items() for run in shown.board.runs().runs
-            if viewer.sees(run) and run.task and run.task.dag_id == dag_id
-            and (not dag_run_id or run.task.dag_run_id == dag_run_id)
-        ]  # fmt: skip
-        own = [
-            (name, run) for name, run in found
-            if run.task and run.task.task_id == task_id and (map_index < 0 or run.task.map_index == map_index)
-        ]  # fmt: skip
-        return answer([{"stack": name, "run_id": run.run_id} for name, run in (own if task_id and own else found)])
+        found, trouble = list[tuple[str, Run, Task]](), list[SnnError]()
+        for name, shown in page.stacks.items():
+            try:
+                listed = shown.board.runs().runs
+            except SnnError as error:  # that a stack is not deployed hides no other one
+                trouble.append(error)
+                continue
+            found += [
+                (name, run, task) for run in listed
+                if (task := run.task) and task.dag_id == dag_id and viewer.sees(run)
+                and (not dag_run_id or task.dag_run_id == dag_run_id)
+            ]  # fmt: skip
+        if not found and len(trouble) == len(page.stacks):
+            raise trouble[0]
+        own = [one for one in found if one[2].task_id == task_id and (map_index < 0 or one[2].map_index == map_index)]
+        chosen = own if task_id and own else found
+        return answer([{"stack": name, "run_id": run.run_id} for name, run, _ in chosen])
 
     @routes.get("/sparks")
     def sparks(viewer: Who, stack: str, run: Annotated[list[str], Query(max_length=MOST_SPARKS)]) -> Response:

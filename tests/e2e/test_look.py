@@ -15,7 +15,6 @@ import httpx
 import numpy as np
 import pytest
 from browsers import chromium
-from conftest import ROLES, Machine, Training
 from page_routes import routes_of
 from playwright.sync_api import Browser, FrameLocator, Page, expect
 
@@ -27,6 +26,8 @@ from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import State
 
 SECONDS = 60.0  # of a training that is watched
+ROLES = ("admin", "op", "user", "viewer")  # as in conftest
+Machine = Training = Any  # of conftest
 
 
 @pytest.fixture(scope="module")
