@@ -23,7 +23,7 @@ export SNN_DEMO_SEED := $(SEED)
 export SNN_DEMO_BACKBONE := $(BACKBONE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench notebooks pictures demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -138,6 +138,9 @@ bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, 90
 
 notebooks: install ## execute the notebooks on the emulator (started for it if none runs) and keep what they show
 	@$(BIN)/python notebooks/execute.py
+
+pictures: install ## draw the pictures of docs/page.md anew; needs Chromium, as test-browser does
+	@$(BIN)/python docs/pictures.py
 
 lint: install ## check style, types and templates
 	@$(BIN)/ruff check .

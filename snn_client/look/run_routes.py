@@ -282,9 +282,16 @@ def _epoch_usd(marks: list[Mark]) -> float | None:
 
 
 def _memorises(seen: Seen, best: int) -> bool:
-    """Return whether the training cost has gone on falling since the best epoch, while the validation cost rose."""
+    """Return whether the training cost has gone on falling since the best epoch, while the validation cost rose.
+
+    For a tenth of the epochs at least, and by a hundredth at least: the last epochs of a run that still learns go up
+    and down.
+    """
     costs, validated = seen.curves.costs, seen.curves.validation_costs
-    return len(costs) - 1 > best and costs[-1] < costs[best] and validated[-1] > validated[best]
+    since = len(costs) - 1 - best
+    return bool(
+        since >= max(2, 0.1 * len(costs)) and costs[-1] < costs[best] and validated[-1] > 1.01 * validated[best]
+    )
 
 
 def spark(seen: Seen) -> Spark:
