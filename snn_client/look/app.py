@@ -68,8 +68,8 @@ def static_routes() -> APIRouter:
     def index(request: Request) -> Response:
         # Relative addresses lead somewhere else without it.
         if not request.url.path.endswith("/"):
-            query = f"?{request.url.query}" if request.url.query else ""
-            return Response(status_code=307, headers={"location": f"{request.url.path}/{query}"})
+            whole = str(request.url.replace(path=f"{request.url.path}/"))
+            return Response(status_code=307, headers={"location": whole})
         return _file(request, files["index.html"])
 
     @routes.get("/static/{name:path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from answers import Answers, Refused, body
 from judged import two_classes
 
 from scenes.common import BUCKET, NO_KEY, OUTPUTS, RUN, model, objects
-from snn_client.models.champion import Change, promote, roll_back
+from snn_client.models.champion import Change, promote, reigns, roll_back
 from snn_client.reports.report import build_report, evaluate_run, write_report
 from snn_client.sweeps.table import write_table
 from snn_cloud.aws import places
@@ -49,6 +50,31 @@ def scene_the_first_champion() -> Answers:
     answers = Answers({"s3.GetObject": files, "s3.HeadObject": Refused("404", 404)})
     assert promote(answers.clients, BUCKET, "r2") == Change("r2", "")
     assert answers.asked("s3.PutObject")[0]["IfNoneMatch"] == "*"
+    return answers
+
+
+def scene_champions_and_when_they_reigned() -> Answers:
+    key, day = places.PROMOTED_PARAMS, datetime(2026, 11, 1, tzinfo=UTC)
+    versions = [
+        {"Key": key, "VersionId": "v3", "LastModified": day + timedelta(hours=5), "IsLatest": True},
+        {"Key": key, "VersionId": "v2", "LastModified": day + timedelta(hours=2), "IsLatest": False},
+        {"Key": key, "VersionId": "v1", "LastModified": day, "IsLatest": False},
+        {"Key": f"{key}.bak", "VersionId": "other", "LastModified": day, "IsLatest": True},
+    ]
+    gone = [{"Key": key, "VersionId": "d", "LastModified": day + timedelta(hours=1), "IsLatest": False}]
+    runs = {"v3": {"run-id": "r3"}, "v2": {"run-id": "r2"}, "v1": {}}
+    answers = Answers(
+        {
+            "s3.ListObjectVersions": {"Versions": versions, "DeleteMarkers": gone},
+            "s3.HeadObject": lambda asked: {"Metadata": runs[asked["VersionId"]]},
+        }
+    )
+    at = day.timestamp()
+    found = [
+        (one["run_id"], one["since"] - at, one["until"] and one["until"] - at)
+        for one in reigns(answers.clients, BUCKET)
+    ]
+    assert found == [("r3", 18_000, None), ("r2", 7_200, 18_000), ("", 0, 3_600)]
     return answers
 
 

@@ -117,16 +117,18 @@ class Ledger:
         """Return what is known of the epochs after `after_epoch`; a million of them take about a second to read."""
         items = [*self._chunk_at(run_id, after_epoch), *self._chunks_from(run_id, after_epoch + 1)]
         first, marks = after_epoch + 1, list[Mark]()
-        length = max((int(item["last"]) + 1 - first for item in items), default=0)
+        ends = [int(item["first"]) + len(bytes(item["costs"])) // 8 for item in items]
+        length = max([first, *ends]) - first
         curves = [np.full(length if any(name in item for item in items) else 0, np.nan) for name in CURVES]
-        for item in items:  # of two that tell of an epoch, the later one counts
+        for item, end in zip(items, ends, strict=True):  # of two that tell of an epoch, the later one counts
             skipped = max(0, first - int(item["first"]))
-            begin, end = int(item["first"]) + skipped - first, int(item["last"]) + 1 - first
+            begin = int(item["first"]) + skipped - first
+            upto = max(begin, end - first)
             for name, curve in zip(CURVES, curves, strict=True):
                 if name in item:
-                    curve[begin:end] = np.frombuffer(bytes(item[name]), dtype="<f8")[skipped:]
-            if "at" in item and int(item["last"]) >= first:
-                marks.append(Mark(int(item["last"]), float(item["at"]), float(item["usd"])))
+                    curve[begin:upto] = np.frombuffer(bytes(item[name]), dtype="<f8")[skipped:]
+            if "at" in item and end > first:
+                marks.append(Mark(end - 1, float(item["at"]), float(item["usd"])))
         marks.sort()
         costs, validation_costs, validation_metrics = curves
         return Curves(first, costs, validation_costs, validation_metrics, marks)

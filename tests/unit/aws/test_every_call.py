@@ -17,6 +17,7 @@ from scenes import scenes
 # (file, function, operation): why the first page is enough.
 ONE_PAGE = {
     ("lambda_functions/snn_cloud/ledger/ledger.py", "_chunk_at", "dynamodb.Query"): "the last chunk is the first item",
+    ("snn_client/models/champion.py", "reigns", "s3.ListObjectVersions"): "the newest fifty are told",
     ("snn_client/stack/belongings.py", "_logs_of_the_notebook", "s3.ListObjectsV2"): "is there any object?",
     ("snn_client/stack/change_set.py", "look", "cloudformation.DescribeChangeSet"): "_changes goes on from it",
     ("snn_client/stack/cleanup.py", "_first_versions", "s3.ListObjectVersions"): "these are deleted, and it asks anew",

@@ -34,7 +34,7 @@ def test_what_is_not_said_has_a_default() -> None:
         (
             {"Records": 5},
             "Records: is not a known field (known are run_id, dataset, dataset_version, parameters, promote, "
-            "trainer_seconds, resume_from)",
+            "trainer_seconds, resume_from, started_by)",
         ),
         (
             {"dataset": "runs/r/results.json"},
