@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks import compare, features, growth, host, keeping, learning, problem, report, session
+from benchmarks import compare, features, growth, host, keeping, learning, page, problem, report, session
 from benchmarks.competitors import Competitors
 from benchmarks.dag import dag
 from benchmarks.serverless import Serverless, machine
@@ -45,6 +45,7 @@ MEASURES: dict[str, Measure] = {
     "sharing": learning.sharing,
     "features": features.features,
     "keeping": keeping.keeping,
+    "page": page.page,
     "dag": dag,
 }
 
