@@ -28,7 +28,7 @@ from snn_cloud.train.training import advance
 from snn_data.checkpoint import dump_checkpoint
 from snn_data.dataset import load_dataset
 
-PAIRS = 20
+PAIRS = 16
 JOBS: dict[str, dict[str, Any]] = {
     "itsacat's": CATS["best-batch"],
     "full batch": CATS["full-batch"],
