@@ -460,9 +460,9 @@ def _keeping(section: dict[str, Any], results: dict[str, Any]) -> str:
         for row in section["rows"]
     ]  # fmt: skip
     return (
-        f"{section['rows'][0]['pairs']} pairs of runs, with `keep_epochs` and without, in turn, by a trainer in the "
-        "benchmark's own process; the costs are the same to the last bit. The ratio is the median over the pairs; "
-        "so is that of the processor's time, which what else runs on the machine changes less.\n\n"
+        f"{section['rows'][0]['pairs']} pairs of runs, with `keep_epochs` and without, in turn, by a trainer in a "
+        "process of its own, with one thread; the costs are the same to the last bit. The ratio is the median over the "
+        "pairs; so is that of the processor's time, which what else runs on the machine changes less.\n\n"
         + _table(("", "seconds with", "without", "ratio", "processor", "kept", "MB", "puts", "USD of the puts"), rows)
     )
 
