@@ -97,7 +97,7 @@ class Serverless:
             raise BenchmarkRunFailed(run.reason)
         costs = [row.cost for row in ledger.progress(run_id)[1]]
         before_it_goes(run_id)
-        self.forget(stack, run_id)
+        forget(self.clients, stack.bucket, run_id)
         return Outcome(run, now, seen, costs, self._path_chosen(stack, run_id))
 
     def refresh(self, *functions: str) -> None:
@@ -154,11 +154,12 @@ class Serverless:
         self.clients.s3.put_object(Bucket=stack.bucket, Key=key, Body=body)
         return key
 
-    def forget(self, stack: StackOutputs, run_id: str) -> None:
-        """Remove a run's files: the emulator keeps every version in memory, and a large one slows what comes after."""
-        versions = self.clients.s3.list_object_versions(Bucket=stack.bucket, Prefix=places.run_prefix(run_id))
-        for item in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
-            self.clients.s3.delete_object(Bucket=stack.bucket, Key=item["Key"], VersionId=item["VersionId"])
+
+def forget(clients: Clients, bucket: str, run_id: str) -> None:
+    """Remove a run's files: the emulator keeps every version in memory, and a large one slows what comes after."""
+    versions = clients.s3.list_object_versions(Bucket=bucket, Prefix=places.run_prefix(run_id))
+    for item in [*versions.get("Versions", []), *versions.get("DeleteMarkers", [])]:
+        clients.s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ MOST_BYTES = 100_000_000
 Of a larger network fewer epochs are kept, but always the first and the last: what takes a second in all is computed
 again in less. To store 1 MB takes 0.01 s; measured.
 """
-LEAST_BYTES, BYTES_PER_SECOND = 1_000_000, 4_500_000
+LEAST_BYTES, BYTES_PER_SECOND = 1_000_000, 3_000_000
 
 # What an epoch takes at least, so that too little is kept of a quick one, not too much; measured, see snn_client.runs.
 LAYER_SECONDS, MOVE_SECONDS, INVOKE_SECONDS = 27e-6, 4e-9, 0.002
