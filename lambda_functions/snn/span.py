@@ -16,6 +16,7 @@ less work.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -134,8 +135,10 @@ class Gram:
 
     def combine(self, C: Array) -> Array:
         """Return C·Xᵀ (neurons, features)."""
-        blocks = [C @ X.T for _, X in self._blocks(self.samples)]
-        return np.hstack(blocks)
+        product = np.empty((len(C), self.samples.features), self.dtype)
+        for where, X in self._blocks(self.samples):
+            product[:, where] = C @ X.T
+        return product
 
     def _blocks(self, samples: Samples) -> Iterator[tuple[slice, Array]]:
         """Yield samples a block of features at a time, (features, m): as numbers they may be more than memory holds."""
@@ -151,8 +154,12 @@ class Span:
 
     def __init__(self, origin: Array, gram: Gram) -> None:
         self._origin, self._gram = origin, gram
-        self._begin = gram.times(origin, gram.samples)
         self._apart: tuple[Samples, Array, Array] | None = None
+
+    @cached_property
+    def _begin(self) -> Array:
+        """W1₀·X, which whoever only wants the network does without."""
+        return self._gram.times(self._origin, self._gram.samples)
 
     def start(self, params: Params) -> Params:
         """Return the parameters to train: W1 is the origin, C1 is 0."""
@@ -187,7 +194,8 @@ class Span:
 
     def network(self, params: Params) -> Params:
         """Return the parameters with W1 = s·W1₀ + C·Xᵀ."""
-        W = params["s1"] * self._origin + self._gram.combine(params["C1"])
+        W = self._gram.combine(params["C1"])
+        W += params["s1"] * self._origin
         return {"W1": W, **{name: array for name, array in params.items() if name not in ("C1", "s1")}}
 
 

@@ -171,6 +171,11 @@ def load_model(file: Path | str | BinaryIO, source: str = "params.h5") -> Model:
     return Model(params, activations, attributes, source)
 
 
+def load_attributes(file: Path | str | BinaryIO, source: str = "params.h5") -> Mapping[str, Any]:
+    """Read what a `params.h5` says of itself, without its weights. Raises InvalidModel."""
+    return read_hdf5(file, source, InvalidModel, _attributes)
+
+
 def _attributes(h5: h5py.File) -> dict[str, Any]:
     """Return the root's attributes, those of kinds that nobody asks for as text."""
     return {name: repr(value) if np.asarray(value).dtype.kind in "OV" else value for name, value in h5.attrs.items()}

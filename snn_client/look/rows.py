@@ -65,9 +65,8 @@ def rows(runs: Sequence[Run], outputs: StackOutputs, viewer: Viewer) -> list[Run
     """Return the rows of those runs that a person may see."""
     seen = [run for run in runs if viewer.sees(run)]
     chosen = [parameters_of(run) for run in seen]
-    usual = {
-        field: Counter(one.get(field, "") for one in chosen).most_common(1)[0][0] for one in chosen for field in one
-    }
+    fields = {field for one in chosen for field in one}
+    usual = {field: Counter(one.get(field, "") for one in chosen).most_common(1)[0][0] for field in fields}
     return [
         row(run, outputs, viewer, {field: value for field, value in own.items() if usual.get(field) != value})
         for run, own in zip(seen, chosen, strict=True)

@@ -41,6 +41,14 @@ class Workers:
             raise InvalidInput(answer["error"]) if answer["refused"] else CloudError(answer["error"])
         return answer["result"]
 
+    def warm(self) -> None:
+        """Start the worker, unless it is there or busy: who has opened the page may soon want to look closely."""
+        if self._turn.acquire(blocking=False):
+            try:
+                self._started()
+            finally:
+                self._turn.release()
+
     def close(self) -> None:
         """End the worker."""
         with self._turn:

@@ -32,6 +32,7 @@ from snn_data.invocations import EpochInvocations
 from snn_data.kept import KeptEpoch, kept_between, load_epoch, load_epochs, load_resumed_from, state_of
 
 KEPT_BYTES = 64_000_000  # of files that were read last, in memory
+SEEN_BYTES = 700_000_000  # of networks that were looked at last
 MOST_OLDER = 100  # runs, each resumed from the next
 
 Stop = Callable[[], bool]
@@ -49,6 +50,11 @@ class Seen:
     epoch: int
     params: Params
     recomputed: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Return what the parameters take."""
+        return sum(array.nbytes for array in self.params.values())
 
 
 class _File(NamedTuple):
@@ -82,6 +88,7 @@ class Epochs:
             raise InvalidInput("has no parameters", source=f"run {run.run_id}", hint="look at another run")
         self._clients, self._bucket, self._run, self._parameters = clients, bucket, run, run.parameters
         self._contents = OrderedDict[str, bytes]()
+        self._seen = OrderedDict[int, Seen]()
         self._where = dict[int, _File]()
         self._find()
         if not self._where:
@@ -135,6 +142,9 @@ class Epochs:
         """Return the network after so many epochs. Raises InvalidInput if the run did not come so far; GaveUp."""
         if not 0 <= epoch <= self.last:
             raise InvalidInput(f"there is no epoch {epoch}", source=self._source, hint=f"0 to {self.last}")
+        if epoch in self._seen:
+            self._seen.move_to_end(epoch)
+            return self._seen[epoch]
         state = self.state(self.nearest(epoch))
         latest = self._latest
         if latest is not None and state.epoch < latest.epoch <= epoch:
@@ -144,7 +154,10 @@ class Epochs:
             self._advance(job, epoch, stop)
             self._latest = state_of(job.training).copy()
         params = self._parameters.in_own_units(job.first.network(job.training.params))
-        return Seen(epoch, params, recomputed=epoch not in self._where)
+        self._seen[epoch] = Seen(epoch, params, recomputed=epoch not in self._where)
+        while len(self._seen) > 1 and sum(seen.nbytes for seen in self._seen.values()) > SEEN_BYTES:
+            self._seen.popitem(last=False)
+        return self._seen[epoch]
 
     def all_params(self, wanted: Collection[int]) -> Iterator[Params]:
         """Yield the networks after some of the kept epochs, with one reading of each file: quicker than one by one."""

@@ -7,9 +7,10 @@ never the server that answers people.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
+from io import BufferedReader
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,6 @@ from snn.activations import Array
 from snn.batches import Samples
 from snn.errors import InvalidInput
 from snn.network import Network, Params
-from snn_client.data.staging import read_source
 from snn_client.judging.answers import predicted_classes
 from snn_client.microscope.contents import (
     About,
@@ -46,6 +46,7 @@ from snn_client.microscope.neurons import (
     formula,
     histogram,
     most_and_least,
+    norms_of,
     outputs_of,
     slopes_of,
     update_ratio,
@@ -57,11 +58,12 @@ from snn_client.stack.outputs import StackOutputs
 from snn_client.tables.columns import Category, Columns
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_cloud.aws.objects import ObjectFile
 from snn_cloud.ledger.parameters import Granularity, Parameters
 from snn_cloud.ledger.record import Run, Usage
 from snn_data.dataset import Dataset, backbone_name
 from snn_data.invocations import Invocation
-from snn_data.model import Model, load_model
+from snn_data.model import Model, load_attributes
 
 Kind = Literal["weights", "slopes", "learned"]
 Part = Literal["train", "test", "validation"]
@@ -264,11 +266,11 @@ class Scope:
         if self._scales is None:
             kept = self.epochs.kept
             W1 = self._network.layers[0].size * self._network.features
-            if W1 * self.run.samples * len(kept) > MOST_SCALED:
-                kept = sorted({kept[0], kept[len(kept) // 2], kept[-1]})
             layers = range(1, len(self._network.layers) + 1)
             self._scales = [0.0 for _ in layers]
-            for params in self.epochs.all_params(kept):
+            large = W1 * self.run.samples * len(kept) > MOST_SCALED
+            ends = (self.epochs.look(epoch, self._stop).params for epoch in (kept[0], kept[-1]))
+            for params in ends if large else self.epochs.all_params(kept):
                 most = [float(np.abs(params[f"W{layer}"]).max()) for layer in layers]
                 self._scales = list(map(max, self._scales, most))
         return self._scales
@@ -328,8 +330,7 @@ class Scope:
     def _neurons(self, looked: Looked, layer: int) -> list[Neuron]:
         outputs, params = looked.outputs[layer - 1], looked.seen.params
         activation = self._parameters.activation_per_layer[layer - 1]
-        norms = np.linalg.norm(params[f"W{layer}"], axis=1)
-        slopes = np.linalg.norm(looked.slopes.params[f"W{layer}"], axis=1)
+        norms, slopes = norms_of(params[f"W{layer}"]), norms_of(looked.slopes.params[f"W{layer}"])
         means, biases = outputs.A.mean(axis=1), params[f"b{layer}"][:, 0]
         ratios = looked.ratios[layer - 1] if looked.ratios else None
         return [
@@ -500,23 +501,24 @@ class Scope:
         return self._parts["train"].inputs(self._places)
 
     @cached_property
-    def _stored(self) -> Model | None:
-        """Return the run's model, None while there is none."""
-        source = f"s3://{self._outputs.bucket}/{places.params(self.run.run_id)}"
+    def _stored(self) -> Mapping[str, Any] | None:
+        """Return what the run's model says of itself, None while there is none."""
+        key = places.params(self.run.run_id)
         try:
-            return load_model(BytesIO(read_source(self._clients.s3, source)), source)
+            with BufferedReader(ObjectFile(self._clients, self._outputs.bucket, key)) as file:
+                return load_attributes(file, key)
         except InvalidInput:
             return None
 
     @cached_property
     def _threshold(self) -> float:
-        return self._stored.threshold if self._stored else 0.5
+        return Model({}, (), self._stored or {}).threshold
 
     @cached_property
     def _model_epoch(self) -> int | None:
         if self._stored is None:
             return None
-        best = self._stored.attributes.get("best_epoch")
+        best = self._stored.get("best_epoch")
         return int(best) + 1 if best is not None and self._parameters.restore_best_weights else self.run.epoch
 
 

@@ -17,7 +17,7 @@ from snn_data.checkpoint import load_checkpoint
 # by itself.)
 FREE = (
     "epochs", "threshold", "max_usd", "max_seconds", "pause_after",
-    "workers", "granularity", "neurons_per_invocation", "first_layer",
+    "workers", "granularity", "neurons_per_invocation", "first_layer", "keep_epochs",
 )  # fmt: skip
 
 
