@@ -14,7 +14,7 @@ from snn.losses import Targets
 from snn.network import Network, Params, walk
 
 SATURATED = 0.99
-"""|A| of a sigmoid's or tanh's neuron from which on its slope is nearly 0; of a sigmoid also A below 1 - this."""
+"""Size of a sigmoid's or tanh's activation from which on its slope is nearly 0; of a sigmoid also below 1 less this."""
 
 
 class Outputs(NamedTuple):
