@@ -23,7 +23,7 @@ export SNN_DEMO_SEED := $(SEED)
 export SNN_DEMO_BACKBONE := $(BACKBONE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench notebooks pictures demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench chromium notebooks pictures demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -88,7 +88,14 @@ test-data: install ## run those of data sets, reports, sweeps and retraining, wi
 test-stacks: install ## run those that deploy, update and delete stacks, with an emulator and Valkey
 	@$(BIN)/pytest $(STACKS) -m "not slow"
 
-test-e2e: install ## run the tests that drive the DAGs in a real Airflow, on an emulator
+# Under a lock, as the two lanes of .ci/run may come here at once.
+CHROMIUM := command -v chromium >/dev/null || test -n "$$SNN_CHROMIUM" || \
+	{ echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; }
+
+chromium:
+	@mkdir -p .local && flock .local/chromium.lock sh -c '$(CHROMIUM)'
+
+test-e2e: install chromium ## run the tests that drive the DAGs in a real Airflow, on an emulator, by API and in headless Chromium; installs Debian's if there is none
 	@$(BIN)/pytest tests/e2e -m "not slow"
 
 test-airflow: install ## run what drives Airflow with other releases, 15 minutes each: [VERSION='3.2 3.3']; 3.2: the newest 3.2.x
@@ -113,9 +120,7 @@ test-iam: install ## run the integration tests with every role held to its polic
 test-moto: install ## hold what the product asks of AWS to a second emulator, moto, which it installs
 	@$(BIN)/pytest tests/moto
 
-test-browser: install ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
-	@command -v chromium >/dev/null || test -n "$(SNN_CHROMIUM)" || \
-		{ echo "installing chromium"; apt-get -qq update && apt-get -qq install --yes chromium >/dev/null; }
+test-browser: install chromium ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@$(BIN)/pytest tests/browser
 
 test-witness: install ## hold the network, and the oracle of the other tests, to PyTorch, which it installs
@@ -139,7 +144,7 @@ bench: install ## measure ours beside a NumPy loop, PyTorch and scikit-learn, 90
 notebooks: install ## execute the notebooks on the emulator (started for it if none runs) and keep what they show
 	@$(BIN)/python notebooks/execute.py
 
-pictures: install ## draw the pictures of docs/page.md anew; needs Chromium, as test-browser does
+pictures: install chromium ## draw the pictures of docs/page.md anew
 	@$(BIN)/python docs/pictures.py
 
 lint: install ## check style, types and templates

@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import h5py
+import httpx
 import numpy as np
 import oracle
 import pytest
@@ -456,3 +461,43 @@ def test_a_run_that_goes_on_is_looked_at_once_a_second_however_many_look(
     kept = page.get(page.run(mine, "/microscope"))["kept"]
     assert page.get(page.run(mine, f"/epochs/{kept[-1]}/network"))["epoch"] == kept[-1], "while it goes on"
     runs.stop(clients, stack, mine.run_id)
+
+
+def test_snn_look_serves_who_has_its_address_and_leaves_nothing_behind(stack: StackOutputs, run: Run) -> None:
+    command = [
+        str(Path(sys.executable).with_name("snn")),
+        "look",
+        run.run_id,
+        "--no-browser",
+        "--stack",
+        stack.stack_name,
+    ]
+    served = subprocess.Popen([*command, "--port", "0"], stderr=subprocess.PIPE, text=True)
+    assert served.stderr is not None
+    try:
+        said = iter(served.stderr.readline, "")
+        address = next(word for line in said for word in line.split() if "token=" in word).rstrip(";")
+        assert address.endswith(f"#/run/{stack.stack_name}/{run.run_id}")
+        origin, port = address.partition("/?")[0], address.partition("/?")[0].rpartition(":")[2]
+        assert httpx.get(f"{origin}/").status_code == 401
+        with httpx.Client(base_url=origin, follow_redirects=True) as owner:
+            assert "<title>Neural networks" in owner.get(f"/?{address.partition('?')[2].partition('#')[0]}").text
+            assert owner.get("/api/me").json()["stacks"] == [stack.stack_name]
+            path = f"/api/runs/{stack.stack_name}/{run.run_id}/epochs/{EPOCHS}/network"
+            assert owner.get(path, timeout=60).json()["epoch"] == EPOCHS
+            assert owner.get(path, headers={"host": f"evil.example:{port}"}).status_code == 403
+        taken = subprocess.run([*command, "--port", port], capture_output=True, text=True, check=False)
+        assert taken.returncode == 1
+        assert f"port: {port} cannot be used" in taken.stderr
+        children = [
+            pid for tasks in Path(f"/proc/{served.pid}/task").glob("*/children") for pid in tasks.read_text().split()
+        ]
+        assert len(children) == 1, "the worker"
+        served.send_signal(signal.SIGINT)
+        served.wait(15)
+        wait_until(lambda: not Path(f"/proc/{children[0]}").exists(), "the worker is still there")
+    finally:
+        served.kill()
+        served.wait()
+    unknown = subprocess.run([command[0], "look", "nobody", *command[3:]], capture_output=True, text=True, check=False)
+    assert "has no run 'nobody'" in unknown.stderr
