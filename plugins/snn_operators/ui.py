@@ -6,7 +6,7 @@ app without either.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -41,7 +41,7 @@ class AirflowViewer:
         """Return what Airflow calls them."""
         return str(self._user.get_name())
 
-    @property
+    @cached_property
     def sees_models(self) -> bool:
         """Return whether they may see plugins."""
         return get_auth_manager().is_authorized_view(access_view=AccessView.PLUGINS, user=self._user)

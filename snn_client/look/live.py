@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from snn_client.look.stacks import Stack
+from snn_cloud.aws.errors import CloudError
 from snn_cloud.ledger.ledger import Curves
 from snn_cloud.ledger.record import Run
 
 LOOK_SECONDS = 1.0
+WAIT_SECONDS = 5.0  # for somebody else's look; then what was seen before will do
 MOST_BYTES = 128 * 2**20
 """Of the curves of all runs that are held; a million epochs with validation take 24 MB."""
 
@@ -45,11 +47,18 @@ class Lives:
         self._watched: OrderedDict[str, _Watched] = OrderedDict()
 
     def look(self, run_id: str) -> Seen:
-        """Return the run as it was at most a second ago. Raises RunNotFound."""
+        """Return the run as it was at most a second ago; while AWS is slow, as it was when it last answered.
+
+        Raises RunNotFound, and CloudError if AWS has not answered yet.
+        """
         with self._lock:
             watched = self._watched.setdefault(run_id, _Watched())
             self._watched.move_to_end(run_id)
-        with watched.lock:
+        if not watched.lock.acquire(timeout=WAIT_SECONDS):
+            if watched.seen is None:
+                raise CloudError(f"AWS takes long to tell of run {run_id}: try again in a moment")
+            return watched.seen
+        try:
             now = self._clock()
             if watched.seen is None or now - watched.looked_at >= LOOK_SECONDS:
                 try:
@@ -59,6 +68,8 @@ class Lives:
                     raise
                 watched.looked_at = now
             seen = watched.seen
+        finally:
+            watched.lock.release()
         self._make_room(run_id)
         return seen
 

@@ -61,23 +61,33 @@ class Logbook:
             self._books.move_to_end(key)
             while len(self._books) > RUNS:
                 self._books.popitem(last=False)
-        with book.lock:
-            now = self._clock()
-            if not book.closed and now - book.read_at >= LOOK_SECONDS:
-                book.read_at = now
-                book.lines += book.logs.new()
-                if run.state.is_terminal and book.logs.heard_last_word and not book.logs.more:
-                    book.closed = True
-                if run.state is State.FAILED and time.time() - run.ended_at > LOOK_SECONDS:
-                    known = set(book.lines)
-                    ended = last_lines(logs, self._stack.outputs, run)
-                    book.lines += [line for line in ended if line not in known]
-                    book.closed = True
-                extra = max(0, len(book.lines) - MOST_LINES)
-                book.lines, book.dropped = book.lines[extra:], book.dropped + extra
-            new = book.lines[max(0, after - book.dropped) :]
-            count = book.dropped + len(book.lines)
+        # CloudWatch may take seconds: who comes meanwhile gets the lines that there are.
+        if book.lock.acquire(blocking=False):
+            try:
+                self._read(book, run)
+            finally:
+                book.lock.release()
+        lines, dropped = book.lines, book.dropped
         return {
-            "lines": [{"at": line.at, "function": line.function.rpartition("-")[2], "text": line.text} for line in new],
-            "count": count,
+            "lines": [
+                {"at": line.at, "function": line.function.rpartition("-")[2], "text": line.text}
+                for line in lines[max(0, after - dropped) :]
+            ],
+            "count": dropped + len(lines),
         }
+
+    def _read(self, book: _Book, run: Run) -> None:
+        """Read what is new, if it is time. The lines are replaced as a whole, for somebody may be reading them."""
+        logs, now = self._stack.clients.logs, self._clock()
+        if book.closed or now - book.read_at < LOOK_SECONDS:
+            return
+        book.read_at = now
+        lines = [*book.lines, *book.logs.new()]
+        if run.state.is_terminal and book.logs.heard_last_word and not book.logs.more:
+            book.closed = True
+        if run.state is State.FAILED and time.time() - run.ended_at > LOOK_SECONDS:
+            known = set(lines)
+            lines += [line for line in last_lines(logs, self._stack.outputs, run) if line not in known]
+            book.closed = True
+        extra = max(0, len(lines) - MOST_LINES)
+        book.lines, book.dropped = lines[extra:], book.dropped + extra

@@ -31,8 +31,8 @@ def model_routes(page: Page) -> APIRouter:
     @routes.get("/sweeps/{stack}/{sweep_id}")
     def sweep(viewer: Who, stack: str, sweep_id: str) -> Response:
         shown = page.shown(stack)
-        found = [run for run in shown.board.runs().runs if sweep_of(run.run_id) == places.check_run_id(sweep_id)]
-        seen = rows(found, shown.stack.outputs, viewer)
+        wanted = places.check_run_id(sweep_id)
+        seen = rows([entry for entry in shown.board.runs().runs if sweep_of(entry.run.run_id) == wanted], viewer)
         if not seen:
             raise HTTPException(404, f"there is no sweep {sweep_id!r} that you may see")
         source = f"s3://{shown.stack.outputs.bucket}/{places.sweep_json(sweep_id)}"
@@ -46,14 +46,11 @@ def model_routes(page: Page) -> APIRouter:
     def champion(viewer: Who, stack: str) -> Response:
         check_sees_models(viewer)
         shown = page.shown(stack)
-        listed = {run.run_id: run for run in shown.board.runs().runs if viewer.sees(run)}
-        found: list[Reigned] = [
-            {
-                "reign": reign,
-                "row": row(listed[reign["run_id"]], shown.stack.outputs, viewer) if reign["run_id"] in listed else None,
-            }
-            for reign in reigns(shown.stack.clients, shown.stack.outputs.bucket)
-        ]
+        listed = {entry.run.run_id: entry for entry in shown.board.runs().runs if viewer.sees(entry.run)}
+        found: list[Reigned] = []
+        for reign in reigns(shown.stack.clients, shown.stack.outputs.bucket):
+            entry = listed.get(reign["run_id"])
+            found.append({"reign": reign, "row": row(entry.run, entry.usd, viewer) if entry else None})
         return answer(found)
 
     @routes.post("/champion/{stack}/photo")

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, Self, TypedDict
 
 from snn_client.look.viewers import Viewer
 from snn_client.runs.progress import metric_name
@@ -61,20 +61,32 @@ class RunRow(TypedDict):
     differs: dict[str, str]
 
 
-def rows(runs: Sequence[Run], outputs: StackOutputs, viewer: Viewer) -> list[RunRow]:
+class Entry(NamedTuple):
+    """A run in the list, with what takes a moment to find out: its parameters as texts, and what it has cost in USD."""
+
+    run: Run
+    parameters: dict[str, str]
+    usd: float
+
+    @classmethod
+    def of(cls, run: Run, outputs: StackOutputs) -> Self:
+        """Return the entry of a run."""
+        return cls(run, parameters_of(run), usd_of(run, outputs))
+
+
+def rows(entries: Sequence[Entry], viewer: Viewer) -> list[RunRow]:
     """Return the rows of those runs that a person may see."""
-    seen = [run for run in runs if viewer.sees(run)]
-    chosen = [parameters_of(run) for run in seen]
-    fields = {field for one in chosen for field in one}
-    usual = {field: Counter(one.get(field, "") for one in chosen).most_common(1)[0][0] for field in fields}
+    seen = [entry for entry in entries if viewer.sees(entry.run)]
+    fields = {field for entry in seen for field in entry.parameters}
+    usual = {field: Counter(one.parameters.get(field, "") for one in seen).most_common(1)[0][0] for field in fields}
     return [
-        row(run, outputs, viewer, {field: value for field, value in own.items() if usual.get(field) != value})
-        for run, own in zip(seen, chosen, strict=True)
+        row(run, usd, viewer, {field: value for field, value in own.items() if usual[field] != value})
+        for run, own, usd in seen
     ]
 
 
-def row(run: Run, outputs: StackOutputs, viewer: Viewer, differs: Mapping[str, str] | None = None) -> RunRow:
-    """Return the row of one run."""
+def row(run: Run, usd: float, viewer: Viewer, differs: Mapping[str, str] | None = None) -> RunRow:
+    """Return the row of one run, which has cost `usd`."""
     task = run.task
     return {
         "run_id": run.run_id, "state": run.state.value,
@@ -82,8 +94,7 @@ def row(run: Run, outputs: StackOutputs, viewer: Viewer, differs: Mapping[str, s
         "epoch": run.epoch, "epochs": run.parameters.epochs if run.parameters else run.epoch,
         "cost": run.cost, "validation_cost": run.validation_cost, "validation_metric": run.validation_metric,
         "metric": metric_name(run), "best_epoch": run.best_epoch,
-        "stopped_by": run.stopped_by.value if run.stopped_by else None, "reason": run.reason,
-        "usd": usd_of(run, outputs),
+        "stopped_by": run.stopped_by.value if run.stopped_by else None, "reason": run.reason, "usd": usd,
         "started_by": _started_by(task),
         "sweep": sweep_of(run.run_id), "resumed_from": run.resumed_from,
         "tags": list(run.tags), "note": run.note, "archived": run.archived, "may_change": viewer.changes(run),

@@ -24,13 +24,14 @@ from snn_client.look.rows import RunRow, parameters_of, row, rows
 from snn_client.look.viewers import Viewer
 from snn_client.runs import runs
 from snn_cloud.aws import places
-from snn_cloud.cost.money import Cost, cost_of
+from snn_cloud.cost.money import Cost, cost_of, usd_of
 from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.ledger import Mark
 from snn_cloud.ledger.record import Notes, Run, Task
 
 MOST_COMPARED = 20
 MOST_SPARKS = 100
+MOST_SPARK_EPOCHS = 500_000  # of one request
 # The report is a page of its own, with its styles in it and no script.
 REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'; sandbox"
 
@@ -79,6 +80,9 @@ class Spark(TypedDict):
     best_metric: float | None
 
 
+NO_SPARK: Spark = {"costs": [], "least_cost": None, "best_metric": None}
+
+
 class Compared(TypedDict):
     """A run beside others."""
 
@@ -106,15 +110,15 @@ def run_routes(page: Page) -> APIRouter:
         return answer({"name": viewer.name, "stacks": list(page.stacks), "sees_models": viewer.sees_models})
 
     @routes.get("/runs")
-    def listed(viewer: Who, stack: str) -> Response:
+    def listed(viewer: Who, stack: str, known: int = 0) -> Response:
+        """Return the list; to who knows it already, by the `version` of it, only that and when it was looked at."""
         shown = page.shown(stack)
         found: Listed = shown.board.runs()
-        return answer(
-            {
-                "stack": stack, "at": found.at, "older": found.older, "unreadable": found.unreadable,
-                "runs": rows(found.runs, shown.stack.outputs, viewer),
-            }
-        )  # fmt: skip
+        # As text: the script's numbers have fewer digits.
+        said: dict[str, Any] = {"stack": stack, "at": found.at, "version": str(found.version)}
+        if known != found.version:
+            said |= {"older": found.older, "unreadable": found.unreadable, "runs": rows(found.runs, viewer)}
+        return answer(said)
 
     @routes.get("/find")
     def find(viewer: Who, dag_id: str, dag_run_id: str = "", task_id: str = "", map_index: int = -1) -> Response:
@@ -127,7 +131,7 @@ def run_routes(page: Page) -> APIRouter:
                 trouble.append(error)
                 continue
             found += [
-                (name, run, task) for run in listed
+                (name, run, task) for run, _, _ in listed
                 if (task := run.task) and task.dag_id == dag_id and viewer.sees(run)
                 and (not dag_run_id or task.dag_run_id == dag_run_id)
             ]  # fmt: skip
@@ -139,8 +143,15 @@ def run_routes(page: Page) -> APIRouter:
 
     @routes.get("/sparks")
     def sparks(viewer: Who, stack: str, run: Annotated[list[str], Query(max_length=MOST_SPARKS)]) -> Response:
+        """Return small curves; of runs of many epochs, which take long to read, only of those that come first."""
         shown = page.shown(stack)
-        return answer({run_id: spark(seen) for run_id in run if viewer.sees((seen := shown.lives.look(run_id)).run)})
+        listed = {entry.run.run_id: entry.run for entry in shown.board.runs().runs if viewer.sees(entry.run)}
+        epochs, found = 0, dict[str, Spark]()
+        for known in [listed[run_id] for run_id in run if run_id in listed]:
+            epochs += known.epoch
+            few = epochs <= MOST_SPARK_EPOCHS
+            found[known.run_id] = spark(shown.lives.look(known.run_id)) if few else NO_SPARK
+        return answer(found)
 
     @routes.get("/compare")
     def compare(
@@ -152,7 +163,7 @@ def run_routes(page: Page) -> APIRouter:
             seen = shown.lives.look(run_id)
             found.append(
                 {
-                    "row": row(seen.run, shown.stack.outputs, viewer),
+                    "row": row(seen.run, usd_of(seen.run, shown.stack.outputs), viewer),
                     "parameters": parameters_of(seen.run),
                     "curve": curve_of(seen, axis),
                 }
@@ -164,7 +175,7 @@ def run_routes(page: Page) -> APIRouter:
         shown, run = page.run(stack, run_id, viewer)
         outputs, prefix = shown.stack.outputs, f"s3://{shown.stack.outputs.bucket}/"
         said: Detail = {
-            "row": row(run, outputs, viewer),
+            "row": row(run, usd_of(run, outputs), viewer),
             "parameters": run.parameters.model_dump(mode="json", exclude_none=True) if run.parameters else {},
             "bill": cost_of(run, outputs), "dataset": prefix + run.dataset,
             "samples": run.samples, "features": run.features,
@@ -185,7 +196,11 @@ def run_routes(page: Page) -> APIRouter:
         seen = shown.lives.look(run_id)
         span = (begin, end) if begin is not None and end is not None else None
         return answer(
-            live_of(seen, row(seen.run, shown.stack.outputs, viewer), curve_of(seen, axis, width, first, span))
+            live_of(
+                seen,
+                row(seen.run, usd_of(seen.run, shown.stack.outputs), viewer),
+                curve_of(seen, axis, width, first, span),
+            )
         )
 
     @routes.get("/runs/{stack}/{run_id}/curve.csv")
@@ -229,7 +244,7 @@ def run_routes(page: Page) -> APIRouter:
         check_may_change(viewer, run)
         noted = shown.stack.ledger.annotate(run_id, Notes.checked(written.tags, written.note, written.archived))
         shown.forget(run_id)
-        return answer(row(noted, shown.stack.outputs, viewer))
+        return answer(row(noted, usd_of(noted, shown.stack.outputs), viewer))
 
     return routes
 

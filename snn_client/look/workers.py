@@ -16,6 +16,8 @@ from snn_cloud.aws.errors import CloudError
 
 LIMIT_SECONDS = 60.0
 QUEUE_SECONDS = 30.0  # for which a request waits for others
+MOST_WAITING = 12
+BUSY = "others are looking into networks just now: try again in a moment"
 
 # One thread for its arithmetic: the server beside it has people to answer.
 QUIET = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -25,18 +27,24 @@ class Workers:
     """Asks the worker process; one request at a time. For several threads."""
 
     def __init__(self) -> None:
-        self._turn = threading.Lock()
+        self._turn, self._waiting = threading.Lock(), threading.BoundedSemaphore(MOST_WAITING)
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, stack: Stack, run_id: str, ask: str, **arguments: Any) -> Any:
         """Return what the worker answers. Raises InvalidInput for what the asker can mend, CloudError for the rest."""
         request: Request = {"reach": stack.reach().to_json(), "run_id": run_id, "ask": ask, "arguments": arguments}
-        if not self._turn.acquire(timeout=QUEUE_SECONDS):
-            raise CloudError("others are looking into networks just now: try again in a moment")
+        # Each who waits holds one of the server's threads, of which it has some forty for all that it does.
+        if not self._waiting.acquire(blocking=False):
+            raise CloudError(BUSY)
         try:
-            answer = self._answer(json.dumps(request) + "\n")
+            if not self._turn.acquire(timeout=QUEUE_SECONDS):
+                raise CloudError(BUSY)
+            try:
+                answer = self._answer(json.dumps(request) + "\n")
+            finally:
+                self._turn.release()
         finally:
-            self._turn.release()
+            self._waiting.release()
         if "error" in answer:
             raise InvalidInput(answer["error"]) if answer["refused"] else CloudError(answer["error"])
         return answer["result"]

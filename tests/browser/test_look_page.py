@@ -417,6 +417,37 @@ def test_a_samples_way_is_shown_and_so_is_that_of_ones_own_photo(
     expect(page.locator("[data-answer]")).to_contain_text("It says")
 
 
+def test_every_panel_hands_out_its_numbers_and_its_picture(tab: Callable[..., Seen], site: Site) -> None:
+    seen = tab()
+    page = seen.page
+    panels = {
+        "#/run/snn/faces/microscope?epoch=120&layer=2&neuron=1&part=test&place=3": [
+            "neurons",
+            "layer",
+            "neuron",
+            "sample",
+        ],
+        "#/run/snn/neurons/invocations?epoch=2": ["invocations"],
+        "#/compare/snn?runs=faces,faces-2": ["Runs compared"],
+    }
+    pictures = {"neurons": "network", "invocations": "timeline"}
+    for view, names in panels.items():
+        seen.go(view)
+        for name in names:
+            with page.expect_download() as download:
+                page.get_by_role("button", name=re.compile(f"CSV of (the )?{name}$")).click()
+            lines = list(csv.reader(Path(download.value.path()).read_text().splitlines()))
+            assert len(lines) > 1, name
+            assert {len(line) for line in lines} == {len(lines[0])}, name
+            with page.expect_download() as download:
+                page.get_by_role("button", name=re.compile(f"PNG of (the )?{pictures.get(name, name)}$")).click()
+            with Image.open(download.value.path()) as picture:
+                assert picture.size[0] > 60, name
+                assert len(picture.convert("RGB").getcolors(1_000_000) or []) > 2, f"{name} is blank"
+    neuron = json.loads(page.request.get(f"{site.origin}/api/runs/snn/faces/epochs/120/layers/2/neurons/1").text())
+    assert len(neuron["weights"]) == 12
+
+
 def test_invocations_are_drawn_and_their_logs_read(tab: Callable[..., Seen]) -> None:
     seen = tab()
     page = seen.page

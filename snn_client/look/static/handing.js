@@ -39,6 +39,31 @@ export function saveCanvas(name, canvas) {
   canvas.toBlob((blob) => save(name, blob), "image/png");
 }
 
+const DRAWN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "font-size", "font-family", "text-anchor"];
+
+/** Hand out a drawing as a picture, with the styles that it has here. */
+export async function saveSvg(name, drawing, paper) {
+  const copy = drawing.cloneNode(true), box = drawing.getBoundingClientRect();
+  const from = [drawing, ...drawing.querySelectorAll("*")], to = [copy, ...copy.querySelectorAll("*")];
+  from.forEach((element, place) => { const style = getComputedStyle(element); for (const rule of DRAWN) to[place].setAttribute(rule, style.getPropertyValue(rule)); });
+  copy.setAttribute("width", box.width); copy.setAttribute("height", box.height);
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(new XMLSerializer().serializeToString(copy))}`;
+  await image.decode();
+  saveCanvas(name, pictures([image], 1, box.width, box.height, paper));
+}
+
+/** Return pictures side by side on one canvas, `columns` in a row, each of this size. */
+export function pictures(images, columns, width, height, paper) {
+  const canvas = document.createElement("canvas"), gap = images.length > 1 ? 4 : 0, rows = Math.ceil(images.length / columns);
+  canvas.width = columns * (width + gap) - gap; canvas.height = rows * (height + gap) - gap;
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.fillStyle = paper; context.fillRect(0, 0, canvas.width, canvas.height);
+  images.forEach((image, place) => context.drawImage(image, place % columns * (width + gap), Math.floor(place / columns) * (height + gap), width, height));
+  return canvas;
+}
+
 function save(name, blob) {
   const address = URL.createObjectURL(blob), anchor = h("a", { href: address, download: name });
   document.body.append(anchor); anchor.click(); anchor.remove();

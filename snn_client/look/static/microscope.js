@@ -2,7 +2,7 @@
 
 import { address, get, send } from "./api.js";
 import { colour, digits, facts, h, percent, say, table, trouble, whole } from "./dom.js";
-import { copy, csv, saveText } from "./handing.js";
+import { copy, csv, pictures, saveCanvas, saveSvg, saveText } from "./handing.js";
 import { conditionText, legend, networkPicture } from "./network.js";
 import { neuronView } from "./neuron.js";
 import { set, setting, wholeAddress } from "./state.js";
@@ -71,7 +71,8 @@ export function showMicroscope(content, path, { run }) {
     const rows = seen.layers.flatMap((neurons, layer) => neurons.map((one, place) => ({ layer: layer + 1, place, ...one })));
     const file = () => saveText(`${run} epoch ${now.epoch}.csv`, csv(["layer", "neuron", "fires", "samples", "dead", "saturated", "mean", "norm", "gradient", "update_ratio", "bias"], rows.map((one) => [one.layer, one.place, one.fires, seen.samples, one.dead, one.saturated, one.mean, one.norm, one.slope, one.ratio, one.bias])));
     const open = pictured.querySelector("details")?.open;
-    pictured.replaceChildren(h("header", {}, h("h3", {}, "The network"), h("button", { type: "button", onclick: file, "aria-label": "CSV of the neurons" }, "CSV")),
+    pictured.replaceChildren(h("header", {}, h("h3", {}, "The network"), h("button", { type: "button", onclick: file, "aria-label": "CSV of the neurons" }, "CSV"),
+      h("button", { type: "button", onclick: () => saveSvg(`${run} epoch ${now.epoch}.png`, pictured.querySelector("svg.network"), colour("--paper")), "aria-label": "PNG of the network" }, "PNG")),
       facts([["Training cost", digits(seen.cost, 6)], ["Right, of those looked at", seen.accuracy === null ? null : percent(seen.accuracy)], ["Right, of the test set", seen.test_accuracy === null ? null : percent(seen.test_accuracy)], ["Dead neurons", whole(dead)], ["Samples looked at", about.looked < about.samples ? `${whole(about.looked)} of ${whole(about.samples)}` : whole(about.looked)]]),
       networkPicture(about, seen, { layer: now.layer, neuron: now.neuron, activations: way?.layers, choose: (layer, neuron) => choose({ layer, neuron }) }),
       legend(way ? "Circles show the sample below." : "Circles show mean activations."),
@@ -107,7 +108,9 @@ export function showMicroscope(content, path, { run }) {
       return h("button", { type: "button", class: `tile ${one.dead ? "dead" : one.saturated ? "saturated" : ""}`, "data-neuron": neuron, "aria-pressed": String(neuron === now.neuron), "aria-label": `neuron ${neuron}, ${conditionText(one, seen.samples)}`, onclick: () => choose({ layer: now.layer, neuron }) }, canvas, `${neuron}${one.dead ? " dead" : one.saturated ? " sat." : ""}`);
     });
     const turnPage = (by) => choose({ first: Math.max(0, first + by * TILES) });
-    grid.replaceChildren(h("header", {}, h("h3", {}, `Layer ${now.layer}: the weights of its ${whole(neurons)} neurons`)),
+    grid.replaceChildren(h("header", {}, h("h3", {}, `Layer ${now.layer}: the weights of its ${whole(neurons)} neurons`),
+      rows ? h("button", { type: "button", onclick: () => saveText(`${run} epoch ${now.epoch} layer ${now.layer}.csv`, csv(["neuron", ...rows.rows[0].map((_, place) => rows.inputs > 1 ? `inputs from ${place * rows.inputs}` : `input ${place}`)], rows.rows.map((row, place) => [first + place, ...row]))), "aria-label": "CSV of the layer" }, "CSV") : "",
+      h("button", { type: "button", onclick: () => saveCanvas(`${run} epoch ${now.epoch} layer ${now.layer}.png`, pictures([...grid.querySelectorAll("canvas")], Math.min(10, count), 64, 64, colour("--paper"))), "aria-label": "PNG of the layer" }, "PNG")),
       h("div", { class: "bar" }, about.layers.length > 1 ? h("label", {}, "layer ", h("select", { "aria-label": "Layer", onchange: (event) => choose({ layer: Number(event.target.value), neuron: 0, first: null }) }, about.layers.map((_, place) => h("option", { value: place + 1, selected: place + 1 === now.layer }, place + 1)))) : "",
         h("span", { class: "legend" }, `−${digits(scale, 3)} `, h("span", { class: `scale ${about.shape[2] === 3 && pictures ? "rgb" : ""}` }), ` ${digits(scale, 3)}, the same for all epochs`),
         neurons > TILES ? [h("button", { type: "button", disabled: first === 0, onclick: () => turnPage(-1) }, "Before"), `${first} to ${first + count - 1}`, h("button", { type: "button", disabled: first + count >= neurons, onclick: () => turnPage(1) }, "Next")] : "",
@@ -132,7 +135,10 @@ export function showMicroscope(content, path, { run }) {
     const asked = now.part && now.place !== null ? { part: now.part, place: now.place } : {};
     const found = await get(`${path}/epochs/${now.epoch}/layers/${now.layer}/neurons/${now.neuron}`, asked);
     if (over || mine !== turn) return;
-    close.replaceChildren(h("header", {}, h("h3", {}, `Neuron ${found.neuron} of layer ${found.layer}`)), neuronView(found, { path, about, choose: (layer, neuron) => choose({ layer, neuron }), sample }));
+    const name = `${run} epoch ${now.epoch} layer ${found.layer} neuron ${found.neuron}`, named = (place) => found.layer > 1 ? `neuron ${place} of layer ${found.layer - 1}` : about.names[place] || `input ${place}`;
+    const file = () => saveText(`${name}.csv`, found.weights.length ? csv(["input", "weight", "learned", "gradient"], found.weights.map((weight, place) => [named(place), weight, found.learned[place], found.slopes[place]])) : csv(["input", "weight"], found.below.map((one) => [one.name, one.weight])));
+    const picture = () => { const drawn = [...close.querySelectorAll(".pictures img")]; return drawn.length ? saveCanvas(`${name}.png`, pictures(drawn, drawn.length, 200, 200, colour("--paper"))) : saveSvg(`${name}.png`, close.querySelector("svg.bars"), colour("--paper")); };
+    close.replaceChildren(h("header", {}, h("h3", {}, `Neuron ${found.neuron} of layer ${found.layer}`), h("button", { type: "button", onclick: file, "aria-label": "CSV of the neuron" }, "CSV"), h("button", { type: "button", onclick: picture, "aria-label": "PNG of the neuron" }, "PNG")), neuronView(found, { path, about, choose: (layer, neuron) => choose({ layer, neuron }), sample }));
     say(`neuron ${found.neuron} of layer ${found.layer}, ${conditionText(found, found.samples)}`);
   }
 
@@ -141,7 +147,9 @@ export function showMicroscope(content, path, { run }) {
   function frame(...inside) {
     const parts = Object.keys(about.parts), now = chosen();
     const part = h("select", { "aria-label": "Part of the data set" }, parts.map((name) => h("option", { value: name, selected: name === now.part }, name))), place = h("input", { type: "number", min: 0, value: now.place ?? 0, style: { width: "7rem" }, "aria-label": "Number of the sample" });
-    sampled.replaceChildren(h("header", {}, h("h3", {}, "A sample's way through the network")),
+    const file = () => saveText(`${run} sample.csv`, csv(["input", "value", "part"], way.spoke.map((one) => [one.name, one.input, one.part])));
+    const picture = () => { const drawn = [...sampled.querySelectorAll(".pictures img")]; return drawn.length ? saveCanvas(`${run} sample.png`, pictures(drawn, drawn.length, 200, 200, colour("--paper"))) : saveSvg(`${run} sample.png`, sampled.querySelector("svg.bars"), colour("--paper")); };
+    sampled.replaceChildren(h("header", {}, h("h3", {}, "A sample's way through the network"), way ? [h("button", { type: "button", onclick: file, "aria-label": "CSV of the sample" }, "CSV"), h("button", { type: "button", onclick: picture, "aria-label": "PNG of the sample" }, "PNG")] : ""),
       h("div", { class: "bar" }, part, place, h("button", { type: "button", onclick: () => sample(part.value, Number(place.value)) }, "Show"), now.part ? h("button", { type: "button", onclick: () => { way = null; frame(); choose({ part: null, place: null }); } }, "None") : "",
         about.shape.length || about.backbone ? photoInput("or a photo of yours", upload) : ""), ...inside);
   }

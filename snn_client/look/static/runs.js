@@ -141,5 +141,9 @@ export function showRuns(content, stack) {
     draw();
   }
 
-  return poll(async (signal) => { listed = await get("api/runs", { stack }, { signal }); draw(); }, 2);
+  return poll(async (signal) => {
+    const found = await get("api/runs", { stack, known: listed.version }, { signal });
+    listed = found.runs ? found : { ...listed, at: found.at };
+    draw();
+  }, 2);
 }

@@ -12,10 +12,10 @@ import pytest
 from snn_client.look import board, live
 from snn_client.look.board import Board
 from snn_client.look.live import Lives
-from snn_client.look.rows import parameters_of, rows, sweep_of
+from snn_client.look.rows import Entry, parameters_of, rows, sweep_of
 from snn_client.look.viewers import Owner
 from snn_client.stack.outputs import StackOutputs
-from snn_cloud.aws.errors import RunNotFound
+from snn_cloud.aws.errors import CloudError, RunNotFound
 from snn_cloud.ledger.ledger import Curves, Mark
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, Task
@@ -99,6 +99,20 @@ def test_curves_take_no_more_memory_than_they_may(monkeypatch: pytest.MonkeyPatc
     assert list(lives._watched) == ["r7", "r8"]
 
 
+def test_nobody_waits_long_for_a_look_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, clock, lives = watched()
+    assert (live.WAIT_SECONDS, board.WAIT_SECONDS) == (5.0, 5.0)
+    monkeypatch.setattr(live, "WAIT_SECONDS", 0.05)
+    before = lives.look("r")
+    with lives._watched["r"].lock:  # as somebody whose look AWS does not answer
+        clock.now = 9.0
+        assert lives.look("r") is before
+    slow = pytest.raises(CloudError, match="AWS takes long to tell of run other: try again")
+    with lives._watched.setdefault("other", live._Watched()).lock, slow:
+        lives.look("other")
+    assert len(ledger.asked) == 2
+
+
 def test_the_list_reads_what_ended_once_a_minute_and_what_goes_on_at_every_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -115,7 +129,8 @@ def test_the_list_reads_what_ended_once_a_minute_and_what_goes_on_at_every_look(
     clock = Clock()
     stack: Any = SimpleNamespace(clients=SimpleNamespace(dynamodb=None), outputs=OUTPUTS)
     runs = Board(stack, clock)
-    assert len(runs.runs().runs) == 301
+    first = runs.runs()
+    assert len(first.runs) == 301
     runs.runs()
     assert list(map(len, read)) == [301]
     clock.now = 1.0
@@ -124,8 +139,10 @@ def test_the_list_reads_what_ended_once_a_minute_and_what_goes_on_at_every_look(
     clock.now = 61.0
     runs.runs()
     assert len(read[-1]) == 301
+    assert runs.runs().version == first.version, "nothing has changed"
+    states["r7"] = State.FAILED
     runs.forget("r7")
-    runs.runs()
+    assert runs.runs().version != first.version
     assert read[-1] == ["r7", "now"]
 
 
@@ -142,7 +159,7 @@ def test_rows_tell_what_differs_and_show_only_what_one_may_see() -> None:
         return Run(name, parameters=chosen, started_by=Task(dag, "d", "train", 4).to_text() if dag else "")
 
     given = [run("a"), run("b", seed=2), run("c", dag="mine", learning_rate=0.2), run("d", dag="other")]
-    shown = rows(given, OUTPUTS, Somebody())
+    shown = rows([Entry.of(one, OUTPUTS) for one in given], Somebody())
     assert [row["run_id"] for row in shown] == ["a", "b", "c"]
     assert [row["differs"] for row in shown] == [{}, {"seed": "2"}, {"learning_rate": "0.2"}]
     assert shown[2]["started_by"] == {"dag_id": "mine", "dag_run_id": "d", "task_id": "train", "map_index": 4}
