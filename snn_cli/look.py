@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import html
 import secrets
+import shutil
 import socket
+import tempfile
 import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import boto3
@@ -58,9 +63,18 @@ def look(
     address = f"http://{LOOPBACK}:{port}/?token={secret}" + (f"#/run/{stack.name}/{run}" if run else "")
     say(f"the page is at [bold]{escape(address)}[/]; Ctrl-C ends it")
     if open_browser:
-        webbrowser.open(address)
+        _open(address)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2))
     server.run(sockets=[listening])
+
+
+def _open(address: str) -> None:
+    """Open a browser by a file that only this user may read: who lists processes sees its name, not the secret."""
+    folder = Path(tempfile.mkdtemp(prefix="snn-look-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / "open.html"
+    file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(address)}">')
+    webbrowser.open(file.as_uri())
 
 
 def _listen(port: int) -> socket.socket:

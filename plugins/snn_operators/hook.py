@@ -42,6 +42,11 @@ class SnnHook(AwsBaseHook):
 
         return Ledger(self.clients.dynamodb, outputs.table)
 
+    def keys(self) -> tuple[str, str, str | None]:
+        """Return the credentials that the clients have now; those of a role are taken anew before they end."""
+        now = self._session.get_credentials().get_frozen_credentials()
+        return str(now.access_key), str(now.secret_key), now.token
+
     @cached_property
     def _session(self) -> Any:
         return self.get_session(region_name=self.region_name)

@@ -6,6 +6,7 @@ app without either.
 
 from __future__ import annotations
 
+import logging
 from functools import cache, cached_property
 from typing import Annotated, Any
 
@@ -19,6 +20,8 @@ from snn_client.look.stacks import Keys, Stack
 from snn_cloud.ledger.record import Run
 from snn_operators.compat import conf, team_of
 from snn_operators.hook import SnnHook
+
+log = logging.getLogger(__name__)
 
 NAME, PREFIX = "Neural networks", "snn"
 SECTION, OPTION = "snn", "stacks"
@@ -75,20 +78,27 @@ def viewer(user: Annotated[Any, Depends(get_user)]) -> AirflowViewer:
 def stacks() -> list[Stack]:
     """Return the stacks that the setting names: `[snn] stacks = snn, other@a_connection, third@a_connection@eu-west-1`.
 
-    A stack without a connection is reached by aws_default.
+    A stack without a connection is reached by aws_default. Of two of one name the page says which is which by the whole
+    entry. An entry that cannot be used is a line in the server's log: it shall not take Airflow's own pages away.
     """
     given = conf.get(SECTION, OPTION, fallback=DEFAULT_STACKS) or DEFAULT_STACKS
-    return [_stack(*(part.strip() for part in entry.split("@"))) for entry in given.split(",") if entry.strip()]
+    entries = list(dict.fromkeys(entry.strip() for entry in given.split(",") if entry.strip()))
+    found: list[Stack] = []
+    names = [entry.split("@")[0] for entry in entries]
+    for entry, name in zip(entries, names, strict=True):
+        parts = [part.strip() for part in entry.split("@")]
+        if not all(parts) or len(parts) > 3:
+            log.error(
+                "[%s] %s: %r is no stack: write name, name@connection or name@connection@region", SECTION, OPTION, entry
+            )
+            continue
+        found.append(_stack(entry if names.count(name) > 1 else name, *parts))
+    return found
 
 
-def _stack(name: str, connection: str = "aws_default", region: str = "") -> Stack:
+def _stack(label: str, name: str, connection: str = "aws_default", region: str = "") -> Stack:
     hook = SnnHook(aws_conn_id=connection, region_name=region or None)
-
-    def keys() -> Keys:
-        found = hook.get_credentials(region_name=region or None)
-        return Keys(str(found.access_key), str(found.secret_key), found.token, hook.verify)
-
-    return Stack(name, hook.clients, keys)
+    return Stack(name, hook.clients, lambda: Keys(*hook.keys(), hook.verify), label)
 
 
 @cache

@@ -1,7 +1,7 @@
 """The runs of a stack for all who look at their list: read at most once a second together, and never when nobody looks.
 
-A run that has ended changes only by what people note on it, so it is read again once a minute; one that goes on, and
-one that is new, is read at every look.
+A run that has ended changes only by what people note on it, so it is read again every ten seconds; one that goes on,
+and one that is new, is read at every look.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from snn_cloud.aws.errors import CloudError
 
 LOOK_SECONDS = 1.0
 WAIT_SECONDS = 5.0  # for somebody else's look; then what was seen before will do
-ENDED_SECONDS = 60.0  # after which a run that has ended is read once more
+ENDED_SECONDS = 10.0  # after which a run that has ended is read once more; another server process may know of a note
 MOST_RUNS = 2_000  # the newest
 
 

@@ -107,22 +107,28 @@ def sparkline(costs: Numbers, most: int = 60) -> list[float]:
 def at(marks: Sequence[Mark], epochs: NDArray[np.int64], began: float) -> tuple[list[float | None], list[float | None]]:
     """Return when so many epochs were done, in seconds since the run began, and what they had cost, in USD.
 
-    Between two writes of the ledger both grow evenly. None for all if the ledger does not say.
+    Between two writes of the ledger both grow evenly. None where it does not say: of epochs that the run was resumed
+    with, and of all that an earlier version wrote.
     """
     if not marks or not len(epochs):
         return [None] * len(epochs), [None] * len(epochs)
-    done = np.array([0, *(mark.epoch + 1 for mark in marks)], float)
+    began_with = marks[0].first
+    done = np.array([began_with, *(mark.epoch + 1 for mark in marks)], float)
     times = np.maximum.accumulate(np.array([0.0, *(max(0.0, mark.at - began) for mark in marks)]))
     usd = np.maximum.accumulate(np.array([0.0, *(mark.usd for mark in marks)]))
-    return np.interp(epochs, done, times).tolist(), np.interp(epochs, done, usd).tolist()
+    own = epochs > began_with
+    found = [np.interp(epochs, done, values).tolist() for values in (times, usd)]
+    seconds, dollars = ([value if mine else None for value, mine in zip(one, own, strict=True)] for one in found)
+    return seconds, dollars
 
 
 def speed(marks: Sequence[Mark], now: float, window: float = 30.0) -> float | None:
-    """Return the epochs a second of the last half minute; None while that cannot be known."""
+    """Return the epochs a second of the last half minute, or between the last two writes if those are further apart.
+
+    None while it cannot be known.
+    """
     recent = [mark for mark in marks if now - mark.at <= window]
-    before = next((mark for mark in reversed(marks) if now - mark.at > window), None)
-    if before is not None:
-        recent = [before, *recent]
+    recent = list(marks[-max(2, len(recent) + 1) :])
     if len(recent) < 2 or recent[-1].at <= recent[0].at:
         return None
     return (recent[-1].epoch - recent[0].epoch) / (recent[-1].at - recent[0].at)

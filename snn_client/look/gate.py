@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 MOST_BYTES = 20 * 2**20
 """Of what is sent: a photo."""
 
+MOST_JSON = 2**16  # of a note
+
 # Forms of other sites can send none of these without asking first, which nobody here answers.
 KINDS = ("application/json", "application/octet-stream", "image/")
 
@@ -76,11 +78,12 @@ def refusal(headers: MutableMapping[str, str]) -> tuple[int, str] | None:
         length = int(headers["content-length"])
     except (KeyError, ValueError):
         return 411, "send the length of what you send"
-    if length > MOST_BYTES:
-        return 413, f"{length:,} bytes are too many: at most {MOST_BYTES:,}"
+    most = MOST_JSON if headers["content-type"].lower().startswith("application/json") else MOST_BYTES
+    if length > most:
+        return 413, f"{length:,} bytes are too many: at most {most:,}"
     return None
 
 
 def _is_same(origin: str, headers: MutableMapping[str, str]) -> bool:
-    host = headers.get("x-forwarded-host") or headers.get("host", "")
+    host = headers.get("x-forwarded-host", "").split(",")[0].strip() or headers.get("host", "")
     return urlsplit(origin).netloc == host

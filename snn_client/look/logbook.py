@@ -18,19 +18,22 @@ MOST_LINES = 5_000  # of a run; older ones go
 RUNS = 20
 
 
+OVERLAP_MS = 40_000  # a line may become visible so much later than a younger one
+
+
 class LogLine(TypedDict):
-    """A line: when (milliseconds since 1970), of which function, and what it says."""
+    """A line: when (milliseconds since 1970), of which function, in which stream, and what it says."""
 
     at: int
     function: str
+    stream: str
     text: str
 
 
 class LogSeen(TypedDict):
-    """The lines after those that somebody has, and how many there were in all by now."""
+    """The lines from some moment on, also some that whoever asked may have already."""
 
     lines: list[LogLine]
-    count: int
 
 
 @dataclass
@@ -38,7 +41,6 @@ class _Book:
     logs: RunLogs
     lock: threading.Lock = field(default_factory=threading.Lock)
     lines: list[Line] = field(default_factory=list)
-    dropped: int = 0
     read_at: float = -float("inf")
     closed: bool = False
 
@@ -50,8 +52,11 @@ class Logbook:
         self._stack, self._clock, self._lock = stack, clock, threading.Lock()
         self._books: OrderedDict[str, _Book] = OrderedDict()
 
-    def lines(self, run: Run, after: int) -> LogSeen:
-        """Return a run's lines but for the first `after`."""
+    def lines(self, run: Run, since: int) -> LogSeen:
+        """Return a run's lines from a moment on (milliseconds since 1970), and those of some seconds before.
+
+        By time and not by number, for another process of the server may have other lines.
+        """
         logs = self._stack.clients.logs
         with self._lock:
             key = f"{run.run_id} {run.created_at}"
@@ -67,13 +72,12 @@ class Logbook:
                 self._read(book, run)
             finally:
                 book.lock.release()
-        lines, dropped = book.lines, book.dropped
         return {
             "lines": [
-                {"at": line.at, "function": line.function.rpartition("-")[2], "text": line.text}
-                for line in lines[max(0, after - dropped) :]
-            ],
-            "count": dropped + len(lines),
+                {"at": line.at, "function": line.function.rpartition("-")[2], "stream": line.stream, "text": line.text}
+                for line in book.lines
+                if line.at >= since - OVERLAP_MS
+            ]
         }
 
     def _read(self, book: _Book, run: Run) -> None:
@@ -89,5 +93,4 @@ class Logbook:
             known = set(lines)
             lines += [line for line in last_lines(logs, self._stack.outputs, run) if line not in known]
             book.closed = True
-        extra = max(0, len(lines) - MOST_LINES)
-        book.lines, book.dropped = lines[extra:], book.dropped + extra
+        book.lines = lines[-MOST_LINES:]

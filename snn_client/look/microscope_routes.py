@@ -19,9 +19,12 @@ def microscope_routes(page: Page) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(prefix="/api/runs/{stack}/{run_id}")
 
-    def ask(viewer: Viewer, stack: str, run_id: str, what: str, **arguments: Any) -> Any:
-        shown, _ = page.run(stack, run_id, viewer)
-        return page.workers.ask(shown.stack, run_id, what, **arguments)
+    async def ask(viewer: Viewer, stack: str, run_id: str, what: str, **arguments: Any) -> Any:
+        def look() -> Any:
+            shown, _ = page.run(stack, run_id, viewer)
+            return page.workers.ask(shown.stack, run_id, what, **arguments)
+
+        return await page.slowly(look)
 
     def picture(found: str) -> Response:
         # What an epoch is does not change, so a browser need not ask twice.
@@ -29,63 +32,63 @@ def microscope_routes(page: Page) -> APIRouter:
         return Response(base64.b64decode(found), media_type="image/png", headers=headers)
 
     @routes.get("/microscope")
-    def about(viewer: Who, stack: str, run_id: str) -> Response:
-        return answer(ask(viewer, stack, run_id, "about"))
+    async def about(viewer: Who, stack: str, run_id: str) -> Response:
+        return answer(await ask(viewer, stack, run_id, "about"))
 
     @routes.get("/epochs/{epoch}/network")
-    def network(viewer: Who, stack: str, run_id: str, epoch: int) -> Response:
-        return answer(ask(viewer, stack, run_id, "network", epoch=epoch))
+    async def network(viewer: Who, stack: str, run_id: str, epoch: int) -> Response:
+        return answer(await ask(viewer, stack, run_id, "network", epoch=epoch))
 
     @routes.get("/epochs/{epoch}/layers/{layer}/{kind}.png")
-    def layer_png(
+    async def layer_png(
         viewer: Who, stack: str, run_id: str, epoch: int, layer: int, kind: Kind, first: int = 0,
         count: Annotated[int, Query(ge=1, le=MOST_TILES)] = 1, size: Annotated[int, Query(ge=4, le=1024)] = 1024,
     ) -> Response:  # fmt: skip
         how = {"epoch": epoch, "layer": layer, "first": first, "count": count, "size": size, "kind": kind}
-        return picture(ask(viewer, stack, run_id, "weights", **how))
+        return picture(await ask(viewer, stack, run_id, "weights", **how))
 
     @routes.get("/epochs/{epoch}/layers/{layer}/bars")
-    def bars(
+    async def bars(
         viewer: Who, stack: str, run_id: str, epoch: int, layer: int, first: int = 0,
         count: Annotated[int, Query(ge=1, le=MOST_TILES)] = 1,
     ) -> Response:  # fmt: skip
-        return answer(ask(viewer, stack, run_id, "bars", epoch=epoch, layer=layer, first=first, count=count))
+        return answer(await ask(viewer, stack, run_id, "bars", epoch=epoch, layer=layer, first=first, count=count))
 
     @routes.get("/epochs/{epoch}/layers/{layer}/neurons/{neuron}")
-    def neuron(
+    async def neuron(
         viewer: Who, stack: str, run_id: str, epoch: int, layer: int, neuron: int, part: Part = "train",
         place: int | None = None,
     ) -> Response:  # fmt: skip
         how: dict[str, Any] = {"epoch": epoch, "layer": layer, "neuron": neuron, "part": part, "place": place}
-        return answer(ask(viewer, stack, run_id, "neuron", **how))
+        return answer(await ask(viewer, stack, run_id, "neuron", **how))
 
     @routes.get("/epochs/{epoch}/invocations")
-    def invocations(viewer: Who, stack: str, run_id: str, epoch: int) -> Response:
-        return answer(ask(viewer, stack, run_id, "invocations", epoch=epoch))
+    async def invocations(viewer: Who, stack: str, run_id: str, epoch: int) -> Response:
+        return answer(await ask(viewer, stack, run_id, "invocations", epoch=epoch))
 
     @routes.get("/epochs/{epoch}/invocations/log")
-    def invocation_log(
+    async def invocation_log(
         viewer: Who, stack: str, run_id: str, epoch: int, request_id: Annotated[str, Query(max_length=100)]
     ) -> Response:
-        return answer(ask(viewer, stack, run_id, "invocation_log", epoch=epoch, request_id=request_id))
+        return answer(await ask(viewer, stack, run_id, "invocation_log", epoch=epoch, request_id=request_id))
 
     @routes.get("/epochs/{epoch}/samples/{part}/{place}")
-    def way(viewer: Who, stack: str, run_id: str, epoch: int, part: Part, place: int) -> Response:
-        return answer(ask(viewer, stack, run_id, "way", epoch=epoch, part=part, place=place))
+    async def way(viewer: Who, stack: str, run_id: str, epoch: int, part: Part, place: int) -> Response:
+        return answer(await ask(viewer, stack, run_id, "way", epoch=epoch, part=part, place=place))
 
     @routes.get("/samples/{part}/{place}.png")
-    def sample(
+    async def sample(
         viewer: Who, stack: str, run_id: str, part: Part, place: int,
         size: Annotated[int, Query(ge=8, le=512)] = 96,
     ) -> Response:  # fmt: skip
-        return picture(ask(viewer, stack, run_id, "picture", part=part, place=place, size=size))
+        return picture(await ask(viewer, stack, run_id, "picture", part=part, place=place, size=size))
 
     @routes.post("/epochs/{epoch}/photo")
-    def photo(
+    async def photo(
         viewer: Who, stack: str, run_id: str, epoch: int, content: Photo,
         name: Annotated[str, Query(max_length=200)] = "the photo",
     ) -> Response:  # fmt: skip
         sent = base64.b64encode(content).decode()
-        return answer(ask(viewer, stack, run_id, "photo", epoch=epoch, content=sent, name=name))
+        return answer(await ask(viewer, stack, run_id, "photo", epoch=epoch, content=sent, name=name))
 
     return routes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
+from functools import partial
 from typing import Annotated, TypedDict
 
 from fastapi import APIRouter, Body, HTTPException, Query, Response
@@ -32,14 +34,16 @@ def model_routes(page: Page) -> APIRouter:
     def sweep(viewer: Who, stack: str, sweep_id: str) -> Response:
         shown = page.shown(stack)
         wanted = places.check_run_id(sweep_id)
-        seen = rows([entry for entry in shown.board.runs().runs if sweep_of(entry.run.run_id) == wanted], viewer)
+        found = [entry for entry in shown.board.runs().runs if sweep_of(entry.run.run_id) == wanted]
+        seen = rows(found, viewer)
         if not seen:
             raise HTTPException(404, f"there is no sweep {sweep_id!r} that you may see")
         source = f"s3://{shown.stack.outputs.bucket}/{places.sweep_json(sweep_id)}"
-        try:
-            table = json.loads(read_source(shown.stack.clients.s3, source))
-        except InvalidInput:  # it goes on
-            table = None
+        table = None
+        # The table tells of all its runs: it is for who may see them all. Anybody may name a run as a sweep's is named.
+        if len(seen) == len(found):
+            with suppress(InvalidInput):  # there is none while the sweep goes on
+                table = json.loads(read_source(shown.stack.clients.s3, source))
         return answer({"sweep_id": sweep_id, "runs": seen, "table": table})
 
     @routes.get("/champion/{stack}")
@@ -54,13 +58,14 @@ def model_routes(page: Page) -> APIRouter:
         return answer(found)
 
     @routes.post("/champion/{stack}/photo")
-    def photo(
+    async def photo(
         viewer: Who, stack: str, content: Annotated[bytes, Body(media_type="application/octet-stream")],
         name: Annotated[str, Query(max_length=200)] = "the photo",
     ) -> Response:  # fmt: skip
         check_sees_models(viewer)
         sent = base64.b64encode(content).decode()
-        return answer(page.workers.ask(page.shown(stack).stack, "", "champion", content=sent, name=name))
+        asked = partial(page.workers.ask, page.shown(stack).stack, "", "champion", content=sent, name=name)
+        return answer(await page.slowly(asked))
 
     return routes
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, HTTPException, Response
 
 from snn_client.look.board import Board
@@ -24,6 +25,9 @@ def nobody() -> Viewer:
 
 
 Who = Annotated[Viewer, Depends(nobody)]
+
+T = TypeVar("T")
+SLOW_THREADS = 4
 
 
 class Shown:
@@ -43,8 +47,18 @@ class Page:
     """What all routes share: the stacks, and the worker."""
 
     def __init__(self, stacks: Sequence[Stack]) -> None:
-        self.stacks = {stack.name: Shown(stack) for stack in stacks}
+        self.stacks = {stack.label: Shown(stack) for stack in stacks}
         self.workers = Workers()
+        self._threads: CapacityLimiter | None = None
+
+    async def slowly(self, work: Callable[[], T]) -> T:
+        """Do what takes long in a thread of a few that are for this alone, and return what it returns.
+
+        A server has some forty threads for all that it does: in Airflow also for what its tasks ask.
+        """
+        if self._threads is None:
+            self._threads = CapacityLimiter(SLOW_THREADS)
+        return await to_thread.run_sync(work, limiter=self._threads)
 
     def shown(self, stack: str) -> Shown:
         """Return a stack. Raises InvalidInput, as 404, for one that the page does not show."""

@@ -32,7 +32,7 @@ class StartedBy(TypedDict):
 class RunRow(TypedDict):
     """A run in the list. Times are seconds since 1970, 0.0 if not reached.
 
-    `differs` has the parameters in which it differs from most others in the list.
+    `differs` has the parameters in which it differs from most others in the list, `words` all of them, to be searched.
     """
 
     run_id: str
@@ -59,6 +59,7 @@ class RunRow(TypedDict):
     archived: bool
     may_change: bool
     differs: dict[str, str]
+    words: str
 
 
 class Entry(NamedTuple):
@@ -80,13 +81,16 @@ def rows(entries: Sequence[Entry], viewer: Viewer) -> list[RunRow]:
     fields = {field for entry in seen for field in entry.parameters}
     usual = {field: Counter(one.parameters.get(field, "") for one in seen).most_common(1)[0][0] for field in fields}
     return [
-        row(run, usd, viewer, {field: value for field, value in own.items() if usual[field] != value})
+        row(run, usd, viewer, own, {field: value for field, value in own.items() if usual[field] != value})
         for run, own, usd in seen
     ]
 
 
-def row(run: Run, usd: float, viewer: Viewer, differs: Mapping[str, str] | None = None) -> RunRow:
-    """Return the row of one run, which has cost `usd`."""
+def row(
+    run: Run, usd: float, viewer: Viewer,
+    parameters: Mapping[str, str] | None = None, differs: Mapping[str, str] | None = None,
+) -> RunRow:  # fmt: skip
+    """Return the row of one run, which has cost `usd`; in a list, with its parameters and those that differ."""
     task = run.task
     return {
         "run_id": run.run_id, "state": run.state.value,
@@ -99,6 +103,7 @@ def row(run: Run, usd: float, viewer: Viewer, differs: Mapping[str, str] | None 
         "sweep": sweep_of(run.run_id), "resumed_from": run.resumed_from,
         "tags": list(run.tags), "note": run.note, "archived": run.archived, "may_change": viewer.changes(run),
         "differs": dict(differs or {}),
+        "words": " ".join(f"{name} {value}" for name, value in (parameters or {}).items()),
     }  # fmt: skip
 
 

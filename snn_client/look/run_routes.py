@@ -117,7 +117,9 @@ def run_routes(page: Page) -> APIRouter:
         # As text: the script's numbers have fewer digits.
         said: dict[str, Any] = {"stack": stack, "at": found.at, "version": str(found.version)}
         if known != found.version:
-            said |= {"older": found.older, "unreadable": found.unreadable, "runs": rows(found.runs, viewer)}
+            # Of a run that cannot be read nobody knows whose it is.
+            unreadable = found.unreadable if viewer.sees_models else []
+            said |= {"older": found.older, "unreadable": unreadable, "runs": rows(found.runs, viewer)}
         return answer(said)
 
     @routes.get("/find")
@@ -210,9 +212,9 @@ def run_routes(page: Page) -> APIRouter:
         return StreamingResponse(csv_of(shown.lives.look(run_id)), media_type="text/csv", headers=headers)
 
     @routes.get("/runs/{stack}/{run_id}/log")
-    def log(viewer: Who, stack: str, run_id: str, after: int = 0) -> Response:
+    def log(viewer: Who, stack: str, run_id: str, since: int = 0) -> Response:
         shown, run = page.run(stack, run_id, viewer)
-        return answer(shown.logbook.lines(run, after))
+        return answer(shown.logbook.lines(run, since))
 
     @routes.get("/runs/{stack}/{run_id}/report")
     def report(viewer: Who, stack: str, run_id: str) -> Response:
@@ -274,7 +276,7 @@ def live_of(seen: Seen, shown: RunRow, curve: Curve) -> Live:
     run, parameters, marks = seen.run, seen.run.parameters, seen.curves.marks
     speed = curves.speed(marks, time.time()) if not run.state.is_terminal else None
     if run.state.is_terminal and run.seconds:
-        speed = run.epoch / run.seconds
+        speed = (run.epoch - (marks[0].first if marks else 0)) / run.seconds  # without those that it began with
     left = None if run.state.is_terminal or not speed or not parameters else (parameters.epochs - run.epoch) / speed
     best = run.best_epoch if run.best_epoch is not None and 0 <= run.best_epoch < len(seen.curves) else None
     return {
@@ -313,10 +315,9 @@ def _memorises(seen: Seen, best: int) -> bool:
 def spark(seen: Seen) -> Spark:
     """Return a run's curve in a few points."""
     found = seen.curves
+    # Accuracy, or R² of a network that gives numbers: both are best when they are high.
     metrics = found.validation_metrics
-    # A rate is best when it is high; the root mean square error of a network that gives numbers, when it is low.
-    of_classes = seen.run.parameters is None or seen.run.parameters.classes > 0
-    best = float(metrics.max() if of_classes else metrics.min()) if len(metrics) else None
+    best = float(metrics.max()) if len(metrics) else None
     least = float(found.costs.min()) if len(found) else None
     return {"costs": curves.sparkline(found.costs), "least_cost": least, "best_metric": best}
 

@@ -46,24 +46,40 @@ class Reach:
         """Return what `to_json` gave."""
         return cls(**{**given, "keys": Keys(*given["keys"])})
 
-    def clients(self) -> Clients:
-        """Return clients of the account."""
-        session: Any = boto3.Session(*self.keys[:3], self.region)
-        return Clients(
-            lambda service: session.client(
+    def at_same_place(self, other: Reach) -> bool:
+        """Return whether both lead to the same stack; the credentials may be newer ones."""
+        return (self.outputs, self.region, self.endpoints) == (other.outputs, other.region, other.endpoints)
+
+
+class Reached:
+    """The clients of a stack in another process, which take newer credentials as they come."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._session: Any = boto3.Session(*reach.keys[:3], reach.region)
+        self.reach = reach
+        self.clients = Clients(
+            lambda service: self._session.client(
                 service,
-                endpoint_url=self.endpoints.get(service),
-                verify=self.keys.verify,
+                endpoint_url=reach.endpoints.get(service),
+                verify=reach.keys.verify,
                 config=Config(retries={"mode": "standard", "total_max_attempts": 3}, read_timeout=60),
             )
         )
 
+    def renew(self, keys: Keys) -> None:
+        """Sign with these keys from now on."""
+        held = self._session.get_credentials()
+        held.access_key, held.secret_key, held.token = keys[:3]
+
 
 class Stack:
-    """One stack: its clients, and `keys`, which returns the credentials that they have now. For several threads."""
+    """One stack: its clients, and `keys`, which returns the credentials that they have now. For several threads.
 
-    def __init__(self, name: str, clients: Clients, keys: Callable[[], Keys]) -> None:
-        self.name, self.clients, self._keys = name, clients, keys
+    `label` is what the page calls it; of two stacks of one name each has its own.
+    """
+
+    def __init__(self, name: str, clients: Clients, keys: Callable[[], Keys], label: str = "") -> None:
+        self.name, self.label, self.clients, self._keys = name, label or name, clients, keys
         self._lock = threading.Lock()
         self._outputs: tuple[float, StackOutputs] | None = None
 

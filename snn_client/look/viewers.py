@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from typing import Protocol
 
 from fastapi import HTTPException, Request
@@ -51,6 +52,7 @@ class OwnerBySecret:
 
     def __init__(self, secret: str, port: int) -> None:
         self._secret, self._cookie = secret.encode(), f"snn-look-{port}"
+        self._held = secrets.token_urlsafe(24)  # by the cookie, which other servers of this machine get to see, too
         self._hosts = f"127.0.0.1:{port}", f"localhost:{port}"
 
     def __call__(self, request: Request) -> Owner:
@@ -59,8 +61,8 @@ class OwnerBySecret:
             raise HTTPException(403, f"open this page as http://{self._hosts[0]}")
         given = request.query_params.get("token", "")
         if given and request.url.path == "/" and hmac.compare_digest(given.encode(), self._secret):
-            cookie = f"{self._cookie}={self._secret.decode()}; HttpOnly; SameSite=Strict; Path=/"
+            cookie = f"{self._cookie}={self._held}; HttpOnly; SameSite=Strict; Path=/"
             raise HTTPException(303, "", headers={"location": "./", "set-cookie": cookie})
-        if not hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._secret):
+        if not hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._held.encode()):
             raise HTTPException(401, "open the page by the whole address that snn look has printed")
         return Owner()

@@ -20,7 +20,7 @@ from io import BytesIO
 from typing import Any, TextIO, TypedDict
 
 from snn.errors import InvalidInput, SnnError, one_line
-from snn_client.look.stacks import Reach
+from snn_client.look.stacks import Reach, Reached
 from snn_client.microscope.photo import way_of_photo
 from snn_client.microscope.scope import Scope
 from snn_client.models.champion import find_champion
@@ -32,9 +32,9 @@ from snn_data.model import load_model
 
 IDLE_SECONDS = 300.0
 SCOPES = 2  # runs that are held with their data
+STACKS = 8  # whose clients are
 COMPUTING_SECONDS = 45.0  # for which an epoch is computed again
 MOST_MEMORY = 4 * 2**30
-MODELS_SECONDS = 5.0
 
 
 class Request(TypedDict):
@@ -58,8 +58,8 @@ class Worker:
     """Answers requests, one after the other; holds the runs that were looked at last."""
 
     def __init__(self) -> None:
-        self._scopes: OrderedDict[tuple[str, str, int], Scope] = OrderedDict()
-        self._clients: dict[str, tuple[Reach, Clients]] = {}
+        self._scopes: OrderedDict[tuple[str, str, float], Scope] = OrderedDict()
+        self._reached: list[Reached] = []
         self._deadline = 0.0
 
     def answer(self, request: Request) -> Answer:
@@ -96,25 +96,23 @@ class Worker:
         return asked[request["ask"]](**given)
 
     def _clients_of(self, reach: Reach) -> Clients:
-        """Return clients, the same ones as long as the credentials are: to make them takes a tenth of a second."""
-        name = reach.outputs["stack_name"]
-        if name not in self._clients or self._clients[name][0] != reach:
-            self._clients[name] = reach, reach.clients()
-            self._scopes.clear()  # they have the old ones
-        return self._clients[name][1]
+        """Return a stack's clients, the same ones as before: to make them takes a tenth of a second."""
+        found = next((one for one in self._reached if one.reach.at_same_place(reach)), None)
+        if found is None:
+            found = Reached(reach)
+            self._reached = [*self._reached[-STACKS:], found]
+        found.renew(reach.keys)
+        return found.clients
 
     def _scope(self, clients: Clients, outputs: StackOutputs, run_id: str) -> Scope:
         run = Ledger(clients.dynamodb, outputs.table).get(run_id)
-        # A run that goes on keeps further epochs, so what is known of it does not stay.
-        state = 0 if run.state.is_terminal else run.epoch
-        key = (outputs.stack_name, f"{run_id} {run.created_at}", state)
+        key = (outputs.bucket, run_id, run.created_at)
         if key not in self._scopes:
-            for old in [old for old in self._scopes if old[:2] == key[:2]]:
-                del self._scopes[old]
             while len(self._scopes) >= SCOPES:
                 self._scopes.popitem(last=False)
             self._scopes[key] = Scope(clients, outputs, run, lambda: time.monotonic() > self._deadline)
         self._scopes.move_to_end(key)
+        self._scopes[key].follow(run)
         return self._scopes[key]
 
     def _champion(self, clients: Clients, outputs: StackOutputs, given: dict[str, Any]) -> Any:

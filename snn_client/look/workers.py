@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from typing import IO, Any, cast
 
 from snn.errors import InvalidInput
@@ -16,35 +17,43 @@ from snn_cloud.aws.errors import CloudError
 
 LIMIT_SECONDS = 60.0
 QUEUE_SECONDS = 30.0  # for which a request waits for others
-MOST_WAITING = 12
-BUSY = "others are looking into networks just now: try again in a moment"
 
 # One thread for its arithmetic: the server beside it has people to answer.
 QUIET = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+# What it gets of the server's environment, which in Airflow has all its secrets: where Python, its packages and
+# certificates are, and the way through a proxy.
+PASSED_ON = (
+    "PATH",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+)
+PASSED_ON_PREFIXES = ("SSL_CERT_", "REQUESTS_CA_", "AWS_CA_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 class Workers:
     """Asks the worker process; one request at a time. For several threads."""
 
     def __init__(self) -> None:
-        self._turn, self._waiting = threading.Lock(), threading.BoundedSemaphore(MOST_WAITING)
+        self._turn = threading.Lock()
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, stack: Stack, run_id: str, ask: str, **arguments: Any) -> Any:
         """Return what the worker answers. Raises InvalidInput for what the asker can mend, CloudError for the rest."""
         request: Request = {"reach": stack.reach().to_json(), "run_id": run_id, "ask": ask, "arguments": arguments}
-        # Each who waits holds one of the server's threads, of which it has some forty for all that it does.
-        if not self._waiting.acquire(blocking=False):
-            raise CloudError(BUSY)
+        if not self._turn.acquire(timeout=QUEUE_SECONDS):
+            raise CloudError("others are looking into networks just now: try again in a moment")
         try:
-            if not self._turn.acquire(timeout=QUEUE_SECONDS):
-                raise CloudError(BUSY)
-            try:
-                answer = self._answer(json.dumps(request) + "\n")
-            finally:
-                self._turn.release()
+            answer = self._answer(json.dumps(request) + "\n")
         finally:
-            self._waiting.release()
+            self._turn.release()
         if "error" in answer:
             raise InvalidInput(answer["error"]) if answer["refused"] else CloudError(answer["error"])
         return answer["result"]
@@ -90,12 +99,12 @@ class Workers:
         if self._process is None or self._process.poll() is not None:
             self._end()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "snn_client.look.worker"],
+                [sys.executable, "-P", "-m", "snn_client.look.worker"],  # -P: not what lies in the present folder
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-                env={**os.environ, **QUIET},
+                env={**_passed_on(os.environ), **QUIET},
             )
         return self._process
 
@@ -112,3 +121,11 @@ class Workers:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _passed_on(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in PASSED_ON or name.upper().startswith(PASSED_ON_PREFIXES)
+    }

@@ -36,6 +36,7 @@ class About(TypedDict):
     looked: int
     parts: dict[str, int]
     exact: bool
+    goes_on: bool
 
 
 class Neuron(TypedDict):
@@ -176,8 +177,8 @@ class Excites(TypedDict):
 class NeuronSeen(Neuron):
     """One neuron, closely.
 
-    `learned` is how far its weights have come from the first ones. Lists of weights are empty where there are too many:
-    then there are pictures.
+    `learned` is how far its weights have come from the first ones; `learned_scale` is 0 if those were not kept. Lists
+    of weights are empty where there are too many: then there are pictures.
     """
 
     epoch: int

@@ -99,6 +99,11 @@ class Epochs:
         self._origin: Array | None = None
         self._latest: KeptEpoch | None = None  # that was computed again
 
+    def take_over(self, other: Epochs) -> None:
+        """Take what the same run's epochs have read before it came to here: what was kept stays as it was."""
+        self._data, self._contents, self._origin = other._data, other._contents, other._origin
+        self._seen, self._latest = other._seen, other._latest
+
     @property
     def kept(self) -> list[int]:
         """Return the epochs that are kept, by how many are completed."""

@@ -14,7 +14,7 @@ from snn.losses import Targets
 from snn.network import Network, Params, walk
 
 SATURATED = 0.99
-"""Size of a sigmoid's or tanh's activation from which on its slope is nearly 0; of a sigmoid also below 1 less this."""
+"""Size of a tanh's activation from which on its slope is nearly 0; of a sigmoid's, stretched to -1 … 1 as tanh's is."""
 
 
 class Outputs(NamedTuple):
@@ -122,6 +122,21 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
         Condition(int(count), samples, bool(is_dead), bool(is_stuck))
         for count, is_dead, is_stuck in zip(fires, dead, stuck, strict=True)
     ]
+
+
+def answering(outputs: Outputs) -> list[Condition]:
+    """Return on how many samples each neuron of the last layer says yes: its class is the most probable.
+
+    One alone says yes above one half, or, if it gives a number, above 0. It is neither dead nor saturated: with the cost
+    that belongs to it, it learns from every answer that is wrong.
+    """
+    A = outputs.A
+    if len(A) > 1:
+        says = np.bincount(A.argmax(axis=0), minlength=len(A))
+    else:
+        probability = bool((A >= 0).all() and (A <= 1).all())
+        says = np.array([(A[0] > (0.5 if probability else 0.0)).sum()])
+    return [Condition(int(count), A.shape[1], False, False) for count in says]
 
 
 def most_and_least(A: Array, y: NDArray[np.int64], classes: int, count: int) -> list[tuple[list[int], list[int]]]:

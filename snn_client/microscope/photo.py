@@ -23,6 +23,7 @@ from snn_photos.pictures import open_picture
 from snn_photos.reference import BackboneReference
 
 PATCHES = 7  # a side: each is hidden once
+MOST_USD = 0.01  # of the features of one photo and of its patches; they take a twentieth of that
 SHOWN_SIZE = 224  # pixels of the longer side of a photo that a backbone sees, in the picture
 
 
@@ -50,7 +51,7 @@ def _by_features(
     clients: Clients, outputs: StackOutputs, model: Model, content: bytes, name: str, data: Dataset | None
 ) -> Way:
     backbone = BackboneReference.load(model.attributes["backbone"], model.source)
-    features = features_by(clients, outputs)(backbone)
+    features = features_by(clients, outputs, max_usd=MOST_USD)(backbone)
     if features is None:
         raise InvalidModel(
             f"reads features of {backbone.name}", source=model.source, hint="predict by a stack that has it"

@@ -6,6 +6,7 @@ never the server that answers people.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,12 +37,13 @@ from snn_client.microscope.contents import (
     NeuronSeen,
     WaveSeen,
 )
-from snn_client.microscope.epochs import Seen, Stop, never
+from snn_client.microscope.epochs import Epochs, Seen, Stop, never
 from snn_client.microscope.finished import epochs_of
 from snn_client.microscope.invocations import Wave, summary_of
 from snn_client.microscope.neurons import (
     Outputs,
     Slopes,
+    answering,
     conditions,
     formula,
     histogram,
@@ -72,6 +74,7 @@ MOST_NUMBERS = 16_000_000
 """Of the samples that are looked at, and, by an eighth, of what the neurons give for them: 128 and 16 MB."""
 
 HELD = 3  # networks
+FOLLOW_SECONDS = 3.0  # between two looks for further epochs of a run that goes on
 MOST_WEIGHTS = 3_000  # of a neuron that are told as numbers
 MOST_LINKS, MOST_CONNECTIONS, MOST_TERMS = 12, 160, 10
 MOST_MISTAKES, MOST_CLASSES, MOST_SAMPLES = 48, 12, 4
@@ -102,7 +105,23 @@ class Scope:
         self.epochs = epochs_of(clients, outputs.bucket, run)
         self._stop = stop
         self._held: OrderedDict[int, Looked] = OrderedDict()
-        self._scales: list[float] | None = None
+        self._scales: list[float] = []
+        self._scaled = set[int]()
+        self._found_at = time.monotonic()
+
+    def follow(self, run: Run) -> None:
+        """Go on with the run as it is now: it may have kept further epochs since. What is known of the others stays."""
+        before, self.run = self.run, run
+        if (run.epoch, run.state) == (before.epoch, before.state) or time.monotonic() - self._found_at < FOLLOW_SECONDS:
+            return
+        epochs = epochs_of(self._clients, self._outputs.bucket, run)
+        if isinstance(epochs, Epochs) and isinstance(self.epochs, Epochs):
+            epochs.take_over(self.epochs)
+        # Of the last epoch there was no next one; and there may be a model now.
+        self._held.pop(self.epochs.last, None)
+        for name in ("_stored", "_threshold", "_model_epoch"):
+            self.__dict__.pop(name, None)
+        self.epochs, self._found_at = epochs, time.monotonic()
 
     def about(self) -> About:
         """Return what there is to look at."""
@@ -127,6 +146,7 @@ class Scope:
             "looked": len(self._places),
             "parts": parts,
             "exact": self.epochs.exact,
+            "goes_on": not self.run.state.is_terminal,
         }
 
     def network(self, epoch: int) -> NetworkSeen:
@@ -143,7 +163,7 @@ class Scope:
             test_accuracy, count = 1 - len(wrong) / len(data.test), len(wrong)
             mistakes = [self._mistake(looked.test, guessed, int(place)) for place in wrong[:MOST_MISTAKES]]
         return {
-            "epoch": epoch, "recomputed": looked.seen.recomputed, "cost": looked.slopes.cost,
+            "epoch": epoch, "recomputed": looked.seen.recomputed, "cost": looked.slopes.cost / self._unit**2,
             "accuracy": accuracy, "test_accuracy": test_accuracy, "samples": len(self._places),
             "layers": layers, "connections": _connections(params, len(activations)),
             "mistakes": mistakes, "mistakes_count": count, "scale": self.scales(),
@@ -159,9 +179,8 @@ class Scope:
         if place is None:
             part, place = "train", int(self._places[int(A.argmax())])
         edges, counts = histogram(A)
-        (slopes, slope_scale), (learned, learned_scale) = (
-            self._numbers(looked, layer, "slopes"), self._numbers(looked, layer, "learned"),
-        )  # fmt: skip
+        slopes, slope_scale = self._numbers(looked, layer, "slopes")
+        learned, learned_scale = self._numbers(looked, layer, "learned") if self._knows_first else (None, 0.0)
         few = W.shape[1] <= MOST_WEIGHTS
         return {
             **self._neurons(looked, layer)[neuron],
@@ -174,7 +193,7 @@ class Scope:
             "above": self._links(layer + 1, params[f"W{layer + 1}"][:, neuron]) if f"W{layer + 1}" in params else [],
             "weights": W[neuron].tolist() if few else [],
             "slopes": slopes[neuron].tolist() if few else [],
-            "learned": learned[neuron].tolist() if few else [],
+            "learned": learned[neuron].tolist() if few and learned is not None else [],
             "scale": self.scales()[layer - 1],
             "slope_scale": slope_scale, "learned_scale": learned_scale,
         }  # fmt: skip
@@ -263,22 +282,24 @@ class Scope:
 
     def scales(self) -> list[float]:
         """Return the greatest weight of each layer in all kept epochs; of a large network in the first and the last."""
-        if self._scales is None:
-            kept = self.epochs.kept
-            W1 = self._network.layers[0].size * self._network.features
-            layers = range(1, len(self._network.layers) + 1)
-            self._scales = [0.0 for _ in layers]
-            large = W1 * self.run.samples * len(kept) > MOST_SCALED
-            ends = (self.epochs.look(epoch, self._stop).params for epoch in (kept[0], kept[-1]))
-            for params in ends if large else self.epochs.all_params(kept):
-                most = [float(np.abs(params[f"W{layer}"]).max()) for layer in layers]
-                self._scales = list(map(max, self._scales, most))
+        kept = self.epochs.kept
+        layers = range(1, len(self._network.layers) + 1)
+        W1 = self._network.layers[0].size * self._network.features
+        large = W1 * self.run.samples * len(kept) > MOST_SCALED
+        wanted = ({kept[0], kept[-1]} if large else set(kept)) - self._scaled
+        self._scales = self._scales or [0.0 for _ in layers]
+        one_by_one = (self.epochs.look(epoch, self._stop).params for epoch in sorted(wanted))
+        for params in one_by_one if large else self.epochs.all_params(wanted):
+            most = [float(np.abs(params[f"W{layer}"]).max()) for layer in layers]
+            self._scales = list(map(max, self._scales, most))
+        self._scaled |= wanted
         return self._scales
 
     def _numbers(self, looked: Looked, layer: int, kind: Kind) -> tuple[Array, float]:
         """Return a layer's weights, the cost's slopes in them, or what they have learned, and the greatest of them.
 
-        The greatest weight, and the greatest change, are those of all epochs: colours mean the same in each.
+        The greatest weight is that of all kept epochs, the greatest change that of the last one: colours mean the same
+        in each epoch.
         """
         W = looked.seen.params[f"W{layer}"]
         if kind == "weights":
@@ -286,13 +307,16 @@ class Scope:
         if kind == "slopes":
             slopes = looked.slopes.params[f"W{layer}"]
             return slopes, float(np.abs(slopes).max())
+        if not self._knows_first:
+            hint = "runs keep them unless keep_epochs is false"
+            raise InvalidInput("its first weights were not kept", source=self._source, hint=hint)
+        first = self.epochs.look(0, self._stop).params[f"W{layer}"]
         last = self.epochs.look(self.epochs.kept[-1], self._stop).params[f"W{layer}"]
-        return W - self._first[f"W{layer}"], float(np.abs(last - self._first[f"W{layer}"]).max())
+        return W - first, float(np.abs(last - first).max())
 
-    @cached_property
-    def _first(self) -> Params:
-        """Return the network as it was first kept: with its first weights, unless those are gone."""
-        return self.epochs.look(self.epochs.kept[0], self._stop).params
+    @property
+    def _knows_first(self) -> bool:
+        return self.epochs.kept[0] == 0
 
     @property
     def _source(self) -> str:
@@ -330,6 +354,7 @@ class Scope:
     def _neurons(self, looked: Looked, layer: int) -> list[Neuron]:
         outputs, params = looked.outputs[layer - 1], looked.seen.params
         activation = self._parameters.activation_per_layer[layer - 1]
+        last = layer == len(self._network.layers)
         norms, slopes = norms_of(params[f"W{layer}"]), norms_of(looked.slopes.params[f"W{layer}"])
         means, biases = outputs.A.mean(axis=1), params[f"b{layer}"][:, 0]
         ratios = looked.ratios[layer - 1] if looked.ratios else None
@@ -339,7 +364,7 @@ class Scope:
                 "mean": float(means[number]), "norm": float(norms[number]), "slope": float(slopes[number]),
                 "ratio": ratios[number] if ratios else None, "bias": float(biases[number]),
             }
-            for number, one in enumerate(conditions(outputs, activation))
+            for number, one in enumerate(answering(outputs) if last else conditions(outputs, activation))
         ]  # fmt: skip
 
     def _excites(self, A: Array) -> list[Excites]:
@@ -460,6 +485,12 @@ class Scope:
     def _unscaled(self) -> Parameters:
         """Return the recipe for inputs and labels in their own units, as the parameters here are."""
         return self._parameters.model_copy(update={"input_scaling": None, "target_scaling": None})
+
+    @property
+    def _unit(self) -> float:
+        """Return the scale of the labels as they are learned: a squared error here is so many squares of it greater."""
+        given = self._parameters.target_scaling
+        return given.scale if given else 1.0
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:

@@ -54,11 +54,15 @@ class EpochRow(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """When the ledger heard of an epoch, numbered from 0: seconds since 1970, and what the run had cost, in USD."""
+    """When the ledger heard of epochs `first` to `epoch`, numbered from 0: in seconds since 1970.
+
+    And what the run had cost by then, in USD.
+    """
 
     epoch: int
     at: float
     usd: float
+    first: int = 0
 
 
 class Curves(NamedTuple):
@@ -128,7 +132,7 @@ class Ledger:
                 if name in item:
                     curve[begin:upto] = np.frombuffer(bytes(item[name]), dtype="<f8")[skipped:]
             if "at" in item and end > first:
-                marks.append(Mark(end - 1, float(item["at"]), float(item["usd"])))
+                marks.append(Mark(end - 1, float(item["at"]), float(item["usd"]), int(item["first"])))
         marks.sort()
         costs, validation_costs, validation_metrics = curves
         return Curves(first, costs, validation_costs, validation_metrics, marks)

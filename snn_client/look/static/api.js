@@ -45,18 +45,19 @@ export function address(path, parameters = {}) {
 
 /** Call `look` now and then every `seconds` after it has ended, as long as the page is seen; return what ends that. */
 export function poll(look, seconds) {
-  let timer = 0, over = false;
+  let timer = 0, over = false, busy = false;
   const ended = new AbortController();
   async function turn() {
     clearTimeout(timer);
-    if (over || document.hidden) return;
+    if (over || busy || document.hidden) return;
+    busy = true;
     try {
       if (await look(ended.signal) === false) over = true;
     } catch (error) {
       if (over || error.name === "AbortError") return;
       trouble(error.message);
       if (error.status === 401 || error.status === 403 || error.status === 404) over = true;
-    }
+    } finally { busy = false; }
     if (!over) timer = setTimeout(turn, 1000 * seconds);
   }
   const seen = () => { if (!document.hidden) turn(); };

@@ -49,7 +49,7 @@ export class Chart {
   draw(drawn) {
     this.drawn = drawn;
     const { xLog, yLog } = { ...this.options, ...drawn };
-    const x = xLog ? drawn.x.map((value) => value > 0 ? value : null) : drawn.x;
+    const x = xLog ? drawn.x.map((value) => value > 0 ? value : null) : drawn.x; // null: not known
     // A logarithmic axis has no place for nothing: such points are not drawn.
     const keep = x.map((value, place) => value === null ? -1 : place).filter((place) => place >= 0);
     const pick = (values) => { const kept = keep.length === values.length ? values : keep.map((place) => values[place]); return yLog ? positive(kept) : kept; };
@@ -118,7 +118,7 @@ export class Chart {
     const shown = rows.filter((_, place) => place % step === 0 || place === rows.length - 1);
     const columns = this.columns().map((name, place) => ({ name, number: true, of: (row) => place ? digits(row[place], 6) : String(row[0]) }));
     this.tablePlace.replaceChildren(
-      step > 1 ? h("p", { class: "quiet small" }, `Each ${step}th of ${rows.length} points; the CSV file has them all.`) : "",
+      step > 1 ? h("p", { class: "quiet small" }, `1 in ${step} of ${rows.length} points; the CSV file has them all.`) : "",
       table(this.title, columns, shown));
   }
 

@@ -2,7 +2,7 @@
 
 import { get, poll } from "./api.js";
 import { Chart, smoothed } from "./charts.js";
-import { CURVE_COLOURS, colour, digits, duration, h, table, trouble, usd, whole } from "./dom.js";
+import { CURVE_COLOURS, colour, digits, duration, h, keepingFocus, table, trouble, usd, whole } from "./dom.js";
 import { copy } from "./handing.js";
 import { metric, stateBadge } from "./runs.js";
 import { flag, link, set, setting, wholeAddress } from "./state.js";
@@ -25,8 +25,8 @@ function together(group, kind) {
   const longest = group.map((run) => run.curve).reduce((one, other) => other.epochs.length > one.epochs.length ? other : one);
   const epochs = longest.epochs, values = group.map((run) => new Map(run.curve.epochs.map((epoch, place) => [epoch, run.curve[kind].mean[place]])));
   const at = epochs.map((epoch) => values.map((known) => known.get(epoch)).filter((value) => value !== undefined && value !== null));
-  return { x: epochs, mean: at.map((found) => found.length ? found.reduce((sum, value) => sum + value, 0) / found.length : null),
-    least: at.map((found) => found.length ? Math.min(...found) : null), greatest: at.map((found) => found.length ? Math.max(...found) : null) };
+  return { x: epochs, mean: at.map((found) => found.length === group.length ? found.reduce((sum, value) => sum + value, 0) / found.length : null),
+    least: at.map((found) => found.length === group.length ? Math.min(...found) : null), greatest: at.map((found) => found.length === group.length ? Math.max(...found) : null) };
 }
 
 export function showCompare(content, stack) {
@@ -46,25 +46,26 @@ export function showCompare(content, stack) {
     const smooth = Number(weight.value), curves = [], groups = seeds.checked ? bySeeds(runs) : runs.map((run) => [run]);
     const xs = new Set(), of = groups.map((group) => {
       if (group.length > 1) return together(group, kind.value);
-      const [{ curve }] = group, known = by.value === "epochs" || curve[by.value][0] !== null;
-      return { x: known ? curve[by.value] : curve.epochs, ...curve[kind.value] };
+      const [{ curve }] = group, axis = seeds.checked ? "epochs" : by.value;
+      return { x: curve[axis], ...curve[kind.value] };
     });
-    of.forEach((found) => found.x.forEach((x) => xs.add(x)));
+    const timeless = of.some((found) => found.x.some((x) => x === null)) ? "Epochs of which the ledger does not say when they were are left out." : "";
+    of.forEach((found) => found.x.forEach((x) => { if (x !== null) xs.add(x); }));
     const x = [...xs].sort((one, other) => one - other), place = new Map(x.map((value, number) => [value, number]));
-    const spread = (found, values) => { const all = new Array(x.length).fill(null); values.forEach((value, number) => { all[place.get(found.x[number])] = value; }); return all; };
+    const spread = (found, values) => { const all = new Array(x.length).fill(null); values.forEach((value, number) => { if (found.x[number] !== null) all[place.get(found.x[number])] = value; }); return all; };
     groups.forEach((group, number) => {
       const found = of[number], label = group.length > 1 ? `${group.length} seeds of ${group[0].row.run_id}` : group[0].row.run_id;
       if (!found.mean.length) return;
       curves.push({ name: label, colour: CURVE_COLOURS[number % CURVE_COLOURS.length], dash: DASHES[Math.floor(number / CURVE_COLOURS.length) % 3], values: spread(found, smoothed(found.mean, smooth)),
         raw: smooth ? spread(found, found.mean) : null, ...(group.length > 1 ? { least: spread(found, found.least), greatest: spread(found, found.greatest) } : {}) });
     });
-    trouble(curves.length ? "" : "None of these runs validates: choose another curve.");
+    trouble(curves.length ? timeless : kind.value === "cost" ? "None of these runs has ended an epoch yet." : "None of these runs validates: choose another curve.");
     chart.draw({ x, xName: { epochs: "epochs", seconds: "seconds", usd: "USD" }[seeds.checked ? "epochs" : by.value], xLog: xLog.checked, yLog: yLog.checked, curves });
     const fields = [...new Set(runs.flatMap((run) => Object.keys(run.parameters)))].filter((field) => new Set(runs.map((run) => run.parameters[field] ?? "")).size > 1);
     const rows = [["state", (run) => stateBadge(run.row)], ["epochs done", (run) => whole(run.row.epoch)], ["last cost", (run) => digits(run.row.cost)], ["validation", (run) => metric(run.row.validation_metric, run.row.metric)],
       ["time", (run) => duration(run.row.seconds)], ["cost", (run) => usd(run.row.usd)], ...fields.map((field) => [field, (run) => run.parameters[field] ?? "–"])];
-    differs.replaceChildren(table("What differs", [{ name: "", of: ([name]) => h("strong", {}, name) },
-      ...runs.map((run, number) => ({ name: h("a", { href: link(["run", stack, run.row.run_id]), style: { color: seeds.checked ? colour("--accent") : colour(CURVE_COLOURS[number % CURVE_COLOURS.length]) } }, run.row.run_id), of: ([, cell]) => cell(run) }))], rows));
+    keepingFocus(differs, () => differs.replaceChildren(table("What differs", [{ name: "", of: ([name]) => h("strong", {}, name) },
+      ...runs.map((run, number) => ({ name: h("a", { href: link(["run", stack, run.row.run_id]), style: { color: seeds.checked ? colour("--accent") : colour(CURVE_COLOURS[number % CURVE_COLOURS.length]) } }, run.row.run_id), of: ([, cell]) => cell(run) }))], rows)));
   }
 
   const end = poll(async (signal) => {

@@ -84,4 +84,13 @@ export function trouble(text) {
 /** Return the value of a colour of the page's own. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+const keyOf = (element) => `${element.closest("[data-run-row]")?.dataset.runRow || ""} ${element.tagName} ${element.getAttribute("aria-label") || element.textContent}`;
+
+/** Draw something anew by `draw`, and give the focus back to what had it within `place`. */
+export function keepingFocus(place, draw) {
+  const held = place.contains(document.activeElement) ? document.activeElement : null, key = held && keyOf(held);
+  draw();
+  if (held && !held.isConnected) [...place.querySelectorAll("a, button, input, select, summary")].find((element) => keyOf(element) === key)?.focus();
+}
+
 export const CURVE_COLOURS = ["--c0", "--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7"];

@@ -76,6 +76,8 @@ export async function copy(text, what) {
 }
 
 export const csv = (columns, rows) => [columns, ...rows].map((row) => row.map((cell) => {
-  const text = cell === null || cell === undefined ? "" : String(cell);
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const said = cell === null || cell === undefined ? "" : String(cell);
+  // A spreadsheet takes a text that begins so for a formula.
+  const text = typeof cell === "string" && /^[=+\-@\t\r]/.test(said) ? `'${said}` : said;
+  return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }).join(",")).join("\n") + "\n";

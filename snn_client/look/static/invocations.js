@@ -105,6 +105,7 @@ export function showInvocations(content, path, { run }) {
     const lines = h("div", { class: "log", tabindex: 0, role: "log", "aria-label": "Log of the invocation" }, "reading its log …");
     detail.replaceChildren(h("h4", {}, what(one)), facts([["Sent", `${one.sent.toFixed(3)} s`], ["Answered", `${one.answered.toFixed(3)} s`], ["Billed", `${whole(one.milliseconds)} ms`], ["Cold start", one.init_ms ? `${whole(one.init_ms)} ms` : "no"], ["Memory", `${whole(one.memory_mb)} MB`], ["Request", one.request_id || "not known"], ["Stream", one.log_stream || "not known"]]), lines);
     detail.scrollIntoView({ block: "nearest" });
+    if (!one.request_id) { lines.textContent = "It failed before it could say which request it was: its log is not known."; return; }
     try {
       const found = await get(`${path}/epochs/${seen.epoch}/invocations/log`, { request_id: one.request_id });
       lines.textContent = found.lines.length ? found.lines.map((line) => `${moment(line.at / 1000)} ${line.text}`).join("\n") : "CloudWatch has no lines of it: it keeps them for as long as the stack says.";

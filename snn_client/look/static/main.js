@@ -10,11 +10,13 @@ import { showRuns } from "./runs.js";
 import { showSweep } from "./sweep.js";
 
 const main = document.getElementById("main");
-let end = () => {}, known = null, shown = "";
+let end = () => {}, known = null;
 
 const VIEWS = { runs: showRuns, run: showRun, compare: showCompare, sweep: showSweep, champion: showChampion };
 
 async function start() {
+  // Its address has no view: the # of the skip link would be taken for one.
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
   document.getElementById("theme").hidden = window.parent !== window;
   document.getElementById("theme").addEventListener("click", () => {
     localStorage.setItem("theme", document.documentElement.classList.contains("dark") ? "light" : "dark");
@@ -57,9 +59,6 @@ async function fromAirflow() {
 function show() {
   const { path } = here(), view = VIEWS[path[0]] ? path[0] : "runs";
   const stack = view === "runs" ? setting("stack", known.stacks[0]) : path[1] || known.stacks[0];
-  const place = [view, ...path.slice(1), view === "runs" ? location.hash : ""].join("/");
-  if (place === shown) return;
-  shown = place;
   end();
   trouble("");
   document.getElementById("stack").value = stack;

@@ -1,6 +1,6 @@
 // The microscope: the network after any epoch, its layers, its neurons, and samples on their way through it.
 
-import { address, get, send } from "./api.js";
+import { address, get, poll, send } from "./api.js";
 import { colour, digits, facts, h, percent, say, table, trouble, whole } from "./dom.js";
 import { copy, csv, pictures, saveCanvas, saveSvg, saveText } from "./handing.js";
 import { conditionText, legend, networkPicture } from "./network.js";
@@ -8,19 +8,20 @@ import { neuronView } from "./neuron.js";
 import { set, setting, wholeAddress } from "./state.js";
 import { photoInput, wayView } from "./way.js";
 
-const TILES = 100, TILE = 32, PLAY_SECONDS = 0.7, HELD = 40;
+const TILES = 100, TILE = 32, PLAY_SECONDS = 0.7, HELD = 40, FOLLOW_SECONDS = 5;
 
 export function showMicroscope(content, path, { run }) {
-  let about = null, seen = null, playing = false, over = false, turn = 0, way = null;
+  let about = null, seen = null, playing = false, over = false, turn = 0, way = null, own = null, pending = {};
   const networks = new Map();
   const number = (name, otherwise) => { const value = setting(name, ""); return value === "" || Number.isNaN(Number(value)) ? otherwise : Number(value); };
   const slider = h("input", { type: "range", min: 0, max: 0, step: 1, "aria-label": "Kept epochs", style: { width: "min(40rem, 50vw)" }, oninput: () => choose({ epoch: about.kept[Number(slider.value)] }) });
   const exact = h("input", { type: "number", min: 0, style: { width: "8rem" }, "aria-label": "Epoch", onchange: () => choose({ epoch: Number(exact.value) }) });
   const play = h("button", { type: "button", "aria-pressed": "false", onclick: () => { playing = !playing; play.setAttribute("aria-pressed", String(playing)); play.textContent = playing ? "Pause" : "Play"; if (playing) step(); } }, "Play");
+  const keys = h("input", { type: "checkbox", checked: setting("keys", "1") === "1", onchange: () => set({ keys: keys.checked ? null : "0" }) });
   const label = h("span", { "data-epoch": "" }), busy = h("span", { class: "quiet", role: "status" });
   const pictured = h("section", { class: "panel network-part", "aria-label": "The network" }), grid = h("section", { class: "panel layer-part", "aria-label": "A layer's neurons" }), close = h("section", { class: "panel neuron-part", "aria-label": "One neuron" }), sampled = h("section", { class: "panel sample-part", "aria-label": "A sample's way" });
   content.append(h("div", { class: "bar" }, play, slider, h("label", {}, "epoch ", exact), label, busy, h("span", { class: "grow" }), h("button", { type: "button", onclick: () => copy(wholeAddress(), "The link") }, "Copy link")),
-    h("p", { class: "quiet small" }, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " next neuron · ", h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " next layer · ", h("kbd", {}, "["), " ", h("kbd", {}, "]"), " next kept epoch · ", h("kbd", {}, "space"), " play"),
+    h("p", { class: "quiet small" }, h("kbd", {}, "←"), " ", h("kbd", {}, "→"), " next neuron · ", h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " next layer · ", h("kbd", {}, "["), " ", h("kbd", {}, "]"), " next kept epoch · ", h("kbd", {}, "space"), " play ", h("label", {}, keys, " keys")),
     h("div", { class: "microscope" }, pictured, grid, close, sampled));
 
   async function network(epoch) {
@@ -34,10 +35,20 @@ export function showMicroscope(content, path, { run }) {
 
   const chosen = () => ({ epoch: number("epoch", about.kept.at(-1)), layer: Math.min(Math.max(1, number("layer", 1)), about.layers.length), neuron: number("neuron", 0), part: setting("part", ""), place: number("place", null) });
 
-  function choose(changes) { set(changes); return draw(changes); }
+  function choose(changes) {
+    const now = chosen(), first = number("first", null);
+    // The page of tiles goes with the neuron.
+    if (changes.layer !== undefined && changes.layer !== now.layer) changes = { first: null, ...changes };
+    else if (changes.neuron !== undefined && Math.floor(changes.neuron / TILES) !== Math.floor((first ?? now.neuron) / TILES)) changes = { first: null, ...changes };
+    set(changes);
+    return draw(changes);
+  }
 
   async function draw(changes = { epoch: 0 }) {
     const mine = ++turn, now = chosen();
+    // What an earlier draw did not come to, this one does.
+    pending = { ...pending, ...changes };
+    changes = pending;
     busy.textContent = "looking …";
     try {
       const found = await network(now.epoch);
@@ -54,9 +65,10 @@ export function showMicroscope(content, path, { run }) {
       drawNetwork(now);
       const jobs = [drawNeuron(now, mine)];
       if (changes.epoch !== undefined || changes.layer !== undefined || changes.first !== undefined) jobs.push(drawGrid(now, mine)); else markTile(now);
+      if (own && changes.epoch !== undefined) jobs.push(upload(own, false));
       if (now.part && now.place !== null && (changes.epoch !== undefined || changes.part !== undefined || changes.place !== undefined)) jobs.push(drawWay(now, mine));
       await Promise.all(jobs);
-      if (mine === turn) busy.textContent = "";
+      if (mine === turn) { busy.textContent = ""; pending = {}; }
     } catch (error) {
       if (over || mine !== turn) return;
       busy.textContent = "";
@@ -142,7 +154,7 @@ export function showMicroscope(content, path, { run }) {
     say(`neuron ${found.neuron} of layer ${found.layer}, ${conditionText(found, found.samples)}`);
   }
 
-  function sample(part, place) { choose({ part, place }).then(() => sampled.scrollIntoView({ block: "nearest" })); }
+  function sample(part, place) { own = null; choose({ part, place }).then(() => sampled.scrollIntoView({ block: "nearest" })); }
 
   function frame(...inside) {
     const parts = Object.keys(about.parts), now = chosen();
@@ -150,7 +162,7 @@ export function showMicroscope(content, path, { run }) {
     const file = () => saveText(`${run} sample.csv`, csv(["input", "value", "part"], way.spoke.map((one) => [one.name, one.input, one.part])));
     const picture = () => { const drawn = [...sampled.querySelectorAll(".pictures img")]; return drawn.length ? saveCanvas(`${run} sample.png`, pictures(drawn, drawn.length, 200, 200, colour("--paper"))) : saveSvg(`${run} sample.png`, sampled.querySelector("svg.bars"), colour("--paper")); };
     sampled.replaceChildren(h("header", {}, h("h3", {}, "A sample's way through the network"), way ? [h("button", { type: "button", onclick: file, "aria-label": "CSV of the sample" }, "CSV"), h("button", { type: "button", onclick: picture, "aria-label": "PNG of the sample" }, "PNG")] : ""),
-      h("div", { class: "bar" }, part, place, h("button", { type: "button", onclick: () => sample(part.value, Number(place.value)) }, "Show"), now.part ? h("button", { type: "button", onclick: () => { way = null; frame(); choose({ part: null, place: null }); } }, "None") : "",
+      h("div", { class: "bar" }, part, place, h("button", { type: "button", onclick: () => sample(part.value, Number(place.value)) }, "Show"), now.part || own ? h("button", { type: "button", onclick: () => { way = own = null; frame(); choose({ part: null, place: null }); } }, "None") : "",
         about.shape.length || about.backbone ? photoInput("or a photo of yours", upload) : ""), ...inside);
   }
 
@@ -162,15 +174,18 @@ export function showMicroscope(content, path, { run }) {
     drawNetwork(now);
   }
 
-  async function upload(file) {
+  async function upload(file, anew = true) {
     const now = chosen();
+    own = file;
     set({ part: null, place: null });
-    frame(h("p", { role: "status" }, `${file.name}: on its way …`));
+    if (anew) frame(h("p", { role: "status" }, `${file.name}: on its way …`));
     try {
-      way = await send(`${path}/epochs/${now.epoch}/photo`, file, { name: file.name });
+      const found = await send(`${path}/epochs/${now.epoch}/photo`, file, { name: file.name });
+      if (over || own !== file || chosen().epoch !== now.epoch) return;
+      way = found;
       frame(h("p", {}, `${file.name}, epoch ${whole(now.epoch)}`), wayView(way, { choose: (layer, neuron) => choose({ layer, neuron }), classes: about.classes }));
       drawNetwork(now);
-    } catch (error) { frame(h("p", { role: "alert" }, error.message)); }
+    } catch (error) { own = null; frame(h("p", { role: "alert" }, error.message)); }
   }
 
   async function step() {
@@ -181,7 +196,9 @@ export function showMicroscope(content, path, { run }) {
   }
 
   function key(event) {
-    if (!about || !seen || event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) || document.querySelector("dialog[open]")) return;
+    // Keys are for the picture and the tiles, or for nobody else: what scrolls, scrolls.
+    const place_ = document.activeElement, here = place_ === document.body || place_.id === "main" || pictured.contains(place_) || grid.contains(place_);
+    if (!here || !keys.checked || !about || !seen || event.ctrlKey || event.altKey || event.metaKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) || document.querySelector("dialog[open]")) return;
     const now = chosen(), neurons = about.layers[now.layer - 1].neurons, place = about.kept.findLastIndex((epoch) => epoch <= now.epoch);
     const moves = {
       ArrowRight: () => choose({ neuron: (now.neuron + 1) % neurons }), ArrowLeft: () => choose({ neuron: (now.neuron + neurons - 1) % neurons }),
@@ -201,11 +218,22 @@ export function showMicroscope(content, path, { run }) {
       exact.max = about.last;
       frame();
       await draw();
+      if (about.goes_on) following = poll(follow, FOLLOW_SECONDS);
     } catch (error) { busy.textContent = ""; trouble(error.message); content.append(h("p", {}, "There is nothing to look at.")); }
   })();
+  let following = () => {};
+  async function follow(signal) {
+    const found = await get(`${path}/microscope`, {}, { signal });
+    const atEnd = Number(slider.value) === about.kept.length - 1 && setting("epoch", "") === "";
+    about = found;
+    slider.max = about.kept.length - 1;
+    exact.max = about.last;
+    if (atEnd) await draw({ epoch: 0 }); else slider.value = Math.max(0, about.kept.findLastIndex((epoch) => epoch <= chosen().epoch));
+    return about.goes_on;
+  }
   document.addEventListener("keydown", key);
   const themed = () => { if (about && seen) draw({ layer: 0 }); };
   window.addEventListener("snn-theme", themed);
-  return () => { over = true; playing = false; document.removeEventListener("keydown", key); window.removeEventListener("snn-theme", themed); };
+  return () => { over = true; playing = false; following(); document.removeEventListener("keydown", key); window.removeEventListener("snn-theme", themed); };
 }
 

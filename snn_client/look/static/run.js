@@ -9,6 +9,7 @@ import { showMicroscope } from "./microscope.js";
 import { metric, startedBy, stateBadge } from "./runs.js";
 import { flag, link, set, setting, wholeAddress } from "./state.js";
 
+const ENDED = ["COMPLETED", "FAILED", "CANCELLED"];
 const TABS = [["live", "Live"], ["microscope", "Microscope"], ["invocations", "Invocations"], ["log", "Log"], ["report", "Report"], ["parameters", "Parameters and cost"]];
 
 export function showRun(content, stack, [run, tab = "live"]) {
@@ -21,13 +22,13 @@ export function showRun(content, stack, [run, tab = "live"]) {
 }
 
 function showLive(content, path, { stack, run, title }) {
-  let curve = null, latest = null, span = null;
+  let curve = null, latest = null, span = null, turn = 0, arrived = 0;
   const badge = h("span", {}), updated = h("span", { class: "quiet", "data-updated": "" }), notes = h("span", {});
   const stop = h("button", { type: "button", class: "stop", hidden: true, onclick: stopIt }, "Stop");
   const copyLink = h("button", { type: "button", onclick: () => copy(wholeAddress(), "The link") }, "Copy link");
   title.append(badge, stop, h("span", { class: "grow" }), updated, copyLink, h("button", { type: "button", onclick: write }, "Notes …"));
   const summary = h("div", {}), remark = h("div", {});
-  const xs = h("select", { "aria-label": "X axis", onchange: () => { set({ x: xs.value }); span = null; draw(); } },
+  const xs = h("select", { "aria-label": "X axis", onchange: () => { set({ x: xs.value }); if (span) { span = null; curve = null; look(); } else draw(); } },
     [["epochs", "by epochs"], ["seconds", "by time"], ["usd", "by USD"]].map(([value, name]) => h("option", { value }, name)));
   xs.value = setting("x", "epochs");
   const box = (name, key, changed) => { const made = h("input", { type: "checkbox", checked: flag(key), onchange: () => { set({ [key]: made.checked }); changed(); } }); return [made, h("label", {}, made, ` ${name}`)]; };
@@ -48,15 +49,17 @@ function showLive(content, path, { stack, run, title }) {
   }
 
   async function look(signal) {
-    const axis = xLog.checked ? "log" : "linear";
+    const mine = ++turn, axis = xLog.checked ? "log" : "linear";
     const asked = curve && !span ? { axis, width: curve.width, first: Math.max(0, curve.epochs.length - 1) } : { axis };
     if (span) Object.assign(asked, { begin: span[0], end: span[1] });
     const found = await get(`${path}/live`, asked, { signal });
+    if (mine !== turn) return true; // something else was asked for since: its answer counts
     latest = found;
+    arrived = Date.now();
     curve = curve && !span && found.curve.width === curve.width && found.curve.axis === curve.axis && found.curve.first <= curve.epochs.length ? joined(curve, found.curve) : found.curve;
     drawFacts();
     draw();
-    return !["COMPLETED", "FAILED", "CANCELLED"].includes(found.row.state);
+    return !ENDED.includes(found.row.state);
   }
 
   function joined(old, now) {
@@ -69,7 +72,7 @@ function showLive(content, path, { stack, run, title }) {
   }
 
   function drawFacts() {
-    const { row } = latest, running = !["COMPLETED", "FAILED", "CANCELLED"].includes(row.state);
+    const { row } = latest, running = !ENDED.includes(row.state);
     const before = badge.textContent;
     badge.replaceChildren(stateBadge({ ...row, cancel_requested: latest.cancel_requested }), row.archived ? h("span", { class: "chip" }, "archived") : "", row.tags.map((tag) => h("span", { class: "chip" }, tag)).length ? h("span", {}, row.tags.map((tag) => h("span", { class: "chip" }, tag))) : "");
     if (before && before !== badge.textContent) say(`The run is ${badge.textContent}`);
@@ -96,7 +99,7 @@ function showLive(content, path, { stack, run, title }) {
 
   function draw() {
     if (!curve || !latest) return;
-    const by = xs.value, missing = by !== "epochs" && (!curve[by].length || curve[by][0] === null);
+    const by = xs.value, missing = by !== "epochs" && !curve[by].some((value) => value !== null);
     const x = missing ? curve.epochs : curve[by], weightNow = Number(weight.value);
     const names = { epochs: "epochs", seconds: "seconds", usd: "USD" };
     const view = { x, xName: names[missing ? "epochs" : by], xLog: xLog.checked, yLog: yLog.checked, zoomed: Boolean(span) };
@@ -108,7 +111,7 @@ function showLive(content, path, { stack, run, title }) {
     charts.metric.element.hidden = !curve.validation_metric.mean.length;
     if (curve.validation_metric.mean.length) charts.metric.draw({ ...view, curves: [shown(latest.row.metric, curve.validation_metric, "--c2")] });
     charts.rate.draw({ ...view, curves: [{ name: "learning rate", colour: "--c3", values: curve.rate }] });
-    charts.money.element.hidden = curve.usd[0] === null || !curve.usd.length;
+    charts.money.element.hidden = !curve.usd.some((value) => value !== null);
     if (!charts.money.element.hidden) charts.money.draw({ ...view, yLog: false, curves: [{ name: "USD", colour: "--c4", values: curve.usd }], lines: latest.max_usd ? [{ name: "budget", value: latest.max_usd }] : [] });
     if (missing && by !== "epochs") trouble("The ledger does not say when these epochs were: they are drawn by epochs."); 
   }
@@ -137,22 +140,24 @@ function showLive(content, path, { stack, run, title }) {
     shown.showModal();
   }
 
-  const ticking = setInterval(() => { if (latest) { const ago = Math.max(0, Math.round(Date.now() / 1000 - latest.at)); updated.textContent = `updated ${ago} s ago`; } }, 500);
+  const ticking = setInterval(() => { if (latest) updated.textContent = ENDED.includes(latest.row.state) ? `ended ${moment(latest.row.ended_at)}` : `updated ${Math.round((Date.now() - arrived) / 1000)} s ago`; }, 500);
   const end = poll(look, 1);
   return () => { end(); clearInterval(ticking); Object.values(charts).forEach((chart) => chart.end()); };
 }
 
 function showLog(content, path, { run }) {
   const lines = h("div", { class: "log", tabindex: 0, role: "log", "aria-label": "Log of the functions" }), status = h("p", { class: "quiet" }, "Reading …");
-  let count = 0;
+  const known = new Set();
+  let since = 0;
   content.append(h("div", { class: "bar" }, h("button", { type: "button", onclick: () => saveText(`${run}.log`, lines.textContent, "text/plain") }, "Save"), status), lines);
   return poll(async (signal) => {
-    const found = await get(`${path}/log`, { after: count }, { signal });
+    const found = await get(`${path}/log`, { since }, { signal });
     const down = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 20;
-    lines.append(...found.lines.map((line) => `${moment(line.at / 1000)} [${line.function}] ${line.text}\n`));
+    const fresh = found.lines.filter((line) => { const key = `${line.at} ${line.stream} ${line.text}`; return !known.has(key) && known.add(key); });
+    lines.append(...fresh.map((line) => `${moment(line.at / 1000)} [${line.function}] ${line.text}\n`));
+    since = Math.max(since, ...found.lines.map((line) => line.at));
     if (down) lines.scrollTop = lines.scrollHeight;
-    count = found.count;
-    status.textContent = count ? `${whole(count)} lines` : "No lines yet: CloudWatch shows them some seconds after they were printed.";
+    status.textContent = known.size ? `${whole(known.size)} lines` : "No lines yet: CloudWatch shows them some seconds after they were printed.";
   }, 3);
 }
 

@@ -1,7 +1,7 @@
 // All runs of a stack: live, to be filtered, sorted, compared, noted on and put away.
 
 import { get, poll } from "./api.js";
-import { digits, duration, h, moment, percent, svg, usd, whole } from "./dom.js";
+import { digits, duration, h, keepingFocus, moment, percent, svg, usd, whole } from "./dom.js";
 import { csv, saveText } from "./handing.js";
 import { flag, link, set, setting } from "./state.js";
 
@@ -50,7 +50,7 @@ const COLUMNS = [
 
 function matches(row, words) {
   if (!words.length) return true;
-  const text = [row.run_id, row.state, row.note, ...row.tags, startedBy(row), ...Object.entries(row.differs).map(([name, value]) => `${name} ${value} ${name}=${value}`)].join(" ").toLowerCase();
+  const text = [row.run_id, row.state, row.note, ...row.tags, startedBy(row), row.words].join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
 
@@ -106,44 +106,52 @@ export function showRuns(content, stack) {
     compare.href = link(["compare", stack], { runs: [...chosen].slice(0, MOST_COMPARED).join(",") });
   }
 
-  function draw() {
+  function draw() { keepingFocus(content, drawRows); }
+
+  function drawRows() {
     const found = rows(), last = Math.max(0, Math.ceil(found.length / PAGE) - 1);
     page = Math.min(page, last);
-    const seen = found.slice(page * PAGE, (page + 1) * PAGE), focused = document.activeElement?.dataset?.run;
+    const seen = found.slice(page * PAGE, (page + 1) * PAGE);
     headings.replaceChildren(h("th", { scope: "col" }, h("span", { class: "hidden-text" }, "Compare")), ...COLUMNS.map(heading));
     body.replaceChildren(...seen.map((row) => h("tr", { "data-run-row": row.run_id },
       h("td", {}, h("input", { type: "checkbox", checked: chosen.has(row.run_id), "data-run": row.run_id, "aria-label": `Compare ${row.run_id}`, onchange: (event) => choose(row.run_id, event.target.checked) })),
       COLUMNS.map((column) => h("td", { class: column.number ? "number" : null }, column.of(row, see))))));
-    if (focused) body.querySelector(`[data-run="${CSS.escape(focused)}"]`)?.focus();
     pages.replaceChildren(...(last ? [
-      h("button", { type: "button", disabled: page === 0, onclick: () => turn(-1) }, "Newer"), `Page ${page + 1} of ${last + 1}`,
-      h("button", { type: "button", disabled: page === last, onclick: () => turn(1) }, "Older")] : []));
+      h("button", { type: "button", disabled: page === 0, onclick: () => turn(-1) }, "Previous"), `Page ${page + 1} of ${last + 1}`,
+      h("button", { type: "button", disabled: page === last, onclick: () => turn(1) }, "Next")] : []));
     if (!listed.at) return;
-    const more = listed.older ? `, and ${whole(listed.older)} older ones that are not listed` : "";
-    const bad = listed.unreadable.length ? `; ${listed.unreadable.length} cannot be read: ${listed.unreadable.slice(0, 3).join(", ")}` : "";
-    status.textContent = `${whole(found.length)} of ${whole(listed.runs.length)} runs${more}${bad}, updated ${moment(listed.at)}`;
+    say(found.length);
     if (!listed.runs.length) body.replaceChildren(h("tr", {}, h("td", { colspan: COLUMNS.length + 1 }, "No runs yet: trigger the DAG snn_training, or type ", h("code", {}, "snn train"), ".")));
     drawCompare();
     askSparks(seen);
   }
 
-  function turn(by) { page += by; set({ page: page || null }); draw(); }
-
-  let asking = false;
-  async function askSparks(seen) {
-    const wanted = seen.filter((row) => see.sparks.get(row.run_id)?.epoch !== row.epoch).map((row) => row.run_id);
-    if (!wanted.length || asking) return;
-    asking = true;
-    try {
-      const epochs = new Map(seen.map((row) => [row.run_id, row.epoch]));
-      for (const [run, found] of Object.entries(await get("api/sparks", { stack, run: wanted }))) see.sparks.set(run, { ...found, epoch: epochs.get(run) });
-    } catch { wanted.forEach((run) => see.sparks.set(run, { costs: [], epoch: NaN })); } finally { asking = false; }
-    draw();
+  function say(count) {
+    const more = listed.older ? `, and ${whole(listed.older)} older ones that are not listed` : "";
+    const bad = listed.unreadable.length ? `; ${listed.unreadable.length} cannot be read: ${listed.unreadable.slice(0, 3).join(", ")}` : "";
+    status.textContent = `${whole(count)} of ${whole(listed.runs.length)} runs${more}${bad}, updated ${moment(listed.at)}`;
   }
 
-  return poll(async (signal) => {
+  function turn(by) { page += by; set({ page: page || null }); draw(); }
+
+  let asking = false, over = false;
+  async function askSparks(seen) {
+    const wanted = seen.filter((row) => see.sparks.get(row.run_id)?.epoch !== row.epoch);
+    if (!wanted.length || asking || over) return;
+    asking = true;
+    try {
+      const found = await get("api/sparks", { stack, run: wanted.map((row) => row.run_id) });
+      for (const row of wanted) see.sparks.set(row.run_id, { costs: [], ...found[row.run_id], epoch: row.epoch });
+    } catch {
+      // Without curves the list is a list still. They are asked for again when the run has moved on.
+      for (const row of wanted) see.sparks.set(row.run_id, { costs: [], epoch: row.epoch });
+    } finally { asking = false; }
+    if (!over) draw();
+  }
+
+  const ended = poll(async (signal) => {
     const found = await get("api/runs", { stack, known: listed.version }, { signal });
-    listed = found.runs ? found : { ...listed, at: found.at };
-    draw();
+    if (found.runs) { listed = found; draw(); } else { listed.at = found.at; say(rows().length); }
   }, 2);
+  return () => { over = true; ended(); };
 }

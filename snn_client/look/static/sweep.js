@@ -1,7 +1,7 @@
 // A sweep: its runs, and, once it has ended, the table that it found.
 
 import { get, poll } from "./api.js";
-import { digits, duration, facts, h, table, usd, whole } from "./dom.js";
+import { digits, duration, facts, h, keepingFocus, table, usd, whole } from "./dom.js";
 import { metric, stateBadge } from "./runs.js";
 import { link } from "./state.js";
 
@@ -13,7 +13,7 @@ export function showSweep(content, stack, [sweep]) {
     const runs = [...found.runs].sort((one, other) => one.run_id.localeCompare(other.run_id, "en", { numeric: true }));
     const ended = runs.filter((row) => !["RUNNING", "PENDING"].includes(row.state)).length;
     const rows = found.table?.rows || [];
-    place.replaceChildren(
+    keepingFocus(place, () => place.replaceChildren(
       facts([["Runs", whole(runs.length)], ["Ended", whole(ended)], ["Spent", usd(runs.reduce((sum, row) => sum + row.usd, 0))], ["Winner", found.table?.winner ? JSON.stringify(found.table.winner.overrides) : null]]),
       rows.length ? h("section", { class: "panel" }, h("h3", {}, "What it found"), h("div", { class: "scroll" }, table("What it found", [
         { name: "Combination", number: true, of: (row) => row.combination }, { name: "What is different", of: (row) => Object.entries(row.overrides).map(([name, value]) => h("span", { class: "chip" }, `${name} ${JSON.stringify(value)}`)) },
@@ -23,7 +23,7 @@ export function showSweep(content, stack, [sweep]) {
         { name: "Run", of: (row) => h("a", { href: link(["run", stack, row.run_id]) }, row.run_id) }, { name: "State", of: stateBadge },
         { name: "What differs", of: (row) => Object.entries(row.differs).map(([name, value]) => h("span", { class: "chip" }, `${name} ${value}`)) },
         { name: "Epochs", number: true, of: (row) => whole(row.epoch) }, { name: "Cost", number: true, of: (row) => digits(row.cost) },
-        { name: "Validation", number: true, of: (row) => metric(row.validation_metric, row.metric) }, { name: "Time", number: true, of: (row) => duration(row.seconds) }, { name: "USD", number: true, of: (row) => digits(row.usd, 3) }], runs)));
+        { name: "Validation", number: true, of: (row) => metric(row.validation_metric, row.metric) }, { name: "Time", number: true, of: (row) => duration(row.seconds) }, { name: "USD", number: true, of: (row) => digits(row.usd, 3) }], runs))));
     return ended < runs.length;
   }, 2);
 }

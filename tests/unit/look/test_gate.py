@@ -36,8 +36,11 @@ GOOD = {"content-type": "application/json", "content-length": "2", "host": "airf
         ({"content-type": "text/plain"}, 415),
         ({"content-type": "application/x-www-form-urlencoded"}, 415),
         ({"content-type": "multipart/form-data"}, 415),
-        ({"content-length": str(gate.MOST_BYTES)}, None),
-        ({"content-length": str(gate.MOST_BYTES + 1)}, 413),
+        ({"content-type": "image/png", "content-length": str(gate.MOST_BYTES)}, None),
+        ({"content-type": "image/png", "content-length": str(gate.MOST_BYTES + 1)}, 413),
+        ({"content-length": str(gate.MOST_JSON)}, None),
+        ({"content-length": str(gate.MOST_JSON + 1)}, 413),
+        ({"origin": "https://front.example", "x-forwarded-host": "front.example, inner.example"}, None),
         ({"content-length": "many"}, 411),
     ],
 )
@@ -106,8 +109,13 @@ def test_the_owner_is_who_has_the_secret() -> None:
     assert client.get("/?token=wrong").status_code == 401
     given = client.get("/?token=s3cret")
     assert (given.status_code, given.headers["location"]) == (303, "./")
-    assert given.headers["set-cookie"] == "snn-look-8642=s3cret; HttpOnly; SameSite=Strict; Path=/"
-    client.cookies.set("snn-look-8642", "s3cret")
+    assert given.headers["set-cookie"].endswith("; HttpOnly; SameSite=Strict; Path=/")
+    cookie = given.headers["set-cookie"].partition(";")[0].removeprefix("snn-look-8642=")
+    assert len(cookie) >= 32
+    client.cookies.set("snn-look-8642", "s3cret")  # the address's secret is none of the cookie's
+    assert client.get("/").status_code == 401
+    client.cookies.clear()
+    client.cookies.set("snn-look-8642", cookie)
     assert client.get("/").json() == "you"
     assert client.get("/", headers={"host": "evil.example:8642"}).status_code == 403
 
