@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from snn_cloud.ledger.parameters import Parameters
-    from snn_cloud.ledger.record import Run
+    from snn_cloud.ledger.record import Run, Task
 
 LAUNCHING_SECONDS = 30.0  # until a run that was being launched when its task was killed must be in the ledger
 
@@ -105,7 +105,6 @@ class SnnTrainOperator(SnnOperator):
         from snn_client.runs.runs import launch
         from snn_cloud.cost.budget import warning
         from snn_cloud.cost.workload import Size
-        from snn_cloud.ledger.record import Task
 
         began = time.time()
         deadline = None if self.timeout is None else began + self.timeout
@@ -118,7 +117,7 @@ class SnnTrainOperator(SnnOperator):
         run = launch(
             self.hook.clients, outputs, chosen.run_id, self.dataset_key, parameters,
             promote=bool(self.promote), resume_from=chosen.resume_from or self.resume_from,
-            task=Task(self.dag_id, context["run_id"], self.task_id, _map_index(context)),
+            task=self._task(context),
         )  # fmt: skip
         self.links = run_links(self.hook.clients, outputs, run.run_id)
         self._tell(context, run_id=run.run_id, **self.links)
@@ -185,6 +184,15 @@ class SnnTrainOperator(SnnOperator):
         source = f"s3://{self.outputs.bucket}/{input_parameters(check_run_id(self.run_id))}"
         return Parameters.load(read_source(self.hook.clients.s3, source, MAX_TEXT), source=source)
 
+    def _task(self, context: Context) -> Task | None:
+        """Return which task asks for the run: who may see its DAG sees the run."""
+        from snn_cloud.ledger.record import Task
+
+        dag_run_id, map_index = context.get("run_id"), getattr(context["ti"], "map_index", None)
+        return (
+            Task(self.dag_id, dag_run_id, self.task_id, -1 if map_index is None else map_index) if dag_run_id else None
+        )
+
     def _choose_run(self, context: Context) -> Choice:
         from snn_client.runs.runs import stop
 
@@ -249,8 +257,3 @@ class SnnTrainOperator(SnnOperator):
         extra = {"run_id": run.run_id, "cost": run.cost, "epochs": run.epoch}
         self.announce(context, f"s3://{watch.outputs.bucket}/{params(run.run_id)}", extra)
         return summary(run)
-
-
-def _map_index(context: Context) -> int:
-    index = context["ti"].map_index
-    return -1 if index is None else index

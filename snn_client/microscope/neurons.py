@@ -127,8 +127,8 @@ def conditions(outputs: Outputs, activation: str) -> list[Condition]:
 def answering(outputs: Outputs) -> list[Condition]:
     """Return on how many samples each neuron of the last layer says yes: its class is the most probable.
 
-    One alone says yes above one half, or, if it gives a number, above 0. It is neither dead nor saturated: with the cost
-    that belongs to it, it learns from every answer that is wrong.
+    One alone says yes above one half, or, if it gives a number, above 0. It is neither dead nor saturated: with the
+    cost that belongs to it, it learns from every answer that is wrong.
     """
     A = outputs.A
     if len(A) > 1:

@@ -317,7 +317,7 @@ def huge(samples: int, side: int) -> bytes:
         (
             {},
             5,
-            r"61,474 weights need 4,316 MB, but TrainerLambda has 1,769 "
+            r"61,474 weights need 4,323 MB, but TrainerLambda has 1,769 "
             r"\(choose dtype float32, use fewer or smaller samples, "
             r"or enlarge TrainerLambda in cloudformation/training.yaml\)",
         ),

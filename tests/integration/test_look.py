@@ -435,6 +435,7 @@ def test_only_who_may_see_a_dag_sees_its_runs_and_only_who_may_edit_stops_them(
     wait_until(lambda: page.get(page.run(mine, "/live"))["row"]["state"] == "CANCELLED", "it does not stop")
     ended = Ledger(clients.dynamodb, stack.table).get(mine.run_id)
     assert (ended.state, ended.tags, ended.note) == (State.CANCELLED, ("a", "b"), "good")
+    wait_for_last_word(clients, stack, mine.run_id)  # its last message shall not come to another test
     assert page.ask(page.run(mine, "/notes"), "editor", "POST", json={"archived": True}).json()["archived"] is True
 
 
@@ -459,6 +460,7 @@ def test_a_run_that_goes_on_is_looked_at_once_a_second_however_many_look(
     kept = page.get(page.run(mine, "/microscope"))["kept"]
     assert page.get(page.run(mine, f"/epochs/{kept[-1]}/network"))["epoch"] == kept[-1], "while it goes on"
     runs.stop(clients, stack, mine.run_id)
+    wait_for_last_word(clients, stack, mine.run_id)
 
 
 def test_snn_look_serves_who_has_its_address_and_leaves_nothing_behind(stack: StackOutputs, run: Run) -> None:

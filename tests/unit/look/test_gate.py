@@ -112,6 +112,7 @@ def test_the_owner_is_who_has_the_secret() -> None:
     assert given.headers["set-cookie"].endswith("; HttpOnly; SameSite=Strict; Path=/")
     cookie = given.headers["set-cookie"].partition(";")[0].removeprefix("snn-look-8642=")
     assert len(cookie) >= 32
+    client.cookies.clear()
     client.cookies.set("snn-look-8642", "s3cret")  # the address's secret is none of the cookie's
     assert client.get("/").status_code == 401
     client.cookies.clear()

@@ -196,6 +196,8 @@ def test_play_goes_on_from_what_it_computed_last(monkeypatch: pytest.MonkeyPatch
     epochs.look(23)
     assert len(steps) == 2
     assert same(epochs.look(22).params, alone(22, {}))
+    assert len(steps) == 2, "it was seen"
+    assert same(epochs.look(20).params, alone(20, {}))
     assert len(steps) == 3
     reads = cloud.reads
     epochs.look(23)
