@@ -82,6 +82,7 @@ def _listen(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((LOOPBACK, port))
+        listening.listen()  # now, for the browser is quicker than the server
     except OSError as error:
         listening.close()
         hint = "choose another, or 0 for any that is free"

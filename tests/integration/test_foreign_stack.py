@@ -134,7 +134,7 @@ def test_what_an_older_version_deployed_is_ours(clients: Clients, monkeypatch: p
         patch.setattr(artifacts, "templates", lambda: {**texts, "root": older})
         assert deploy_stack(clients, options(), silent).version == 1
     lines: list[str] = []
-    assert deploy_stack(clients, options(), lines.append).version == 2
+    assert deploy_stack(clients, options(), lines.append).version == 3
     assert f"updating the stack {NAME}" in lines
     clean_up(clients, NAME)
     assert inventory(clients) == before

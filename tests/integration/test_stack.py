@@ -64,7 +64,7 @@ def test_without_a_cache_there_is_no_network(clients: Clients) -> None:
         region="us-east-1",
         artifact_bucket=f"{NAME}-artifacts-000000000000-us-east-1",
         new_data_queue=outputs.new_data_queue,
-        version=2,
+        version=3,
     )
     assert {url.rpartition("/")[2] for url in made["queues"]} == {
         f"{NAME}-dead-letters",
