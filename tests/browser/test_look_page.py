@@ -433,6 +433,7 @@ def test_every_panel_hands_out_its_numbers_and_its_picture(tab: Callable[..., Se
     pictures = {"neurons": "network", "invocations": "timeline"}
     for view, names in panels.items():
         seen.go(view)
+        page.locator(".u-wrap, [data-answer], canvas.timeline").first.wait_for()
         for name in names:
             with page.expect_download() as download:
                 page.get_by_role("button", name=re.compile(f"CSV of (the )?{name}$")).click()

@@ -134,7 +134,7 @@ def person(browser: Browser, machine: Machine) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1500, "height": 950}, color_scheme="light")
     page = context.new_page()
     page.set_default_timeout(30_000)
-    page.goto(f"{airflow.url}/")
+    page.goto(f"{airflow.url}/", wait_until="commit")
     page.locator("input[name=username]").fill("admin")
     page.locator("input[type=password]").fill(airflow.password)
     page.get_by_role("button", name="Sign in").click()
@@ -170,7 +170,7 @@ def test_a_person_watches_a_training_stops_it_and_looks_into_it(
     row = framed(person).locator(f"[data-run-row='{run}']")
     expect(row).to_contain_text("waiting_training · train")
     # From the task's own page.
-    person.goto(f"{url}/dags/waiting_training/runs/{going.dag_run}/tasks/train")
+    person.goto(f"{url}/dags/waiting_training/runs/{going.dag_run}/tasks/train", wait_until="commit")
     person.get_by_role("link", name="Neural networks").last.click()
     page = framed(person)
     epochs = page.locator("dt:text-is('Epochs') + dd")
@@ -204,7 +204,7 @@ def test_a_person_watches_a_training_stops_it_and_looks_into_it(
     # Its address opens by itself, outside of Airflow's frame.
     inner = next(frame for frame in person.frames if "/snn/" in frame.url)
     deep = person.context.new_page()
-    deep.goto(inner.evaluate("location.href.replace(location.search, '')"))
+    deep.goto(inner.evaluate("location.href.replace(location.search, '')"), wait_until="commit")
     expect(deep.locator("[data-epoch]")).to_contain_text(f"epoch {ended.epoch:,}")
     deep.close()
     # Airflow's theme is the page's.

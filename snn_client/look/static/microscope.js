@@ -2,7 +2,7 @@
 
 import { address, get, poll, send } from "./api.js";
 import { colour, digits, facts, h, percent, say, table, trouble, whole } from "./dom.js";
-import { copy, csv, pictures, saveCanvas, saveSvg, saveText } from "./handing.js";
+import { copy, csv, pictures as sideBySide, saveCanvas, saveSvg, saveText } from "./handing.js";
 import { conditionText, legend, networkPicture } from "./network.js";
 import { neuronView } from "./neuron.js";
 import { set, setting, wholeAddress } from "./state.js";
@@ -122,7 +122,7 @@ export function showMicroscope(content, path, { run }) {
     const turnPage = (by) => choose({ first: Math.max(0, first + by * TILES) });
     grid.replaceChildren(h("header", {}, h("h3", {}, `Layer ${now.layer}: the weights of its ${whole(neurons)} neurons`),
       rows ? h("button", { type: "button", onclick: () => saveText(`${run} epoch ${now.epoch} layer ${now.layer}.csv`, csv(["neuron", ...rows.rows[0].map((_, place) => rows.inputs > 1 ? `inputs from ${place * rows.inputs}` : `input ${place}`)], rows.rows.map((row, place) => [first + place, ...row]))), "aria-label": "CSV of the layer" }, "CSV") : "",
-      h("button", { type: "button", onclick: () => saveCanvas(`${run} epoch ${now.epoch} layer ${now.layer}.png`, pictures([...grid.querySelectorAll("canvas")], Math.min(10, count), 64, 64, colour("--paper"))), "aria-label": "PNG of the layer" }, "PNG")),
+      h("button", { type: "button", onclick: () => saveCanvas(`${run} epoch ${now.epoch} layer ${now.layer}.png`, sideBySide([...grid.querySelectorAll("canvas")], Math.min(10, count), 64, 64, colour("--paper"))), "aria-label": "PNG of the layer" }, "PNG")),
       h("div", { class: "bar" }, about.layers.length > 1 ? h("label", {}, "layer ", h("select", { "aria-label": "Layer", onchange: (event) => choose({ layer: Number(event.target.value), neuron: 0, first: null }) }, about.layers.map((_, place) => h("option", { value: place + 1, selected: place + 1 === now.layer }, place + 1)))) : "",
         h("span", { class: "legend" }, `−${digits(scale, 3)} `, h("span", { class: `scale ${about.shape[2] === 3 && pictures ? "rgb" : ""}` }), ` ${digits(scale, 3)}, the same for all epochs`),
         neurons > TILES ? [h("button", { type: "button", disabled: first === 0, onclick: () => turnPage(-1) }, "Before"), `${first} to ${first + count - 1}`, h("button", { type: "button", disabled: first + count >= neurons, onclick: () => turnPage(1) }, "Next")] : "",
@@ -149,7 +149,7 @@ export function showMicroscope(content, path, { run }) {
     if (over || mine !== turn) return;
     const name = `${run} epoch ${now.epoch} layer ${found.layer} neuron ${found.neuron}`, named = (place) => found.layer > 1 ? `neuron ${place} of layer ${found.layer - 1}` : about.names[place] || `input ${place}`;
     const file = () => saveText(`${name}.csv`, found.weights.length ? csv(["input", "weight", "learned", "gradient"], found.weights.map((weight, place) => [named(place), weight, found.learned[place], found.slopes[place]])) : csv(["input", "weight"], found.below.map((one) => [one.name, one.weight])));
-    const picture = () => { const drawn = [...close.querySelectorAll(".pictures img")]; return drawn.length ? saveCanvas(`${name}.png`, pictures(drawn, drawn.length, 200, 200, colour("--paper"))) : saveSvg(`${name}.png`, close.querySelector("svg.bars"), colour("--paper")); };
+    const picture = () => { const drawn = [...close.querySelectorAll(".pictures img")]; return drawn.length ? saveCanvas(`${name}.png`, sideBySide(drawn, drawn.length, 200, 200, colour("--paper"))) : saveSvg(`${name}.png`, close.querySelector("svg.bars"), colour("--paper")); };
     close.replaceChildren(h("header", {}, h("h3", {}, `Neuron ${found.neuron} of layer ${found.layer}`), h("button", { type: "button", onclick: file, "aria-label": "CSV of the neuron" }, "CSV"), h("button", { type: "button", onclick: picture, "aria-label": "PNG of the neuron" }, "PNG")), neuronView(found, { path, about, choose: (layer, neuron) => choose({ layer, neuron }), sample }));
     say(`neuron ${found.neuron} of layer ${found.layer}, ${conditionText(found, found.samples)}`);
   }
@@ -160,7 +160,7 @@ export function showMicroscope(content, path, { run }) {
     const parts = Object.keys(about.parts), now = chosen();
     const part = h("select", { "aria-label": "Part of the data set" }, parts.map((name) => h("option", { value: name, selected: name === now.part }, name))), place = h("input", { type: "number", min: 0, value: now.place ?? 0, style: { width: "7rem" }, "aria-label": "Number of the sample" });
     const file = () => saveText(`${run} sample.csv`, csv(["input", "value", "part"], way.spoke.map((one) => [one.name, one.input, one.part])));
-    const picture = () => { const drawn = [...sampled.querySelectorAll(".pictures img")]; return drawn.length ? saveCanvas(`${run} sample.png`, pictures(drawn, drawn.length, 200, 200, colour("--paper"))) : saveSvg(`${run} sample.png`, sampled.querySelector("svg.bars"), colour("--paper")); };
+    const picture = () => { const drawn = [...sampled.querySelectorAll(".pictures img")]; return drawn.length ? saveCanvas(`${run} sample.png`, sideBySide(drawn, drawn.length, 200, 200, colour("--paper"))) : saveSvg(`${run} sample.png`, sampled.querySelector("svg.bars"), colour("--paper")); };
     sampled.replaceChildren(h("header", {}, h("h3", {}, "A sample's way through the network"), way ? [h("button", { type: "button", onclick: file, "aria-label": "CSV of the sample" }, "CSV"), h("button", { type: "button", onclick: picture, "aria-label": "PNG of the sample" }, "PNG")] : ""),
       h("div", { class: "bar" }, part, place, h("button", { type: "button", onclick: () => sample(part.value, Number(place.value)) }, "Show"), now.part || own ? h("button", { type: "button", onclick: () => { way = own = null; frame(); choose({ part: null, place: null }); } }, "None") : "",
         about.shape.length || about.backbone ? photoInput("or a photo of yours", upload) : ""), ...inside);
