@@ -382,6 +382,22 @@ def test_neurons_that_were_invoked_are_told_with_their_logs(
     assert not page.get(page.run(run, "/epochs/0/invocations"))["recorded"]
 
 
+def test_a_run_that_kept_nothing_has_its_model(page: Page, launch: Callable[..., Run], data: bytes) -> None:
+    bare = launch("kept nothing", CHOSEN.model_copy(update={"keep_epochs": False}), data)
+    about = page.get(page.run(bare, "/microscope"))
+    assert (about["kept"], about["last"], about["model_epoch"]) == ([EPOCHS], EPOCHS, EPOCHS)
+    seen = page.get(page.run(bare, f"/epochs/{EPOCHS}/layers/1/neurons/2"))
+    assert (seen["learned"], seen["learned_scale"]) == ([], 0.0), "nobody knows its first weights"
+    refused = page.ask(page.run(bare, f"/epochs/{EPOCHS}/layers/1/learned.png"))
+    assert (refused.status_code, "its first weights were not kept" in refused.text) == (400, True)
+    other = page.ask(page.run(bare, "/epochs/3/network"))
+    assert "epoch 3 was not kept" in other.json()["error"]
+    never = launch("never began", CHOSEN.model_copy(update={"epochs": ENDLESS, "max_seconds": 1e-6}), data, wait=False)
+    wait_until(lambda: page.get(page.run(never, "/live"))["row"]["state"] == "FAILED", "its budget was not spent")
+    live = page.get(page.run(never, "/live"))
+    assert "max_seconds" in live["row"]["reason"]
+
+
 def test_runs_are_compared_with_their_parameters_and_curves(
     page: Page, run: Run, launch: Callable[..., Run], data: bytes, clients: Clients, stack: StackOutputs
 ) -> None:

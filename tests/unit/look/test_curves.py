@@ -102,3 +102,19 @@ def test_a_sparkline_begins_and_ends_as_the_curve() -> None:
     assert len(drawn) <= 60
     assert (drawn[0], drawn[-1]) == (costs[0], costs[-1])
     assert sparkline(costs[:3]) == costs[:3].tolist()
+
+
+def test_epochs_that_a_run_was_resumed_with_have_no_time_of_it() -> None:
+    marks = [Mark(14, 110.0, 1.0, first=10), Mark(19, 120.0, 2.0, first=15)]
+    shown = seen(some(20, marks=marks))
+    assert shown["seconds"][:10] == [None] * 10
+    assert shown["usd"][:10] == [None] * 10
+    assert shown["seconds"][10] == pytest.approx(2.0)
+    assert shown["seconds"][14] == pytest.approx(10.0)
+    assert shown["usd"][19] == pytest.approx(2.0)
+
+
+def test_the_speed_of_long_epochs_is_that_between_the_last_two_writes() -> None:
+    marks = [Mark(0, 100.0, 0.0), Mark(1, 160.0, 0.0, first=1), Mark(2, 200.0, 0.0, first=2)]
+    assert speed(marks, now=201.0) == pytest.approx(1 / 40)
+    assert speed(marks, now=239.0) == pytest.approx(1 / 40)

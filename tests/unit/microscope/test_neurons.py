@@ -8,7 +8,16 @@ import pytest
 from training import Lesson, photos
 
 from snn.network import Network
-from snn_client.microscope.neurons import conditions, formula, histogram, most_and_least, outputs_of, update_ratio
+from snn_client.microscope.neurons import (
+    Outputs,
+    answering,
+    conditions,
+    formula,
+    histogram,
+    most_and_least,
+    outputs_of,
+    update_ratio,
+)
 from snn_cloud.ledger.parameters import Parameters
 
 
@@ -53,3 +62,21 @@ def test_a_formula_adds_up() -> None:
     assert z == pytest.approx(float(W[1] @ x + b[1, 0]))
     assert sum(term.product for term in terms) + rest + bias == pytest.approx(z)
     assert [abs(term.product) for term in terms] == sorted(abs(W[1] * x))[::-1][:5]
+
+
+def test_neurons_that_answer_are_neither_dead_nor_saturated() -> None:
+    probabilities = np.array([[0.7, 0.1, 0.2], [0.2, 0.8, 0.3], [0.1, 0.1, 0.5]])
+    assert [one.fires for one in answering(Outputs(probabilities, probabilities))] == [1, 1, 1]
+    sure = np.array([[0.999, 0.998, 0.001]])
+    assert answering(Outputs(sure, sure)) == [(2, 3, False, False)]
+    numbers = np.array([[-3.0, 4.0, 0.2, 0.3]])
+    assert answering(Outputs(numbers, numbers)) == [(3, 4, False, False)]
+
+
+def test_a_tanh_is_saturated_at_either_end_and_a_sigmoid_as_a_tanh_is() -> None:
+    network = Network.of(1, (2, 1), ("tanh", "sigmoid"))
+    params = {"W1": np.array([[9.0], [0.1]]), "b1": np.zeros((2, 1)), "W2": np.ones((1, 2)), "b2": np.zeros((1, 1))}
+    X = np.array([[-1.0, 1.0, 2.0]])
+    assert [one.saturated for one in conditions(outputs_of(network, params, X)[0], "tanh")] == [True, False]
+    A = np.array([[0.999, 0.001], [0.992, 0.999]])
+    assert [one.saturated for one in conditions(Outputs(A, A), "sigmoid")] == [True, False]
