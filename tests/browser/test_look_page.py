@@ -337,27 +337,87 @@ def test_a_run_is_found_filtered_sorted_noted_on_and_put_away(tab: Callable[...,
     expect(page.locator("table", has_text="seed").locator("tr", has_text="seed").last).to_contain_text("4")
 
 
-def test_the_microscope_shows_three_epochs_by_keyboard_alone(tab: Callable[..., Seen], site: Site) -> None:
+@pytest.mark.parametrize("sandbox", ["", SANDBOX_331], ids=["tab", "frame"])
+def test_the_microscope_shows_three_epochs_by_keyboard_alone(
+    tab: Callable[..., Seen], site: Site, sandbox: str
+) -> None:
+    seen = tab(sandbox)
+    page, frame = seen.page, seen.frame
+    seen.go("#/run/snn/faces/microscope?epoch=0")
+    expect(frame.locator("[data-epoch]")).to_contain_text("epoch 0kept")
+    if sandbox:  # Airflow's own keys come first; Tab leads into the frame
+        frame.locator("main").focus()
+    page.keyboard.press("]")
+    expect(frame.locator("[data-epoch]")).to_contain_text("epoch 1kept")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(frame.get_by_role("heading", name="Neuron 2 of layer 1")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    expect(frame.get_by_role("heading", name="Neuron 0 of layer 2")).to_be_visible()
+    page.keyboard.press("ArrowUp")
+    expect(frame.get_by_role("heading", name="Neuron 0 of layer 1")).to_be_visible()
+    for epoch, said in ((119, "epoch 119recomputed"), (120, "the run's model")):
+        field = frame.get_by_label("Epoch", exact=True)
+        field.focus()
+        page.keyboard.press("Control+a")
+        page.keyboard.type(str(epoch))
+        page.keyboard.press("Enter")
+        expect(frame.locator("[data-epoch]")).to_contain_text(said)
+        assert f"epoch={epoch}" in seen.hash
+    # Keys are the picture's and the tiles': what else has the focus keeps its own.
+    page.keyboard.press("ArrowRight")
+    expect(frame.get_by_role("heading", name="Neuron 0 of layer 1")).to_be_visible()
+    frame.locator(".tile").nth(3).focus()
+    page.keyboard.press("Enter")
+    expect(frame.get_by_role("heading", name="Neuron 3 of layer 1")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    expect(frame.get_by_role("heading", name="Neuron 2 of layer 1")).to_be_visible()
+    frame.get_by_label("keys", exact=True).uncheck()
+    frame.locator(".tile").nth(3).focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(300)
+    expect(frame.get_by_role("heading", name="Neuron 2 of layer 1")).to_be_visible()
+
+
+def test_the_focus_outlives_the_lists_next_look_and_the_skip_link_stays_here(
+    tab: Callable[..., Seen], site: Site
+) -> None:
     seen = tab()
     page = seen.page
-    seen.go("#/run/snn/faces/microscope?epoch=0")
-    expect(page.locator("[data-epoch]")).to_contain_text("epoch 0kept")
-    page.keyboard.press("]")
-    expect(page.locator("[data-epoch]")).to_contain_text("epoch 1kept")
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("heading", name="Neuron 2 of layer 1")).to_be_visible()
-    page.keyboard.press("ArrowDown")
-    expect(page.get_by_role("heading", name="Neuron 0 of layer 2")).to_be_visible()
-    page.keyboard.press("ArrowUp")
-    expect(page.get_by_role("heading", name="Neuron 0 of layer 1")).to_be_visible()
-    page.get_by_label("Epoch", exact=True).fill("119")
-    page.get_by_label("Epoch", exact=True).press("Enter")
-    expect(page.locator("[data-epoch]")).to_contain_text("epoch 119recomputed")
-    page.get_by_label("Epoch", exact=True).fill("120")
-    page.get_by_label("Epoch", exact=True).press("Enter")
-    expect(page.locator("[data-epoch]")).to_contain_text("the run's model")
-    assert "epoch=120" in seen.hash
+    seen.go("#/runs")
+    link = page.get_by_role("link", name="sweep-1-f1", exact=True)
+    link.focus()
+    chosen = oracle.small_network(epochs=3, seed=77)
+    site.launch("comes-later", chosen, small_photos())
+    page.locator("[data-run-row='comes-later']").wait_for()
+    assert page.evaluate("document.activeElement.textContent") == "sweep-1-f1"
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    assert seen.hash == "#/runs"
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_curve_that_was_looked_at_closely_comes_back_whole(tab: Callable[..., Seen]) -> None:
+    seen = tab()
+    page = seen.page
+    seen.go("#/run/snn/faces")
+    over = page.get_by_role("region", name="Cost", exact=True).locator(".u-over")
+    over.wait_for()
+    box = over.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 50, steps=5)
+    page.mouse.up()
+    whole = page.get_by_role("region", name="Cost", exact=True).get_by_role("button", name="Whole curve")
+    expect(whole).to_be_visible()
+    panel = page.get_by_role("region", name="Cost", exact=True)
+    panel.locator("summary").click()
+    expect(panel.locator("details tbody tr").first).not_to_contain_text("1\t")
+    assert 20 < panel.locator("details tbody tr").count() < 50
+    page.get_by_label("X axis").select_option("seconds")
+    expect(panel.locator("details tbody tr")).to_have_count(120)
+    expect(whole).to_be_hidden()
 
 
 def weights(site: Site) -> Any:

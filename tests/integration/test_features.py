@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -33,6 +34,7 @@ from snn_client.backbones.features import Features, features_by
 from snn_client.backbones.forgetting import forget
 from snn_client.data.options import Options
 from snn_client.data.staging import Staged, stage
+from snn_client.microscope.scope import Scope
 from snn_client.reports.predicting import predict_images
 from snn_client.reports.report import evaluate_run
 from snn_client.runs import runs
@@ -313,6 +315,54 @@ def test_what_is_unlike_all_that_was_learned_is_said_to_be(
     pictures(1)[0].save(strange)
     answers = predict_images(clients, seeing.bucket, "known", [str(strange), str(usual)], by)
     assert [answer.get("unlike", False) for answer in answers] == [True, False]
+
+
+def test_a_photo_that_a_backbone_saw_is_looked_into_by_hiding_its_patches(
+    clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
+) -> None:
+    folder, by = colours(tmp_path / "colours", 60), features_by(clients, seeing)
+    staged = stage(
+        clients, seeing.bucket, "looked", folder, parameters_for, (), Options(backbone="tiny"), features_by=by
+    )
+    run = trained(clients, seeing, staged)
+    pixels = np.full((210, 210, 3), 30, np.uint8)
+    pixels[..., 2] = 90
+    pixels[:90, :60] = (220, 20, 20)  # three by two of its seven by seven patches
+    mine = tmp_path / "mine.png"
+    Image.fromarray(pixels).save(mine)
+    scope = Scope(clients, seeing, run)
+    about = scope.about()
+    assert (about["backbone"], about["shape"], about["names"][1]) == ("tiny", [], "tiny feature 1")
+    model = load_model(BytesIO(clients.s3.get_object(Bucket=seeing.bucket, Key=places.params("looked"))["Body"].read()))
+    epoch = about["model_epoch"]
+    assert epoch is not None
+    way = scope.photo(epoch, mine.read_bytes(), "mine.png")
+    (said,) = predict_images(clients, seeing.bucket, "looked", [str(mine)], by)
+    assert way["class_name"] == said["class_name"]  # type: ignore[typeddict-item]
+    assert way["probabilities"][1] == pytest.approx(said["probability"], rel=1e-5)  # type: ignore[typeddict-item]
+    assert way["unlike"] == said.get("unlike", False)
+    # The same by hand: each patch in the photo's mean colour, and what the logit loses by it.
+    mean = pixels.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+    hidden = []
+    for patch in range(49):
+        top, left = 30 * (patch // 7), 30 * (patch % 7)
+        one = pixels.copy()
+        one[top : top + 30, left : left + 30] = mean
+        hidden.append(Image.fromarray(one))
+    rows = expected([Image.fromarray(pixels), *hidden]).T.astype(model.params["W1"].dtype)
+    logits = model.network.logits(model.params, model.params["W1"] @ rows + model.params["b1"])[-1]
+    lost = (logits[0] - logits[1:]) * (1 if way["predicted"] == 1 else -1)
+    shown = np.asarray(Image.open(BytesIO(base64.b64decode(way["spoke_picture"]))).convert("RGB"), int)
+    assert shown.shape == (210, 210, 3)
+    centres = shown[15::30, 15::30].reshape(49, 3)
+    strong = np.abs(lost) > 0.3 * np.abs(lost).max()
+    assert strong.sum() >= 2
+    assert ((centres[strong, 0] > centres[strong, 2]) == (lost[strong] > 0)).all(), (
+        "orange spoke for it, blue against it"
+    )
+    assert int(np.abs(centres - 247).sum(axis=1).argmax()) == int(np.abs(lost).argmax())
+    with pytest.raises(InvalidImage, match=r"bad.png: not a picture"):
+        scope.photo(epoch, b"no", "bad.png")
 
 
 def test_a_data_set_of_pixels_becomes_one_of_features(
