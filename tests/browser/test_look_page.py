@@ -413,7 +413,7 @@ def test_a_curve_that_was_looked_at_closely_comes_back_whole(tab: Callable[..., 
     expect(whole).to_be_visible()
     panel = page.get_by_role("region", name="Cost", exact=True)
     panel.locator("summary").click()
-    expect(panel.locator("details tbody tr").first).not_to_contain_text("1\t")
+    assert int(panel.locator("details tbody tr").first.locator("td").first.inner_text()) > 20
     assert 20 < panel.locator("details tbody tr").count() < 50
     page.get_by_label("X axis").select_option("seconds")
     expect(panel.locator("details tbody tr")).to_have_count(120)
