@@ -127,7 +127,7 @@ class _Served:
         self._origin = address.partition("/?")[0]
         self._browser = chromium()
         self._context = self._browser.__enter__().new_context(viewport={"width": 1300, "height": 900})
-        self._context.new_page().goto(address)  # the cookie; and the page's own files are in the browser's cache
+        self._context.request.get(address)  # for the cookie; another open page would ask the server meanwhile
         return self
 
     def opened(self, view: str, ready: str) -> float:

@@ -60,6 +60,7 @@ def look(
     port = listening.getsockname()[1]
     secret = secrets.token_urlsafe(24)
     app = make_app([stack], OwnerBySecret(secret, port))
+    app.state.page.workers.warm()  # while the browser starts
     address = f"http://{LOOPBACK}:{port}/?token={secret}" + (f"#/run/{stack.name}/{run}" if run else "")
     say(f"the page is at [bold]{escape(address)}[/]; Ctrl-C ends it")
     if open_browser:

@@ -51,7 +51,7 @@ def make_app(stacks: Sequence[Stack], viewer: Callable[..., Any], *, title: str 
     )
     app.dependency_overrides[nobody] = viewer
     app.state.page = page
-    for routes in (static_routes(), run_routes(page), microscope_routes(page), model_routes(page)):
+    for routes in (static_routes(page.workers.warm), run_routes(page), microscope_routes(page), model_routes(page)):
         app.include_router(routes)
     _answer_errors(app)
     app.add_middleware(GZipMiddleware, minimum_size=2_000, compresslevel=5)
@@ -59,8 +59,11 @@ def make_app(stacks: Sequence[Stack], viewer: Callable[..., Any], *, title: str 
     return app
 
 
-def static_routes() -> APIRouter:
-    """Return the routes of the page's own files: those in `static/`, and no others."""
+def static_routes(opened: Callable[[], None] = lambda: None) -> APIRouter:
+    """Return the routes of the page's own files: those in `static/`, and no others.
+
+    `opened` is called when somebody opens the page, and does not take long.
+    """
     files = {str(path.relative_to(STATIC)): path for path in STATIC.rglob("*") if path.suffix in KINDS}
     routes = APIRouter()
 
@@ -70,6 +73,7 @@ def static_routes() -> APIRouter:
         if not request.url.path.endswith("/"):
             whole = str(request.url.replace(path=f"{request.url.path}/"))
             return Response(status_code=307, headers={"location": whole})
+        opened()
         return _file(request, files["index.html"])
 
     @routes.get("/static/{name:path}")

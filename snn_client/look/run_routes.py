@@ -106,7 +106,6 @@ def run_routes(page: Page) -> APIRouter:
 
     @routes.get("/me")
     def me(viewer: Who) -> Response:
-        page.workers.warm()
         return answer({"name": viewer.name, "stacks": list(page.stacks), "sees_models": viewer.sees_models})
 
     @routes.get("/runs")

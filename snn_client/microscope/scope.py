@@ -81,7 +81,7 @@ MOST_MISTAKES, MOST_CLASSES, MOST_SAMPLES = 48, 12, 4
 MOST_NAMES = 3_000
 MOST_BARS = 64  # of a neuron's weights, side by side
 SHOWN = 24  # neurons of a layer in the picture of the network
-MOST_SCALED = 2_000_000_000  # multiplications to find the greatest weight of all kept epochs
+MOST_SCALED = 2_000_000  # weights of a first layer whose greatest is looked for in all kept epochs
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ class Scope:
         kept = self.epochs.kept
         layers = range(1, len(self._network.layers) + 1)
         W1 = self._network.layers[0].size * self._network.features
-        large = W1 * self.run.samples * len(kept) > MOST_SCALED
+        large = W1 > MOST_SCALED
         wanted = ({kept[0], kept[-1]} if large else set(kept)) - self._scaled
         self._scales = self._scales or [0.0 for _ in layers]
         one_by_one = (self.epochs.look(epoch, self._stop).params for epoch in sorted(wanted))

@@ -63,8 +63,9 @@ export function showMicroscope(content, path, { run }) {
         about.model_epoch === now.epoch ? h("span", { class: "chip" }, "the run's model") : "");
       now.neuron = Math.min(Math.max(0, now.neuron), about.layers[now.layer - 1].neurons - 1);
       drawNetwork(now);
-      const jobs = [drawNeuron(now, mine)];
+      const jobs = [];
       if (changes.epoch !== undefined || changes.layer !== undefined || changes.first !== undefined) jobs.push(drawGrid(now, mine)); else markTile(now);
+      jobs.push(drawNeuron(now, mine));
       if (own && changes.epoch !== undefined) jobs.push(upload(own, false));
       if (now.part && now.place !== null && (changes.epoch !== undefined || changes.part !== undefined || changes.place !== undefined)) jobs.push(drawWay(now, mine));
       await Promise.all(jobs);

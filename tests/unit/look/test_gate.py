@@ -133,8 +133,9 @@ def test_the_page_is_made_of_files_that_need_nothing_else() -> None:
         assert "eval(" not in text
     index = (STATIC / "index.html").read_text()
     assert not re.search(r"<script>|style=|onclick=|https?://", index)
-    for used in re.findall(r'(?:src|href)="(static/[^"]+)"', index):
-        assert used.removeprefix("static/") in names
+    used = {name.removeprefix("static/") for name in re.findall(r'(?:src|href)="(static/[^"]+)"', index)}
+    assert used <= names
+    assert {name for name in names if name.endswith(".js")} <= used, "all are fetched at once, not one after the other"
 
 
 def test_what_is_vendored_is_what_was_released() -> None:
