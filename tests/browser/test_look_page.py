@@ -478,8 +478,6 @@ def test_a_samples_way_is_shown_and_so_is_that_of_ones_own_photo(
 
 
 def test_every_panel_hands_out_its_numbers_and_its_picture(tab: Callable[..., Seen], site: Site) -> None:
-    seen = tab()
-    page = seen.page
     panels = {
         "#/run/snn/faces/microscope?epoch=120&layer=2&neuron=1&part=test&place=3": [
             "neurons",
@@ -492,8 +490,12 @@ def test_every_panel_hands_out_its_numbers_and_its_picture(tab: Callable[..., Se
     }
     pictures = {"neurons": "network", "invocations": "timeline"}
     for view, names in panels.items():
+        seen = tab()  # Chromium asks before a tab's eleventh download within some seconds
+        page = seen.page
         seen.go(view)
         page.locator(".u-wrap, [data-answer], canvas.timeline").first.wait_for()
+        for status in page.locator(".bar [role=status]").all():
+            expect(status).to_have_text("")  # all is drawn: a button that is drawn anew hears no click
         for name in names:
             with page.expect_download() as download:
                 page.get_by_role("button", name=re.compile(f"CSV of (the )?{name}$")).click()

@@ -33,8 +33,9 @@ export class Chart {
     this.element = h("section", { class: "panel", "aria-label": title },
       h("header", {}, h("h3", {}, title),
         options.zoomed ? (this.whole = h("button", { type: "button", hidden: true, onclick: () => options.zoomed(null) }, "Whole curve")) : null,
-        h("button", { type: "button", onclick: () => this.saveCsv(), "aria-label": `CSV of ${title}` }, "CSV"),
-        h("button", { type: "button", onclick: () => this.savePng(), "aria-label": `PNG of ${title}` }, "PNG")),
+        this.handing = [
+          h("button", { type: "button", disabled: true, onclick: () => this.saveCsv(), "aria-label": `CSV of ${title}` }, "CSV"),
+          h("button", { type: "button", disabled: true, onclick: () => this.savePng(), "aria-label": `PNG of ${title}` }, "PNG")]),
       this.place, this.details);
     this.resize = new ResizeObserver(() => { if (this.plot && this.place.clientWidth) this.plot.setSize(this.size()); });
     this.resize.observe(this.place);
@@ -91,6 +92,7 @@ export class Chart {
     } else {
       this.plot.setData(data);
     }
+    this.handing.forEach((button) => { button.disabled = false; }); // before, there was nothing to hand out
     if (this.whole) this.whole.hidden = !drawn.zoomed;
     const last = drawn.curves.map((curve) => `${curve.name} ${digits(curve.values.findLast((value) => value !== null && value !== undefined), 6)}`);
     this.place.setAttribute("aria-label", `${this.title}, ${drawn.x.length} points; last: ${last.join(", ")}. The table below has the numbers.`);
