@@ -136,13 +136,10 @@ def load_epoch(content: bytes, epoch: int, source: str = "epochs.h5") -> KeptEpo
         place = np.flatnonzero(epochs == epoch)
         if len(place) != 1 or len(steps) != len(epochs):
             raise InvalidModel(f"has no epoch {epoch}", source=source, hint="name one that is kept")
-        memory = h5.get("memory")
-        kinds = list(memory) if isinstance(memory, h5py.Group) else []
         here = int(place[0])
-        remembered = {kind: _read(h5, f"memory/{kind}", here, source) for kind in kinds}
         recorded = h5.get(f"invocations/{epoch}")
         called = read_invocations(recorded, epoch, source) if isinstance(recorded, h5py.Group) else None
-        return KeptEpoch(epoch, int(steps[here]), _read(h5, "params", here, source), remembered, called)
+        return KeptEpoch(epoch, int(steps[here]), *_state(h5, here, source), called)
 
     return read_hdf5(io.BytesIO(content), source, InvalidModel, read)
 
@@ -154,16 +151,8 @@ def load_epochs(content: bytes, source: str = "epochs.h5") -> list[KeptEpoch]:
         epochs, steps = numbers(h5, "epochs", 1, source), numbers(h5, "steps", 1, source)
         if len(steps) != len(epochs):
             raise InvalidModel("is not one for each epoch", field="steps", source=source, hint="look at another epoch")
-        memory = h5.get("memory")
-        kinds = list(memory) if isinstance(memory, h5py.Group) else []
         return [
-            KeptEpoch(
-                int(epoch),
-                int(steps[place]),
-                _read(h5, "params", place, source),
-                {kind: _read(h5, f"memory/{kind}", place, source) for kind in kinds},
-            )
-            for place, epoch in enumerate(epochs)
+            KeptEpoch(int(epoch), int(steps[place]), *_state(h5, place, source)) for place, epoch in enumerate(epochs)
         ]
 
     return read_hdf5(io.BytesIO(content), source, InvalidModel, read)
@@ -179,6 +168,14 @@ def _stack(h5: h5py.Group, name: str, states: Sequence[Params]) -> None:
     for each, first in states[0].items():
         one = len(states) == 1  # and then no copy; written one by one, many would take ten times as long
         group.create_dataset(each, data=first[None] if one else np.stack([arrays[each] for arrays in states]))
+
+
+def _state(h5: h5py.File, place: int, source: str) -> tuple[Params, dict[str, Params]]:
+    """Return the parameters at a place, and what the optimizer remembered of them."""
+    memory = h5.get("memory")
+    kinds = list(memory) if isinstance(memory, h5py.Group) else []
+    remembered = {kind: _read(h5, f"memory/{kind}", place, source) for kind in kinds}
+    return _read(h5, "params", place, source), remembered
 
 
 def _read(h5: h5py.Group, name: str, place: int, source: str) -> Params:

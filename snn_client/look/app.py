@@ -23,6 +23,7 @@ from snn_client.look.stacks import Stack
 from snn_cloud.aws.errors import RunNotFound
 from snn_cloud.aws.passing import AWS_ERRORS, reason
 
+VERSION = version("serverless-neural-network-airflow")
 STATIC = Path(__file__).with_name("static")
 KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -87,7 +88,7 @@ def static_routes(opened: Callable[[], None] = lambda: None) -> APIRouter:
 
 def _file(request: Request, path: Path) -> Response:
     stat = path.stat()
-    etag = f'"{version("serverless-neural-network-airflow")}-{stat.st_mtime_ns:x}-{stat.st_size:x}"'
+    etag = f'"{VERSION}-{stat.st_mtime_ns:x}-{stat.st_size:x}"'
     headers = {"etag": etag, "cache-control": "private, no-cache"}
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)

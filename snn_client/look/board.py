@@ -42,8 +42,8 @@ class Board:
     def __init__(self, stack: Stack, clock: Callable[[], float] = time.monotonic) -> None:
         self._stack, self._clock, self._lock = stack, clock, threading.Lock()
         self._known: dict[str, tuple[float, Entry]] = {}
-        self._listed: tuple[float, Listed] | None = None
         self._last: Listed | None = None
+        self._looked_at = -float("inf")
 
     def runs(self) -> Listed:
         """Return the runs as they were at most a second ago; while AWS is slow, as they were when it last answered.
@@ -56,10 +56,10 @@ class Board:
             return self._last
         try:
             now = self._clock()
-            if self._listed is None or now - self._listed[0] >= LOOK_SECONDS:
+            if self._last is None or now - self._looked_at >= LOOK_SECONDS:
                 self._last = self._read(now)
-                self._listed = now, self._last
-            return self._listed[1]
+                self._looked_at = now
+            return self._last
         finally:
             self._lock.release()
 
@@ -67,7 +67,7 @@ class Board:
         """Have a run read anew at the next look: somebody has changed it."""
         with self._lock:
             self._known.pop(run_id, None)
-            self._listed = None
+            self._looked_at = -float("inf")
 
     def _read(self, now: float) -> Listed:
         dynamodb, table = self._stack.clients.dynamodb, self._stack.outputs.table

@@ -16,8 +16,6 @@ from snn_cloud.ledger.record import Run, State
 LOOK_SECONDS = 3.0
 MOST_LINES = 5_000  # of a run; older ones go
 RUNS = 20
-
-
 OVERLAP_MS = 40_000  # a line may become visible so much later than a younger one
 
 

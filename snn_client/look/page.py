@@ -13,9 +13,11 @@ from fastapi import Depends, HTTPException, Response
 from snn_client.look.board import Board
 from snn_client.look.live import Lives
 from snn_client.look.logbook import Logbook
+from snn_client.look.rows import RunRow, row
 from snn_client.look.stacks import Stack
 from snn_client.look.viewers import Viewer
 from snn_client.look.workers import Workers
+from snn_cloud.cost.money import usd_of
 from snn_cloud.ledger.record import Run
 
 
@@ -36,6 +38,10 @@ class Shown:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.board, self.lives, self.logbook = Board(stack), Lives(stack), Logbook(stack)
+
+    def row(self, run: Run, viewer: Viewer) -> RunRow:
+        """Return the row of a run, with what it has cost."""
+        return row(run, usd_of(run, self.stack.outputs), viewer)
 
     def forget(self, run_id: str) -> None:
         """Have a run that somebody changed read anew."""
@@ -61,7 +67,7 @@ class Page:
         return await to_thread.run_sync(work, limiter=self._threads)
 
     def shown(self, stack: str) -> Shown:
-        """Return a stack. Raises InvalidInput, as 404, for one that the page does not show."""
+        """Return a stack. Raises HTTPException, 404, for one that the page does not show."""
         if stack not in self.stacks:
             raise HTTPException(404, f"this page shows no stack {stack!r}: {', '.join(self.stacks)}")
         return self.stacks[stack]

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import Annotated, Any, TypedDict
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+import numpy as np
+from fastapi import APIRouter, HTTPException, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -20,11 +21,11 @@ from snn_client.look.board import Listed
 from snn_client.look.curves import Axis, Curve
 from snn_client.look.live import Seen
 from snn_client.look.page import Page, Who, answer
-from snn_client.look.rows import RunRow, parameters_of, row, rows
+from snn_client.look.rows import RunRow, parameters_of, rows
 from snn_client.look.viewers import Viewer
 from snn_client.runs import runs
 from snn_cloud.aws import places
-from snn_cloud.cost.money import Cost, cost_of, usd_of
+from snn_cloud.cost.money import Cost, cost_of
 from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.ledger.ledger import Mark
 from snn_cloud.ledger.record import Notes, Run, Task
@@ -164,7 +165,7 @@ def run_routes(page: Page) -> APIRouter:
             seen = shown.lives.look(run_id)
             found.append(
                 {
-                    "row": row(seen.run, usd_of(seen.run, shown.stack.outputs), viewer),
+                    "row": shown.row(seen.run, viewer),
                     "parameters": parameters_of(seen.run),
                     "curve": curve_of(seen, axis),
                 }
@@ -176,7 +177,7 @@ def run_routes(page: Page) -> APIRouter:
         shown, run = page.run(stack, run_id, viewer)
         outputs, prefix = shown.stack.outputs, f"s3://{shown.stack.outputs.bucket}/"
         said: Detail = {
-            "row": row(run, usd_of(run, outputs), viewer),
+            "row": shown.row(run, viewer),
             "parameters": run.parameters.model_dump(mode="json", exclude_none=True) if run.parameters else {},
             "bill": cost_of(run, outputs), "dataset": prefix + run.dataset,
             "samples": run.samples, "features": run.features,
@@ -196,13 +197,7 @@ def run_routes(page: Page) -> APIRouter:
         shown, _ = page.run(stack, run_id, viewer)
         seen = shown.lives.look(run_id)
         span = (begin, end) if begin is not None and end is not None else None
-        return answer(
-            live_of(
-                seen,
-                row(seen.run, usd_of(seen.run, shown.stack.outputs), viewer),
-                curve_of(seen, axis, width, first, span),
-            )
-        )
+        return answer(live_of(seen, shown.row(seen.run, viewer), curve_of(seen, axis, width, first, span)))
 
     @routes.get("/runs/{stack}/{run_id}/curve.csv")
     def curve_csv(viewer: Who, stack: str, run_id: str) -> Response:
@@ -228,7 +223,7 @@ def run_routes(page: Page) -> APIRouter:
         return Response(content, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
     @routes.post("/runs/{stack}/{run_id}/stop")
-    def stop(viewer: Who, stack: str, run_id: str, request: Request) -> Response:
+    def stop(viewer: Who, stack: str, run_id: str) -> Response:
         shown, run = page.run(stack, run_id, viewer)
         check_may_change(viewer, run)
         asked_before = run.cancel_requested
@@ -245,7 +240,7 @@ def run_routes(page: Page) -> APIRouter:
         check_may_change(viewer, run)
         noted = shown.stack.ledger.annotate(run_id, Notes.checked(written.tags, written.note, written.archived))
         shown.forget(run_id)
-        return answer(row(noted, usd_of(noted, shown.stack.outputs), viewer))
+        return answer(shown.row(noted, viewer))
 
     return routes
 
@@ -323,8 +318,6 @@ def spark(seen: Seen) -> Spark:
 
 def csv_of(seen: Seen) -> Iterator[str]:
     """Yield a CSV file of all epochs, numbered from 1, some thousand lines at a time."""
-    import numpy as np
-
     found, began = seen.curves, seen.run.started_at or seen.run.created_at
     columns = [found.costs, *(curve for curve in (found.validation_costs, found.validation_metrics) if len(curve))]
     names = ["cost", "validation_cost", "validation_metric"][: len(columns)]

@@ -15,7 +15,6 @@ from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.ledger import Ledger
 
-SERVICES = ("s3", "dynamodb", "lambda", "logs", "cloudformation")
 OUTPUTS_SECONDS = 60.0  # for which a stack's outputs are taken to be as they were
 
 
@@ -99,9 +98,7 @@ class Stack:
 
     def reach(self) -> Reach:
         """Return what another process needs to reach the stack."""
-        made = {
-            "s3": self.clients.s3, "dynamodb": self.clients.dynamodb, "lambda": self.clients.lambda_,
-            "logs": self.clients.logs, "cloudformation": self.clients.cloudformation,
-        }  # fmt: skip
-        endpoints = {name: client.meta.endpoint_url for name, client in made.items()}
+        own = self.clients
+        made: tuple[Any, ...] = own.s3, own.dynamodb, own.lambda_, own.logs, own.cloudformation
+        endpoints = {client.meta.service_model.service_name: client.meta.endpoint_url for client in made}
         return Reach(self.outputs.to_dict(), self.outputs.region, endpoints, self._keys())

@@ -85,9 +85,8 @@ class Worker:
         scope = self._scope(clients, outputs, request["run_id"])
         asked: dict[str, Callable[..., Any]] = {
             "about": scope.about, "network": scope.network, "neuron": scope.neuron, "bars": scope.bars,
-            "way": scope.way,
+            "way": scope.way, "invocations": scope.invocations, "invocation_log": scope.invocation_log,
         }  # fmt: skip
-        asked |= {"invocations": scope.invocations, "invocation_log": scope.invocation_log}
         pictures: dict[str, Callable[..., bytes]] = {"weights": scope.weights_png, "picture": scope.picture}
         if request["ask"] in pictures:
             return base64.b64encode(pictures[request["ask"]](**given)).decode()

@@ -76,6 +76,13 @@ def never() -> bool:
     return False
 
 
+def data_of(clients: Clients, bucket: str, run: Run) -> Data:
+    """Return the data set that a run learned from, in the version that it read. Raises InvalidInput."""
+    version = f"?versionId={run.dataset_version}" if run.dataset_version else ""
+    source = f"s3://{bucket}/{run.dataset}{version}"
+    return Data(load_dataset(BytesIO(read_source(clients.s3, source)), source))
+
+
 class Epochs:
     """The epochs of a run that were kept; of a run that was resumed from another, also those of that one before.
 
@@ -123,10 +130,7 @@ class Epochs:
     def data(self) -> Data:
         """Return the run's data set, which is read once. Raises InvalidInput."""
         if self._data is None:
-            source = f"s3://{self._bucket}/{self._run.dataset}"
-            if self._run.dataset_version:
-                source += f"?versionId={self._run.dataset_version}"
-            self._data = Data(load_dataset(BytesIO(read_source(self._clients.s3, source)), source))
+            self._data = data_of(self._clients, self._bucket, self._run)
         return self._data
 
     def state(self, epoch: int) -> KeptEpoch:

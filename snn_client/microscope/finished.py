@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from io import BytesIO
+from typing import Any
 
 from snn.errors import InvalidInput
 from snn.network import Params
 from snn_client.data.staging import read_source
-from snn_client.microscope.epochs import Epochs, Seen, Stop, never
+from snn_client.microscope.epochs import Epochs, Seen, Stop, data_of, never
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.record import Run
 from snn_cloud.train.job import Data
-from snn_data.dataset import load_dataset
 from snn_data.invocations import EpochInvocations
 from snn_data.model import load_model
 
@@ -28,9 +28,7 @@ class Finished:
         self._clients, self._bucket, self._run = clients, bucket, run
         source = f"s3://{bucket}/{places.params(run.run_id)}"
         self._model = load_model(BytesIO(read_source(clients.s3, source)), source)
-        best = self._model.attributes.get("best_epoch")
-        restored = best is not None and run.parameters is not None and run.parameters.restore_best_weights
-        self.last = int(str(best)) + 1 if restored else run.epoch
+        self.last = model_epoch(run, self._model.attributes)
 
     @property
     def kept(self) -> list[int]:
@@ -40,9 +38,7 @@ class Finished:
     @cached_property
     def data(self) -> Data:
         """Return the run's data set. Raises InvalidInput."""
-        version = f"?versionId={self._run.dataset_version}" if self._run.dataset_version else ""
-        source = f"s3://{self._bucket}/{self._run.dataset}{version}"
-        return Data(load_dataset(BytesIO(read_source(self._clients.s3, source)), source))
+        return data_of(self._clients, self._bucket, self._run)
 
     def look(self, epoch: int, stop: Stop = never) -> Seen:
         """Return the model. Raises InvalidInput for any other epoch."""
@@ -62,6 +58,13 @@ class Finished:
     def invocations(self, epoch: int) -> EpochInvocations | None:
         """Return None: nobody knows."""
         return None
+
+
+def model_epoch(run: Run, attributes: Mapping[str, Any]) -> int:
+    """Return after which epoch a run's model was as it is stored; `attributes` are what it says of itself."""
+    best = attributes.get("best_epoch")
+    restored = best is not None and run.parameters is not None and run.parameters.restore_best_weights
+    return int(str(best)) + 1 if restored else run.epoch
 
 
 def epochs_of(clients: Clients, bucket: str, run: Run) -> Epochs | Finished:

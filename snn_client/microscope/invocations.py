@@ -11,8 +11,6 @@ from snn_cloud.cost.money import gb_seconds
 from snn_cloud.ledger.record import Usage
 from snn_data.invocations import EpochInvocations, Invocation
 
-__all__ = ["EpochInvocations", "Invocation", "Summary", "Wave", "summary_of", "waves_of"]
-
 
 class Wave(NamedTuple):
     """A layer in one direction, for one mini-batch: the neurons that were invoked, and who kept the others waiting.

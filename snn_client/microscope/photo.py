@@ -13,8 +13,8 @@ from snn.errors import InvalidImage, InvalidModel
 from snn_client.backbones.features import features_by
 from snn_client.data.images import Reading, load_pixels
 from snn_client.judging.familiar import NEIGHBOUR, Familiar, without_mirror_images
-from snn_client.microscope.pictures import Pixels, diverging
-from snn_client.microscope.way import Way, encoded, way_of
+from snn_client.microscope.pictures import Pixels, diverging, png
+from snn_client.microscope.way import Way, encoded, logit_of_answer, way_of
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_data.dataset import Dataset
@@ -60,7 +60,7 @@ def _by_features(
     picture.thumbnail((SHOWN_SIZE, SHOWN_SIZE))
     pixels: Pixels = np.asarray(picture.convert("RGB"), np.uint8)
     # The photo itself as it came; what is hidden, in a small one.
-    photos = [content, *(_png(hidden) for hidden in _hidden(pixels))]
+    photos = [content, *(png(hidden) for hidden in _hidden(pixels))]
     rows: list[Array] = []
     for found, bad in features.of([lambda photo=photo: photo for photo in photos]):  # type: ignore[misc]
         if bad:
@@ -71,8 +71,7 @@ def _by_features(
     names = [f"{backbone.name} feature {number}" for number in range(len(X))]
     way = way_of(model.network, model.params, X[:, :1], model.classes, model.threshold, names, pixels=pixels)
     logits = model.network.logits(model.params, model.params["W1"] @ X + model.params["b1"])
-    output = way["predicted"] if way["predicted"] is not None and len(logits) > 1 else 0
-    sign = -1.0 if way["predicted"] == 0 and len(logits) == 1 else 1.0
+    output, sign = logit_of_answer(way["predicted"], len(logits))
     lost = sign * (logits[output, 0] - logits[output, 1:]).reshape(PATCHES, PATCHES)
     most = float(np.abs(lost).max())
     heat = diverging(lost / most if most > 0 else lost)
@@ -98,9 +97,3 @@ def _hidden(pixels: Pixels) -> list[Pixels]:
             hidden[top:bottom, left:right] = mean
             found.append(hidden)
     return found
-
-
-def _png(pixels: Pixels) -> bytes:
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()

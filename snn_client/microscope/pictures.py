@@ -20,14 +20,13 @@ Pixels = NDArray[np.uint8]
 
 
 def image_of(numbers: Array, shape: Sequence[int], scale: float) -> Pixels:
-    """Return a neuron's numbers (h·w·c,) as pixels (h, w, 3).
+    """Return a neuron's numbers (h·w·c,) as pixels (h, w, 3); `shape` is (h, w, c).
 
     Of colour photos each channel goes from 0 (-`scale` and below) over 127.5 (0) to 255 (`scale` and above), rounded
     half to even; of grey ones blue is below and orange above zero.
     """
-    height, width, channels = shape if len(shape) == 3 else (*shape, 1)
-    of_scale = np.clip(numbers.reshape(height, width, channels) / scale if scale > 0 else np.zeros(shape), -1, 1)
-    if channels == 3:
+    of_scale = np.clip(numbers.reshape(shape) / scale if scale > 0 else np.zeros(shape), -1, 1)
+    if shape[-1] == 3:
         return np.rint(127.5 + 127.5 * of_scale).astype(np.uint8)
     return diverging(of_scale[..., 0])
 

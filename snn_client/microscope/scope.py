@@ -6,6 +6,7 @@ never the server that answers people.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from snn.activations import Array
 from snn.batches import Samples
 from snn.errors import InvalidInput
 from snn.network import Network, Params
+from snn_client.data.images import thumbnail_png
+from snn_client.data.staging import photo_shape
 from snn_client.judging.answers import predicted_classes
 from snn_client.microscope.contents import (
     About,
@@ -38,7 +41,7 @@ from snn_client.microscope.contents import (
     WaveSeen,
 )
 from snn_client.microscope.epochs import Epochs, Seen, Stop, never
-from snn_client.microscope.finished import epochs_of
+from snn_client.microscope.finished import epochs_of, model_epoch
 from snn_client.microscope.invocations import Wave, summary_of
 from snn_client.microscope.neurons import (
     Outputs,
@@ -53,6 +56,7 @@ from snn_client.microscope.neurons import (
     slopes_of,
     update_ratio,
 )
+from snn_client.microscope.photo import way_of_photo
 from snn_client.microscope.pictures import Pixels, image_of, png, sheet, shrunk
 from snn_client.microscope.way import Way, pixel_name, way_of
 from snn_client.runs.logs import lines_of_invocation
@@ -189,7 +193,7 @@ class Scope:
             "edges": edges, "counts": counts, "excites": self._excites(A),
             "classes_left_out": max(0, len(data.classes) - MOST_CLASSES),
             "formula": self._formula(looked, layer, neuron, part, place),
-            "below": self._links(layer - 1, W[neuron], below=True),
+            "below": self._links(layer - 1, W[neuron]),
             "above": self._links(layer + 1, params[f"W{layer + 1}"][:, neuron]) if f"W{layer + 1}" in params else [],
             "weights": W[neuron].tolist() if few else [],
             "slopes": slopes[neuron].tolist() if few else [],
@@ -236,15 +240,11 @@ class Scope:
 
     def photo(self, epoch: int, content: bytes, name: str) -> Way:
         """Return the way of a photo that somebody hands in. Raises InvalidImage, naming it."""
-        from snn_client.microscope.photo import way_of_photo
-
         looked = self._look(epoch)
         return way_of_photo(self._clients, self._outputs, self._model(looked.seen.params), content, name, self._data)
 
     def picture(self, part: Part, place: int, size: int) -> bytes:
         """Return a sample of the data set as the network sees it, as PNG. Raises InvalidInput if it is no photo."""
-        from snn_client.data.images import thumbnail_png
-
         pixels = self._pixels(part, place)
         if pixels is None:
             hint = "its features have no picture"
@@ -398,7 +398,7 @@ class Scope:
             "activation": self._parameters.activation_per_layer[layer - 1],
         }  # fmt: skip
 
-    def _links(self, layer: int, weights: Array, below: bool = False) -> list[Link]:
+    def _links(self, layer: int, weights: Array) -> list[Link]:
         order = np.argsort(-np.abs(weights), kind="stable")[:MOST_LINKS]
         return [
             {
@@ -461,8 +461,6 @@ class Scope:
             if value := getattr(self._data, name):
                 said[name] = value
         if self._data.classes:
-            import json
-
             said["classes"] = json.dumps(self._data.classes)
         return Model(params, self._parameters.activation_per_layer, said, f"run {self.run.run_id}")
 
@@ -495,10 +493,7 @@ class Scope:
     @cached_property
     def _shape(self) -> tuple[int, ...]:
         """Return the shape of a photo (h, w, c); () of features."""
-        shape = self._data.shape
-        if len(shape) == 1:
-            return ()
-        return shape if len(shape) == 3 else (*shape, 1)
+        return photo_shape(self._data) or ()
 
     @cached_property
     def _names(self) -> list[str]:
@@ -547,10 +542,7 @@ class Scope:
 
     @cached_property
     def _model_epoch(self) -> int | None:
-        if self._stored is None:
-            return None
-        best = self._stored.get("best_epoch")
-        return int(best) + 1 if best is not None and self._parameters.restore_best_weights else self.run.epoch
+        return None if self._stored is None else model_epoch(self.run, self._stored)
 
 
 def _wave(wave: Wave) -> WaveSeen:

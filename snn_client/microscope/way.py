@@ -66,9 +66,7 @@ def way_of(
     found = outputs_of(network, params, x)
     said = found[-1].A
     predicted = int(predicted_classes(said, threshold)[0]) if classes else None
-    output = predicted if predicted is not None and len(said) > 1 else 0
-    # For one neuron that says no, what spoke for its answer is what lowered its sum.
-    sign = -1.0 if predicted == 0 and len(said) == 1 else 1.0
+    output, sign = logit_of_answer(predicted, len(said))
     slopes = logit_slopes(network, params, x, output)[:, 0]
     parts = sign * slopes * x[:, 0]
     logit = float(found[-1].Z[output, 0])
@@ -92,6 +90,16 @@ def way_of(
         "spoke_picture": encoded(spoke_image(parts, pixels)) if pixels is not None and pixels.size == len(x) else "",
         "unlike": None,
     }  # fmt: skip
+
+
+def logit_of_answer(predicted: int | None, neurons: int) -> tuple[int, float]:
+    """Return the neuron of the last layer whose logit an answer rests on, and the sign of what spoke for the answer.
+
+    For one neuron that says no, what spoke for its answer is what lowered its sum.
+    """
+    if neurons > 1:
+        return predicted or 0, 1.0
+    return 0, -1.0 if predicted == 0 else 1.0
 
 
 def spoke_image(parts: Array, pixels: Pixels) -> Pixels:
@@ -129,11 +137,7 @@ def _strongest(parts: Array, inputs: Array, names: Sequence[str], pixels: Pixels
     return [
         {
             "place": int(place),
-            "name": pixel_name(int(place), shape)
-            if shape
-            else names[place]
-            if len(names) > place
-            else f"input {place}",
+            "name": pixel_name(int(place), shape) if shape else _name(names, int(place)),
             "input": float(inputs[place]),
             "part": float(parts[place]),
         }

@@ -33,7 +33,7 @@ from snn_client.backbones import features as computing
 from snn_client.backbones.features import Features, features_by
 from snn_client.backbones.forgetting import forget
 from snn_client.data.options import Options
-from snn_client.data.staging import Staged, stage
+from snn_client.data.staging import FeaturesBy, Staged, stage
 from snn_client.microscope.scope import Scope
 from snn_client.reports.predicting import predict_images
 from snn_client.reports.report import evaluate_run
@@ -253,6 +253,14 @@ def trained(clients: Clients, stack: StackOutputs, staged: Staged) -> Run:
     return runs.watch(clients, stack, staged.run_id, lambda *_: None, every_seconds=0.1, limit_seconds=120)
 
 
+def learned(clients: Clients, stack: StackOutputs, run_id: str, folder: Path, by: FeaturesBy, backbone: str) -> Run:
+    """The run that learned a folder of photos by the features of a backbone, at its end."""
+    options = Options(backbone=backbone)
+    return trained(
+        clients, stack, stage(clients, stack.bucket, run_id, folder, parameters_for, (), options, features_by=by)
+    )
+
+
 def test_a_folder_of_photos_is_trained_on_judged_and_predicted_by_features(
     clients: Clients, seeing: StackOutputs, reference: BackboneReference, forgotten: None, tmp_path: Path
 ) -> None:
@@ -291,8 +299,7 @@ def test_a_model_is_judged_by_the_features_of_its_own_backbone_alone(
     before = catalogue.check(tiny(8), PREPROCESSING, "replaced", "replaced.onnx")
     catalogue.add(clients, seeing.bucket, tiny(8), before)
     options = Options(backbone="replaced")
-    old = stage(clients, seeing.bucket, "old-eyes", folder, parameters_for, (), options, features_by=by)
-    trained(clients, seeing, old)
+    learned(clients, seeing, "old-eyes", folder, by, "replaced")
     after = catalogue.check(tiny(9), PREPROCESSING, "replaced", "replaced.onnx")
     catalogue.add(clients, seeing.bucket, tiny(9), after)
     new = stage(clients, seeing.bucket, "new-eyes", folder, parameters_for, (), options, features_by=by)
@@ -307,10 +314,7 @@ def test_what_is_unlike_all_that_was_learned_is_said_to_be(
     clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
 ) -> None:
     folder, by = colours(tmp_path / "colours", 60), features_by(clients, seeing)
-    staged = stage(
-        clients, seeing.bucket, "known", folder, parameters_for, (), Options(backbone="tiny"), features_by=by
-    )
-    trained(clients, seeing, staged)
+    learned(clients, seeing, "known", folder, by, "tiny")
     strange, usual = tmp_path / "strange.png", folder / "red" / "0.png"
     pictures(1)[0].save(strange)
     answers = predict_images(clients, seeing.bucket, "known", [str(strange), str(usual)], by)
@@ -321,10 +325,7 @@ def test_a_photo_that_a_backbone_saw_is_looked_into_by_hiding_its_patches(
     clients: Clients, seeing: StackOutputs, reference: BackboneReference, tmp_path: Path
 ) -> None:
     folder, by = colours(tmp_path / "colours", 60), features_by(clients, seeing)
-    staged = stage(
-        clients, seeing.bucket, "looked", folder, parameters_for, (), Options(backbone="tiny"), features_by=by
-    )
-    run = trained(clients, seeing, staged)
+    run = learned(clients, seeing, "looked", folder, by, "tiny")
     pixels = np.full((210, 210, 3), 30, np.uint8)
     pixels[..., 2] = 90
     pixels[:90, :60] = (220, 20, 20)  # three by two of its seven by seven patches

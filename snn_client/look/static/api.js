@@ -2,7 +2,7 @@
 
 import { trouble } from "./dom.js";
 
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }
 

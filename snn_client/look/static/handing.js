@@ -21,7 +21,7 @@ function dialog(title, ...content) {
 
 const MOST_TO_COPY = 200_000; // characters: millions of them would keep a browser busy for a minute
 
-export function toCopy(title, text) {
+function toCopy(title, text) {
   const cut = text.length > MOST_TO_COPY, shownText = cut ? text.slice(0, text.lastIndexOf("\n", MOST_TO_COPY) + 1) : text;
   const area = h("textarea", { readonly: true, "aria-label": title }, shownText);
   const said = cut ? `This frame allows no downloads. These are the first ${shownText.split("\n").length - 1} of ${text.split("\n").length - 1} lines: copy them, or open the page by itself, by "Copy link", and save them all there.` : "Copy this text:";

@@ -2,7 +2,7 @@
 
 import { colour, h, svg, whole } from "./dom.js";
 
-export const SHOWN = 24; // neurons of a layer; the server sends connections between these
+const SHOWN = 24; // neurons of a layer; the server sends connections between these
 const WIDE = 900, RADIUS = 9, STEP = 26, TOP = 34;
 
 export function conditionText(neuron, samples) {

@@ -12,7 +12,7 @@ function barsSvg(values, label, scale, names = []) {
     }));
 }
 
-export function histogramSvg(edges, counts) {
+function histogramSvg(edges, counts) {
   const top = Math.max(...counts, 1);
   return svg("svg", { class: "bars", viewBox: `0 0 ${counts.length * 10} 80`, height: 80, preserveAspectRatio: "none", role: "img", "aria-label": `Histogram of activations from ${digits(edges[0], 3)} to ${digits(edges.at(-1), 3)}` },
     counts.map((count, place) => svg("rect", { x: place * 10, width: 9, y: 78 - 76 * count / top, height: Math.max(count ? 1 : 0, 76 * count / top), fill: colour("--c0") }, svg("title", {}, `${digits(edges[place], 3)} to ${digits(edges[place + 1], 3)}: ${count}`))));

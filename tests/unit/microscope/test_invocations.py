@@ -17,7 +17,7 @@ from answers import ABSENT, Answers, Refused
 from training import Lesson, photos
 
 from snn.batches import Batch
-from snn_client.microscope.invocations import EpochInvocations, Invocation, summary_of, waves_of
+from snn_client.microscope.invocations import summary_of, waves_of
 from snn_client.runs.logs import lines_of_invocation
 from snn_cloud.cost.kept import ROW_BYTES
 from snn_cloud.ledger.parameters import Parameters
@@ -25,7 +25,7 @@ from snn_cloud.ledger.record import Run
 from snn_cloud.train import recording
 from snn_cloud.train.keeping import Keeper
 from snn_cloud.train.recording import Recorder
-from snn_data.invocations import write_invocations
+from snn_data.invocations import EpochInvocations, Invocation, write_invocations
 from snn_data.kept import dump_epochs, load_epoch, state_of
 
 ID = "0f0e0d0c-0b0a-0908-0706-050403020100"
