@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -30,7 +31,11 @@ FILTERS = {
     32024: "SZ3", 32026: "Blosc2",
 }  # fmt: skip
 
+# A process that another thread began while the file was being written inherits its lock, until it begins its own work.
+LOCKED_SECONDS = 1.0
+
 _HINT = "create the file again"
+_LOCKED = "is open in another program, which may be writing to it", "", "close it there, or wait, and then try again"
 _SHOWN = 20  # names of a file that holds others than it should
 
 
@@ -56,8 +61,12 @@ def read_hdf5(
         except (OSError, RuntimeError, LookupError, ValueError, TypeError, OverflowError, AttributeError) as problem:
             return None, _unreadable(problem)
 
+    patience = time.monotonic() + LOCKED_SECONDS
     try:
         result, refusal = isolated(work, lent)
+        while refusal == _LOCKED and time.monotonic() < patience:
+            time.sleep(0.05)
+            result, refusal = isolated(work, lent)
     except Broken as problem:
         raise error(
             f"cannot be read as HDF5: is so damaged that reading it {problem}", source=source, hint=_HINT
@@ -71,11 +80,7 @@ def _unreadable(problem: Exception) -> tuple[str, str, str]:
     """Return what is wrong with a file that the HDF5 library does not open or read: (problem, field, hint)."""
     words = str(problem)
     if isinstance(problem, BlockingIOError):
-        return (
-            "is open in another program, which may be writing to it",
-            "",
-            "close it there, or wait, and then try again",
-        )
+        return _LOCKED
     if "unable to lock file" in words:
         return f"lies where files cannot be locked: {words}", "", "copy it to a disk of this machine"
     if "already open for write" in words:

@@ -92,6 +92,9 @@ def _be_the_child(work: Callable[[io.RawIOBase | None], Any], lent: BinaryIO | N
     try:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)  # what a parent does when it is stopped is not ours to do
+        # What other threads of the parent hold open is not ours: we would hold its locks, too.
+        os.closerange(3, line.fileno())
+        os.closerange(line.fileno() + 1, os.sysconf("SC_OPEN_MAX"))
         faulthandler.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the C library's last words
         _limit(resource.RLIMIT_CORE, 0)

@@ -1,6 +1,9 @@
 import io
+import socket
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -8,6 +11,8 @@ import pytest
 
 from snn.errors import InvalidDataset
 from snn_data.dataset import load_dataset, load_header, save_dataset
+from snn_data.hdf5 import LOCKED_SECONDS
+from snn_data.isolated import isolated
 
 
 @pytest.fixture
@@ -112,6 +117,30 @@ def test_a_file_that_another_program_has_open_is_said_to_be_just_that(file):
         "close it there, or wait, and then try again",
     )
     assert load_dataset(file).classes
+
+
+def test_a_child_of_another_thread_keeps_no_file_of_ours_locked(file):
+    ours, theirs = socket.socketpair()
+
+    def child(_):
+        theirs.sendall(b"begun")  # closed in the child, as all that it did not open: nothing is sent
+        return "sent"
+
+    with ours, theirs, pytest.raises(RuntimeError, match="Bad file descriptor"):
+        isolated(child)
+    with ThreadPoolExecutor(1) as other:
+        with h5py.File(file, "a"):
+            held = other.submit(isolated, lambda _: time.sleep(3 * LOCKED_SECONDS))
+            time.sleep(LOCKED_SECONDS / 2)
+        assert load_dataset(file).classes
+        assert not held.done()
+
+
+def test_a_lock_that_is_soon_gone_is_waited_for(file):
+    script = f"import h5py; h5 = h5py.File({str(file)!r}, 'a'); print(flush=True); import time; time.sleep(0.3)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as other:
+        other.stdout.readline()
+        assert load_dataset(file).classes
 
 
 def test_a_file_that_its_writer_never_closed_is_said_to_be_just_that(tmp_path):
