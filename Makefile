@@ -190,6 +190,8 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 		--output-file lambda_functions/requirements.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/features.in \
 		--output-file lambda_functions/features.txt
+	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt lambda_functions/predict.in \
+		--output-file lambda_functions/predict.txt
 	@$(COMPILE) $(UPGRADE) --no-deps snn_client/backbones/efficientnet_lite0.in \
 		--output-file snn_client/backbones/efficientnet_lite0.txt
 	@$(COMPILE) $(UPGRADE) requirements/docs.in --output-file requirements/docs.txt

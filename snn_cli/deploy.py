@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
@@ -27,6 +30,7 @@ NOTHING = "Nothing was changed."
 COLOURS = {"Add": "green", "Modify": "yellow", "Remove": "red"}
 REPLACED = {"True": "[red]yes[/]", "Conditional": "perhaps"}
 STACK = "What to build"
+ENDPOINT = "Who may ask the champion"
 
 
 @before_aws
@@ -69,6 +73,36 @@ def deploy(
             "--with-features/--no-features",
             help="FeatureLambda, which backbones need; costs nothing while idle",
             rich_help_panel=STACK,
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            help="how the champion is asked: iam, key, jwt or none; costs nothing while idle", rich_help_panel=ENDPOINT
+        ),
+    ] = None,
+    endpoint_key_sha256: Annotated[
+        str | None, typer.Option(help="hash of the key; without it, one is made and shown", rich_help_panel=ENDPOINT)
+    ] = None,
+    endpoint_jwt_issuer: Annotated[
+        str | None, typer.Option(help="who issues the tokens, such as https://example.com", rich_help_panel=ENDPOINT)
+    ] = None,
+    endpoint_jwt_audience: Annotated[
+        str | None, typer.Option(help="for whom the tokens are", rich_help_panel=ENDPOINT)
+    ] = None,
+    endpoint_concurrency: Annotated[
+        int | None, typer.Option(help="reserved for the endpoint, its ceiling; 0 for none", rich_help_panel=ENDPOINT)
+    ] = None,
+    endpoint_daily_usd: Annotated[
+        float | None,
+        typer.Option(help="what it may cost a day; then it answers 429; 0: no limit", rich_help_panel=ENDPOINT),
+    ] = None,
+    require_approval: Annotated[
+        bool | None,
+        typer.Option(
+            "--require-approval/--no-approval",
+            help="a person approves a version before it becomes champion",
+            rich_help_panel=ENDPOINT,
         ),
     ] = None,
     with_notebook: Annotated[
@@ -117,9 +151,14 @@ def deploy(
             "reserve_trainer_concurrency": reserve_trainer_concurrency,
             "runtime": runtime, "architecture": architecture, "layer_arn": layer_arn,
             "log_retention_days": log_retention_days, "tags": tags, "with_features": with_features,
-            "with_notebook": with_notebook, "notebook_instance_type": notebook_instance_type,
+            "endpoint": endpoint, "endpoint_key_sha256": endpoint_key_sha256,
+            "endpoint_jwt_issuer": endpoint_jwt_issuer, "endpoint_jwt_audience": endpoint_jwt_audience,
+            "endpoint_concurrency": endpoint_concurrency, "endpoint_daily_usd": endpoint_daily_usd,
+            "require_approval": require_approval, "with_notebook": with_notebook,
+            "notebook_instance_type": notebook_instance_type,
             "permissions_boundary": permissions_boundary,
         }  # fmt: skip
+        key = _new_key(given)
         StackOptions.from_environment(**given)  # a mistake in an option is reported before anything is asked
         aws = here(ask_region=None if yes else lambda usual: ask("AWS region", usual or "us-east-1", check_region))
         source = context.get_parameter_source("stack")
@@ -163,7 +202,19 @@ def deploy(
             operation = apply(aws.clients, changes)
             watch(aws.clients, operation)
         outputs = finish_deploy(aws.clients, aws.stack, operation)
+        if key:
+            say(f"The endpoint's key, which is shown this once (send it as X-Api-Key): {key}", markup=False)
         answer(outputs.to_dict(), as_json, lambda: _show(outputs))
+
+
+def _new_key(given: dict[str, Any]) -> str:
+    """Return a new key, and give its hash, for an endpoint that is to have one but was given none; else nothing."""
+    hashed = given["endpoint_key_sha256"] or os.environ.get("SNN_ENDPOINT_KEY_SHA256")
+    if (given["endpoint"] or os.environ.get("SNN_ENDPOINT")) != "key" or hashed:
+        return ""
+    key = secrets.token_urlsafe(32)
+    given["endpoint_key_sha256"] = hashlib.sha256(key.encode()).hexdigest()
+    return key
 
 
 def _ask(aws: Aws, options: StackOptions) -> StackOptions:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import backbones, cleanup, datasets, deploy, judge, look, parameters_page, runs, train
+from snn_cli import backbones, cleanup, datasets, deploy, endpoint, judge, look, models, parameters_page, runs, train
 from snn_cli.aws import on_aws
 from snn_cli.console import Exit, interruptible, say
 from snn_cli.local import commands
@@ -55,6 +55,8 @@ app.command()(cleanup.cleanup)
 app.command("parameters")(parameters_page.command)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(backbones.app, name="backbone")
+app.add_typer(models.app, name="models")
+app.add_typer(endpoint.app, name="endpoint")
 app.add_typer(commands.app, name="local")
 
 

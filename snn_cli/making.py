@@ -15,7 +15,8 @@ from rich.progress import Progress as Bars
 from snn.errors import one_line
 from snn_cli import console
 from snn_cli.bundles import with_options
-from snn_client.data.options import NOTE_LENGTH, Fit, Missing, Options, Task
+from snn_client.data.options import NOTE_LENGTH, Missing, Options, Task
+from snn_photos.reading import Fit
 
 SOURCE = (
     "a folder of photos, .tar, .tar.gz, .tar.xz, .zip, .csv, .parquet or .h5: a path, or s3://bucket/key; a prefix "

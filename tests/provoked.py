@@ -26,7 +26,6 @@ from snn.batches import Samples
 from snn.errors import SnnError
 from snn_cli import aws
 from snn_cli.local import commands
-from snn_client.data.images import load_image
 from snn_client.data.staging import read_source
 from snn_client.models import champion
 from snn_client.runs import runs
@@ -48,6 +47,7 @@ from snn_cloud.train import training
 from snn_cloud.train.neuron_pool import NeuronPool
 from snn_data.dataset import load_dataset, save_dataset
 from snn_data.model import load_model, save_model
+from snn_photos.reading import load_image
 
 
 def quotes() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where a network of two classes says class 1: the threshold of its probability, by a rule, on samples held out.
+"""Which class a network says, and where of two it says class 1: by a threshold, chosen by a rule on samples held out.
 
 Any threshold between two neighbouring probabilities decides alike, so only their middles are looked at. Rules are
 entries of RULES: each returns, for every such threshold, how good it is; the best one is taken, and of equally good
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from snn.errors import InvalidInput
 
@@ -83,3 +83,13 @@ def choose(rule: float | str | Mapping[Any, float], chances: NDArray[Any], y: ND
     asked = f"{name} {wanted:g}" if wanted else name.replace("_", " ")
     found = f"precision {precision:.3f}, recall {hits[at] / positives:.3f} on {len(y):,} validation samples"
     return Decision(float(thresholds[at]), f"{asked}: {found}")
+
+
+def predicted_classes(answers: ArrayLike, threshold: float = DEFAULT) -> NDArray[np.int64]:
+    """Return the class for each column of answers: of one row, probabilities of class 1; of K, those of each class.
+
+    The threshold is that of two classes; of more, the most probable one is taken.
+    """
+    said = np.atleast_2d(np.asarray(answers, dtype=np.float64))
+    classes: NDArray[np.int64] = (said.argmax(axis=0) if len(said) > 2 else said[-1] > threshold).astype(np.int64)
+    return classes

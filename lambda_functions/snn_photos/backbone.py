@@ -48,7 +48,11 @@ class Backbone:
 
     def of(self, picture: Image.Image) -> NDArray[np.float32]:
         """Return the features (d,) of an RGB picture of any size."""
-        return self._run(self.preprocessing.apply(picture)).reshape(-1)
+        return self.see(self.preprocessing.apply(picture))
+
+    def see(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features (d,) of a picture as `preprocessing` makes it."""
+        return self._run(inputs).reshape(-1)
 
     def check(self) -> None:
         """Look whether it works: features are finite, and differ between pictures. Raises InvalidBackbone."""

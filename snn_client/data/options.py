@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from snn.errors import InvalidInput, one_line
+from snn_photos.reading import Fit
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,6 @@ AUTO, NONE = "auto", "none"
 
 LOGGED_SECONDS = 10.0  # between two lines of a log on how far something is
 
-Fit = Literal["resize", "crop", "pad"]
 Task = Literal["", "classification", "regression"]
 Missing = Literal["impute", "drop"]
 

@@ -20,7 +20,6 @@ from snn.errors import InvalidDataset, InvalidImage, InvalidInput
 from snn_client.data import featured, labels
 from snn_client.data.featured import Features, refuse_bad
 from snn_client.data.folders import Found, Layout, read_layout, readable
-from snn_client.data.images import Reading, load_pixels
 from snn_client.data.making import Writer
 from snn_client.data.options import AUTO, Options, Progress, some
 from snn_cloud.cost.formats import dollars, duration
@@ -29,6 +28,7 @@ from snn_data.hdf5 import MAX_BYTES
 from snn_data.isolated import Broken, isolated, raise_limits
 from snn_photos.pictures import MAX_BYTES as MAX_PHOTO
 from snn_photos.pictures import Look, look
+from snn_photos.reading import Reading, load_pixels
 
 OWN_SIZE = 64
 """Photos that all have one size keep it up to this; others become squares of so many pixels a side."""

@@ -24,7 +24,7 @@ from snn_client.data.addresses import address_of
 from snn_client.data.featured import Features
 from snn_client.data.fetching import open_object
 from snn_client.data.folds import Places, held_out, hold_out
-from snn_client.data.images import Reading, load_image, refuse_photos
+from snn_client.data.images import refuse_photos
 from snn_client.data.options import AUTO, NONE, Logged, Options, Progress
 from snn_client.data.sources import prepare
 from snn_client.data.tables import check_rows
@@ -38,6 +38,7 @@ from snn_data.files import check_size, read_file
 from snn_data.fitting import check_recipe
 from snn_photos.pictures import MAX_BYTES as MAX_IMAGE
 from snn_photos.pictures import open_picture
+from snn_photos.reading import Reading, load_image
 from snn_photos.reference import BackboneReference
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data.folders import chosen, ordered
 from snn_client.data.options import Options, Progress, some
 from snn_client.tables import splits
-from snn_client.tables.columns import Columns, Learner, Seen, missing_rows, number_text, to_numbers, to_texts, to_times
+from snn_client.tables.columns import Learner, Seen, encode, missing_rows, to_numbers, to_texts, to_times
 from snn_client.tables.files import ENDINGS, TableFile, is_table
+from snn_data.columns import Columns, number_text
 from snn_data.dataset import MAX_CLASSES, MAX_SAMPLES
 from snn_data.groups import write_groups
 from snn_data.hdf5 import MAX_BYTES
@@ -80,7 +81,7 @@ def read_rows(path: Path | str, columns: Columns, source: str = "") -> Iterator[
     for name in columns.names:
         _check_name(table, name, "is missing: the network was trained on it")
     for block, places in _blocks(table, columns.names):
-        yield columns.encode(block, places.start, table.source)
+        yield encode(columns, block, places.start, table.source)
 
 
 def rows_in(content: bytes, columns: Columns, source: str) -> Iterator[NDArray[np.float32]]:
@@ -303,7 +304,7 @@ def _write(
             write_groups(h5, groups)
         written = dict.fromkeys(PARTS, 0)
         for block, places in _blocks(table, columns.names):
-            encoded = columns.encode(block, places.start, table.source)
+            encoded = encode(columns, block, places.start, table.source)
             for name, part in PARTS.items():
                 rows = encoded[parts[places] == part]
                 if len(rows):

@@ -9,20 +9,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from snn.decision import DEFAULT
+from snn.decision import DEFAULT, predicted_classes
 from snn.errors import InvalidInput, InvalidModel
 from snn_client.judging import weighed
 from snn_client.judging.figures import Floats, Labels
-
-
-def predicted_classes(answers: ArrayLike, threshold: float = DEFAULT) -> Labels:
-    """Return the class for each column of answers: of one row, probabilities of class 1; of K, those of each class.
-
-    The threshold is that of two classes; of more, the most probable one is taken.
-    """
-    said = np.atleast_2d(np.asarray(answers, dtype=np.float64))
-    classes: Labels = (said.argmax(axis=0) if len(said) > 2 else said[-1] > threshold).astype(np.int64)
-    return classes
 
 
 @dataclass(frozen=True, eq=False)

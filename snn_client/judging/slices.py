@@ -13,7 +13,7 @@ from snn_client.judging.answers import Answers
 from snn_client.judging.contents import MIN_SAMPLES, Slice, SliceTable
 from snn_client.judging.evidence import LOWER_IS_BETTER
 from snn_client.judging.intervals import bootstrap, wilson
-from snn_client.tables.columns import Columns, Number
+from snn_data.columns import Columns, Number
 from snn_data.dataset import Dataset
 from snn_data.slices import Slices
 

@@ -11,15 +11,15 @@ from PIL import Image
 from snn.activations import Array
 from snn.errors import InvalidImage, InvalidModel
 from snn_client.backbones.features import features_by
-from snn_client.data.images import Reading, load_pixels
-from snn_client.judging.familiar import NEIGHBOUR, Familiar, without_mirror_images
 from snn_client.microscope.pictures import Pixels, diverging, png
 from snn_client.microscope.way import Way, encoded, logit_of_answer, way_of
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_data.dataset import Dataset
+from snn_data.familiar import NEIGHBOUR, Familiar, without_mirror_images
 from snn_data.model import Model
 from snn_photos.pictures import open_picture
+from snn_photos.reading import Reading, load_pixels
 from snn_photos.reference import BackboneReference
 
 PATCHES = 7  # a side: each is hidden once

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 
 from snn.activations import Array
 from snn.batches import Samples
+from snn.decision import predicted_classes
 from snn.errors import InvalidInput
 from snn.network import Network, Params
 from snn_client.data.images import thumbnail_png
 from snn_client.data.staging import photo_shape
-from snn_client.judging.answers import predicted_classes
 from snn_client.microscope.contents import (
     About,
     Bars,
@@ -61,12 +61,12 @@ from snn_client.microscope.pictures import Pixels, image_of, png, sheet, shrunk
 from snn_client.microscope.way import Way, pixel_name, way_of
 from snn_client.runs.logs import lines_of_invocation
 from snn_client.stack.outputs import StackOutputs
-from snn_client.tables.columns import Category, Columns
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import ObjectFile
 from snn_cloud.ledger.parameters import Granularity, Parameters
 from snn_cloud.ledger.record import Run, Usage
+from snn_data.columns import Category, Columns
 from snn_data.dataset import Dataset, backbone_name
 from snn_data.invocations import Invocation
 from snn_data.model import Model, load_attributes

@@ -9,8 +9,8 @@ from typing import TypedDict
 import numpy as np
 
 from snn.activations import Array
+from snn.decision import predicted_classes
 from snn.network import Network, Params
-from snn_client.judging.answers import predicted_classes
 from snn_client.microscope.neurons import logit_slopes, outputs_of
 from snn_client.microscope.pictures import Pixels, diverging, png
 

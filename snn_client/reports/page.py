@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
 
 from snn.batches import Samples
-from snn_client.data.images import Reading, load_pixels, preview_jpeg, thumbnail_png
+from snn_client.data.images import preview_jpeg, thumbnail_png
 from snn_client.reports.chart import Curve, cost_chart, curve_name
 from snn_client.reports.contents import Report
 from snn_client.reports.drawing import MAX_HEAT, Heat, heat, histogram, plots
@@ -51,6 +51,7 @@ from snn_client.reports.sections import (
 from snn_cloud.cost.formats import duration
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import Dataset, backbone_name
+from snn_photos.reading import Reading, load_pixels
 
 MAX_PHOTOS = 60
 """Photos shown in each of the two galleries; more would make the file heavy, and nobody looks at them."""

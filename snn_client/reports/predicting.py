@@ -7,22 +7,23 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from io import BytesIO, StringIO
-from typing import Any
+from typing import Any, cast
 
 from snn.activations import Array
 from snn.errors import InvalidImage, InvalidInput, InvalidModel
-from snn_client.data.images import Reading, load_image, refuse_photos
+from snn_client.data.images import refuse_photos
 from snn_client.data.staging import FeaturesBy, StagedImage, read_source
 from snn_client.data.tables import check_table, rows_in
-from snn_client.judging.answers import predicted_classes
-from snn_client.judging.familiar import NEIGHBOUR, Familiar, without_mirror_images
 from snn_client.reports.contents import NewImage
-from snn_client.tables.columns import Columns
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
+from snn_data.answering import say
+from snn_data.columns import Columns
 from snn_data.dataset import load_dataset
+from snn_data.familiar import NEIGHBOUR, Familiar, without_mirror_images
 from snn_data.model import Model, load_model
 from snn_photos.pictures import MAX_BYTES
+from snn_photos.reading import Reading, load_image
 from snn_photos.reference import BackboneReference
 
 log = logging.getLogger(__name__)
@@ -131,14 +132,9 @@ def answers_csv(answers: Sequence[NewImage]) -> str:
     return text.getvalue()
 
 
-def _answer(model: Model, uri: str, said: Array) -> NewImage:
-    """Return what the report says of one photo or row; `said` are the network's outputs (o,)."""
-    if not model.of_classes:
-        return {"uri": uri, "value": float(said[0])}
-    predicted = int(predicted_classes(said[:, None], model.threshold)[0])
-    # Of two classes that of class 1, as ever; of more that of the class that was predicted.
-    probability = float(said[-1] if len(model.classes) == 2 else said[predicted])
-    return {"uri": uri, "predicted": predicted, "class_name": model.classes[predicted], "probability": probability}
+def _answer(model: Model, uri: str, outputs: Array) -> NewImage:
+    """Return what the report says of one photo or row; `outputs` (o,) are the network's."""
+    return cast(NewImage, {"uri": uri, **say(model, outputs)})
 
 
 def staged_image(image: Image) -> StagedImage:

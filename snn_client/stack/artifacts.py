@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from snn_client.stack.layer import DEPENDENCIES, FEATURES, Layer, layer_key, layer_zip
+from snn_client.stack.layer import DEPENDENCIES, FEATURES, PREDICT, Layer, layer_key, layer_zip
 from snn_client.stack.package import function_zip, templates
 from snn_client.stack.wheel import wheel
 from snn_cloud.aws.clients import Clients
@@ -43,6 +43,7 @@ def upload_artifacts(
     architecture: str,
     build_layer: bool,
     build_features: bool,
+    build_predict: bool,
     build_package: bool,
     secure_transport: bool,
     data_bucket: str = "",
@@ -85,6 +86,9 @@ def upload_artifacts(
         parameters["LayerKey"] = put_layer(DEPENDENCIES)
     if build_features:
         parameters["FeatureLayerKey"] = put_layer(FEATURES)
+    if build_predict:
+        # The feature layer holds all of the other one, and what backbones need.
+        parameters["PredictLayerKey"] = put_layer(FEATURES if build_features else PREDICT)
     if build_package:
         name, content = wheel()
         parameters["PackageKey"] = put(f"{NOTEBOOK_PREFIX}{_digest(content)}/{name}", content)

@@ -26,7 +26,11 @@ class Layer(NamedTuple):
 
 DEPENDENCIES = Layer("dependency", "requirements.txt")
 FEATURES = Layer("feature", "features.txt")
-"""What FeatureLambda has instead of the other: ONNX Runtime and Pillow take more room than Lambda has for both."""
+"""What FeatureLambda has instead of the other: ONNX Runtime and Pillow take more room than Lambda has for both. It is
+PredictLambda's, too, where there are backbones."""
+
+PREDICT = Layer("predict", "predict.txt")
+"""What PredictLambda has where there are none."""
 
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.
 LAYER_BUILDER = "2"

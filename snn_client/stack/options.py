@@ -12,6 +12,7 @@ from snn.errors import InvalidInput
 
 RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
 ARCHITECTURES = ("arm64", "x86_64")
+ENDPOINTS = ("iam", "key", "jwt", "none")
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365)
 # The longest name made of it is the artifact bucket's: 63 = this + "-artifacts-" + 12 digits + "-" + "ap-southeast-1".
 MAX_NAME = 25
@@ -36,6 +37,13 @@ PARAMETERS = {
     "log_retention_days": "LogRetentionDays",
     "layer_arn": "LayerArn",
     "with_features": "WithFeatures",
+    "endpoint": "Endpoint",
+    "endpoint_key_sha256": "EndpointKeySha256",
+    "endpoint_jwt_issuer": "EndpointJwtIssuer",
+    "endpoint_jwt_audience": "EndpointJwtAudience",
+    "endpoint_concurrency": "EndpointConcurrency",
+    "endpoint_daily_usd": "EndpointDailyUsd",
+    "require_approval": "RequireApproval",
     "with_notebook": "WithNotebook",
     "notebook_instance_type": "NotebookInstanceType",
     "permissions_boundary": "PermissionsBoundary",
@@ -64,6 +72,13 @@ class StackOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     layer_arn: str = ""  # an existing dependency layer, instead of building one
     with_features: bool = False  # FeatureLambda, which turns photos into features by a backbone
+    endpoint: str = "iam"  # how the champion is asked, see ENDPOINTS
+    endpoint_key_sha256: str = ""  # of the key of an endpoint that asks for one
+    endpoint_jwt_issuer: str = ""
+    endpoint_jwt_audience: str = ""
+    endpoint_concurrency: int = 0  # reserved; 0 reserves none
+    endpoint_daily_usd: float = 1.0  # then it answers 429; 0: no limit
+    require_approval: bool = False  # a person approves a version before it becomes champion
     with_notebook: bool = False  # a SageMaker notebook instance
     notebook_instance_type: str = "ml.t3.medium"
     permissions_boundary: str = ""  # the policy that limits all roles of the stack; empty: none
@@ -78,6 +93,21 @@ class StackOptions:
             "neuron_concurrency": (1 <= self.neuron_concurrency <= 512, "1 to 512"),
             "reserve_neuron_concurrency": (self.reserve_neuron_concurrency >= 0, "0 or more"),
             "reserve_trainer_concurrency": (self.reserve_trainer_concurrency >= 0, "0 or more"),
+            "endpoint": (self.endpoint in ENDPOINTS, f"one of {', '.join(ENDPOINTS)}"),
+            "endpoint_key_sha256": (
+                bool(re.fullmatch("[0-9a-f]{64}", self.endpoint_key_sha256)) or self.endpoint != "key",
+                "the SHA-256 of the endpoint's key: 64 hexadecimal digits (snn deploy --endpoint key makes one)",
+            ),
+            "endpoint_jwt_issuer": (
+                bool(re.fullmatch(r"https?://\S+", self.endpoint_jwt_issuer)) or self.endpoint != "jwt",
+                "the address of who issues the tokens",
+            ),
+            "endpoint_jwt_audience": (
+                bool(self.endpoint_jwt_audience) or self.endpoint != "jwt",
+                "for whom the tokens are",
+            ),
+            "endpoint_concurrency": (self.endpoint_concurrency >= 0, "0 or more"),
+            "endpoint_daily_usd": (0 <= self.endpoint_daily_usd < 1e6, "USD a day, such as 0.5; 0 is no limit"),
             "bucket": (
                 not self.bucket or re.fullmatch(BUCKET_PATTERN, self.bucket),
                 "3 to 63 lower-case letters, digits and hyphens that S3 allows, or nothing",
@@ -147,6 +177,8 @@ class StackOptions:
 
 def template_value(value: Any) -> str:
     """Return a value as CloudFormation has it."""
+    if isinstance(value, float):
+        return f"{value:.4f}".rstrip("0").rstrip(".")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -173,6 +205,7 @@ def _tags(text: str) -> dict[str, str]:
 _CONVERSIONS: dict[Any, tuple[Callable[[str], Any], str]] = {
     bool: (_truth, "true or false"),
     int: (int, "a whole number"),
+    float: (float, "a number"),
     Mapping[str, str]: (_tags, "key=value,key=value"),
 }
 

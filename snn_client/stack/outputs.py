@@ -31,6 +31,10 @@ class StackOutputs:
     cache_node_type: str = "cache.t4g.micro"
     new_data_queue: str = ""  # a stack that an earlier version deployed has none
     feature_function: str = ""  # FeatureLambda, if there is one
+    predict_function: str = ""  # PredictLambda, if there is one
+    endpoint: str = "none"  # how the champion is asked
+    endpoint_url: str = ""  # where, as CloudFormation tells it: see `snn_client.models.asking`
+    require_approval: bool = False
     notebook: str = ""  # the SageMaker notebook instance, if there is one
     version: int = 1  # a stack that an earlier version deployed has none
 
@@ -77,4 +81,5 @@ class StackOutputs:
         """Return what `to_dict` gave. Other keys are ignored."""
         known = {item.name: values[item.name] for item in fields(cls) if item.name in values}
         version = int(known.get("version", 1))
-        return cls(**{**known, "has_cache": str(known["has_cache"]).lower() == "true", "version": version})
+        flags = {name: str(known.get(name, "")).lower() == "true" for name in ("has_cache", "require_approval")}
+        return cls(**{**known, **flags, "version": version})

@@ -48,6 +48,7 @@ def stack_request(
         architecture=options.architecture,
         build_layer=not options.layer_arn,
         build_features=options.with_features,
+        build_predict=options.endpoint != "none",
         build_package=options.with_notebook,
         secure_transport=secure,
         data_bucket=options.bucket,

@@ -1,8 +1,4 @@
-"""What the columns of a table become before a network sees them, and how that is learned on the training part.
-
-Numbers are standardised, a missing one is the mean; of categories each value is a feature of its own, 0 or 1, and one
-that was not in the training part is none of them. A model keeps this as JSON text, so that it takes raw rows.
-"""
+"""The columns of a table as PyArrow reads them: what they hold, and how what they become is learned from them."""
 
 from __future__ import annotations
 
@@ -15,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
-from snn.errors import InvalidDataset, InvalidModel
+from snn.errors import InvalidDataset
+from snn_data.columns import Category, Columns, Number, number_text
 
 MAX_VALUES = 1_000
 """Of a column of categories; more of them are text, of which a network of numbers learns nothing."""
@@ -29,80 +25,21 @@ DATES = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y")
 _ID = re.compile(r"(?:^|[_ .-])(id|index|idx|key|uuid|guid|no|nr|row|rownum|unnamed: ?0)$|(?<=[a-z])(Id|ID)$", re.I)
 
 
-@dataclass(frozen=True)
-class Number:
-    """A column of numbers: the network sees (x - mean) / scale."""
-
-    name: str
-    mean: float
-    scale: float
-
-    width = 1
-
-    def encode(self, array: pa.Array, first_row: int, source: str) -> NDArray[np.float64]:
-        """Return (rows, 1). Raises InvalidDataset for a value that is no number."""
-        numbers = to_numbers(array)
-        if numbers is None or np.isinf(numbers).any():
-            raise _not_a_number(array, self.name, first_row, source)
-        with np.errstate(invalid="ignore"):
-            return np.nan_to_num((numbers - self.mean) / self.scale)[:, None]
+def encode(columns: Columns, block: pa.RecordBatch, first_row: int, source: str) -> NDArray[np.float32]:
+    """Return rows as the network's inputs, (rows, features). Raises InvalidDataset for what is no number."""
+    parts = [_encode(column, block.column(column.name), first_row, source) for column in columns.columns]
+    return np.hstack(parts).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Category:
-    """A column of categories: a feature of 0 or 1 for each of `values`; None is that the value is missing."""
-
-    name: str
-    values: tuple[str | None, ...]
-
-    @property
-    def width(self) -> int:
-        """Return how many features the column becomes."""
-        return len(self.values)
-
-    def encode(self, array: pa.Array, first_row: int, source: str) -> NDArray[np.float64]:
-        """Return (rows, values)."""
-        found = pc.index_in(to_texts(array), pa.array(self.values, pa.string()))
-        places = np.asarray(found.fill_null(-1))
-        return np.asarray(places[:, None] == np.arange(self.width), np.float64)
-
-
-_COLUMNS: TypeAdapter[tuple[Number | Category, ...]] = TypeAdapter(tuple[Number | Category, ...])
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns that a network sees, in the order of its inputs."""
-
-    columns: tuple[Number | Category, ...]
-
-    @property
-    def names(self) -> list[str]:
-        """Return the columns' names in the table."""
-        return [column.name for column in self.columns]
-
-    @property
-    def features(self) -> int:
-        """Return how many numbers a row becomes."""
-        return sum(column.width for column in self.columns)
-
-    def encode(self, block: pa.RecordBatch, first_row: int, source: str) -> NDArray[np.float32]:
-        """Return rows as the network's inputs, (rows, features). Raises InvalidDataset for what is no number."""
-        parts = [column.encode(block.column(column.name), first_row, source) for column in self.columns]
-        return np.hstack(parts).astype(np.float32)
-
-    def to_json(self) -> str:
-        """Return it as JSON text."""
-        return _COLUMNS.dump_json(self.columns).decode()
-
-    @classmethod
-    def from_json(cls, text: str, source: str) -> Columns:
-        """Read what `to_json` wrote. Raises InvalidModel."""
-        try:
-            return cls(_COLUMNS.validate_json(text, strict=True))
-        except ValidationError as error:
-            problem = f"is not what a table's columns become: {error.errors()[0]['msg']}"
-            raise InvalidModel(problem, field="columns", source=source, hint="train it anew") from None
+def _encode(column: Number | Category, array: pa.Array, first_row: int, source: str) -> NDArray[np.float64]:
+    """Return (rows, features of the column). Raises InvalidDataset for a value that is no number."""
+    if isinstance(column, Category):
+        found = pc.index_in(to_texts(array), pa.array(column.values, pa.string()))
+        return column.encode(np.asarray(found.fill_null(-1)))
+    numbers = to_numbers(array)
+    if numbers is None or np.isinf(numbers).any():
+        raise _not_a_number(array, column.name, first_row, source)
+    return column.encode(numbers)
 
 
 @dataclass
@@ -242,13 +179,6 @@ def to_texts(array: pa.Array) -> pa.Array:
     if pa.types.is_floating(array.type):
         return pa.array([number_text(value) for value in array.to_pylist()], pa.string())
     return pc.cast(array, pa.string())
-
-
-def number_text(value: float | None) -> str | None:
-    """Return a number as people write it, None of one that is missing."""
-    if value is None or math.isnan(value):
-        return None
-    return str(int(value)) if value == math.floor(value) and abs(value) < 1e15 else repr(float(value))
 
 
 def to_times(array: pa.Array, way: str = "") -> NDArray[np.float64] | None:

@@ -15,6 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from snn.errors import InvalidDataset
+from snn_data.columns import MISSING
 from snn_data.files import check_file
 
 log = logging.getLogger(__name__)
@@ -27,11 +28,6 @@ BLOCK_BYTES = 8 * 2**20
 ROWS_AT_ONCE = 8192
 MAX_COLUMNS = 50_000
 HEAD_BYTES = 4 * 2**20  # of a CSV file, in which its first lines have to end
-MISSING = [
-    "", "?", "#N/A", "#NA", "N/A", "n/a", "NA", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "None",
-]  # fmt: skip
-"""What stands for a missing value in a CSV file: what pandas takes for one, and the UCI archive's question mark."""
-
 _COMMA = r"^([-+]?\d*),(\d+)$"  # where people write 3,14, they part fields with a semicolon
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from snn_client.tables.columns import Category, Columns
+from snn_data.columns import Category, Columns
 
 ALONE = 0.98
 """The share of a guess's errors on the test part that a suspect avoids; of numbers, of the variance of their ranks."""

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snn.errors import InvalidImage
-from snn_client.data.images import load_pixels
+from snn_photos.reading import load_pixels
 
 DOOR = "picture (staging, predicting)"
 SHAPE = (6, 6, 3)
@@ -156,11 +156,11 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     path.write_bytes(bomb())
     assert path.stat().st_size < 300_000
     code = (
-        "import resource, sys, snn_client.data.images\n"
+        "import resource, sys, snn.errors, snn_photos.reading\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + 100_000_000,) * 2)\n"
-        "try: snn_client.data.images.load_pixels(sys.argv[1], (6, 6, 3))\n"
-        "except snn_client.data.images.InvalidImage as error: print(error)\n"
+        "try: snn_photos.reading.load_pixels(sys.argv[1], (6, 6, 3))\n"
+        "except snn.errors.InvalidImage as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     size = path.stat().st_size

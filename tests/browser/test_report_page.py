@@ -24,7 +24,6 @@ from playwright.sync_api import Browser, Page
 from training import saved, trained
 
 from snn_cli.datasets import build_faces, sample_images
-from snn_client.data.images import load_image
 from snn_client.judging.answers import Answers
 from snn_client.judging.slices import by_slice
 from snn_client.reports.metrics import evaluate
@@ -37,6 +36,7 @@ from snn_cloud.ledger.record import Run, State, StoppedBy, Usage
 from snn_data.dataset import Dataset, load_dataset
 from snn_data.model import Model
 from snn_data.slices import Slices
+from snn_photos.reading import load_image
 
 SHARED = Path(__file__).parents[3] / "shared"
 PHONE, DESKTOP = 390, 1280

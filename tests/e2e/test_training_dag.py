@@ -19,8 +19,8 @@ from holding import held_trainers
 
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.airflow_api import AirflowError
-from snn_client.data.images import load_image
 from snn_client.stack.outputs import StackOutputs
+from snn_photos.reading import load_image
 
 DAG = "snn_training"
 STACK = "snn-e2e"

@@ -20,11 +20,11 @@ from botocore.exceptions import ClientError
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput
 from snn_cli.datasets import build_faces, sample_images
 from snn_cli.local.emulator import Emulator
-from snn_client.data.images import load_image
 from snn_client.data.staging import StagedImage, read_source, stage
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters
 from snn_data.dataset import load_dataset
+from snn_photos.reading import load_image
 
 PARAMETERS = Parameters.load(oracle.small_network((4, 1), ("relu", "sigmoid")))
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from snn.errors import InvalidDataset, InvalidInput
 from snn_cli.datasets import app, build_faces, describe, sample_images
-from snn_client.data.images import load_pixels
 from snn_data.dataset import load_dataset
+from snn_photos.reading import load_pixels
 
 ITSACAT = Path(__file__).parents[3] / "shared" / "datasets" / "datasets.h5"
 FACES_TRAIN_SHA256 = "6c7df03bee5a7346a8a4acd01e8108d7371b438ce312953403839678a6a025b9"

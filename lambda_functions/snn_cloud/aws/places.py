@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import NamedTuple
 
 from snn.errors import InvalidInput
 
@@ -14,6 +15,25 @@ PROMOTED_RESULTS = "training_results/results.json"
 PROMOTED_PARAMS = "predict_input/params.h5"
 PREVIOUS_RESULTS = "predict_input/previous/results.json"
 PREVIOUS_PARAMS = "predict_input/previous/params.h5"
+MODELS = "models/"
+
+
+class ChampionPlaces(NamedTuple):
+    """The keys of a model's champion and its results, and those of the one before it."""
+
+    params: str
+    results: str
+    previous_params: str
+    previous_results: str
+
+
+def champion(model: str = "default") -> ChampionPlaces:
+    """Return where a model's champion lies: the default model's in itsacat's places, others' below models/."""
+    if model == "default":
+        return ChampionPlaces(PROMOTED_PARAMS, PROMOTED_RESULTS, PREVIOUS_PARAMS, PREVIOUS_RESULTS)
+    now, before = f"{MODELS}{model}/champion/", f"{MODELS}{model}/previous/"
+    return ChampionPlaces(f"{now}params.h5", f"{now}results.json", f"{before}params.h5", f"{before}results.json")
+
 
 _RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _INPUT = re.compile(rf"runs/{_RUN_ID.pattern}/input/(?:datasets-(?P<digest>[0-9a-f]{{12}})\.h5|.+)")

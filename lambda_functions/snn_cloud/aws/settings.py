@@ -18,6 +18,7 @@ class Settings:
     neuron_function: str = ""
     neuron_concurrency: int = 8
     has_cache: bool = False
+    require_approval: bool = False
     cache_node_type: str = "cache.t4g.micro"
     architecture: str = "arm64"
     region: str = ""
@@ -37,6 +38,7 @@ class Settings:
             neuron_function=env.get("NEURON_FUNCTION", ""),
             neuron_concurrency=int(env.get("NEURON_CONCURRENCY", "8")),
             has_cache=env.get("HAS_CACHE", "true" if env.get("CACHE_HOST") else "false") == "true",
+            require_approval=env.get("REQUIRE_APPROVAL", "false") == "true",
             cache_node_type=env.get("CACHE_NODE_TYPE", "cache.t4g.micro"),
             architecture=env.get("ARCHITECTURE", "arm64"),
             region=env.get("AWS_REGION", ""),

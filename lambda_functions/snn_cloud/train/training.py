@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,9 +30,11 @@ from snn_cloud.cost.workload import Size, Workload
 from snn_cloud.launch.starting import start_trainer
 from snn_cloud.ledger.ledger import Lease, Ledger
 from snn_cloud.ledger.messages import Messages
-from snn_cloud.ledger.parameters import Granularity
+from snn_cloud.ledger.parameters import Granularity, Parameters
 from snn_cloud.ledger.record import LAST_WRITE, Run, State, StoppedBy, Usage
 from snn_cloud.neurons.cache import Cache
+from snn_cloud.registry.record import DEFAULT_MODEL
+from snn_cloud.registry.registry import Registry
 from snn_cloud.train.following import lead
 from snn_cloud.train.job import Job, load_job
 from snn_cloud.train.keeping import Keeper
@@ -96,6 +100,7 @@ class _Trainer:
         self._lease, self._messages, self._settings, self._clients = lease, messages, settings, clients
         self._meter = meter
         self._cache = Cache.from_environment()
+        self._waits = ""  # what the last message says of a version that has to be approved
 
     def work(self, deadline: float) -> Run:
         spent = partial(budget.spent, platform=self._settings)
@@ -123,7 +128,7 @@ class _Trainer:
             done = self._finish(State.COMPLETED, stop)
             word = "paused" if stop is StoppedBy.PAUSE else "completed"
             cost = training.history.costs[-1]
-            self._messages.last(f"Training {word}: cost after epoch {training.epoch - 1} = {cost}")
+            self._messages.last(f"Training {word}: cost after epoch {training.epoch - 1} = {cost}{self._waits}")
             return done
         if reporter.cancel_requested:
             return self._cancel()
@@ -190,8 +195,22 @@ class _Trainer:
         if run.promote and not job.paused:
             # A trainer that lost its lease while it stored the model promotes nothing.
             reporter.hold(reporter.write)
-            self._put(places.PROMOTED_RESULTS, results)
-            self._put(places.PROMOTED_PARAMS, model.getvalue())
+            self._promote(model.getvalue(), results, parameters)
+
+    def _promote(self, model: bytes, results: bytes, parameters: Parameters) -> None:
+        """Make the model a version, and the champion, unless a person has to approve it first."""
+        run, registry = self._lease.run, Registry(self._clients.dynamodb, self._settings.table)
+        version = registry.register(
+            DEFAULT_MODEL, run.run_id, dataset=run.dataset, sha256=hashlib.sha256(model).hexdigest(),
+            parameters=json.loads(parameters.to_json()), metrics={}, backbone=parameters.backbone or "", by="upload",
+        )  # fmt: skip
+        if self._settings.require_approval:
+            self._waits = f"; version {version['number']} waits for approval (snn models approve)"
+            print(f"{run.run_id}{self._waits}")
+            return
+        self._put(places.PROMOTED_RESULTS, results)
+        self._put(places.PROMOTED_PARAMS, model, number=str(version["number"]))
+        registry.promoted(DEFAULT_MODEL, run.run_id, time.time())
 
     def _cancel(self) -> Run:
         cancelled = self._finish(State.CANCELLED, StoppedBy.CANCEL)
@@ -218,8 +237,8 @@ class _Trainer:
             self._cache.forget_progress(run)
         return run
 
-    def _put(self, key: str, body: bytes) -> str:
-        named = {"run-id": self._lease.run.run_id}
+    def _put(self, key: str, body: bytes, **told: str) -> str:
+        named = {"run-id": self._lease.run.run_id, **told}
         stored = self._clients.s3.put_object(Bucket=self._settings.bucket, Key=key, Body=body, Metadata=named)
         return stored.get("VersionId", "")
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from snn.batches import Groups, Samples
-from snn_client.judging.familiar import MAX_KNOWN, NEIGHBOUR, QUANTILE, Familiar, without_mirror_images
+from snn_data.familiar import MAX_KNOWN, NEIGHBOUR, QUANTILE, Familiar, without_mirror_images
 
 Rows = NDArray[np.float32]
 

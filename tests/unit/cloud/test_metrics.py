@@ -18,8 +18,8 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
+from snn.decision import predicted_classes
 from snn.errors import InvalidInput, InvalidModel
-from snn_client.judging.answers import predicted_classes
 from snn_client.reports.metrics import evaluate
 
 

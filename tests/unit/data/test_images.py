@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from snn.errors import InvalidImage, InvalidInput
-from snn_client.data.images import load_image, load_pixels, preview_jpeg, refuse_photos, thumbnail_png
+from snn_client.data.images import preview_jpeg, refuse_photos, thumbnail_png
+from snn_photos.reading import load_image, load_pixels
 
 SHAPE = (4, 6, 3)
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)

@@ -15,7 +15,7 @@ from snn.batches import Samples
 from snn.errors import InvalidDataset
 from snn_client.data.judging import Finding, check, judge
 from snn_client.tables import leaks
-from snn_client.tables.columns import Category, Columns, Number
+from snn_data.columns import Category, Columns, Number
 from snn_data.dataset import Dataset, load_dataset, save_dataset
 
 ITSACAT = Path(__file__).parents[4] / "shared" / "datasets" / "datasets.h5"

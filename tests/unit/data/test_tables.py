@@ -22,7 +22,8 @@ from snn.errors import InvalidDataset, InvalidInput
 from snn_client.data import tables
 from snn_client.data.folds import held_out, hold_out
 from snn_client.data.options import Options
-from snn_client.tables.columns import Category, Columns, Number
+from snn_client.tables.columns import encode
+from snn_data.columns import Category, Columns, Number
 from snn_data.dataset import Dataset, load_dataset
 
 
@@ -199,9 +200,9 @@ def test_missing_values_are_filled_in_from_the_training_part(tmp_path: Path) -> 
     assert category.values == ("a", "b", None)
     columns = Columns((number, category))
     block = pa.record_batch({"x": pa.array(["", "3"]).slice(1), "c": pa.array([None], pa.string())})
-    assert_allclose(columns.encode(block, 0, "t")[0], [(3 - number.mean) / number.scale, 0, 0, 1], rtol=1e-6)
+    assert_allclose(encode(columns, block, 0, "t")[0], [(3 - number.mean) / number.scale, 0, 0, 1], rtol=1e-6)
     empty = pa.record_batch({"x": pa.array([None], pa.string()), "c": pa.array(["unseen"])})
-    assert columns.encode(empty, 0, "t").tolist() == [[0, 0, 0, 0]]
+    assert encode(columns, empty, 0, "t").tolist() == [[0, 0, 0, 0]]
 
 
 def test_rows_with_missing_values_are_dropped_if_asked(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from snn_client.judging.answers import Answers
 from snn_client.judging.slices import MAX_SHOWN, by_slice, slices_of
 from snn_client.models.challenge import judge
 from snn_client.reports.metrics import evaluate
-from snn_client.tables.columns import Category, Columns, Number
+from snn_data.columns import Category, Columns, Number
 from snn_data.dataset import check_dataset, load_dataset, save_dataset
 from snn_data.slices import write_slices
 

@@ -1,0 +1,1 @@
+"""The endpoint from outside: where it is, and asking it."""
