@@ -16,6 +16,7 @@ from backbones import PREPROCESSING, tiny
 from botocore.exceptions import ClientError
 from odd_photos import encoded
 from PIL import Image
+from served import KINDS, put_run
 from small import photos, upload
 from strict import DEPLOYED, Strict, denial
 
@@ -23,11 +24,13 @@ from snn.errors import SnnError
 from snn_client.backbones import catalogue
 from snn_client.backbones.features import Features
 from snn_client.data.staging import stage, withdraw
+from snn_client.models import versions
 from snn_client.models.champion import promote
 from snn_client.reports.report import evaluate_run
 from snn_client.runs import runs
 from snn_client.runs.listing import newest_runs
 from snn_client.runs.logs import RunLogs
+from snn_client.serving.asking import JSON_TYPE, ask
 from snn_client.stack.artifacts import NOTEBOOK_PREFIX
 from snn_client.stack.belongings import NOTEBOOK_LOGS
 from snn_client.stack.change_set import apply, discard, propose
@@ -40,6 +43,7 @@ from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.serve.deployed import FRESH_SECONDS
 
 PARAMETERS = oracle.small_network((3, 1), ("relu", "sigmoid"))
 EPOCHS_WITHOUT_END = 10_000_000
@@ -208,6 +212,34 @@ class Work:
     def saw_large(self, may: Clients | None = None) -> str:
         """Have those of a photo computed that is too large to travel with an invocation."""
         return self.saw(may, size=1_100)
+
+    # ---- the endpoint: what PredictLambda does -----------------------------------------------------------------------
+
+    def answered(self, model: str = "", target: str = "") -> str:
+        """Have the endpoint answer by a champion that it has not read yet; another model's, if one is named."""
+        run_id = self._new()
+        kind = KINDS["features of three classes"]
+        put_run(self.clients, self.stack, run_id, kind.file(run_id))
+        version = versions.promote(self.clients, self.stack, run_id, model or "default")
+        time.sleep(FRESH_SECONDS + 0.1)
+        assert version.champion == run_id
+        number = versions.registry_of(self.clients, self.stack).get(model or "default", run_id)["number"]
+        body = json.dumps({"instances": [[0.5] * kind.shape[0]]}).encode()
+        wanted = target.format(run_id=run_id, number=number) or model
+        keys = ("test", "test", None)
+        return seen(lambda: ask(self.clients, self.stack, body, JSON_TYPE, secrets=keys, target=wanted) and None)
+
+    def answered_by_another_model(self) -> str:
+        """Have it answer by the champion of another model than the default one."""
+        return self.answered("other")
+
+    def answered_by_a_version(self) -> str:
+        """Have it answer by a version that it has not read yet, named by its run."""
+        return self.answered(target="default/{run_id}")
+
+    def answered_by_a_number(self) -> str:
+        """Have it answer by a version that is named by its number."""
+        return self.answered(target="default/{number}")
 
     # ---- what people and Airflow do ----------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class Strict:
         """The physical names of the stack's roles and managed policies, by the names that `permissions` uses."""
         cloudformation, found = self.client("cloudformation"), {}
         nested = cloudformation.describe_stack_resources(StackName=self.stack.stack_name)["StackResources"]
-        for one in (item for item in nested if item["LogicalResourceId"] in ("Training", "Features")):
+        for one in (item for item in nested if item["LogicalResourceId"] in ("Training", "Features", "Predict")):
             for item in cloudformation.describe_stack_resources(StackName=one["PhysicalResourceId"])["StackResources"]:
                 found[item["LogicalResourceId"]] = item["PhysicalResourceId"]
         for item in self._notebook():

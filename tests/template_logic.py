@@ -40,6 +40,8 @@ def holds(condition: str, template: Mapping[str, Any], parameters: Mapping[str, 
             return not value(argument[0])
         if function == "Fn::And":
             return all(value(item) for item in argument)
+        if function == "Fn::Or":
+            return any(value(item) for item in argument)
         raise AssertionError(f"{function} is not understood here")
 
     return bool(value(template["Conditions"][condition]))

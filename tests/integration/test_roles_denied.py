@@ -101,6 +101,16 @@ FORBIDDEN: dict[str, list[Callable[[Clients, Work], object]]] = {
         lambda may, work: may.logs.put_log_events(
             logGroupName=f"/aws/lambda/{STACK}-TrainerLambda", logStreamName="x", logEvents=[EVENT]),
     ],
+    "PredictRole": [
+        lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key=places.PROMOTED_PARAMS, Body=b""),
+        lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key="runs/x/params.h5", Body=b""),
+        lambda may, work: may.s3.delete_object(Bucket=work.stack.bucket, Key="models/x"),
+        lambda may, work: may.s3.list_objects_v2(Bucket=work.stack.bucket),
+        lambda may, work: may.dynamodb.put_item(TableName=work.stack.table, Item=ITEM),
+        lambda may, work: may.dynamodb.delete_item(TableName=work.stack.table, Key=ITEM),
+        lambda may, work: may.lambda_.invoke(FunctionName=work.stack.launch_function, Payload=b"{}"),
+        lambda may, work: may.lambda_.invoke(FunctionName=work.stack.predict_function, Payload=b"{}"),
+    ],
     "FeatureRole": [
         lambda may, work: may.s3.get_object(Bucket=work.stack.bucket, Key="runs/x"),
         lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key="backbones/x.onnx", Body=b""),

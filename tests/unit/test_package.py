@@ -89,12 +89,12 @@ def test_the_function_zip_has_handlers_and_shared_packages_and_nothing_client_si
         for path in (root / name).rglob("*.py")
     }
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py", "features.py"} | shared
+        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py", "features.py", "predict.py"} | shared
         assert archive.read("neuron.py") == (root / "neuron.py").read_bytes()
 
 
 def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
-    """A module that does belongs in snn_client. Only what FeatureLambda alone imports may import what its layer has."""
+    """A module that does belongs in snn_client. Only what FeatureLambda or PredictLambda imports may need PIL."""
     there = {
         "snn",
         "snn_data",
@@ -118,7 +118,7 @@ def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
                 missing |= {(name, wanted) for wanted in names if wanted.split(".")[0] not in there}
     pictures = {(name, wanted) for name, wanted in missing if name.startswith("snn_photos/") and wanted == "PIL"}
     assert {name for name, _ in pictures} == {
-        f"snn_photos/{name}.py" for name in ("backbone", "pictures", "preprocessing")
+        f"snn_photos/{name}.py" for name in ("backbone", "pictures", "preprocessing", "reading")
     }
     assert missing - pictures == set()
 

@@ -94,7 +94,10 @@ def test_logs_are_kept_for_as_long_as_somebody_said() -> None:
     groups = dict(of_kind("AWS::Logs::LogGroup"))
     assert {group["RetentionInDays"]["Ref"] for group in groups.values()} == {"LogRetentionDays"}
     functions = dict(of_kind("AWS::Lambda::Function"))
-    assert {function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions.values()} == set(groups)
+    written = {function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions.values()}
+    stages = dict(of_kind("AWS::ApiGatewayV2::Stage")).values()
+    written |= {stage["AccessLogSettings"]["DestinationArn"]["Fn::GetAtt"][0] for stage in stages}
+    assert written == set(groups)
 
 
 def test_where_failed_invocations_end_an_alarm_watches() -> None:

@@ -35,7 +35,7 @@ def test_without_a_cache_there_is_no_network_and_no_cache() -> None:
     root = TEMPLATES["root"]["Resources"]
     conditional = {name for name, resource in root.items() if resource.get("Condition") == "UseCache"}
     assert conditional == {"Network", "Cache"}
-    assert set(root) == {"Network", "Cache", "Training", "Features", "Notifications", "Notebook"}
+    assert set(root) == {"Network", "Cache", "Training", "Features", "Predict", "Notifications", "Notebook"}
     assert not holds("UseCache", TEMPLATES["root"], {"WithCache": "false"})
     without = {"WithCache": "false", "CacheUser": "", "LayerArn": "", "SecureTransport": "true"}
     assert not [kind for kind in resources("training", **without) if kind.startswith(("AWS::EC2", "AWS::ElastiCache"))]
@@ -61,6 +61,29 @@ def test_feature_lambda_is_there_only_for_whoever_asked_for_it() -> None:
         "AWS::Lambda::LayerVersion",
         "AWS::Logs::LogGroup",
     }
+
+
+def test_the_endpoint_has_one_door_or_none() -> None:
+    """A signature is asked for by Lambda, a token by the API; only where a key was asked for may anybody call."""
+    root = TEMPLATES["root"]
+    assert [name for name, each in root["Resources"].items() if each.get("Condition") == "UseEndpoint"] == ["Predict"]
+    assert not holds("UseEndpoint", root, {"Endpoint": "none"})
+    base = {"AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Lambda::LayerVersion", "AWS::Logs::LogGroup"}
+    api = {f"AWS::ApiGatewayV2::{kind}" for kind in ("Api", "Authorizer", "Integration", "Route", "Stage")}
+    settings = {"PermissionsBoundary": "", "Concurrency": 0}
+    url, permission = {"AWS::Lambda::Url"}, {"AWS::Lambda::Permission"}
+    assert resources("predict", Endpoint="iam", **settings) == base | url
+    assert resources("predict", Endpoint="key", **settings) == base | url | permission
+    assert resources("predict", Endpoint="jwt", **settings) == base | api | permission
+    predict = TEMPLATES["predict"]["Resources"]
+    assert predict["Url"]["Properties"]["AuthType"] == {"Fn::If": ["ByIam", "AWS_IAM", "NONE"]}
+    routes = [each["Properties"] for each in predict.values() if each["Type"] == "AWS::ApiGatewayV2::Route"]
+    assert {(route["RouteKey"], route["AuthorizationType"]) for route in routes} == {
+        ("POST /invocations", "JWT"),
+        ("GET /ping", "JWT"),
+    }
+    anybody = {name for name, each in predict.items() if each["Properties"].get("Principal") == "*"}
+    assert {predict[name]["Condition"] for name in anybody} == {"ByKey"}
 
 
 def test_features_and_travelling_photos_expire_and_backbones_stay() -> None:
@@ -90,13 +113,13 @@ def test_a_key_of_our_own_is_paid_for_only_when_somebody_gets_mail() -> None:
 
 
 def test_nested_stacks_get_exactly_the_parameters_they_ask_for() -> None:
-    for name in ("Network", "Cache", "Training", "Features", "Notifications", "Notebook"):
+    for name in ("Network", "Cache", "Training", "Features", "Predict", "Notifications", "Notebook"):
         given = TEMPLATES["root"]["Resources"][name]["Properties"]["Parameters"]
         assert set(given) == set(TEMPLATES[name.lower()]["Parameters"]), name
 
 
 def test_options_and_parameters_allow_the_same() -> None:
-    for name in ("root", "training", "features"):
+    for name in ("root", "training", "features", "predict"):
         parameters = TEMPLATES[name]["Parameters"]
         assert tuple(parameters["Runtime"]["AllowedValues"]) == stack_options.RUNTIMES
         assert tuple(parameters["Architecture"]["AllowedValues"]) == stack_options.ARCHITECTURES
@@ -109,12 +132,15 @@ def test_options_and_parameters_allow_the_same() -> None:
     assert root["NeuronConcurrency"]["Default"] == defaults.neuron_concurrency
     assert root["LogRetentionDays"]["Default"] == defaults.log_retention_days
     assert root["NotebookInstanceType"]["Default"] == defaults.notebook_instance_type
+    assert tuple(sorted(root["Endpoint"]["AllowedValues"])) == tuple(sorted(stack_options.ENDPOINTS))
+    assert root["Endpoint"]["Default"] == defaults.endpoint
+    assert root["EndpointDailyUsd"]["Default"] == stack_options.template_value(defaults.endpoint_daily_usd)
 
 
 def test_each_function_gets_exactly_its_variables() -> None:
     functions = {
         name: resource["Properties"]["Environment"]["Variables"]
-        for template in ("training", "features")
+        for template in ("training", "features", "predict")
         for name, resource in TEMPLATES[template]["Resources"].items()
         if resource["Type"] == "AWS::Lambda::Function"
     }
@@ -123,9 +149,11 @@ def test_each_function_gets_exactly_its_variables() -> None:
         | {"TRAINER_MEMORY_MB", "NEURON_MEMORY_MB", "TRAINER_CONCURRENCY"},
         "TrainerLambda": {"TABLE", "BUCKET", "TOPIC_ARN", "NEURON_FUNCTION", "TRAINER_FUNCTION", "NEURON_CONCURRENCY"}
         | CACHE_VARIABLES
-        | {"OPENBLAS_NUM_THREADS", "ARCHITECTURE", "CACHE_NODE_TYPE"},
+        | {"OPENBLAS_NUM_THREADS", "ARCHITECTURE", "CACHE_NODE_TYPE", "REQUIRE_APPROVAL"},
         "NeuronLambda": CACHE_VARIABLES | {"OPENBLAS_NUM_THREADS"},
         "FeatureLambda": {"BUCKET", "OMP_NUM_THREADS"},
+        "PredictLambda": {"BUCKET", "TABLE", "STACK", "ARCHITECTURE", "DAILY_USD", "KEY_SHA256"}
+        | {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"},
     }
     assert functions["TrainerLambda"]["TRAINER_FUNCTION"] == {"Fn::Sub": "${Prefix}-TrainerLambda"}
 
@@ -140,11 +168,13 @@ def test_launch_lambda_is_told_the_sizes_that_the_functions_have() -> None:
 
 def test_functions_have_the_names_limits_and_logs_that_were_agreed() -> None:
     training, features = TEMPLATES["training"]["Resources"], TEMPLATES["features"]["Resources"]
+    predict = TEMPLATES["predict"]["Resources"]
     for template, name, handler, timeout in (
         (training, "LaunchLambda", "launch.handler", 60),
         (training, "TrainerLambda", "trainer.handler", 900),
         (training, "NeuronLambda", "neuron.handler", 60),
         (features, "FeatureLambda", "features.handler", 120),
+        (predict, "PredictLambda", "predict.handler", 60),
     ):
         properties = template[name]["Properties"]
         assert properties["FunctionName"] == {"Fn::Sub": f"${{Prefix}}-{name}"}

@@ -146,7 +146,8 @@ class Loaded:
         columns = self._columns
         try:
             if columns is not None:
-                if isinstance(rows[0], list) and set(columns.names) <= {cell for cell in rows[0] if isinstance(cell, str)}:
+                first = [cell for cell in rows[0] if isinstance(cell, str)] if isinstance(rows[0], list) else []
+                if set(columns.names) <= set(first):
                     names = rows.pop(0)  # the header of a CSV text
                     rows = [dict(zip(names, row, strict=False)) if isinstance(row, list) else row for row in rows]
                 if not rows:
