@@ -86,7 +86,7 @@ def use(clients: Clients, stack: StackOutputs, data: bytes) -> None:
 def held_by(clients: Clients, stack: StackOutputs) -> dict[str, Any]:
     """Return what is in a stack's buckets, table, log groups and functions."""
     there = inventory(clients)
-    functions = {stack.launch_function, stack.trainer_function, stack.neuron_function}
+    functions = {stack.launch_function, stack.trainer_function, stack.neuron_function, stack.predict_function}
     theirs = {
         "buckets": there["buckets"] & {stack.bucket, stack.artifact_bucket},
         "tables": there["tables"] & {stack.table},

@@ -79,15 +79,16 @@ def test_without_a_cache_there_is_no_network(clients: Clients) -> None:
     assert StackOutputs.load(clients, NAME) == outputs
     assert re.fullmatch(r"https://\w+\.lambda-url\.us-east-1\.on\.aws/", outputs.endpoint_url)
     assert made["buckets"] == {outputs.bucket, outputs.artifact_bucket}
-    assert made["functions"] == {outputs.launch_function, outputs.trainer_function, outputs.neuron_function}
-    assert len(made["roles"]) == 3
+    functions = {outputs.launch_function, outputs.trainer_function, outputs.neuron_function, outputs.predict_function}
+    assert made["functions"] == functions
+    assert len(made["roles"]) == 4
     nothing = ("networks", "subnets", "security groups", "endpoints", "caches", "cache subnets", "policies")
     assert {kind: made[kind] for kind in nothing} == {kind: set() for kind in nothing}
     assert variables(clients, outputs.trainer_function)["CACHE_HOST"] == ""
     told = variables(clients, outputs.launch_function)
     assert told["HAS_CACHE"] == "false"
-    functions = (outputs.trainer_function, outputs.neuron_function)
-    sizes = [clients.lambda_.get_function_configuration(FunctionName=name)["MemorySize"] for name in functions]
+    told_of = (outputs.trainer_function, outputs.neuron_function)
+    sizes = [clients.lambda_.get_function_configuration(FunctionName=name)["MemorySize"] for name in told_of]
     assert [int(told[name]) for name in ("TRAINER_MEMORY_MB", "NEURON_MEMORY_MB")] == sizes == [1769, 512]
 
 
