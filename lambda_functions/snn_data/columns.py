@@ -40,7 +40,7 @@ class Number:
 
     def encode(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (rows, 1) for numbers (rows,), NaN where one is missing."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             return np.nan_to_num((numbers - self.mean) / self.scale)[:, None]
 
 
