@@ -19,7 +19,7 @@ from snn_cloud.registry.registry import Registry
 from snn_cloud.serve.failing import tell
 from snn_cloud.serve.http import Refused
 from snn_cloud.serve.loaded import Loaded
-from snn_cloud.serve.moment import Moment
+from snn_cloud.serve.moment import PAUSE_SECONDS, Moment
 from snn_data.dataset import load_dataset
 from snn_data.familiar import NEIGHBOUR, Familiar, without_mirror_images
 from snn_data.hdf5 import MAX_BYTES as MAX_MODEL
@@ -49,7 +49,13 @@ class _Reign:
     loaded: Loaded | None
     etag: str = ""
     why: str = ""
+    failed: bool = False
     read: Moment = field(default_factory=Moment)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Return whether it is taken for what is."""
+        return self.read.is_within(PAUSE_SECONDS if self.failed else FRESH_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,13 @@ class _Trying:
     """The trial as it was read."""
 
     trial: Trial | None
+    failed: bool = False
     read: Moment = field(default_factory=Moment)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Return whether it is taken for what is."""
+        return self.read.is_within(PAUSE_SECONDS if self.failed else FRESH_SECONDS)
 
 
 class Deployed:
@@ -76,14 +88,14 @@ class Deployed:
         While S3 does not answer, the one that was read before goes on.
         """
         reign = self._champions.get(name)
-        if reign is None or not reign.read.is_within(FRESH_SECONDS):
+        if reign is None or not reign.is_fresh:
             try:
                 reign = self._read_champion(name, reign)
             except (BotoCoreError, ClientError) as problem:
                 if reign is None or reign.loaded is None:
                     raise
                 tell(problem)
-                reign = _Reign(reign.loaded, reign.etag)
+                reign = _Reign(reign.loaded, reign.etag, failed=True)
             _keep(self._champions, name, reign, KEPT_NAMES)
         if reign.loaded is None:
             raise _no_champion(name, reign.why)
@@ -110,12 +122,12 @@ class Deployed:
     def trial(self, name: str) -> Trial | None:
         """Return the trial that goes on, None if none does. While DynamoDB does not answer, it is as it was."""
         known = self._trials.get(name)
-        if known is None or not known.read.is_within(FRESH_SECONDS):
+        if known is None or not known.is_fresh:
             try:
                 known = _Trying(self._registry.trial(name))
             except (BotoCoreError, ClientError) as problem:
                 tell(problem)
-                known = _Trying(known.trial if known else None)
+                known = _Trying(known.trial if known else None, failed=True)
             _keep(self._trials, name, known, KEPT_NAMES)
         return known.trial if known.trial and not known.trial["ended"] else None
 

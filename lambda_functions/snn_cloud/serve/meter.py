@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from snn_cloud.cost import prices
 from snn_cloud.registry.registry import Registry
 from snn_cloud.serve.loaded import Label
-from snn_cloud.serve.moment import Moment
+from snn_cloud.serve.moment import PAUSE_SECONDS, Moment
 
 NAMESPACE = "snn/endpoint"
 FLUSH_SECONDS = 1.0
@@ -36,15 +37,17 @@ class Meter:
         self._microseconds = Counter[tuple[str, str]]()
         self._nano, self._requests = 0.0, 0
         self._flushed: Moment | None = None
+        self._failed: Moment | None = None
         self._day, self._day_nano = "", 0
 
     def over_budget(self) -> bool:
         """Return whether this day's money is spent: what all environments have spent, by this one's last look."""
-        if not self._limit:
+        if not self._limit or self._pauses:
             return False
         day = self._today()
         if day != self._day:
-            self._day, self._day_nano = day, self._registry.spend(day, 0)
+            with self._noting_failure():
+                self._day, self._day_nano = day, self._registry.spend(day, 0)
         return self._day_nano >= self._limit
 
     def seconds_left(self) -> int:
@@ -65,9 +68,13 @@ class Meter:
         self._nano += milliseconds * self._nano_a_ms + OVERHEAD_NANO_USD
         self._requests += 1
         recent = self._flushed is not None and self._flushed.is_within(FLUSH_SECONDS)
-        if not urgent and self._requests < FLUSH_REQUESTS and recent:
+        if self._pauses or (not urgent and self._requests < FLUSH_REQUESTS and recent):
             return set()
         self._flushed, self._requests = Moment(), 0
+        with self._noting_failure():
+            return self._write()
+
+    def _write(self) -> set[str]:
         written = set[str]()
         for (model, run_id), counted in list(self._waiting.items()):
             # Whole milliseconds; what is left of one waits, or requests of half of one would take no time at all.
@@ -80,6 +87,18 @@ class Meter:
         self._day, self._day_nano = day, self._registry.spend(day, nano)
         self._nano -= nano
         return written
+
+    @property
+    def _pauses(self) -> bool:
+        return self._failed is not None and self._failed.is_within(PAUSE_SECONDS)
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._failed = Moment()
+            raise
 
     def log(self, label: Label | None, status: int, milliseconds: float, samples: int, request_id: str) -> None:
         """Print what CloudWatch makes metrics of (embedded metric format): nothing of what was asked or answered."""

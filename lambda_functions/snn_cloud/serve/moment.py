@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+PAUSE_SECONDS = 30.0
+"""How long a service that did not answer is left alone: every try takes seconds from somebody who waits."""
+
 
 @dataclass(frozen=True)
 class Moment:
