@@ -119,7 +119,8 @@ class Registry:
 
     def trial(self, model: str) -> Trial | None:
         """Return the newest trial of a model, None if there was none."""
-        answer = self._dynamodb.get_item(TableName=self._table, Key=pack({"run_id": _key(model), "item": "trial"}))
+        key = pack({"run_id": _key(model), "item": "trial"})
+        answer = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return _trial(unpack(answer["Item"])) if "Item" in answer else None
 
     def begin_trial(
