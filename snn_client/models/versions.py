@@ -14,7 +14,7 @@ from snn_client.models import champion as champions
 from snn_client.models.champion import Change
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_cloud.aws.errors import CloudError
+from snn_cloud.aws.errors import CloudError, NotApproved
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import State
 from snn_cloud.registry.record import DEFAULT_MODEL, Metric, Served, Status, Trial, Version, check_model
@@ -22,10 +22,6 @@ from snn_cloud.registry.registry import Registry, shown_status
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
-
-
-class NotApproved(CloudError):
-    """A version that somebody has to approve, or has rejected, cannot become champion."""
 
 
 class Shown(TypedDict):
@@ -104,6 +100,12 @@ def roll_back(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODE
     change = champions.roll_back(clients, outputs.bucket, model)
     _settle(registry, model, change)
     return change
+
+
+def champion_of(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL) -> Version | None:
+    """Return the version that is the champion; None if there is none, or one that nobody has registered."""
+    held = champions.find_champion(clients, outputs.bucket, model)
+    return registry_of(clients, outputs).of_run(model, held.run_id) if held and held.run_id else None
 
 
 def standing(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL) -> Standing:

@@ -61,7 +61,7 @@ class Registry:
             "promoted_at": 0.0,
         }  # fmt: skip
         self._put(_key(model), f"version#{run_id}", version, "attribute_not_exists(run_id)")
-        return self._held(model, run_id)  # another's, if that was quicker; then a number is left out
+        return self.held(model, run_id)  # another's, if that was quicker; then a number is left out
 
     def find(self, model: str, version: str | int) -> Version | None:
         """Return a version by its run or its number; None if there is none."""
@@ -76,6 +76,13 @@ class Registry:
         key = pack({"run_id": _key(model), "item": f"version#{run_id}"})
         answer = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True)
         return _version(unpack(answer["Item"])) if "Item" in answer else None
+
+    def held(self, model: str, run_id: str) -> Version:
+        """Return the version that a run became. Raises CloudError if it became none."""
+        found = self.of_run(model, run_id)
+        if found is None:
+            raise CloudError(f"run {run_id} is no version of {model}")
+        return found
 
     def get(self, model: str, version: str | int) -> Version:
         """Return a version by its run or its number. Raises InvalidInput if there is none."""
@@ -106,7 +113,7 @@ class Registry:
             _key(model), f"version#{run_id}", "SET #status = :new, #decided = :decided", "#status = :candidate",
             {":new": str(status), ":decided": json.dumps(decided), ":candidate": str(Status.CANDIDATE)},
         )  # fmt: skip
-        found = self._held(model, run_id)
+        found = self.held(model, run_id)
         told = found["decided"]
         who = f" by {told['by']}" if told and told["by"] else ""
         if found["status"] != status:
@@ -186,12 +193,6 @@ class Registry:
             UpdateExpression="ADD nano_usd :usd", ExpressionAttributeValues=values, ReturnValues="ALL_NEW",
         )  # fmt: skip
         return int(unpack(answer["Attributes"])["nano_usd"])
-
-    def _held(self, model: str, run_id: str) -> Version:
-        found = self.of_run(model, run_id)
-        if found is None:
-            raise CloudError(f"the version of run {run_id} has gone from the registry")
-        return found
 
     def _query(self, key: str, begins: str) -> Iterator[dict[str, Any]]:
         values = {":key": key, **({":begins": begins} if begins else {})}
