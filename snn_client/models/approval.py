@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from snn.errors import InvalidInput
 from snn_client.judging.contents import METRICS
+from snn_client.models.versions import command
 from snn_client.reports.formats import DASH, visible
 from snn_client.reports.headline import headlines, name_of, shown
 from snn_cloud.ledger.messages import Messages
-from snn_cloud.registry.record import DEFAULT_MODEL, Metric, Status, Version
+from snn_cloud.registry.record import Metric, Status, Version
 from snn_cloud.registry.registry import AlreadyDecided, Registry
 
 if TYPE_CHECKING:
@@ -104,12 +105,6 @@ def rows_of(comparison: Comparison) -> list[Row]:
     old = {one.key: _between(one.text, one.between) for one in headlines(held["test_set"])} if held else {}
     new = headlines(comparison["challenger"]["test_set"])
     return [Row(one.name, old.get(one.key, DASH), _between(one.text, one.between)) for one in new]
-
-
-def command(version: Version, word: str) -> str:
-    """Return the command by which a version is approved, rejected or promoted."""
-    model = "" if version["model"] == DEFAULT_MODEL else f" --model {version['model']}"
-    return f"snn models {word} {version['number']}{model}"
 
 
 def announce(clients: Clients, outputs: StackOutputs, version: Version, why: str = "") -> None:

@@ -82,7 +82,7 @@ def promote(
     found = registry.find(model, version) or register(clients, outputs, str(version), model, by)
     _check_not_rejected(found)
     if outputs.require_approval and found["status"] != Status.APPROVED:
-        raise NotApproved(f"version {found['number']} of {model} waits for approval: snn models approve")
+        raise NotApproved(f"version {found['number']} of {model} waits for approval: {command(found, 'approve')}")
     change = champions.promote(clients, outputs.bucket, found["run_id"], over=over, model=model, number=found["number"])
     _settle(registry, model, change)
     return change
@@ -141,6 +141,12 @@ def conclude(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL
         raise CloudError(f"version {trial['number']} of {model} was asked {requests:,} times, not yet {wanted:,}")
     promote(clients, outputs, trial["run_id"], model, by=by)
     return registry.trial(model) or trial
+
+
+def command(version: Version, word: str) -> str:
+    """Return the command by which a version is approved, rejected or promoted."""
+    model = "" if version["model"] == DEFAULT_MODEL else f" --model {version['model']}"
+    return f"snn models {word} {version['number']}{model}"
 
 
 def metrics_of(test_set: Mapping[str, Any]) -> dict[str, Metric]:
