@@ -159,7 +159,7 @@ class Deployed:
         model = load_model(BytesIO(content), f"{name}/{number or run_id or 'params.h5'}")
         run_id = run_id or str(model.attributes.get("run_id", ""))
         if not number and run_id:  # an upload's run promotes its model itself
-            found = self._registry.find(name, run_id)
+            found = self._registry.of_run(name, run_id)
             number = found["number"] if found else 0
         backbone = familiar = None
         if "backbone" in model.attributes:
