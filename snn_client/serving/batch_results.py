@@ -102,8 +102,12 @@ def keep_here(written: Written, out: Path) -> Path | None:
 def _read(clients: Clients, bucket: str, batch_id: str, part: PartDone) -> Iterator[Answered]:
     key = places.batch_part(batch_id, part.number)
     content = clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    answers: list[Answered] = [json.loads(line) for line in content.splitlines()]
-    if hash_of(answer["input"] for answer in answers) != part.names:
+    try:
+        answers: list[Answered] = [json.loads(line) for line in content.splitlines()]
+        names = hash_of(answer["input"] for answer in answers)
+    except (ValueError, TypeError, KeyError):
+        answers, names = [], b""
+    if names != part.names:
         raise CloudError(f"s3://{bucket}/{key} does not answer each of its inputs once (delete it, and start again)")
     yield from answers
 
