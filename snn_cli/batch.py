@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
 from snn_cli.aws import Aws
 from snn_cli.console import Json, answer, interruptible, results, say, table
 from snn_cli.making import shown
-from snn_client.serving.batch_contents import FORMATS, Estimate, Format, Manifest
+from snn_client.serving.batch_contents import AT_ONCE, FORMATS, Estimate, Format, Manifest
 from snn_cloud.cost.formats import dollars, duration
 from snn_cloud.registry.record import DEFAULT_MODEL
 
@@ -28,7 +28,7 @@ def batch(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="a file for all answers, beside the one in S3")] = None,
     max_usd: Annotated[float | None, typer.Option("--max-usd", help="stop before it costs more than this")] = None,
-    at_once: Annotated[int, typer.Option("--at-once", help="invocations at a time")] = 8,
+    at_once: Annotated[int, typer.Option("--at-once", help="invocations at a time")] = AT_ONCE,
     batch_id: Annotated[
         str, typer.Option("--batch-id", help="a name for the batch; default: one of source and version")
     ] = "",
@@ -63,7 +63,7 @@ def batch(
 
 def _format_of(out: Path | None) -> Format:
     ending = out.suffix.removeprefix(".").lower() if out else ""
-    return cast(Format, ending) if ending in FORMATS else "jsonl"
+    return next((kind for kind in FORMATS if kind == ending), "jsonl")
 
 
 def _show_estimate(guess: Estimate) -> None:

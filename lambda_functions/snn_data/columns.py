@@ -100,7 +100,8 @@ class Columns:
             for kept, value in zip(values, self._in_order(row, number, source), strict=True):
                 kept.append(value)
         parts = [_encode(column, held, source) for column, held in zip(self.columns, values, strict=True)]
-        return np.hstack(parts).astype(np.float32)
+        with np.errstate(over="ignore"):  # of a number that is too large no finite answer comes, which is said then
+            return np.hstack(parts).astype(np.float32)
 
     def _in_order(self, row: Any, number: int, source: str) -> Sequence[Any]:
         if isinstance(row, Mapping):

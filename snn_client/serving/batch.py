@@ -32,7 +32,7 @@ from snn_client.models.versions import register, registry_of
 from snn_client.reports.predicting import model_of
 from snn_client.serving import batch_results
 from snn_client.serving.asking import VersionLabel
-from snn_client.serving.batch_contents import FORMATS, Estimate, Format, Manifest, Plan
+from snn_client.serving.batch_contents import AT_ONCE, FORMATS, MAX_AT_ONCE, Estimate, Format, Manifest, Plan
 from snn_client.serving.batch_cost import estimate
 from snn_client.serving.batch_inputs import Source, SourceChanged, Survey, check_kind
 from snn_client.serving.batch_parts import Parts
@@ -45,9 +45,6 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.registry.record import DEFAULT_MODEL, check_model
 from snn_data.model import Model
-
-AT_ONCE = 8
-MAX_AT_ONCE = 64
 
 
 @dataclass(frozen=True)

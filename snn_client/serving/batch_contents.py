@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-from snn_client.serving.asking import VersionLabel
-from snn_cloud.cost.money import Cost
+if TYPE_CHECKING:  # the form of a DAG reads this, and all else would be loaded with it
+    from snn_client.serving.asking import VersionLabel
+    from snn_cloud.cost.money import Cost
 
 Format = Literal["jsonl", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = ("jsonl", "csv", "parquet")
+
+AT_ONCE = 8
+MAX_AT_ONCE = 64
+"""Invocations of one batch."""
 
 Kind = Literal["photos", "rows"]
 
