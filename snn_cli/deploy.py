@@ -105,6 +105,10 @@ def deploy(
             rich_help_panel=ENDPOINT,
         ),
     ] = None,
+    with_events: Annotated[
+        bool | None,
+        typer.Option("--with-events/--no-events", help="events on EventBridge's default bus", rich_help_panel=STACK),
+    ] = None,
     with_notebook: Annotated[
         bool | None,
         typer.Option(
@@ -154,7 +158,7 @@ def deploy(
             "endpoint": endpoint, "endpoint_key_sha256": endpoint_key_sha256,
             "endpoint_jwt_issuer": endpoint_jwt_issuer, "endpoint_jwt_audience": endpoint_jwt_audience,
             "endpoint_concurrency": endpoint_concurrency, "endpoint_daily_usd": endpoint_daily_usd,
-            "require_approval": require_approval, "with_notebook": with_notebook,
+            "require_approval": require_approval, "with_events": with_events, "with_notebook": with_notebook,
             "notebook_instance_type": notebook_instance_type,
             "permissions_boundary": permissions_boundary,
         }  # fmt: skip
@@ -262,7 +266,7 @@ def _show_changes(changes: ChangeSet) -> None:
 
 
 def _show(outputs: StackOutputs) -> None:
-    shown = table("output", "value")
-    for name, value in outputs.to_dict().items():
-        shown.add_row(name, escape(str(value)))
-    results.print(shown)
+    told = {"output": "value", **outputs.to_dict()}
+    width = max(map(len, told))
+    for name, value in told.items():  # lines that are not folded: an address is copied whole
+        results.print(f"{name:<{width}}  {value}".rstrip(), markup=False, highlight=False, soft_wrap=True)

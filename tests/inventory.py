@@ -20,6 +20,10 @@ def inventory(clients: Clients) -> Inventory:
         "tables": set(client("dynamodb").list_tables()["TableNames"]),
         "functions": {item["FunctionName"] for item in lambdas.list_functions()["Functions"]},
         "layers": {item["LayerName"] for item in lambdas.list_layers()["Layers"]},
+        "streams that call functions": {
+            item["UUID"] for item in lambdas.list_event_source_mappings()["EventSourceMappings"]
+        },
+        "APIs": {item["ApiId"] for item in client("apigatewayv2").get_apis()["Items"]},
         "queues": set(client("sqs").list_queues().get("QueueUrls", [])),
         "topics": {item["TopicArn"] for item in client("sns").list_topics()["Topics"]},
         "alarms": {item["AlarmName"] for item in client("cloudwatch").describe_alarms()["MetricAlarms"]},

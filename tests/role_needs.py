@@ -6,6 +6,7 @@ A row begins with the permissions it is about: role, statement, action (all, if 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from permissions import Permission
 from role_work import Work, asked
@@ -18,6 +19,8 @@ DENIED = r"AccessDenied|not authorized|UnauthorizedOperation|Forbidden"
 UNREADABLE = "S3 denies access, or there is no such object"  # who may not list a bucket is not told what is in it
 ONE, SUBNET, GROUP = {"NetworkInterfaceId": "eni-0123456789abcdef0"}, "subnetid-1", "securitygroupid-1"
 NOT_LAUNCHED, NOT_STORED = f"LaunchLambda failed: .*({DENIED})", f"failed after 3 epochs: .*({DENIED})"
+
+EVENT: Any = {"Source": "snn", "DetailType": "Run Completed", "Detail": "{}"}
 
 Need = Callable[[Work, Clients, Permission], str]
 
@@ -116,6 +119,15 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("FeatureRole ReadBackbonesAndPhotos s3:GetObject photos", by_functions(Work.saw_large), UNREADABLE),
     ("FeatureRole WriteFeatures", by_functions(Work.saw), DENIED),
     ("FeatureRole WriteLogs", logs_of("FeatureLambda"), DENIED),
+    ("EventRole Tell", lambda work, may, _: asked(lambda: may.events.put_events(Entries=[EVENT])), DENIED),
+    ("EventRole ReadChanges dynamodb:DescribeStream", lambda work, may, _: asked(
+        lambda: may._make("dynamodbstreams").describe_stream(StreamArn=work.stream)), DENIED),
+    ("EventRole ReadChanges dynamodb:GetShardIterator", lambda work, may, _: asked(
+        lambda: work.shard(may)), DENIED),
+    ("EventRole ReadChanges dynamodb:GetRecords", lambda work, may, _: asked(
+        lambda: may._make("dynamodbstreams").get_records(ShardIterator=work.shard(work.clients))), DENIED),
+    ("EventRole GiveUp", may_do(Work.gave_up), DENIED),
+    ("EventRole WriteLogs", logs_of("EventLambda"), DENIED),
     ("PredictRole ReadModels s3:GetObject params.h5", by_functions(Work.answered), "503: .*no champion"),
     ("PredictRole ReadModels s3:GetObject models", by_functions(Work.answered_by_another_model), "503: .*no champion"),
     ("PredictRole ReadModels s3:GetObject runs", by_functions(Work.answered_by_a_version), f"503: .*{UNREADABLE}"),

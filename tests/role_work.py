@@ -183,6 +183,20 @@ class Work:
         """The URL of the queue where failed invocations end."""
         return str(self.on.client("sqs").get_queue_url(QueueName=f"{self.stack.stack_name}-dead-letters")["QueueUrl"])
 
+    @cached_property
+    def stream(self) -> str:
+        """The ARN of the ledger's stream."""
+        return str(self.clients.dynamodb.describe_table(TableName=self.stack.table)["Table"]["LatestStreamArn"])
+
+    def shard(self, may: Clients) -> str:
+        """Return where to read the stream from."""
+        streams = self.clients._make("dynamodbstreams")
+        (shard, *_) = streams.describe_stream(StreamArn=self.stream)["StreamDescription"]["Shards"]
+        asked = may._make("dynamodbstreams").get_shard_iterator(
+            StreamArn=self.stream, ShardId=shard["ShardId"], ShardIteratorType="LATEST"
+        )
+        return str(asked["ShardIterator"])
+
     @property
     def new_data(self) -> str:
         """The URL of the queue of data sets to retrain on."""

@@ -22,6 +22,7 @@ from snn_cloud.aws.clients import Clients
 
 STACK = "snn-strict"
 DEPLOYED = "snn-strict-dep"  # the deployer's own, so that nobody else's is changed
+WITH_ROLES = ("Training", "Features", "Predict", "Events")
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "403")
 
 
@@ -53,15 +54,17 @@ class Strict:
     @cached_property
     def stack(self) -> StackOutputs:
         """The stack, deployed when first asked for."""
-        options = StackOptions.from_environment(stack_name=STACK, with_cache=True, with_features=True)
-        return deploy_stack(self.clients, options)
+        wanted = {"with_cache": True, "with_features": True, "with_events": True}
+        return deploy_stack(self.clients, StackOptions.from_environment(stack_name=STACK, **wanted))
 
     @cached_property
     def _resources(self) -> dict[str, str]:
         """The physical names of the stack's roles and managed policies, by the names that `permissions` uses."""
         cloudformation, found = self.client("cloudformation"), {}
         nested = cloudformation.describe_stack_resources(StackName=self.stack.stack_name)["StackResources"]
-        for one in (item for item in nested if item["LogicalResourceId"] in ("Training", "Features", "Predict")):
+        for one in (
+            item for item in nested if item["LogicalResourceId"] in ("Training", "Features", "Predict", "Events")
+        ):
             for item in cloudformation.describe_stack_resources(StackName=one["PhysicalResourceId"])["StackResources"]:
                 found[item["LogicalResourceId"]] = item["PhysicalResourceId"]
         for item in self._notebook():

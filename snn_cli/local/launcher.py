@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import io
+import json
 import os
 import queue
 import shutil
@@ -30,6 +31,7 @@ import ministack.services.cloudformation.changesets as changesets
 import ministack.services.cloudformation.provisioners as provisioners
 import ministack.services.cloudformation.stacks as stacks
 import ministack.services.cloudwatch_logs as logs
+import ministack.services.dynamodb_streams as table_streams
 import ministack.services.lambda_svc as lambdas
 import ministack.services.s3 as s3
 from ministack.app import main
@@ -305,6 +307,36 @@ def ask_about_log_streams() -> None:
     replace(iam_actions, "extract_resource_arn", extract)
 
 
+def ask_about_table_streams() -> None:
+    """Ask a policy about the stream of a table that a call reads, as AWS does; it asked about "*"."""
+    original = iam_actions.extract_resource_arn
+
+    def extract(service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any) -> str:
+        stream: str = ""
+        if service in ("dynamodb", "dynamodbstreams") and b'"ShardIterator"' in body:
+            asked = table_streams._decode_iterator(iam_actions._safe_json_field(body, "ShardIterator")) or {}
+            stream = str(asked.get("arn") or asked.get("stream_arn") or "")
+        elif service in ("dynamodb", "dynamodbstreams") and b'"StreamArn"' in body:
+            stream = iam_actions._safe_json_field(body, "StreamArn")
+        return stream or str(original(service, method, path, headers, body, *rest))
+
+    replace(iam_actions, "extract_resource_arn", extract)
+
+
+def tell_the_source_of_events() -> None:
+    """Give policies the condition key events:source, without which nobody may put events whose policy names one."""
+    original = iam_actions.request_tag_context
+
+    def context(service: str, action: str, body: bytes, *rest: Any) -> dict[str, Any]:
+        found: dict[str, Any] = original(service, action, body, *rest)
+        if action == "events:PutEvents":
+            sources = {entry.get("Source", "") for entry in json.loads(body).get("Entries", [])}
+            found = {**found, "events:source": sources.pop() if len(sources) == 1 else ""}
+        return found
+
+    replace(iam_actions, "request_tag_context", context)
+
+
 def give_way() -> None:
     """Run Lambda functions at a lower priority: in truth they work elsewhere and take no processor from Airflow."""
     original = runtime.Worker._spawn
@@ -434,6 +466,8 @@ if __name__ == "__main__":
     honour_limits_in_templates()
     name_log_events()
     ask_about_log_streams()
+    ask_about_table_streams()
+    tell_the_source_of_events()
     give_way()
     wait_for_what_was_printed()
     spare_the_others()

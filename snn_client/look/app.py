@@ -20,6 +20,7 @@ from snn_client.look.model_routes import model_routes
 from snn_client.look.page import Page, nobody
 from snn_client.look.run_routes import run_routes
 from snn_client.look.stacks import Stack
+from snn_client.serving.asking import NotAnswered
 from snn_cloud.aws.errors import RunNotFound
 from snn_cloud.aws.passing import AWS_ERRORS, reason
 
@@ -116,7 +117,8 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(SnnError)
     def failed(request: Request, error: SnnError) -> Response:
-        status = 404 if isinstance(error, RunNotFound) else 400 if isinstance(error, InvalidInput) else 503
+        wrong = isinstance(error, InvalidInput) or (isinstance(error, NotAnswered) and 400 <= error.status < 500)
+        status = 404 if isinstance(error, RunNotFound) else 400 if wrong else 503
         return said(status, str(error))
 
     for kind in AWS_ERRORS:

@@ -1,4 +1,4 @@
-"""Routes of what came out of runs: sweeps, the champion and its history, and photos tried on it."""
+"""Routes of what came out of runs: sweeps, versions of models, the champion, its endpoint, and photos tried on it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from snn_client.look.page import Page, Who, answer
 from snn_client.look.rows import RunRow, row, rows, sweep_of
 from snn_client.look.viewers import Viewer
 from snn_client.models.champion import Reign, reigns
+from snn_client.models.versions import registry_of, standing
+from snn_client.serving.asking import Answer, ask
 from snn_cloud.aws import places
 
 
@@ -66,6 +68,27 @@ def model_routes(page: Page) -> APIRouter:
         sent = base64.b64encode(content).decode()
         asked = partial(page.workers.ask, page.shown(stack).stack, "", "champion", content=sent, name=name)
         return answer(await page.slowly(asked))
+
+    @routes.get("/models/{stack}")
+    def models(viewer: Who, stack: str) -> Response:
+        check_sees_models(viewer)
+        reached = page.shown(stack).stack
+        names = registry_of(reached.clients, reached.outputs).models()
+        return answer([standing(reached.clients, reached.outputs, name) for name in names])
+
+    @routes.post("/models/{stack}/ask")
+    async def asked(
+        viewer: Who, stack: str, content: Annotated[bytes, Body(media_type="application/octet-stream")],
+        target: Annotated[str, Query(max_length=200)] = "",
+    ) -> Response:  # fmt: skip
+        check_sees_models(viewer)
+        reached = page.shown(stack).stack
+
+        def work() -> Answer:
+            secrets = reached.reach().keys[:3]
+            return ask(reached.clients, reached.outputs, content, secrets=secrets, target=target)
+
+        return answer(await page.slowly(work))
 
     return routes
 

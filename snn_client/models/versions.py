@@ -166,3 +166,4 @@ def _settle(registry: Registry, model: str, change: Change) -> None:
     for run_id in (change.previous, change.champion):
         if run_id:
             registry.promoted(model, run_id, now)
+    registry.crowned(model, change.champion)

@@ -11,7 +11,7 @@ from snn_client.stack.options import check_stack_name
 from snn_cloud.aws.clients import Clients
 
 # Of root.yaml, none before those that need it.
-NESTED_STACKS = ("Notebook", "Predict", "Features", "Training", "Cache", "Network", "Notifications")
+NESTED_STACKS = ("Notebook", "Events", "Predict", "Features", "Training", "Cache", "Network", "Notifications")
 MAX_LISTED = 150
 """Maximum number of resources, and of runs that have not ended, in what a task returns."""
 
@@ -91,7 +91,7 @@ class Names:
     @property
     def functions(self) -> tuple[str, ...]:
         """Return the functions, the one that starts runs first."""
-        kinds = "Launch", "Trainer", "Neuron", "Feature", "Predict"
+        kinds = "Launch", "Trainer", "Neuron", "Feature", "Predict", "Event"
         return tuple(f"{self.stack}-{kind}Lambda" for kind in kinds)
 
     @property

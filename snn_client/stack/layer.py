@@ -33,13 +33,13 @@ PREDICT = Layer("predict", "predict.txt")
 """What PredictLambda has where there are none."""
 
 # Change it with anything below that changes what a layer holds: it is part of the name under which layers are cached.
-LAYER_BUILDER = "2"
+LAYER_BUILDER = "3"
 # numpy and h5py no longer publish wheels for less than glibc 2.28. Lambda has 2.34 from python3.12 on (Amazon Linux
 # 2023); its python3.11 has 2.26 (Amazon Linux 2), see `snn_client.stack.options`.
 PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 MAX_UNZIPPED = 250 * 1024 * 1024  # bytes; AWS's limit on a function with its layers
 # botocore brings a description of each of AWS's 440 services, half of all its weight. Handlers use these.
-SERVICES = frozenset({"dynamodb", "lambda", "s3", "sns", "sts"})
+SERVICES = frozenset({"dynamodb", "events", "lambda", "s3", "sns", "sts"})
 # ONNX Runtime brings programs that convert, shrink and measure networks.
 UNUSED = tuple(("onnxruntime", part) for part in ("datasets", "quantization", "tools", "transformers"))
 

@@ -44,6 +44,7 @@ PARAMETERS = {
     "endpoint_concurrency": "EndpointConcurrency",
     "endpoint_daily_usd": "EndpointDailyUsd",
     "require_approval": "RequireApproval",
+    "with_events": "WithEvents",
     "with_notebook": "WithNotebook",
     "notebook_instance_type": "NotebookInstanceType",
     "permissions_boundary": "PermissionsBoundary",
@@ -79,6 +80,7 @@ class StackOptions:
     endpoint_concurrency: int = 0  # reserved; 0 reserves none
     endpoint_daily_usd: float = 1.0  # then it answers 429; 0: no limit
     require_approval: bool = False  # a person approves a version before it becomes champion
+    with_events: bool = False  # on EventBridge's default bus
     with_notebook: bool = False  # a SageMaker notebook instance
     notebook_instance_type: str = "ml.t3.medium"
     permissions_boundary: str = ""  # the policy that limits all roles of the stack; empty: none

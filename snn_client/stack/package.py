@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from snn_cloud.aws.errors import CloudError
 
 SHIPPED = (".css", ".html", ".ipynb", ".jinja", ".js", ".py", ".svg", ".txt", ".yaml")  # what our packages consist of
-HANDLERS = ("launch.py", "trainer.py", "neuron.py", "features.py", "predict.py")
+HANDLERS = ("launch.py", "trainer.py", "neuron.py", "features.py", "predict.py", "events.py")
 PACKAGES = ("snn", "snn_data", "snn_photos", "snn_cloud")  # all of them: what Lambda never needs is in snn_client
 
 

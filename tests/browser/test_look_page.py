@@ -28,7 +28,7 @@ from small import photos as small_photos
 
 from snn_cli.datasets import build_faces
 from snn_cli.local import emulator as local_emulator
-from snn_client.models.champion import promote
+from snn_client.models.versions import promote
 from snn_client.runs import runs
 from snn_client.stack.deploy import deploy_stack
 from snn_client.stack.options import StackOptions
@@ -93,7 +93,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             site.launch("neurons", neurons, small_photos())
             for number, rate in ((1, 0.05), (2, 0.1)):
                 site.launch(f"sweep-{number}-f1", oracle.small_network(epochs=20, learning_rate=rate), small_photos())
-            promote(clients, stack.bucket, "faces")
+            promote(clients, stack, "faces")
             report = b"<!doctype html><html lang=en><title>Report</title><h1>Report of faces</h1></html>"
             clients.s3.put_object(Bucket=stack.bucket, Key=places.report_html("faces"), Body=report)
             served = subprocess.Popen(
@@ -475,6 +475,10 @@ def test_a_samples_way_is_shown_and_so_is_that_of_ones_own_photo(
     seen.go("#/champion/snn")
     page.get_by_label("A photo for the champion").set_input_files(photo)
     expect(page.locator("[data-answer]")).to_contain_text("It says")
+    page.get_by_label("A photo for the endpoint").set_input_files(photo)
+    expect(page.locator("[data-endpoint]")).to_contain_text("default, version 1", timeout=20_000)
+    table = page.get_by_role("table", name="Versions of default")
+    expect(table.get_by_role("row", name=re.compile("1 champion"))).to_be_visible()
 
 
 def test_every_panel_hands_out_its_numbers_and_its_picture(tab: Callable[..., Seen], site: Site) -> None:

@@ -70,10 +70,11 @@ def asked(path: str, run: str) -> str:
     return "/snn" + filled + next((query for end, query in queries.items() if filled.endswith(end)), "")
 
 
-# What is right to answer to who is allowed to ask: there is no such sweep, report or invocation.
+# What is right to answer to who is allowed to ask: there is no such sweep, report or invocation, and no champion.
 NOT_THERE = {"/api/sweeps/{stack}/{sweep_id}": 404, "/api/runs/{stack}/{run_id}/report": 404,
              "/api/runs/{stack}/{run_id}/epochs/{epoch}/invocations/log": 400,
-             "/api/runs/{stack}/{run_id}/epochs/{epoch}/photo": 400, "/api/champion/{stack}/photo": 400}  # fmt: skip
+             "/api/runs/{stack}/{run_id}/epochs/{epoch}/photo": 400, "/api/champion/{stack}/photo": 400,
+             "/api/models/{stack}/ask": 503}  # fmt: skip
 CHANGES = ("/stop", "/notes")
 
 

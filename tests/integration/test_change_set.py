@@ -53,8 +53,8 @@ def test_changes_are_told_and_made_or_left(clients: Clients) -> None:
     assert {change.action for change in new.changes} == {"Add"}
     assert Change("Add", "Training/Bucket", "AWS::S3::Bucket", "") in new.changes
     outer = [change.resource for change in new.changes if change.kind == "AWS::CloudFormation::Stack"]
-    assert outer == ["Notifications", "Training"]
-    assert len(new.changes) == 2 + 2 + 20  # nested stacks, and what is in them without cache, e-mail and TLS
+    assert outer == ["Notifications", "Predict", "Training"]
+    assert len(new.changes) == 3 + 2 + 20 + 5  # nested stacks, and what is in them without cache, e-mail and TLS
     discard(clients, new)
     assert stack_status(clients, NAME).status == "MISSING"
     forget_artifacts(clients, NAME)
@@ -193,7 +193,7 @@ def test_what_nested_stacks_cannot_tell_before_does_not_stop_a_deployment(
     changes = propose(clients, options(), silent)
     assert changes is not None
     assert not changes.whole
-    assert [change.resource for change in changes.changes] == ["Notifications", "Training"]
+    assert [change.resource for change in changes.changes] == ["Notifications", "Predict", "Training"]
     operation = apply(clients, changes)
     wait_for_stack(clients, operation, silent)
     assert finish_deploy(clients, NAME, operation).stack_name == NAME

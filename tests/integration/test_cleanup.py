@@ -86,7 +86,7 @@ def use(clients: Clients, stack: StackOutputs, data: bytes) -> None:
 def held_by(clients: Clients, stack: StackOutputs) -> dict[str, Any]:
     """Return what is in a stack's buckets, table, log groups and functions."""
     there = inventory(clients)
-    functions = {stack.launch_function, stack.trainer_function, stack.neuron_function}
+    functions = {stack.launch_function, stack.trainer_function, stack.neuron_function, stack.predict_function}
     theirs = {
         "buckets": there["buckets"] & {stack.bucket, stack.artifact_bucket},
         "tables": there["tables"] & {stack.table},
@@ -103,12 +103,13 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
     use(clients, two, data)
     before = inventory(clients)
     held = held_by(clients, two)
-    assert len(held) == 2 * 2 + 1 + 3 + 3  # buckets with their notifications, table, functions, log groups
+    assert len(held) == 2 * 2 + 1 + 4 + 4  # buckets with their notifications, table, functions, log groups
     assert held[f"log group /aws/lambda/{two.launch_function}"]
     # Two runs, and the costs of their epochs: in one item if they were flushed at once, in more on a slow machine.
     items = held[f"table {two.table}"]
     assert sum("'state': " in item for item in items) == 2
-    assert {item.split("'}", 1)[0] for item in items if "'costs#" in item} == {item.split("'}", 1)[0] for item in items}
+    runs = [item for item in items if "'model" not in item.split("'}", 1)[0]]
+    assert {item.split("'}", 1)[0] for item in runs if "'costs#" in item} == {item.split("'}", 1)[0] for item in runs}
 
     one = deploy(ONE, with_cache=True)
     use(clients, one, data)
@@ -130,7 +131,7 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
     }  # fmt: skip
     stacks = [item.name for item in wanted.items if item.kind == "stack"]
     assert [name.removeprefix(f"{ONE}-").split("-")[0] for name in stacks] == [
-        "Training", "Cache", "Network", "Notifications", "snn",
+        "Predict", "Training", "Cache", "Network", "Notifications", "snn",
     ]  # fmt: skip
     listed = {item.name: item for item in wanted.items}
     in_bucket = versions(clients, one.bucket)
@@ -153,7 +154,7 @@ def test_a_used_stack_goes_whole_and_one_of_a_longer_name_stays_untouched(
         f"emptied the bucket {one.bucket}: {len(in_bucket):,} versions",
         f"deleting the stack {ONE}",
         f"deleting the bucket {one.artifact_bucket}",
-        f"emptied the bucket {one.artifact_bucket}: 8 versions",
+        f"emptied the bucket {one.artifact_bucket}: 11 versions",
     ]
     assert ended(clients, two, start(clients, two, data, "later", SMALL)) is State.COMPLETED
     again = clean_up(clients, ONE)
@@ -265,7 +266,7 @@ def test_what_is_written_meanwhile_is_emptied_and_the_stack_deleted_again(client
         f"deleting the stack {ONE}",
         "DELETE_COMPLETE",
         f"deleting the bucket {one.artifact_bucket}",
-        f"emptied the bucket {one.artifact_bucket}: 8 versions",
+        f"emptied the bucket {one.artifact_bucket}: 11 versions",
     ]
     assert inventory(clients) == before
 

@@ -8,6 +8,7 @@ import io
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from training import Lesson, saved, table, trained
 from snn_client.look.app import make_app
 from snn_client.look.stacks import Keys, Stack
 from snn_client.look.viewers import Owner
+from snn_client.models import versions
 from snn_client.models.champion import promote
 from snn_client.reports.predicting import predict_images
 from snn_client.runs import runs
@@ -38,6 +40,7 @@ from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.parameters import Parameters
 from snn_cloud.ledger.record import Run, State, Task
+from snn_cloud.serve.deployed import FRESH_SECONDS
 from snn_data.dataset import Dataset, load_dataset
 
 EPOCHS = 60
@@ -332,6 +335,15 @@ def test_a_photo_gets_the_answer_that_predict_gives_and_what_is_none_gets_a_line
     by_champion = post(f"/api/champion/{page.stack}/photo", picture.getvalue()).json()
     assert by_champion["run_id"] == run.run_id
     assert by_champion["way"]["probabilities"] == way["probabilities"]
+    versions.promote(clients, stack, run.run_id)
+    time.sleep(FRESH_SECONDS + 0.1)
+    answered = page.client.post(f"/api/models/{page.stack}/ask", content=picture.getvalue(), headers=kind).json()
+    assert answered["model"] == {"name": "default", "version": 1, "run_id": run.run_id}
+    assert answered["predictions"][0]["probabilities"] == pytest.approx(way["probabilities"], abs=1e-12)
+    refused = page.client.post(f"/api/models/{page.stack}/ask", content=b"no photo", headers=kind)
+    assert (refused.status_code, refused.json()["error"][:28]) == (400, "the endpoint answered 422: p")
+    (model,) = page.get(f"/api/models/{page.stack}")
+    assert [(one["version"]["number"], one["status"]) for one in model["versions"]] == [(1, "champion")]
     reigns = page.get(f"/api/champion/{page.stack}")
     assert reigns[0]["reign"]["run_id"] == run.run_id
     assert reigns[0]["reign"]["until"] is None
@@ -423,8 +435,9 @@ def test_only_who_may_see_a_dag_sees_its_runs_and_only_who_may_edit_stops_them(
         "viewer": Someone(dags={"my_dag"}), "editor": Someone(dags={"my_dag"}, edits={"my_dag"}),
         "stranger": Someone(dags={"other"}), "guest": Someone(sees_models=False),
     }  # fmt: skip
-    found = page.get("/api/find?dag_id=my_dag&dag_run_id=manual__1&task_id=train&map_index=3", "viewer")
-    assert found == [{"stack": page.stack, "run_id": mine.run_id}]
+    found = [{"stack": page.stack, "run_id": mine.run_id}]
+    sought = "/api/find?dag_id=my_dag&dag_run_id=manual__1&task_id=train&map_index=3"
+    wait_until(lambda: page.get(sought, "viewer") == found, "the list of runs is a second old, not more")
     assert page.get("/api/find?dag_id=my_dag&dag_run_id=manual__1&task_id=report", "viewer") == found
     assert page.get("/api/find?dag_id=my_dag&task_id=train&map_index=4", "viewer") == found
     assert page.get("/api/find?dag_id=my_dag", "stranger") == []
@@ -435,7 +448,8 @@ def test_only_who_may_see_a_dag_sees_its_runs_and_only_who_may_edit_stops_them(
     assert listed["guest"] == []
     assert page.ask(page.run(mine, "/live"), "stranger").status_code == 403
     assert page.ask(page.run(mine, "/live"), "nobody").status_code == 401
-    assert page.ask(f"/api/champion/{page.stack}", "guest").status_code == 403
+    for path in (f"/api/champion/{page.stack}", f"/api/models/{page.stack}"):
+        assert page.ask(path, "guest").status_code == 403
     wait_until(lambda: page.get(page.run(mine, "/live"), "viewer")["row"]["epoch"] > 100, "it does not train")
     for what, body in (("stop", {}), ("notes", {"note": "mine"})):
         refused = page.ask(page.run(mine, f"/{what}"), "viewer", "POST", json=body)

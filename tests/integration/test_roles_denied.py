@@ -101,6 +101,13 @@ FORBIDDEN: dict[str, list[Callable[[Clients, Work], object]]] = {
         lambda may, work: may.logs.put_log_events(
             logGroupName=f"/aws/lambda/{STACK}-TrainerLambda", logStreamName="x", logEvents=[EVENT]),
     ],
+    "EventRole": [
+        lambda may, work: Ledger(may.dynamodb, work.stack.table).find("x"),
+        lambda may, work: may.s3.get_object(Bucket=work.stack.bucket, Key="runs/x"),
+        lambda may, work: may.sns.publish(TopicArn=work.stack.topic_arn, Message="x"),
+        lambda may, work: may.lambda_.invoke(FunctionName=work.stack.launch_function, Payload=b"{}"),
+        lambda may, work: may.sqs.send_message(QueueUrl=work.new_data, MessageBody="{}"),
+    ],
     "PredictRole": [
         lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key=places.PROMOTED_PARAMS, Body=b""),
         lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key="runs/x/params.h5", Body=b""),

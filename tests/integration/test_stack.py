@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,9 @@ def test_without_a_cache_there_is_no_network(clients: Clients) -> None:
         region="us-east-1",
         artifact_bucket=f"{NAME}-artifacts-000000000000-us-east-1",
         new_data_queue=outputs.new_data_queue,
+        predict_function=f"{NAME}-PredictLambda",
+        endpoint="iam",
+        endpoint_url=outputs.endpoint_url,
         version=3,
     )
     assert {url.rpartition("/")[2] for url in made["queues"]} == {
@@ -73,16 +77,18 @@ def test_without_a_cache_there_is_no_network(clients: Clients) -> None:
     }
     assert outputs.new_data_queue.endswith(f"/000000000000/{NAME}-new-data")
     assert StackOutputs.load(clients, NAME) == outputs
+    assert re.fullmatch(r"https://\w+\.lambda-url\.us-east-1\.on\.aws/", outputs.endpoint_url)
     assert made["buckets"] == {outputs.bucket, outputs.artifact_bucket}
-    assert made["functions"] == {outputs.launch_function, outputs.trainer_function, outputs.neuron_function}
-    assert len(made["roles"]) == 3
+    functions = {outputs.launch_function, outputs.trainer_function, outputs.neuron_function, outputs.predict_function}
+    assert made["functions"] == functions
+    assert len(made["roles"]) == 4
     nothing = ("networks", "subnets", "security groups", "endpoints", "caches", "cache subnets", "policies")
     assert {kind: made[kind] for kind in nothing} == {kind: set() for kind in nothing}
     assert variables(clients, outputs.trainer_function)["CACHE_HOST"] == ""
     told = variables(clients, outputs.launch_function)
     assert told["HAS_CACHE"] == "false"
-    functions = (outputs.trainer_function, outputs.neuron_function)
-    sizes = [clients.lambda_.get_function_configuration(FunctionName=name)["MemorySize"] for name in functions]
+    told_of = (outputs.trainer_function, outputs.neuron_function)
+    sizes = [clients.lambda_.get_function_configuration(FunctionName=name)["MemorySize"] for name in told_of]
     assert [int(told[name]) for name in ("TRAINER_MEMORY_MB", "NEURON_MEMORY_MB")] == sizes == [1769, 512]
 
 
@@ -166,7 +172,7 @@ def test_an_update_changes_what_changed_and_nothing_is_nothing(clients: Clients)
     lines: list[str] = []
     outputs = deploy_stack(clients, options(), lines.append)
     assert f"creating the stack {NAME}" in lines
-    assert len([line for line in lines if line.startswith("uploading ")]) == 8  # code, layer, six templates
+    assert len([line for line in lines if line.startswith("uploading ")]) == 11  # code, two layers, eight templates
     clients.s3.put_object(Bucket=outputs.bucket, Key="runs/kept", Body=b"kept")
 
     lines.clear()
@@ -329,4 +335,4 @@ def test_the_artifact_bucket_is_private_and_encrypted(clients: Clients) -> None:
     (rule,) = clients.s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rule["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     keys = [item["Key"] for item in clients.s3.list_objects_v2(Bucket=bucket)["Contents"]]
-    assert sorted(key.split("/")[0] for key in keys) == ["code", "layers"] + ["templates"] * 6
+    assert sorted(key.split("/")[0] for key in keys) == ["code", "layers", "layers"] + ["templates"] * 8

@@ -89,7 +89,10 @@ def test_the_function_zip_has_handlers_and_shared_packages_and_nothing_client_si
         for path in (root / name).rglob("*.py")
     }
     with zipfile.ZipFile(io.BytesIO(code)) as archive:
-        assert set(archive.namelist()) == {"launch.py", "trainer.py", "neuron.py", "features.py", "predict.py"} | shared
+        assert (
+            set(archive.namelist())
+            == {"launch.py", "trainer.py", "neuron.py", "features.py", "predict.py", "events.py"} | shared
+        )
         assert archive.read("neuron.py") == (root / "neuron.py").read_bytes()
 
 
@@ -123,13 +126,15 @@ def test_nothing_in_the_zip_imports_what_lambda_has_not(code: bytes) -> None:
     assert missing - pictures == set()
 
 
-@pytest.mark.parametrize("handler", ["launch", "trainer", "neuron", "features"])
+@pytest.mark.parametrize("handler", ["launch", "trainer", "neuron", "features", "predict", "events"])
 def test_a_handler_needs_only_the_zip_and_the_layers_packages(tmp_path: Path, code: bytes, handler: str) -> None:
     archive = tmp_path / "code.zip"
     archive.write_bytes(code)
     absent = "airflow,jinja2,matplotlib,onnx,rich,scipy,skimage,sklearn,typer,uv"
-    if handler == "features":  # it has a layer of its own
-        absent += ",redis"
+    if handler in ("features", "predict"):  # they have layers of their own
+        absent += (
+            ",redis" if handler == "features" else ",redis,onnxruntime"
+        )  # it loads backbones when a model needs one
     else:
         absent += ",PIL,onnxruntime"
     if handler == "neuron":  # invoked thousands of times: its cold start is everybody's

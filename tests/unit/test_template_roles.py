@@ -67,9 +67,10 @@ def test_an_allowed_resource_is_of_this_stack_or_of_this_account() -> None:
             _, partition, service, region, account, rest = short.split(":", 5)
             assert partition == "<Partition>", value
             assert (region, account) == (("", "") if service == "s3" else ("<Region>", "<AccountId>")), value
-            # The last two: held to one subnet by the statement, and a group that SageMaker has one of in an account.
+            # The last three: held to one subnet by the statement, a group that SageMaker has one of in an account, and
+            # the account's bus, held to the source of our events by the statement.
             assert re.match(r"([\w-]+[:/])?(/aws/lambda/)?\$\{\w+\}", rest) or rest.startswith(
-                ("network-interface/*", "log-group:/aws/sagemaker/NotebookInstances")
+                ("network-interface/*", "log-group:/aws/sagemaker/NotebookInstances", "event-bus/default")
             ), value
 
 
@@ -123,14 +124,20 @@ def test_each_function_has_a_role_of_its_own_and_each_role_a_user() -> None:
     assert len(used) == len(set(used))
     names = {f"{template}/{name.removeprefix('Notebook')}.Arn" for name, template, _ in roles()}
     assert set(used) == names
-    assert len(names) == 6
+    assert len(names) == 7
 
 
 @pytest.mark.parametrize(("name", "template", "role"), list(roles()), ids=lambda value: str(value)[:20])
 def test_one_service_may_take_a_role(name: str, template: str, role: dict[str, Any]) -> None:
     """aws:SourceAccount is not asked for: docs/decisions.md says why."""
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-    services = {"notebook": "sagemaker", "training": "lambda", "features": "lambda", "predict": "lambda"}
+    services = {
+        "notebook": "sagemaker",
+        "training": "lambda",
+        "features": "lambda",
+        "predict": "lambda",
+        "events": "lambda",
+    }
     service = f"{services[template]}.amazonaws.com"
     assert trust == {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     assert "RoleName" not in role  # CAPABILITY_IAM is enough, and CloudFormation's names are the stack's
@@ -138,11 +145,11 @@ def test_one_service_may_take_a_role(name: str, template: str, role: dict[str, A
 
 def test_a_boundary_limits_every_role_or_none() -> None:
     wanted = {"Fn::If": ["Bounded", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]}
-    assert [role["PermissionsBoundary"] for _, _, role in roles()] == [wanted] * 6
+    assert [role["PermissionsBoundary"] for _, _, role in roles()] == [wanted] * 7
     for _, template, _ in roles():
         assert not holds("Bounded", TEMPLATES[template], {"PermissionsBoundary": ""})
         assert holds("Bounded", TEMPLATES[template], {"PermissionsBoundary": "arn:aws:iam::123456789012:policy/limits"})
-    for nested in ("Training", "Features", "Predict", "Notebook"):
+    for nested in ("Training", "Features", "Predict", "Events", "Notebook"):
         given = TEMPLATES["root"]["Resources"][nested]["Properties"]["Parameters"]
         assert given["PermissionsBoundary"] == {"Ref": "PermissionsBoundary"}
 

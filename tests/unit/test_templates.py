@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from cfnlint.api import lint
 from template_logic import BUCKET, TEMPLATES, TEXTS, as_list, holds, resolved, resources
@@ -35,7 +37,7 @@ def test_without_a_cache_there_is_no_network_and_no_cache() -> None:
     root = TEMPLATES["root"]["Resources"]
     conditional = {name for name, resource in root.items() if resource.get("Condition") == "UseCache"}
     assert conditional == {"Network", "Cache"}
-    assert set(root) == {"Network", "Cache", "Training", "Features", "Predict", "Notifications", "Notebook"}
+    assert set(root) == {"Network", "Cache", "Training", "Features", "Predict", "Events", "Notifications", "Notebook"}
     assert not holds("UseCache", TEMPLATES["root"], {"WithCache": "false"})
     without = {"WithCache": "false", "CacheUser": "", "LayerArn": "", "SecureTransport": "true"}
     assert not [kind for kind in resources("training", **without) if kind.startswith(("AWS::EC2", "AWS::ElastiCache"))]
@@ -86,6 +88,22 @@ def test_the_endpoint_has_one_door_or_none() -> None:
     assert {predict[name]["Condition"] for name in anybody} == {"ByKey"}
 
 
+def test_events_are_told_only_where_somebody_asked_for_them() -> None:
+    root = TEMPLATES["root"]
+    assert [name for name, each in root["Resources"].items() if each.get("Condition") == "UseEvents"] == ["Events"]
+    assert not holds("UseEvents", root, {"WithEvents": "false"})
+    stream = TEMPLATES["training"]["Resources"]["Ledger"]["Properties"]["StreamSpecification"]
+    assert stream == {"Fn::If": ["UseEvents", {"StreamViewType": "NEW_AND_OLD_IMAGES"}, {"Ref": "AWS::NoValue"}]}
+    mapping = TEMPLATES["events"]["Resources"]["Changes"]["Properties"]
+    patterns = [json.loads(each["Pattern"]) for each in mapping["FilterCriteria"]["Filters"]]
+    assert [each["dynamodb"]["Keys"]["item"]["S"] for each in patterns] == [
+        ["run"],
+        [{"prefix": "version#"}],
+        ["champion"],
+        [{"prefix": "drift#"}],
+    ]
+
+
 def test_features_and_travelling_photos_expire_and_backbones_stay() -> None:
     rules = TEMPLATES["training"]["Resources"]["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
     assert {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule} == {
@@ -113,13 +131,13 @@ def test_a_key_of_our_own_is_paid_for_only_when_somebody_gets_mail() -> None:
 
 
 def test_nested_stacks_get_exactly_the_parameters_they_ask_for() -> None:
-    for name in ("Network", "Cache", "Training", "Features", "Predict", "Notifications", "Notebook"):
+    for name in ("Network", "Cache", "Training", "Features", "Predict", "Events", "Notifications", "Notebook"):
         given = TEMPLATES["root"]["Resources"][name]["Properties"]["Parameters"]
         assert set(given) == set(TEMPLATES[name.lower()]["Parameters"]), name
 
 
 def test_options_and_parameters_allow_the_same() -> None:
-    for name in ("root", "training", "features", "predict"):
+    for name in ("root", "training", "features", "predict", "events"):
         parameters = TEMPLATES[name]["Parameters"]
         assert tuple(parameters["Runtime"]["AllowedValues"]) == stack_options.RUNTIMES
         assert tuple(parameters["Architecture"]["AllowedValues"]) == stack_options.ARCHITECTURES
@@ -140,7 +158,7 @@ def test_options_and_parameters_allow_the_same() -> None:
 def test_each_function_gets_exactly_its_variables() -> None:
     functions = {
         name: resource["Properties"]["Environment"]["Variables"]
-        for template in ("training", "features", "predict")
+        for template in ("training", "features", "predict", "events")
         for name, resource in TEMPLATES[template]["Resources"].items()
         if resource["Type"] == "AWS::Lambda::Function"
     }
@@ -154,6 +172,7 @@ def test_each_function_gets_exactly_its_variables() -> None:
         "FeatureLambda": {"BUCKET", "OMP_NUM_THREADS"},
         "PredictLambda": {"BUCKET", "TABLE", "STACK", "ARCHITECTURE", "DAILY_USD", "KEY_SHA256"}
         | {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"},
+        "EventLambda": {"STACK"},
     }
     assert functions["TrainerLambda"]["TRAINER_FUNCTION"] == {"Fn::Sub": "${Prefix}-TrainerLambda"}
 
@@ -175,6 +194,7 @@ def test_functions_have_the_names_limits_and_logs_that_were_agreed() -> None:
         (training, "NeuronLambda", "neuron.handler", 60),
         (features, "FeatureLambda", "features.handler", 120),
         (predict, "PredictLambda", "predict.handler", 60),
+        (TEMPLATES["events"]["Resources"], "EventLambda", "events.handler", 30),
     ):
         properties = template[name]["Properties"]
         assert properties["FunctionName"] == {"Fn::Sub": f"${{Prefix}}-{name}"}

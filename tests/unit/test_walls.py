@@ -33,6 +33,7 @@ FLOORS = (
     "snn_cloud.launch",
     "snn_cloud.train",
     "snn_cloud.serve",
+    "snn_cloud.announce",
     "snn_client.tables",
     "snn_client.data",
     "snn_client.stack",

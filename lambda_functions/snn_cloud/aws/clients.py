@@ -12,6 +12,7 @@ from snn_cloud.aws.metering import Requests
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
@@ -96,6 +97,12 @@ class Clients:
     def sts(self) -> STSClient:
         """Return the STS client."""
         client: STSClient = self._make("sts")
+        return client
+
+    @cached_property
+    def events(self) -> EventBridgeClient:
+        """Return the EventBridge client."""
+        client: EventBridgeClient = self._make("events")
         return client
 
     @cached_property

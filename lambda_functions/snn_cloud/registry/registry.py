@@ -3,6 +3,7 @@
     version#<run_id>      a version; a run is registered once for a model, however often it is asked
     count                 the number of the newest version
     trial                 the candidate on trial
+    champion              the run of the champion, as it was noted last: for events alone
     served#<run_id>       what a version was asked, all counters
     models / <name>       that there is such a model (their key is "models")
 
@@ -102,6 +103,12 @@ class Registry:
             who = f" by {told['by']}" if told and told["by"] else ""
             raise AlreadyDecided(f"version {found['number']} of {model} is {found['status']}{who}")
         return found
+
+    def crowned(self, model: str, run_id: str) -> None:
+        """Note who is champion, for events: what serves is the object in S3, whatever stands here."""
+        self._try_update(
+            _key(model), "champion", "SET #run = :run", "attribute_not_exists(#run) OR #run <> :run", {":run": run_id}
+        )
 
     def promoted(self, model: str, run_id: str, at: float) -> None:
         """Note that a version is, or was, the champion."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import random
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from snn.errors import InvalidInput
+from snn_cloud.aws.clients import Clients
 from snn_cloud.registry.record import DEFAULT_MODEL, Trial, check_model
 from snn_cloud.registry.registry import Registry
 from snn_cloud.registry.trials import why_withdraw
@@ -34,6 +36,14 @@ class Endpoint:
     registry: Registry
     meter: Meter
     key_sha256: str = ""
+
+    @classmethod
+    def from_environment(cls, clients: Clients, env: Mapping[str, str] = os.environ) -> Self:
+        """Return the endpoint that the template's variables describe; one that it forgot is a KeyError."""
+        registry = Registry(clients.dynamodb, env["TABLE"])
+        memory = int(env.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0"))
+        meter = Meter(registry, env["STACK"], env["ARCHITECTURE"], memory, float(env["DAILY_USD"]))
+        return cls(Deployed(clients, env["BUCKET"], registry), registry, meter, env["KEY_SHA256"])
 
     def answer(self, event: Mapping[str, Any]) -> Reply:
         """Return the reply to a request; what goes wrong here is a 500 that tells nothing, its traceback is logged."""

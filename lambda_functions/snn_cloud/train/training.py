@@ -211,6 +211,7 @@ class _Trainer:
         self._put(places.PROMOTED_RESULTS, results)
         self._put(places.PROMOTED_PARAMS, model, number=str(version["number"]))
         registry.promoted(DEFAULT_MODEL, run.run_id, time.time())
+        registry.crowned(DEFAULT_MODEL, run.run_id)
 
     def _cancel(self) -> Run:
         cancelled = self._finish(State.CANCELLED, StoppedBy.CANCEL)

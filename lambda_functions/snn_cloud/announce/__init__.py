@@ -1,0 +1,1 @@
+"""EventLambda: what changes in the ledger, as events of EventBridge."""
