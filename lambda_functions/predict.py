@@ -8,7 +8,7 @@ from typing import Any
 from snn.errors import InvalidInput
 from snn_cloud.aws import init_phase
 from snn_cloud.aws.clients import Clients
-from snn_cloud.serve.batch import Taking, work
+from snn_cloud.serve.batch import Changed, Taking, work
 from snn_cloud.serve.endpoint import Endpoint
 from snn_cloud.serve.http import Refused
 
@@ -33,7 +33,7 @@ def _answer_part(part: Any) -> Mapping[str, Any]:
     try:
         answer: Mapping[str, Any] = work(part, endpoint().deployed, os.environ["BUCKET"], clients(), took)
     except (InvalidInput, Refused) as refusal:
-        answer = {"refused": str(refusal)}
+        answer = {"refused": str(refusal), "changed": isinstance(refusal, Changed)}
     told = took()
     print(f"part {part['number']} of {part['batch_id']}: {len(part['names'])} inputs {told['milliseconds']} ms")
     return {**answer, **told}

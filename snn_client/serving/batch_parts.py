@@ -133,7 +133,7 @@ class Parts:
         payload, what = json.dumps(event).encode(), "PredictLambda's turn"
         answer = insist(self._lambda, self._stack.predict_function, payload, self._over, what, self._count)
         if "refused" in answer:
-            kind = SourceChanged if "was replaced or deleted" in answer["refused"] else CloudError
+            kind = SourceChanged if answer.get("changed") else CloudError
             raise kind(f"part {number} of {plan['batch_id']} is refused: {answer['refused']}")
         if answer.get("inputs") != len(some.names):
             why = answer.get("errorMessage") or f"it answers {answer}"

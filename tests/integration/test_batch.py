@@ -18,11 +18,13 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 import pytest
+from airflow.sdk import Asset, AssetAlias
+from airflow.sdk.exceptions import AirflowException
 from backbones import PREPROCESSING, tiny
 from numpy.testing import assert_allclose
 from odd_photos import encoded
 from PIL import Image
-from served import KINDS, picture_of, put_run
+from served import KINDS, Kind, picture_of, put_run
 from typer.testing import CliRunner
 from workers import at_work
 
@@ -31,6 +33,8 @@ from snn_cli.main import app
 from snn_client.backbones import catalogue
 from snn_client.models import versions
 from snn_client.reports.predicting import predict_rows
+from snn_client.runs.lists import LIMIT, size
+from snn_client.serving import batch as batch_module
 from snn_client.serving import batch_photos, batch_rows
 from snn_client.serving.batch import batch_predict, estimate_batch
 from snn_client.serving.batch_contents import Manifest
@@ -42,6 +46,8 @@ from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError, Stopped
 from snn_data.model import Model
+from snn_operators.batch import SnnBatchPredictOperator
+from snn_operators.compat import AirflowFailException
 from snn_photos.backbone import Backbone
 from snn_photos.pictures import open_picture
 from snn_photos.reading import load_image
@@ -325,8 +331,6 @@ def test_a_model_on_a_backbone_answers_as_the_backbone_sees(
 ) -> None:
     reference = catalogue.check(tiny(), PREPROCESSING, "tiny", "tiny.onnx")
     catalogue.add(clients, serving.bucket, tiny(), reference)
-    from served import Kind
-
     kind = Kind("softmax", (16,), ("x", "y", "z"), more={"backbone": reference.to_json(), "dataset": "runs/none.h5"})
     put_run(clients, serving, "seen", kind.file("seen"))
     versions.register(clients, serving, "seen", "seen")
@@ -425,7 +429,7 @@ def test_a_budget_stops_the_batch_before_it_is_spent_and_a_larger_one_goes_on(
     files = photos(tmp_path / "dear", 500, 15)
     guess = estimate_batch(clients, serving, tmp_path / "dear", at_once=1)
     one = guess["usd"] / guess["parts"]
-    budget = 3 * one
+    budget = 2 * one
     with pytest.raises(InvalidParameters, match=r"max_usd: .* of .* USD is spent, and another part may cost .*raise"):
         batch_predict(clients, serving, tmp_path / "dear", max_usd=budget, at_once=1)
     (batch_id,) = batches(clients, serving, "dear")
@@ -610,3 +614,70 @@ def test_the_command(clients: Clients, serving: StackOutputs, tmp_path: Path) ->
     assert (told["answered"], told["bad"], told["format"]) == (55, 3, "csv")
     refused = snn(serving, str(tmp_path / "none"), ends=1)
     assert "no such file or folder" in refused.output
+
+
+# ---- Airflow ---------------------------------------------------------------------------------------------------------
+
+
+def operator(stack: StackOutputs, source: Path, **more: Any) -> SnnBatchPredictOperator:
+    return SnnBatchPredictOperator(
+        task_id="batch", stack=stack.to_dict(), source=str(source), aws_conn_id=None, region_name=stack.region, **more
+    )
+
+
+def test_the_operator_returns_the_manifest_and_announces_the_result(
+    clients: Clients, serving: StackOutputs, tmp_path: Path
+) -> None:
+    files, events = photos(tmp_path / "task", 70, 22, bad=True), Events()
+    task = operator(serving, tmp_path / "task", format="parquet", outlets=[AssetAlias("snn-predictions")])
+    done: Any = task.execute({"outlet_events": events})  # type: ignore[typeddict-item]
+    assert (done["answered"], done["bad"], done["format"]) == (70, 3, "parquet")
+    assert size(done) < LIMIT / 10
+    found = pa_parquet.read_table(BytesIO(read(clients, done["result"])))
+    assert found["input"].to_pylist() == [name for name in files if name not in BAD]
+    assert events.added == [(done["result"], {"batch_id": done["batch_id"], "version": 1})]
+    assert task.files == ([str(tmp_path / "task")], [done["result"], done["errors"]])
+    (read_, made) = (task.get_openlineage_facets_on_complete(None), task.files[1])
+    assert read_ is not None
+    assert [f"{one.namespace}/{one.name}" for one in read_.outputs] == made
+    with invocations(clients) as asked:
+        assert operator(serving, tmp_path / "task", format="parquet").execute({}) == done
+    assert asked == []
+
+
+def test_a_task_that_is_killed_leaves_what_the_next_try_goes_on_with(
+    clients: Clients, serving: StackOutputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos(tmp_path / "tried", 400, 23)
+    task = operator(serving, tmp_path / "tried", at_once=1)
+    monkeypatch.setattr(batch_module, "Logged", lambda: Told(100, task.on_kill))
+    with pytest.raises(AirflowException, match=r"tried-.*: what is answered stays"):
+        task.execute({})
+    (batch_id,) = batches(clients, serving, "tried")
+    some = len(parts_of(clients, serving, batch_id))
+    assert 2 <= some < 8
+    monkeypatch.undo()
+    done: Any = operator(serving, tmp_path / "tried").execute({})
+    assert (done["batch_id"], done["computed"], done["answered"]) == (batch_id, 8 - some, 400)
+
+
+def test_a_mistake_fails_the_task_without_a_retry(serving: StackOutputs, tmp_path: Path) -> None:
+    with pytest.raises(AirflowFailException, match=r"no such file or folder"):
+        operator(serving, tmp_path / "none").execute({})
+    photos(tmp_path / "too-dear", 3, 24)
+    with pytest.raises(AirflowFailException, match=r"^max_usd: 0.00 of 0.00000001 USD is spent, and another part may"):
+        operator(serving, tmp_path / "too-dear", max_usd=1e-8).execute({})
+
+
+class Events:
+    """Outlet events: what was added to them."""
+
+    def __init__(self) -> None:
+        self.added = list[tuple[str, Any]]()
+
+    def __getitem__(self, alias: AssetAlias) -> Events:
+        assert alias == AssetAlias("snn-predictions")
+        return self
+
+    def add(self, asset: Asset, extra: Any) -> None:
+        self.added.append((asset.uri, extra))

@@ -118,11 +118,17 @@ class Answered(TypedDict):
     error: NotRequired[str]
 
 
+class Changed(Refused):
+    """A photo is no longer the one that was listed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(409, message)
+
+
 def work(part: Part, deployed: Deployed, bucket: str, clients: Clients, took: Callable[[], Took]) -> Done:
     """Answer a part and store that, and beside it what it took: whoever goes on with the batch knows the costs.
 
-    Raises Refused or InvalidInput for one that cannot be answered at all: there is no such version, or a photo is no
-    longer what it was when it was listed.
+    Raises Refused or InvalidInput for one that cannot be answered at all: there is no such version; and Changed.
     """
     key = places.batch_part(part["batch_id"], part["number"])
     loaded = deployed.version(part["model"], part["run_id"])
@@ -190,7 +196,7 @@ def _of_rows(loaded: Loaded, part: Part) -> list[Prediction | str]:
 
 
 def _content(clients: Clients, bucket: str, photo: Photo) -> bytes | str:
-    """Return a photo's file, or what is wrong with it. Raises Refused if it is no longer what was listed."""
+    """Return a photo's file, or what is wrong with it. Raises Changed if it is no longer what was listed."""
     if "problem" in photo:
         return photo["problem"]
     if "content" in photo:
@@ -199,8 +205,11 @@ def _content(clients: Clients, bucket: str, photo: Photo) -> bytes | str:
     try:
         answer = clients.s3.get_object(Bucket=bucket, Key=key, **_as_listed(photo))
     except ClientError as error:
-        if error.response["Error"]["Code"] in CHANGED | NOT_ALLOWED:  # who may not list a bucket hears that
-            raise Refused(409, f"s3://{bucket}/{key} was replaced or deleted since it was listed") from None
+        code, source = error.response["Error"]["Code"], f"s3://{bucket}/{key}"
+        if code in CHANGED:
+            raise Changed(f"{source} was replaced or deleted since it was listed") from None
+        if code in NOT_ALLOWED:  # which is what S3 tells of one that is gone, to whom may not list the bucket
+            raise Changed(f"{source}: S3 denies access, or it was deleted since it was listed") from None
         raise
     try:
         check_size(answer["ContentLength"], MAX_PHOTO, InvalidImage, "")
