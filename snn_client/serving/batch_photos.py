@@ -123,16 +123,16 @@ class PhotosInFolder(_Photos):
             yield self._found(path.relative_to(self._folder).as_posix())
 
     def _found(self, name: str) -> Found:
-        about = (self._folder / name).stat()
+        try:
+            about = (self._folder / name).stat()
+        except FileNotFoundError:
+            raise changed(str(self._folder / name)) from None
         return Found(name, about.st_size, str(about.st_mtime_ns))
 
     def _read(self, photo: Found) -> bytes:
         path = self._folder / photo.name
-        try:
-            if self._found(photo.name) != photo:
-                raise changed(str(path))
-        except FileNotFoundError:
-            raise changed(str(path)) from None
+        if self._found(photo.name) != photo:
+            raise changed(str(path))
         return read_file(path, MAX_PHOTO)
 
 

@@ -34,7 +34,8 @@ class Rows:
 
     def __init__(self, path: Path, model: Model, source: str = "") -> None:
         self.source = source or str(path)
-        self._path, self._table, self._model = path, TableFile(path, self.source), model
+        self._name = self.source.rpartition("/")[2]
+        self._path, self._table = path, TableFile(path, self.source)
         text = model.attributes.get("columns")
         self._columns = None if text is None else Columns.from_json(str(text), model.source)
         if self._columns is not None:
@@ -62,9 +63,9 @@ class Rows:
     def parts(self) -> Iterator[Inputs]:
         """Yield the rows as JSON values."""
         before, first = self._stamp(), 1
-        some, length = list[list[Any]](), 0
+        some, length, beside = list[list[Any]](), 0, len(json.dumps(self._name)) + 20
         for row in self._rows():
-            characters = len(json.dumps(row)) + 100 + len(self.source)
+            characters = len(json.dumps(row)) + beside
             if characters > CHARACTERS_AT_ONCE:
                 raise self._table.error(f"row {first + len(some):,} is too large to be sent")
             if some and (len(some) == self._most or length + characters > CHARACTERS_AT_ONCE):
@@ -78,8 +79,7 @@ class Rows:
             raise changed(self.source)
 
     def _part(self, first: int, rows: list[list[Any]]) -> Inputs:
-        name = self.source.rpartition("/")[2]
-        names = [f"{name}#{number}" for number in range(first, first + len(rows))]
+        names = [f"{self._name}#{number}" for number in range(first, first + len(rows))]
         fields: dict[str, Any] = {"rows": rows, "first": first}
         if self._columns is not None:
             fields["columns"] = self._columns.names

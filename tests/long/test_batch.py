@@ -1,10 +1,13 @@
-"""A batch of 10,000 photos while workers are killed, functions throttled, and the batch itself stopped twice."""
+"""Large batches: 10,000 photos while workers are killed, functions throttled and the batch stopped; a long table."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pa_parquet
 import pytest
 from numpy.testing import assert_allclose
 from odd_photos import encoded
@@ -20,6 +24,7 @@ from PIL import Image
 from served import KINDS, put_run
 from workers import at_work
 
+from snn_client.data.tables import read_rows
 from snn_client.models import versions
 from snn_client.serving.batch import batch_predict, estimate_batch
 from snn_client.serving.batch_contents import Manifest
@@ -29,6 +34,8 @@ from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_photos.reading import load_image
+
+log = logging.getLogger(__name__)
 
 COUNT, KILLS, KIND = 10_000, 6, KINDS["photos of two classes"]
 BAD = {123: b"", 4_567: b"no picture", 9_999: None}  # the last one is cut off
@@ -104,18 +111,17 @@ def test_ten_thousand_photos_are_answered_once_each_whatever_happens(
         clients.lambda_.meta.events.unregister("needs-retry.lambda.Invoke", heard)
     took = time.monotonic() - began
     cost = done["cost"]
-    print(
+    log.info(
+        "%s",
         f"{done['answered']:,} answers, {done['bad']} bad, {done['parts']} parts, {took:.0f} s; killed {len(killed)}, "
         f"throttled {len(refused)} times, stopped twice; {cost['invocations']['predict']} invocations, "
-        f"{cost['gb_seconds']:.1f} GB-s, {cost['usd']:.6f} USD, estimate {guess['usd']:.6f}"
+        f"{cost['gb_seconds']:.1f} GB-s, {cost['usd']:.6f} USD, estimate {guess['usd']:.6f}",
     )
     assert len(killed) >= 3
     assert refused
     assert (done["inputs"], done["answered"], done["bad"], done["parts"]) == (COUNT, COUNT - 3, 3, 200)
     assert done["computed"] < 200 - 30
     assert 200 < cost["invocations"]["predict"] <= 200 + 3 * len(killed)
-    import pyarrow.parquet as pa_parquet
-
     bucket, _, key = done["result"].removeprefix("s3://").partition("/")
     found = pa_parquet.read_table(BytesIO(clients.s3.get_object(Bucket=bucket, Key=key)["Body"].read()))
     good = [name for number, name in enumerate(files) if number not in BAD]
@@ -131,3 +137,56 @@ def test_ten_thousand_photos_are_answered_once_each_whatever_happens(
     written = [item["Key"] for page in listed for item in page["Versions"]]
     assert len(set(written)) == 200
     assert len(written) <= 200 + len(killed)  # one that was killed may have stored its answers before
+
+
+ANSWERING = """
+import json, resource, sys
+from pathlib import Path
+from snn_client.serving.batch import batch_predict
+from snn_client.stack.outputs import StackOutputs
+from snn_cloud.aws.clients import Clients
+
+clients = Clients.from_environment()
+stack = StackOutputs.load(clients, sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+done = batch_predict(clients, stack, Path(sys.argv[2]), model="rows", version=sys.argv[3], kind="parquet")
+print(json.dumps({**done, "before": before * 1024, "most": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+"""
+
+
+def test_a_long_table_is_answered_in_the_memory_of_a_short_one(
+    clients: Clients, serving: StackOutputs, tmp_path: Path
+) -> None:
+    kind, random, took = KINDS["a table of two classes"], np.random.default_rng(0), list[dict[str, Any]]()
+    put_run(clients, serving, "of-rows", kind.file("of-rows"))
+    versions.register(clients, serving, "of-rows", "rows")
+    for rows in (50_000, 500_000):
+        path = tmp_path / f"{rows}.csv"
+        heights, weights = random.normal(1.7, 0.1, rows), random.normal(70, 12, rows)
+        with path.open("w") as file:
+            file.write("height,weight,colour,remark\n")
+            for place, (height, weight) in enumerate(zip(heights.tolist(), weights.tolist(), strict=True)):
+                file.write(f"{height},{weight},{('red', 'blue', '')[place % 3]},{'x' * 60}\n")
+        began = time.monotonic()
+        words = [sys.executable, "-c", ANSWERING, serving.stack_name, str(path), "of-rows"]
+        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        took.append(json.loads(ran.stdout.splitlines()[-1]))
+        assert (took[-1]["answered"], took[-1]["bad"], took[-1]["parts"]) == (rows, 0, rows // 5_000)
+        cost = took[-1]["cost"]
+        log.info(
+            "%s",
+            f"{rows:,} rows, {time.monotonic() - began:.0f} s, {took[-1]['most'] / 1e6:.0f} MB, "
+            f"{cost['gb_seconds']:.1f} GB-s, {cost['usd']:.6f} USD, estimate {took[-1]['estimate_usd']:.6f}",
+        )
+    short, long = took
+    assert long["most"] - short["most"] < 80e6 < path.stat().st_size * 0.8 < path.stat().st_size
+    result = tmp_path / "result.parquet"
+    bucket, _, key = long["result"].removeprefix("s3://").partition("/")
+    clients.s3.download_file(bucket, key, str(result))
+    found = pa_parquet.read_table(result)
+    assert found["input"].to_pylist() == [f"500000.csv#{row}" for row in range(1, 500_001)]
+    inputs = list(read_rows(path, kind.columns))
+    model = kind.model("of-rows")
+    truth = np.concatenate([model.answers(each.T)[0] for each in inputs])
+    assert_allclose(found["probability"].to_numpy(), truth, rtol=0, atol=1e-12)
