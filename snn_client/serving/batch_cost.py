@@ -18,10 +18,10 @@ from snn_data.model import Model
 
 COLD_SECONDS = 3.0  # of a PredictLambda until it has its model
 BACKBONE_SECONDS = 0.1  # of a photo; measured 0.044 by EfficientNet-Lite0
-PHOTO_SECONDS = 0.01  # of decoding a photo, beside its bytes
-BYTES_A_SECOND = 10e6  # of photos that are read and decoded
+PHOTO_SECONDS = 0.014  # of a photo, beside its bytes; measured 0.007
+BYTES_A_SECOND = 6e6  # of photos that are read and decoded; measured 12e6
 VALUE_SECONDS = 2e-6  # of one value of a row
-ROW_SECONDS = 40e-6  # of a row, beside its values
+ROW_SECONDS = 40e-6  # of a row, beside its values; measured 20e-6 with them
 PART_SECONDS = 0.1  # of a part, however small
 
 

@@ -140,7 +140,7 @@ def test_ten_thousand_photos_are_answered_once_each_whatever_happens(
 
 
 ANSWERING = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from snn_client.serving.batch import batch_predict
 from snn_client.stack.outputs import StackOutputs
@@ -148,9 +148,9 @@ from snn_cloud.aws.clients import Clients
 
 clients = Clients.from_environment()
 stack = StackOutputs.load(clients, sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 done = batch_predict(clients, stack, Path(sys.argv[2]), model="rows", version=sys.argv[3], kind="parquet")
-print(json.dumps({**done, "before": before * 1024, "most": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}))
+(peak,) = (line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(json.dumps({**done, "most": int(peak) * 1024}))
 """
 
 
@@ -180,7 +180,8 @@ def test_a_long_table_is_answered_in_the_memory_of_a_short_one(
             f"{cost['gb_seconds']:.1f} GB-s, {cost['usd']:.6f} USD, estimate {took[-1]['estimate_usd']:.6f}",
         )
     short, long = took
-    assert long["most"] - short["most"] < 80e6 < path.stat().st_size * 0.8 < path.stat().st_size
+    assert path.stat().st_size > 50e6
+    assert long["most"] - short["most"] < 25e6
     result = tmp_path / "result.parquet"
     bucket, _, key = long["result"].removeprefix("s3://").partition("/")
     clients.s3.download_file(bucket, key, str(result))
