@@ -23,6 +23,8 @@ ROWS_AT_ONCE = 5_000
 ANSWERS_AT_ONCE = 400_000
 """Probabilities in the answers of a part: of many classes there are fewer rows in it."""
 
+_CONVERTED = 2_000  # rows at a time
+
 
 class Rows:
     """The rows of a table, each as the values that the model reads. A name is the table's, # and the row's number.
@@ -90,8 +92,10 @@ class Rows:
         names = list(self._table.names) if columns is None else columns.names
         texts = {column.name for column in columns.columns if isinstance(column, Category)} if columns else set()
         for block in self._table.blocks(names):
-            values = [json_values(block.column(name), name in texts) for name in names]
-            yield from map(list, zip(*values, strict=True))
+            for start in range(0, block.num_rows, _CONVERTED):  # a block as Python's objects is many times its size
+                some = block.slice(start, _CONVERTED)
+                values = [json_values(some.column(name), name in texts) for name in names]
+                yield from map(list, zip(*values, strict=True))
 
     def _stamp(self) -> tuple[int, int]:
         about = self._path.stat()

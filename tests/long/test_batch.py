@@ -160,7 +160,7 @@ def test_a_long_table_is_answered_in_the_memory_of_a_short_one(
     kind, random, took = KINDS["a table of two classes"], np.random.default_rng(0), list[dict[str, Any]]()
     put_run(clients, serving, "of-rows", kind.file("of-rows"))
     versions.register(clients, serving, "of-rows", "rows")
-    for rows in (50_000, 500_000):
+    for rows in (200_000, 600_000):
         path = tmp_path / f"{rows}.csv"
         heights, weights = random.normal(1.7, 0.1, rows), random.normal(70, 12, rows)
         with path.open("w") as file:
@@ -186,7 +186,7 @@ def test_a_long_table_is_answered_in_the_memory_of_a_short_one(
     bucket, _, key = long["result"].removeprefix("s3://").partition("/")
     clients.s3.download_file(bucket, key, str(result))
     found = pa_parquet.read_table(result)
-    assert found["input"].to_pylist() == [f"500000.csv#{row}" for row in range(1, 500_001)]
+    assert found["input"].to_pylist() == [f"600000.csv#{row}" for row in range(1, 600_001)]
     inputs = list(read_rows(path, kind.columns))
     model = kind.model("of-rows")
     truth = np.concatenate([model.answers(each.T)[0] for each in inputs])
