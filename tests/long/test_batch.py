@@ -166,7 +166,7 @@ def test_a_long_table_is_answered_in_the_memory_of_a_short_one(
         with path.open("w") as file:
             file.write("height,weight,colour,remark\n")
             for place, (height, weight) in enumerate(zip(heights.tolist(), weights.tolist(), strict=True)):
-                file.write(f"{height},{weight},{('red', 'blue', '')[place % 3]},{'x' * 60}\n")
+                file.write(f"{height},{weight},{('red', 'blue', '')[place % 3]},{'x' * 1_800}\n")
         began = time.monotonic()
         words = [sys.executable, "-c", ANSWERING, serving.stack_name, str(path), "of-rows"]
         ran = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -180,8 +180,8 @@ def test_a_long_table_is_answered_in_the_memory_of_a_short_one(
             f"{cost['gb_seconds']:.1f} GB-s, {cost['usd']:.6f} USD, estimate {took[-1]['estimate_usd']:.6f}",
         )
     short, long = took
-    assert path.stat().st_size > 50e6
-    assert long["most"] - short["most"] < 25e6
+    assert path.stat().st_size > 1e9  # Arrow reads 32 blocks of 8 MB ahead, of the short one too
+    assert long["most"] - short["most"] < 60e6
     result = tmp_path / "result.parquet"
     bucket, _, key = long["result"].removeprefix("s3://").partition("/")
     clients.s3.download_file(bucket, key, str(result))
