@@ -8,7 +8,20 @@ import typer
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import backbones, cleanup, datasets, deploy, endpoint, judge, look, models, parameters_page, runs, train
+from snn_cli import (
+    backbones,
+    batch,
+    cleanup,
+    datasets,
+    deploy,
+    endpoint,
+    judge,
+    look,
+    models,
+    parameters_page,
+    runs,
+    train,
+)
 from snn_cli.aws import on_aws
 from snn_cli.console import Exit, interruptible, say
 from snn_cli.local import commands
@@ -48,7 +61,7 @@ app = typer.Typer(
 app.command()(deploy.deploy)
 for command in (
     train.train, runs.status, runs.logs, look.look, judge.evaluate, judge.predict, judge.report, runs.cancel,
-    train.resume,
+    train.resume, batch.batch,
 ):  # fmt: skip
     app.command()(on_aws(command))
 app.command()(cleanup.cleanup)

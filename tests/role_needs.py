@@ -136,6 +136,9 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("PredictRole KeepRegistry dynamodb:GetItem", by_functions(Work.answered_by_a_version), "500: the endpoint failed"),
     ("PredictRole KeepRegistry dynamodb:Query", by_functions(Work.answered_by_a_number), "500: the endpoint failed"),
     ("PredictRole KeepRegistry dynamodb:UpdateItem", by_functions(Work.answered), "500: the endpoint failed"),
+    ("PredictRole ReadBatches s3:GetObject batch_input", by_functions(Work.batched), "S3 denies access, or it was"),
+    ("PredictRole ReadBatches s3:GetObject photos", by_functions(Work.batched_large), "S3 denies access, or it was"),
+    ("PredictRole WritePredictions", by_functions(Work.batched), f"failed 3 times: .*({DENIED})"),
     ("PredictRole WriteLogs", logs_of("PredictLambda"), DENIED),
     ("NotebookRole FetchPackage", reads("notebook/1/x.whl", bucket="artifact_bucket"), DENIED),
     ("NotebookRole FindTheStack", may_do(Work.found), DENIED),
@@ -165,6 +168,7 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("operator StageReadAndReport s3:DeleteObjectVersion", may_do(Work.withdrawn), DENIED),
     ("operator StageReadAndReport s3:ListBucketVersions", may_do(Work.withdrawn), DENIED),
     ("operator ComputeFeatures", may_do(Work.saw), DENIED),
+    ("operator AnswerBatches", may_do(Work.batched), DENIED),
     ("operator StartRuns", lambda work, may, _: work.run(may=may), DENIED),
     ("operator ReadLogs", may_do(Work.read_logs), DENIED),
     ("operator HearOfNewData sqs:ReceiveMessage", lambda work, may, _: asked(

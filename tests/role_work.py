@@ -31,6 +31,7 @@ from snn_client.runs import runs
 from snn_client.runs.listing import newest_runs
 from snn_client.runs.logs import RunLogs
 from snn_client.serving.asking import JSON_TYPE, ask
+from snn_client.serving.batch import batch_predict
 from snn_client.stack.artifacts import NOTEBOOK_PREFIX
 from snn_client.stack.belongings import NOTEBOOK_LOGS
 from snn_client.stack.change_set import apply, discard, propose
@@ -254,6 +255,27 @@ class Work:
     def answered_by_a_number(self) -> str:
         """Have it answer by a version that is named by its number."""
         return self.answered(target="default/{number}")
+
+    # ---- batches: what PredictLambda does ----------------------------------------------------------------------------
+
+    def batched(self, may: Clients | None = None, size: int = 8) -> str:
+        """Have a photo in the bucket answered; a large one is not there, and goes by S3 too."""
+        run_id, number, kind = self._new(), next(self._numbers), KINDS["photos with numbers"]
+        put_run(self.clients, self.stack, run_id, kind.file(run_id))
+        versions.register(self.clients, self.stack, run_id, "batches")
+        picture = Image.fromarray(np.random.default_rng(number).integers(0, 256, (size, size, 3), np.uint8))
+        source = f"s3://{self.stack.bucket}/{'batch_input' if size < 1_000 else 'runs'}/{run_id}/photos/"
+        self.put(f"{source.removeprefix(f's3://{self.stack.bucket}/')}1.png", encoded(picture, "PNG"))
+
+        def answer() -> None:
+            done = batch_predict(may or self.clients, self.stack, source, model="batches", version=run_id)
+            assert (done["answered"], done["bad"]) == (1, 0)
+
+        return seen(answer)
+
+    def batched_large(self) -> str:
+        """Have a photo answered that is too large to travel with an invocation."""
+        return self.batched(size=1_100)
 
     # ---- what people and Airflow do ----------------------------------------------------------------------------------
 

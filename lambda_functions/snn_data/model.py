@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar
 
@@ -45,7 +46,7 @@ class Model:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     source: str = "params.h5"
 
-    @property
+    @cached_property
     def network(self) -> Network:
         """Return the network that the parameters belong to."""
         sizes = [len(self.params[f"W{number}"]) for number in range(1, len(self.activations) + 1)]
@@ -117,7 +118,7 @@ class Model:
             )
         return shape
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """Return the names of classes 0, 1 …; none if it gives a number. Raises InvalidModel if the file lacks them."""
         if not self.of_classes:

@@ -17,11 +17,12 @@ from snn.recipe import BACKBONE_NAME
 from snn.schedules import SCHEDULES
 from snn.strategies import STRATEGIES
 from snn_client.judging.contents import METRICS
+from snn_client.serving.batch_contents import FORMATS, MAX_AT_ONCE
 from snn_client.stack.options import MAX_NAME, NAME_PATTERN
 from snn_cloud.ledger.parameters import MAX_SECONDS
 
 # Fields without a section stand in the one that is open from the start.
-HOW, WHERE = "How to train", "Where"
+HOW, HOW_ANSWERED, WHERE = "How to train", "How to answer", "Where"
 
 # Fields that replace single parameters of parameters.json; empty ones leave it as it is.
 OVERRIDES = (
@@ -217,6 +218,34 @@ def retraining_form(approval: bool = False) -> dict[str, Param]:
             description="The contents of a parameters.json. Empty: the file below, or else the champion's own.",
         ),
         **kept,
+    }  # fmt: skip
+
+
+def batch_form() -> dict[str, Param]:
+    """Return the Params of a DAG that has many inputs answered."""
+    return {
+        "source": Param(
+            None, type="string", minLength=1, title="Source",
+            description="A folder of photos, an s3:// prefix of them that ends in /, or a CSV or Parquet file: a path "
+            "that the workers can read, or s3://bucket/key.",
+        ),
+        "model": Param("default", type="string", minLength=1, title="Model", description="Name of the model."),
+        "version": Param(
+            None, type=["null", "string"], minLength=1, title="Version",
+            description="A version's number, or its run. Empty: the champion.",
+        ),
+        "format": Param(
+            "jsonl", type="string", enum=list(FORMATS), title="Format", description="Of the file with the answers.",
+        ),
+        "max_usd": Param(
+            None, type=["null", "number"], exclusiveMinimum=0, title="Maximum cost, USD",
+            description="The batch stops before it costs more at list prices; with a larger one it goes on.",
+        ),
+        "at_once": Param(
+            8, type="integer", minimum=1, maximum=MAX_AT_ONCE, title="At once", section=HOW_ANSWERED,
+            description="Invocations of PredictLambda at a time.",
+        ),
+        "stack_name": _stack_name("Name of the CloudFormation stack.", section=WHERE),
     }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,7 @@ from threading import Event, Lock
 from typing import Any
 
 import numpy as np
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from snn.errors import InvalidInput, InvalidParameters
@@ -26,8 +25,8 @@ from snn_client.data.staging import FeaturesBy
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_cloud.aws.errors import CloudError, Stopped
-from snn_cloud.aws.invoking import invoke
+from snn_cloud.aws.errors import CloudError
+from snn_cloud.aws.invoking import PAUSES, insist
 from snn_cloud.aws.objects import NOT_ALLOWED
 from snn_cloud.cost.formats import dollars, plain
 from snn_cloud.cost.money import cost_of
@@ -70,8 +69,6 @@ BROKEN_IN_A_ROW = 3
 """Photos that break the function one after the other: more likely it fails whatever the photo."""
 
 _BREAKS = "breaks FeatureLambda: "
-
-PAUSES = 0.2, 1.0  # seconds before an invocation that failed is repeated, and once more
 
 
 class Features:
@@ -224,30 +221,15 @@ class Features:
         Raises InvalidParameters when `max_usd` is spent, Stopped when nobody waits for the answer any more.
         """
         task = Task(backbone=self.backbone.model_dump(), photos=photos, mirrored=mirrored)
-        payload = json.dumps(task).encode()
-        answer: dict[str, Any] = {}
-        for pause in (*PAUSES, None):
-            self._check_budget()
-            if self._over.is_set():
-                raise Stopped("FeatureLambda's turn")
-            started = time.perf_counter()
-            try:
-                answer = invoke(self._lambda, self._function, payload, self._over.is_set, "FeatureLambda's turn")
-            except HTTPClientError as problem:  # nothing was heard for a minute, or the line went dead
-                answer = {"errorMessage": f"gives no answer: {problem}"}
-            waited = round((time.perf_counter() - started) * 1000)
-            with self._lock:
-                self.computed += answer["done"] - len(answer["bad"]) if "features" in answer else 0
-                self.usage += Usage(
-                    1,
-                    answer.get("milliseconds", waited),
-                    answer.get("memory_mb", MEMORY_MB),
-                    **answer.get("requests", {}),
-                )
-            if "milliseconds" in answer or pause is None:
-                break
-            self._over.wait(pause)
-        return answer
+        payload, what = json.dumps(task).encode(), "FeatureLambda's turn"
+        return insist(self._lambda, self._function, payload, self._over, what, self._count, self._check_budget, PAUSES)
+
+    def _count(self, answer: dict[str, Any], waited: int) -> None:
+        with self._lock:
+            self.computed += answer["done"] - len(answer["bad"]) if "features" in answer else 0
+            self.usage += Usage(
+                1, answer.get("milliseconds", waited), answer.get("memory_mb", MEMORY_MB), **answer.get("requests", {})
+            )
 
     def _check_budget(self) -> None:
         if self._max_usd is not None and self.usd >= self._max_usd:

@@ -46,7 +46,7 @@ def make(path: Path, options: Options, target: Path, progress: Progress) -> None
     progress.note(f"{path.name}: learns {label}")
     split_by = {way: column for way in SPLITS if (column := getattr(options, way))}
     for name in (*options.drop, *split_by.values()):
-        _check_name(table, name)
+        check_name(table, name)
     if len(split_by) > 1:
         raise table.error("are two ways to split", field=" and ".join(split_by), hint="choose one")
     kept = {label, *split_by.values()}
@@ -79,7 +79,7 @@ def read_rows(path: Path | str, columns: Columns, source: str = "") -> Iterator[
     """
     table = TableFile(path, source)
     for name in columns.names:
-        _check_name(table, name, "is missing: the network was trained on it")
+        check_name(table, name, "is missing: the network was trained on it")
     for block, places in _blocks(table, columns.names):
         yield encode(columns, block, places.start, table.source)
 
@@ -107,7 +107,7 @@ def check_table(name: str) -> None:
 
 def _label(table: TableFile, options: Options) -> str:
     if options.label:
-        _check_name(table, options.label)
+        check_name(table, options.label)
         return options.label
     taken = (*options.drop, options.group, options.time, options.split)
     names = [name for name in table.names if name not in taken]
@@ -117,7 +117,8 @@ def _label(table: TableFile, options: Options) -> str:
     return (known or names[-1:])[0]
 
 
-def _check_name(table: TableFile, name: str, problem: str = "is not a column of this table") -> None:
+def check_name(table: TableFile, name: str, problem: str = "is not a column of this table") -> None:
+    """Raise InvalidDataset if a table has no column of this name."""
     if name not in table.names:
         shown = ", ".join(table.names[:20]) + (" …" if len(table.names) > 20 else "")
         raise table.error(problem, field=name, hint=f"it has {shown}")

@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from odd_photos import encoded
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
+from workers import at_work
 
 from snn.errors import InvalidDataset, InvalidImage, InvalidInput, InvalidModel
 from snn_cli.main import app
@@ -486,25 +486,6 @@ def test_features_have_a_budget_and_what_was_computed_is_kept(
 
 
 # Faults
-
-
-def at_work(clients: Clients, function: str) -> list[int]:
-    """The processes of a function that compute just now."""
-    port = f"GATEWAY_PORT={clients.lambda_.meta.endpoint_url.rpartition(':')[2]}".encode()
-
-    def ticks() -> dict[int, int]:
-        found = {}
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                variables = (process / "environ").read_bytes().split(b"\0")
-                if {port, f"AWS_LAMBDA_FUNCTION_NAME={function}".encode()} <= set(variables):
-                    fields = (process / "stat").read_text().rpartition(")")[2].split()
-                    found[int(process.name)] = int(fields[11]) + int(fields[12])
-        return found
-
-    before = ticks()
-    time.sleep(0.05)
-    return [pid for pid, now in ticks().items() if now > before.get(pid, now)]
 
 
 def test_functions_that_are_killed_change_no_bit(clients: Clients, seeing: StackOutputs, features: Features) -> None:

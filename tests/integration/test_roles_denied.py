@@ -111,6 +111,9 @@ FORBIDDEN: dict[str, list[Callable[[Clients, Work], object]]] = {
     "PredictRole": [
         lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key=places.PROMOTED_PARAMS, Body=b""),
         lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key="runs/x/params.h5", Body=b""),
+        lambda may, work: may.s3.put_object(Bucket=work.stack.bucket, Key="batch_input/x", Body=b""),
+        lambda may, work: may.s3.get_object(Bucket=work.stack.bucket, Key="predictions/x"),
+        lambda may, work: may.s3.delete_object(Bucket=work.stack.bucket, Key="predictions/x"),
         lambda may, work: may.s3.delete_object(Bucket=work.stack.bucket, Key="models/x"),
         lambda may, work: may.s3.list_objects_v2(Bucket=work.stack.bucket),
         lambda may, work: may.dynamodb.put_item(TableName=work.stack.table, Item=ITEM),

@@ -216,3 +216,40 @@ def features_of(digest: str, mirrored: bool | None = None) -> str:
 def photo(sha256: str) -> str:
     """Return the key of a photo that a FeatureLambda reads."""
     return f"{PHOTOS}{sha256}"
+
+
+BATCH_INPUT = "batch_input/"
+"""Photos of a batch that PredictLambdas read for themselves; what lies elsewhere is read by whoever asks."""
+
+
+def batch(batch_id: str) -> str:
+    """Return the prefix of all that a batch of predictions stores. Raises InvalidInput if `batch_id` is none."""
+    if not isinstance(batch_id, str) or not _RUN_ID.fullmatch(batch_id):
+        hint = "use 1 to 63 of a-z, 0-9 and -, not starting with -"
+        raise InvalidInput(f"{batch_id!r} is not the id of a batch", field="batch_id", hint=hint)
+    return f"predictions/{batch_id}/"
+
+
+def batch_part(batch_id: str, number: int) -> str:
+    """Return the key of the answers of a part of a batch; parts are numbered from 1."""
+    return f"{batch_parts(batch_id)}{number:06d}.jsonl"
+
+
+def batch_parts(batch_id: str) -> str:
+    """Return the prefix of all parts of a batch."""
+    return f"{batch(batch_id)}parts/"
+
+
+def batch_plan(batch_id: str) -> str:
+    """Return the key of what a batch is made of."""
+    return f"{batch(batch_id)}plan.json"
+
+
+def batch_manifest(batch_id: str) -> str:
+    """Return the key of what is told of a batch once it is done."""
+    return f"{batch(batch_id)}manifest.json"
+
+
+def batch_result(batch_id: str, name: str) -> str:
+    """Return the key of one of the files that a batch ends in, such as result.csv or bad.csv."""
+    return f"{batch(batch_id)}{name}"

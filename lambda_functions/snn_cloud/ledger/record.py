@@ -44,7 +44,7 @@ class StoppedBy(StrEnum):
 TERMINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 CORE = ("launch", "trainer", "neuron")
-FUNCTIONS = (*CORE, "feature")
+FUNCTIONS = (*CORE, "feature", "predict")
 """Those of every stack, and all."""
 
 

@@ -57,7 +57,7 @@ def fill_in(dag: DAG, **fields: Any) -> dict[str, Any]:
 
 def test_every_dag_file_imports(bag: DagBag) -> None:
     assert bag.import_errors == {}
-    assert set(bag.dags) == {"snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"}
+    assert set(bag.dags) == {"snn_batch_predict", "snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"}
 
 
 def test_every_dag_says_what_it_does(bag: DagBag) -> None:
@@ -512,7 +512,7 @@ def test_airflow_registers_the_plugin_once_and_parsing_loads_nothing_heavy(tmp_p
         check=True,
     )
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["dags"] == ["snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"]
+    assert found["dags"] == ["snn_batch_predict", "snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"]
     assert found["plugins"].count("snn") == 1
     assert found["errors"] == {}
     assert found["heavy"] == ["numpy"]  # the form reads the registries of the network; 4 % of what Airflow itself takes

@@ -26,6 +26,7 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import ChampionChanged, RunCancelled, RunFailed, StackFailed
 from snn_operators.approval import SnnApprovalOperator
 from snn_operators.base import SnnOperator, plain_failure, seconds
+from snn_operators.batch import SnnBatchPredictOperator
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.compat import AirflowFailException
@@ -46,6 +47,7 @@ ALL = [
     SnnEvaluateOperator(task_id="evaluate", run_id="r"),
     SnnPredictOperator(task_id="predict", run_id="r", images=[]),
     SnnReportOperator(task_id="report", run_id="r", test_set={}),
+    SnnBatchPredictOperator(task_id="batch", source="photos"),
     SnnSweepPlanOperator(task_id="plan", dataset="d.h5", parameters={}, combinations={}),
     SnnSweepTableOperator(task_id="table", sweep={}, train="train", evaluate="evaluate"),
     SnnRunSensor(task_id="sense", run_id="r"),
@@ -80,6 +82,7 @@ def test_every_task_takes_what_aws_tasks_take_and_hands_it_to_its_hook(task: Any
             "sweep",
             "train",
             "evaluate",
+            "source",
         )
         if hasattr(task, name)
     }

@@ -132,7 +132,7 @@ EMPTY = [
 GIVEN = {
     "dataset": "d.h5", "parameters": {}, "run_id": "r", "dataset_key": "k", "images": [], "test_set": {"accuracy": 1.0},
     "combinations": {"seed": [1]}, "sweep": {"sweep_id": "s"}, "train": "t", "evaluate": "e", "rung": 2,
-    "sweep_id": "s", "uploaded_after": None,
+    "sweep_id": "s", "uploaded_after": None, "source": "photos",
 }  # fmt: skip
 ARGUMENTS = {"only_list": "dry_run"}  # of fields that are called otherwise
 
@@ -262,7 +262,7 @@ def test_every_form_of_a_value_is_read_to_the_same(task: type[Any], field: str, 
 
 
 def test_that_was_every_field_of_every_operator() -> None:
-    assert len(TASKS) == 15
+    assert len(TASKS) == 16
     if len(COUNTED) == len(FIELDS):  # else only some of them were asked for
         assert sum(COUNTED) > 9_108
 
