@@ -8,7 +8,20 @@ import typer
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import backbones, cleanup, datasets, deploy, endpoint, judge, look, models, parameters_page, runs, train
+from snn_cli import (
+    backbones,
+    cleanup,
+    datasets,
+    deploy,
+    endpoint,
+    export,
+    judge,
+    look,
+    models,
+    parameters_page,
+    runs,
+    train,
+)
 from snn_cli.aws import on_aws
 from snn_cli.console import Exit, interruptible, say
 from snn_cli.local import commands
@@ -51,6 +64,7 @@ for command in (
     train.resume,
 ):  # fmt: skip
     app.command()(on_aws(command))
+app.command()(export.export)
 app.command()(cleanup.cleanup)
 app.command("parameters")(parameters_page.command)
 app.add_typer(datasets.app, name="dataset")
