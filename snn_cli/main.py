@@ -20,6 +20,7 @@ from snn_cli import (
     models,
     parameters_page,
     runs,
+    tracking,
     train,
 )
 from snn_cli.aws import on_aws
@@ -71,6 +72,7 @@ app.add_typer(datasets.app, name="dataset")
 app.add_typer(backbones.app, name="backbone")
 app.add_typer(models.app, name="models")
 app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(tracking.app, name="mlflow")
 app.add_typer(commands.app, name="local")
 
 
