@@ -12,15 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError
-
 from snn.errors import InvalidInput
 from snn_client.data.staging import read_source
 from snn_client.portable.runs import for_report
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
-from snn_cloud.aws.objects import NOT_THERE, read_object
+from snn_cloud.aws.objects import ObjectFile, read_object
 from snn_cloud.ledger.record import Run, State
 
 MAX_POINTS = 100_000
@@ -158,14 +156,8 @@ def _model(clients: Clients, bucket: str, run_id: str, report: Mapping[str, Any]
 
 def _digest(clients: Clients, bucket: str, run: Run) -> str:
     """Return the SHA-256 of the data set that a run was trained on; nothing if that is gone."""
-    version: Any = {"VersionId": run.dataset_version} if run.dataset_version else {}
     try:
-        body = clients.s3.get_object(Bucket=bucket, Key=run.dataset, **version)["Body"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] in NOT_THERE:
-            return ""
-        raise
-    digest = hashlib.sha256()
-    for chunk in body.iter_chunks(2**20):
-        digest.update(chunk)
-    return digest.hexdigest()
+        with ObjectFile(clients, bucket, run.dataset, run.dataset_version) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except InvalidInput:
+        return ""
