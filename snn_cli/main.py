@@ -15,11 +15,13 @@ from snn_cli import (
     datasets,
     deploy,
     endpoint,
+    export,
     judge,
     look,
     models,
     parameters_page,
     runs,
+    tracking,
     train,
 )
 from snn_cli.aws import on_aws
@@ -64,12 +66,14 @@ for command in (
     train.resume, batch.batch,
 ):  # fmt: skip
     app.command()(on_aws(command))
+app.command()(export.export)
 app.command()(cleanup.cleanup)
 app.command("parameters")(parameters_page.command)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(backbones.app, name="backbone")
 app.add_typer(models.app, name="models")
 app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(tracking.app, name="mlflow")
 app.add_typer(commands.app, name="local")
 
 

@@ -45,7 +45,8 @@ def test_a_message(on: Stack, title: str) -> None:
 
 
 def snippets() -> list[Fence]:
-    return [fence for fence in fences("python") if "with DAG(" not in fence.text]
+    """Those of docs/portable.md need no AWS: tests/unit/portable/test_docs.py."""
+    return [each for each in fences("python") if "with DAG(" not in each.text and each.page.name != "portable.md"]
 
 
 @pytest.mark.parametrize("fence", snippets(), ids=str)

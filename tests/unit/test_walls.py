@@ -40,6 +40,7 @@ FLOORS = (
     "snn_client.backbones",
     "snn_client.runs",
     "snn_client.judging",
+    "snn_client.portable",
     "snn_client.reports",
     "snn_client.models",
     "snn_client.serving",
