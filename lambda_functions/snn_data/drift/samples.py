@@ -1,0 +1,53 @@
+"""Which samples are compared: some of many, and none that is another one's copy."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from snn.batches import Samples
+
+Places = NDArray[np.intp]
+
+
+def spread(count: int, most: int) -> Places:
+    """Return the places of at most so many of the samples, evenly over all of them; the same ones every time."""
+    kept = min(count, most)
+    places: Places = np.arange(kept) * count // max(kept, 1)
+    return places
+
+
+def independent(samples: Samples) -> Samples:
+    """Return samples that say something each: no mirror images, and of each group one sample, its first.
+
+    A p-value takes samples for independent; two photos of one patient are not. Groups in time stay as they are: what
+    belongs to one moment is what changes.
+    """
+    if samples.groups is None:
+        return samples
+    numbers, half = samples.groups.numbers, len(samples) // 2
+    if len(samples) == 2 * half and np.array_equal(numbers[:half], numbers[half:]):  # mirror images follow all photos
+        samples, numbers = samples.part(slice(half)), numbers[:half]
+    if samples.groups is None or samples.groups.in_time:
+        return samples
+    _, first = np.unique(numbers, return_index=True)
+    return samples.part(np.sort(first))
+
+
+def without(samples: Samples, known: Iterable[Samples]) -> Samples:
+    """Return samples without those that are in the data sets that are known, byte for byte.
+
+    Data to retrain on often hold the former ones, which would hide what is new. What a known data set has several times
+    (a black photo) stays, as it may be there again by chance.
+    """
+    once = Counter(digest for part in known for digest in _digests(part))
+    fresh = [place for place, digest in enumerate(_digests(samples)) if once[digest] != 1]
+    return samples if len(fresh) == len(samples) else samples.part(np.array(fresh, np.intp))
+
+
+def _digests(samples: Samples) -> list[bytes]:
+    return [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in samples.stored]
