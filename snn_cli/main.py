@@ -8,7 +8,20 @@ import typer
 from rich.markup import escape
 
 from snn.errors import SnnError, one_line
-from snn_cli import backbones, cleanup, datasets, deploy, endpoint, judge, look, models, parameters_page, runs, train
+from snn_cli import (
+    backbones,
+    cleanup,
+    datasets,
+    deploy,
+    drift,
+    endpoint,
+    judge,
+    look,
+    models,
+    parameters_page,
+    runs,
+    train,
+)
 from snn_cli.aws import on_aws
 from snn_cli.console import Exit, interruptible, say
 from snn_cli.local import commands
@@ -47,8 +60,8 @@ app = typer.Typer(
 )
 app.command()(deploy.deploy)
 for command in (
-    train.train, runs.status, runs.logs, look.look, judge.evaluate, judge.predict, judge.report, runs.cancel,
-    train.resume,
+    train.train, runs.status, runs.logs, look.look, judge.evaluate, judge.predict, judge.report, drift.drift,
+    runs.cancel, train.resume,
 ):  # fmt: skip
     app.command()(on_aws(command))
 app.command()(cleanup.cleanup)

@@ -42,6 +42,7 @@ FLOORS = (
     "snn_client.judging",
     "snn_client.reports",
     "snn_client.models",
+    "snn_client.drift",
     "snn_client.serving",
     "snn_client.sweeps",
     "snn_client.microscope",

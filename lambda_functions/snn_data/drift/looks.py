@@ -1,9 +1,9 @@
 """Photos as a few numbers that a person can name: how bright, how sharp, which colours.
 
 Each says one thing, so that what has changed is told by its name. Brightness is luma (ITU-R BT.601). Sharpness is the
-variance of the Laplacian (Pech-Pacheco et al. 2000) beside that of the luma, so that contrast does not look sharp. Noise
-is seen by Immerkær's mask (1996), which hardly sees edges, in the quietest quarter of a photo, in whole grey levels:
-blur makes quiet places no quieter. Colours are shares of the light: a brighter photo of a thing has the same.
+variance of the Laplacian (Pech-Pacheco et al. 2000) beside that of the luma, so that contrast does not look sharp.
+Noise is seen by Immerkær's mask (1996), which hardly sees edges, in the quietest quarter of a photo, in whole grey
+levels: blur makes quiet places no quieter. Colours are shares of the light: a brighter photo of a thing has the same.
 """
 
 from __future__ import annotations

@@ -98,10 +98,10 @@ class Reference:
         return found
 
     def count(self, dataset: Dataset, samples: Samples | None = None) -> Seen:
-        """Return a data set's samples, by default those of its training part, by the bins here."""
+        """Return a data set's samples by the bins here: `independent` ones, by default those of its training part."""
         schema = Schema.of(dataset)
         comparable = self.schema.comparable(schema)
-        chosen = independent(dataset.train if samples is None else samples)
+        chosen = independent(dataset.train) if samples is None else samples
         found = [of_labels(chosen.y, dataset.classes)]
         if comparable:
             found += _measured(dataset, chosen.stored, self.directions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ def independent(samples: Samples) -> Samples:
     if samples.groups is None:
         return samples
     numbers, half = samples.groups.numbers, len(samples) // 2
-    if len(samples) == 2 * half and np.array_equal(numbers[:half], numbers[half:]):  # mirror images follow all photos
+    mirrored = len(samples) == 2 * half and np.array_equal(numbers[:half], numbers[half:])  # they follow all photos
+    if mirrored and (numbers != numbers[0]).any():
         samples, numbers = samples.part(slice(half)), numbers[:half]
     if samples.groups is None or samples.groups.in_time:
         return samples
@@ -38,16 +39,20 @@ def independent(samples: Samples) -> Samples:
     return samples.part(np.sort(first))
 
 
-def without(samples: Samples, known: Iterable[Samples]) -> Samples:
-    """Return samples without those that are in the data sets that are known, byte for byte.
+def without(samples: Samples, known: Mapping[bytes, int]) -> Samples:
+    """Return samples without those that are in data that are known, byte for byte, by `digests` of these.
 
-    Data to retrain on often hold the former ones, which would hide what is new. What a known data set has several times
+    Data to retrain on often hold the former ones, which would hide what is new. What the known data have several times
     (a black photo) stays, as it may be there again by chance.
     """
-    once = Counter(digest for part in known for digest in _digests(part))
-    fresh = [place for place, digest in enumerate(_digests(samples)) if once[digest] != 1]
+    fresh = [place for place, digest in enumerate(_digests(samples)) if known.get(digest) != 1]
     return samples if len(fresh) == len(samples) else samples.part(np.array(fresh, np.intp))
 
 
-def _digests(samples: Samples) -> list[bytes]:
-    return [hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in samples.stored]
+def digests(parts: Iterable[Samples]) -> Counter[bytes]:
+    """Return how often each sample is in a data set's parts, by a digest of 16 bytes."""
+    return Counter(digest for part in parts for digest in _digests(part))
+
+
+def _digests(samples: Samples) -> Iterator[bytes]:
+    return (hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in samples.stored)
