@@ -27,8 +27,8 @@ def drift(
 ) -> None:
     """Compare new data with those that the champion was trained on: columns, looks of photos, features, labels.
 
-    Ends with 0 if nothing has changed or there is no champion yet, with 1 if the data have
-    changed or could not be compared. Two files need no stack.
+    Ends with 0 if nothing has changed or there is no champion yet, and with 1
+    if they have changed or could not be compared. Two files need no stack.
 
     \b
     Examples:

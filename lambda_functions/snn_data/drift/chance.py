@@ -1,7 +1,7 @@
 """How likely chance alone gives such a difference: p-values, with nothing but NumPy.
 
-All are upper bounds, or valid whatever the counts: a rule that must not cry wolf at 0.001 divided by dozens of tests
-lives in the far tail, where the usual approximations are too small.
+Where they are small they are none too small: a rule that must not cry wolf at 0.001 divided by dozens of tests lives in
+the far tail, where the usual approximations promise too much.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def chi_square(statistic: float, freedom: int) -> float:
 def hypergeometric(found: int, marked: int, drawn: int, total: int) -> float:
     """Return the two-sided p-value of drawing `found` marked ones, where `marked` of `total` are: Fisher's exact test.
 
-    Twice the smaller tail, which is never less than other ways of making it two-sided.
+    Twice the smaller tail.
     """
     low, high = max(0, drawn + marked - total), min(marked, drawn)
     if low == high:

@@ -50,8 +50,11 @@ def without(samples: Samples, known: Mapping[bytes, int]) -> Samples:
 
 
 def digests(parts: Iterable[Samples]) -> Counter[bytes]:
-    """Return how often each sample is in a data set's parts, by a digest of 16 bytes."""
-    return Counter(digest for part in parts for digest in _digests(part))
+    """Return how often each sample is in one of a data set's parts, at most, by a digest of 16 bytes."""
+    found = Counter[bytes]()
+    for part in parts:
+        found |= Counter(_digests(part))
+    return found
 
 
 def _digests(samples: Samples) -> Iterator[bytes]:
