@@ -16,6 +16,7 @@ from snn_cli import (
     deploy,
     endpoint,
     export,
+    drift,
     judge,
     look,
     models,
@@ -62,8 +63,8 @@ app = typer.Typer(
 )
 app.command()(deploy.deploy)
 for command in (
-    train.train, runs.status, runs.logs, look.look, judge.evaluate, judge.predict, judge.report, runs.cancel,
-    train.resume, batch.batch,
+    train.train, runs.status, runs.logs, look.look, judge.evaluate, judge.predict, judge.report, drift.drift,
+    runs.cancel, train.resume, batch.batch,
 ):  # fmt: skip
     app.command()(on_aws(command))
 app.command()(export.export)

@@ -43,6 +43,7 @@ FLOORS = (
     "snn_client.portable",
     "snn_client.reports",
     "snn_client.models",
+    "snn_client.drift",
     "snn_client.serving",
     "snn_client.sweeps",
     "snn_client.microscope",
