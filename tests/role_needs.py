@@ -139,6 +139,8 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("PredictRole ReadBatches s3:GetObject batch_input", by_functions(Work.batched), "S3 denies access, or it was"),
     ("PredictRole ReadBatches s3:GetObject photos", by_functions(Work.batched_large), "S3 denies access, or it was"),
     ("PredictRole WritePredictions", by_functions(Work.batched), f"failed 3 times: .*({DENIED})"),
+    ("PredictRole TellOfDrift", lambda work, may, _: asked(
+        lambda: may.sns.publish(TopicArn=work.stack.topic_arn, Message="x")), DENIED),
     ("PredictRole WriteLogs", logs_of("PredictLambda"), DENIED),
     ("NotebookRole FetchPackage", reads("notebook/1/x.whl", bucket="artifact_bucket"), DENIED),
     ("NotebookRole FindTheStack", may_do(Work.found), DENIED),

@@ -12,6 +12,7 @@ from snn.errors import InvalidInput
 from snn_client.data.staging import read_source
 from snn_client.models import champion as champions
 from snn_client.models.champion import Change
+from snn_client.models.reference import write_reference
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError, NotApproved
@@ -83,6 +84,8 @@ def promote(
     _check_not_rejected(found)
     if outputs.require_approval and found["status"] != Status.APPROVED:
         raise NotApproved(f"version {found['number']} of {model} waits for approval: {command(found, 'approve')}")
+    if outputs.predict_function:
+        write_reference(clients, outputs.bucket, found)
     change = champions.promote(clients, outputs.bucket, found["run_id"], over=over, model=model, number=found["number"])
     _settle(registry, model, change)
     return change

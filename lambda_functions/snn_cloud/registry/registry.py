@@ -3,7 +3,7 @@
     version#<run_id>      a version; a run is registered once for a model, however often it is asked
     count                 the number of the newest version
     trial                 the candidate on trial
-    champion              the run of the champion, as it was noted last: for events alone
+    champion              the run of the champion, as it was noted last: for events and checks
     served#<run_id>       what a version was asked, all counters
     #models / <name>      that there is such a model (their key is "#models", which is no run's either)
 
@@ -44,7 +44,7 @@ class Registry:
     """The models of one stack."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb, self._table = dynamodb, table
+        self._dynamodb, self.table = dynamodb, table
 
     def register(
         self, model: str, run_id: str, *, dataset: str, sha256: str, parameters: Mapping[str, Any],
@@ -75,7 +75,7 @@ class Registry:
     def of_run(self, model: str, run_id: str) -> Version | None:
         """Return the version that a run became, None if it became none: a run may be called 7, as may a number."""
         key = pack({"run_id": _key(model), "item": f"version#{run_id}"})
-        answer = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        answer = self._dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True)
         return _version(unpack(answer["Item"])) if "Item" in answer else None
 
     def held(self, model: str, run_id: str) -> Version:
@@ -126,7 +126,7 @@ class Registry:
         return found
 
     def crowned(self, model: str, run_id: str) -> None:
-        """Note who is champion, for events: what serves is the object in S3, whatever stands here."""
+        """Note who is champion, for events and checks: what serves is the object in S3, whatever stands here."""
         self._try_update(
             _key(model), "champion", "SET #run = :run", "attribute_not_exists(#run) OR #run <> :run", {":run": run_id}
         )
@@ -139,6 +139,11 @@ class Registry:
             {":at": repr(time.time()), ":never": "0.0"},
         )  # fmt: skip
 
+    def champion(self, model: str) -> str:
+        """Return the run that was noted last as the champion, "" if none was."""
+        answer = self._dynamodb.get_item(TableName=self.table, Key=pack({"run_id": _key(model), "item": "champion"}))
+        return str(unpack(answer["Item"])["run"]) if "Item" in answer else ""
+
     def promoted(self, model: str, run_id: str, at: float) -> None:
         """Note that a version is, or was, the champion."""
         self._try_update(
@@ -149,7 +154,7 @@ class Registry:
     def trial(self, model: str) -> Trial | None:
         """Return the newest trial of a model, None if there was none."""
         key = pack({"run_id": _key(model), "item": "trial"})
-        answer = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True)
+        answer = self._dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True)
         return _trial(unpack(answer["Item"])) if "Item" in answer else None
 
     def begin_trial(
@@ -170,7 +175,7 @@ class Registry:
         }  # fmt: skip
         for run_id in self.served(model):  # counters begin with the trial
             self._dynamodb.delete_item(
-                TableName=self._table, Key=pack({"run_id": _key(model), "item": f"served#{run_id}"})
+                TableName=self.table, Key=pack({"run_id": _key(model), "item": f"served#{run_id}"})
             )
         self._put(_key(model), "trial", trial, "")
         return trial
@@ -181,6 +186,12 @@ class Registry:
             _key(model), "trial", "SET #ended = :ended, #reason = :reason", "#id = :id AND #ended = :no",
             {":ended": ended, ":reason": one_line(reason), ":id": trial_id, ":no": ""},
         )  # fmt: skip
+
+    def has_drifted(self, model: str, run_id: str) -> bool:
+        """Return whether the last check found that what a version is asked has drifted."""
+        key = pack({"run_id": _key(model), "item": f"drift#{run_id}"})
+        answer = self._dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True)
+        return "Item" in answer and bool(unpack(answer["Item"])["drifted"])
 
     def count(self, model: str, run_id: str, served: Mapping[str, int]) -> Served:
         """Add to what a version was asked; return it all."""
@@ -197,7 +208,7 @@ class Registry:
         """Add what the endpoint cost to a day (2026-12-01); return what that day has cost, in billionths of a USD."""
         values = pack({":usd": nano_usd})
         answer = self._dynamodb.update_item(
-            TableName=self._table, Key=pack({"run_id": _ENDPOINT, "item": f"spend#{day}"}),
+            TableName=self.table, Key=pack({"run_id": _ENDPOINT, "item": f"spend#{day}"}),
             UpdateExpression="ADD nano_usd :usd", ExpressionAttributeValues=values, ReturnValues="ALL_NEW",
         )  # fmt: skip
         return int(unpack(answer["Attributes"])["nano_usd"])
@@ -205,7 +216,7 @@ class Registry:
     def _query(self, key: str, begins: str) -> Iterator[dict[str, Any]]:
         values = {":key": key, **({":begins": begins} if begins else {})}
         pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._table,
+            TableName=self.table,
             ConsistentRead=True,
             KeyConditionExpression="run_id = :key" + (" AND begins_with(#item, :begins)" if begins else ""),
             ExpressionAttributeValues=pack(values),
@@ -219,7 +230,7 @@ class Registry:
         plain = {("run" if name == "run_id" else name): value for name, value in plain.items()}
         asked: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
         try:
-            self._dynamodb.put_item(TableName=self._table, Item=pack({**plain, "run_id": key, "item": item}), **asked)
+            self._dynamodb.put_item(TableName=self.table, Item=pack({**plain, "run_id": key, "item": item}), **asked)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
@@ -228,7 +239,7 @@ class Registry:
 
     def _update(self, model: str, item: str, change: str, values: Mapping[str, Any]) -> dict[str, Any]:
         answer = self._dynamodb.update_item(
-            TableName=self._table, Key=pack({"run_id": _key(model), "item": item}), UpdateExpression=change,
+            TableName=self.table, Key=pack({"run_id": _key(model), "item": item}), UpdateExpression=change,
             ExpressionAttributeNames=_names(change), ExpressionAttributeValues=pack(values), ReturnValues="ALL_NEW",
         )  # fmt: skip
         return unpack(answer["Attributes"])
@@ -236,7 +247,7 @@ class Registry:
     def _try_update(self, key: str, item: str, change: str, condition: str, values: Mapping[str, Any]) -> bool:
         try:
             self._dynamodb.update_item(
-                TableName=self._table, Key=pack({"run_id": key, "item": item}), UpdateExpression=change,
+                TableName=self.table, Key=pack({"run_id": key, "item": item}), UpdateExpression=change,
                 ConditionExpression=condition, ExpressionAttributeNames=_names(f"{change} {condition}"),
                 ExpressionAttributeValues=pack(values),
             )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import TypeVar
 
@@ -16,10 +16,12 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.objects import NOT_ALLOWED, NOT_THERE, read_object
 from snn_cloud.registry.record import DEFAULT_MODEL, Trial
 from snn_cloud.registry.registry import Registry
+from snn_cloud.registry.seen import read_reference
 from snn_cloud.serve.failing import tell
 from snn_cloud.serve.http import Refused
 from snn_cloud.serve.loaded import Loaded
 from snn_cloud.serve.moment import PAUSE_SECONDS, Moment
+from snn_cloud.serve.watch import Watch
 from snn_data.dataset import load_dataset
 from snn_data.familiar import NEIGHBOUR, Familiar, without_mirror_images
 from snn_data.hdf5 import MAX_BYTES as MAX_MODEL
@@ -150,7 +152,8 @@ class Deployed:
         content, said = answer["Body"].read(), answer["Metadata"]
         try:
             number = int(said.get("number") or 0)
-            return _Reign(self._load(content, name, number, said.get("run-id", "")), answer["ETag"])
+            loaded = self._load(content, name, number, said.get("run-id", ""))
+            return _Reign(replace(loaded, watch=self._watch(loaded.label["run_id"])), answer["ETag"])
         except (InvalidInput, ValueError) as problem:
             print(f"{key} cannot be loaded, so what answered before goes on: {problem}")
             return _Reign(known.loaded if known else None, answer["ETag"], str(problem))
@@ -169,6 +172,20 @@ class Deployed:
         loaded = Loaded({"name": name, "version": number, "run_id": run_id}, model, backbone, familiar)
         loaded.check()
         return loaded
+
+    def _watch(self, run_id: str) -> Watch | None:
+        """Return what counts a champion's requests, None if it is not known what it was trained on."""
+        try:
+            return Watch(read_reference(self._clients, self._bucket, run_id)) if run_id else None
+        except InvalidInput as problem:
+            print(f"what is asked is not compared with what {run_id} was trained on: {problem}")
+            return None
+
+    def store_counts(self, table: str) -> None:
+        """Write what the champions were asked, where it is time."""
+        for loaded in [reign.loaded for reign in self._champions.values() if reign.loaded]:
+            if loaded.watch is not None and loaded.watch.is_due:
+                loaded.watch.store(self._clients, table, loaded.label["name"], loaded.label["run_id"])
 
     def _backbone(self, reference: BackboneReference) -> Backbone:
         if reference.digest not in self._backbones:

@@ -88,6 +88,7 @@ class Endpoint:
         try:
             for name in self.meter.done(milliseconds, urgent):
                 self._look_at_trial(name)
+            self.deployed.store_counts(self.registry.table)
         except Exception as problem:
             tell(problem)
 

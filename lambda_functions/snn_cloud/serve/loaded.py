@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from snn.activations import Array
 from snn.errors import InvalidInput, InvalidModel
 from snn_cloud.serve.http import MAX_ANSWER, Asked, Refused
+from snn_cloud.serve.watch import Watch
 from snn_data.answering import Said, say
 from snn_data.columns import Columns
 from snn_data.familiar import Familiar
@@ -52,12 +53,13 @@ class Label(TypedDict):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A version, ready to answer. `familiar` is what it knows, if that can be told."""
+    """A version, ready to answer. `familiar` is what it knows, if that can be told; `watch` counts what it is asked."""
 
     label: Label
     model: Model
     backbone: Backbone | None = field(default=None, repr=False)
     familiar: Familiar | None = field(default=None, repr=False)
+    watch: Watch | None = field(default=None, repr=False)
 
     def answers(self, asked: Asked) -> list[Prediction]:
         """Return an answer to each photo or row, in their order.
@@ -118,12 +120,16 @@ class Loaded:
     def _of_photos(self, photos: Sequence[bytes]) -> list[Prediction]:
         if self.backbone is None:
             pixels = self._decoded(photos, self._pixels)
+            if self.watch is not None:
+                self.watch.photos(np.stack(pixels))
             # Each photo by itself: what comes with it changes no digit of its answer.
             return [self._one(each.reshape(-1, 1).astype(np.float64) / 255) for each in pixels]
         seen = self._decoded(photos, self._picture)
         rows = np.stack([self.backbone.see(each) for each in seen])
         if not np.isfinite(rows).all():
             raise InvalidInput("the backbone gives features that are not finite", source=self.model.source)
+        if self.watch is not None:
+            self.watch.rows(rows)
         answers = [self._one(row[:, None]) for row in rows]
         if self.familiar is not None:
             for answer, unlike in zip(answers, self.familiar.unlike(rows), strict=True):
@@ -183,6 +189,8 @@ class Loaded:
                 inputs: Array = columns.encode_rows(rows, "instances").T
             else:
                 inputs = np.array([self._features(row, number) for number, row in enumerate(rows, 1)], np.float64).T
+            if self.watch is not None:
+                self.watch.rows(inputs.T, columns)
             parts = range(0, inputs.shape[1], AT_ONCE)
             return [one for start in parts for one in self._said(inputs[:, start : start + AT_ONCE])]
         except InvalidModel:  # it works (see `check`), and all but these numbers are as they were
