@@ -94,7 +94,9 @@ class Loaded:
     def _check_count(self, count: int) -> None:
         if count > self.most:
             classes = f", each with {len(self.model.classes):,} probabilities," if self.model.of_classes else ""
-            raise Refused(413, f"the answers to {count:,} instances{classes} are too long (send at most {self.most:,})")
+            raise Refused(
+                413, f"the answers to {count:,} instances{classes} are too long (send at most {self.most:,} at a time)"
+            )
 
     @property
     def threshold(self) -> float | None:
