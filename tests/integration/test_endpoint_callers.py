@@ -1,4 +1,4 @@
-"""Who may call an endpoint that wants signatures, and what docs/endpoint.md tells callers to type."""
+"""What docs/endpoint.md tells callers of an endpoint that wants signatures to type."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from documentation import Fence, commands, fences
 from served import KINDS, event_of, picture_of, put_run
-from strict import Strict
 
 from snn_client.models import versions
-from snn_client.serving.asking import JSON_TYPE, Answer, NotAnswered, Prediction, VersionLabel, ask, callable_url
+from snn_client.serving.asking import JSON_TYPE, Answer, Prediction, VersionLabel, ask, callable_url
 from snn_client.stack.deploy import deploy_stack
 from snn_client.stack.options import StackOptions
 from snn_client.stack.outputs import StackOutputs
@@ -38,30 +36,6 @@ def called(clients: Clients) -> StackOutputs:
     put_run(clients, stack, "called-1", KINDS["photos of two classes"].file("called-1"))
     versions.promote(clients, stack, "called-1")
     return stack
-
-
-def test_the_caller_s_policy_lets_ask_and_nothing_else(strict: Strict) -> None:
-    """On the emulator that enforces IAM, by a user who has docs/caller-policy.json alone."""
-    stack, caller = strict.stack, strict.of("caller")
-    put_run(strict.clients, stack, "caller-1", KINDS["photos of two classes"].file("caller-1"))
-    versions.promote(strict.clients, stack, "caller-1", "called")
-    found: Any = caller.s3
-    key = found._request_signer._credentials.get_frozen_credentials()
-    said = ask(caller, stack, PHOTO, secrets=(key.access_key, key.secret_key, None), target="called")
-    assert said["model"]["run_id"] == "caller-1"
-    for denied in (
-        lambda: caller.s3.get_object(Bucket=stack.bucket, Key="models/called/params.h5"),
-        lambda: caller.s3.list_objects_v2(Bucket=stack.bucket),
-        lambda: caller.lambda_.get_function(FunctionName=stack.predict_function),
-        lambda: caller.lambda_.invoke(FunctionName=stack.launch_function, Payload=b"{}"),
-        lambda: caller.dynamodb.scan(TableName=stack.table),
-    ):  # fmt: skip
-        with pytest.raises(Exception, match="AccessDenied"):
-            denied()
-    operator: Any = strict.of("operator").s3
-    key = operator._request_signer._credentials.get_frozen_credentials()
-    with pytest.raises(NotAnswered, match="403"):
-        ask(caller, stack, PHOTO, secrets=(key.access_key, key.secret_key, None), target="called")
 
 
 def test_the_python_of_the_page(

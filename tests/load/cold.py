@@ -10,7 +10,6 @@ import time
 BEGAN = time.perf_counter()
 
 import json  # noqa: E402
-import resource  # noqa: E402
 import sys  # noqa: E402
 from contextlib import redirect_stdout  # noqa: E402
 from io import StringIO  # noqa: E402
@@ -33,7 +32,8 @@ def main() -> None:
             said = handler(event, None)
             taken.append((time.perf_counter() - began) * 1000)
             assert said["statusCode"] == 200
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    megabytes = int(line.split()[1]) / 1024
     figures = {"status": first["statusCode"], "import": imported, "cold": answered, "MB": megabytes, "warm": taken}
     sys.stdout.write(json.dumps(figures))
 

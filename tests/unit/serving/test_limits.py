@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -117,3 +119,40 @@ def test_a_moment_is_not_near_once_either_clock_says_so(monkeypatch: pytest.Monk
         monkeypatch.setattr("snn_cloud.serve.moment.time.monotonic", lambda now=steady: now)
         monkeypatch.setattr("snn_cloud.serve.moment.time.time", lambda now=wall: now)
         assert moment.is_within(2.0) is near, (steady, wall)
+
+
+def test_a_child_that_opens_a_photo_imports_nothing() -> None:
+    """In a process of its own, as this one has opened many."""
+    done = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["without"] != []
+    assert told["ready"] == {key: [] for key in ["PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP"]}
+
+
+CHILD = """
+import json, sys
+from io import BytesIO
+import numpy as np
+from snn_data.isolated import isolated
+from snn_photos.pictures import get_ready, open_picture
+
+def imported(content):
+    def work(_):
+        before = set(sys.modules)
+        np.asarray(open_picture(BytesIO(content)).resize((3, 3)))
+        return sorted(name for name in set(sys.modules) - before if name.startswith("PIL"))
+    return isolated(work)
+
+PIXEL = bytes.fromhex("424d3a0000000000000036000000280000000100000001000000010018000000000004000000130b0000130b0000"
+                      "0000000000000000ff00ff00")
+told = {"without": imported(PIXEL)}
+get_ready()
+from PIL import Image
+def saved(kind):
+    out = BytesIO()
+    Image.new("RGB", (9, 9), "red").save(out, kind)
+    return out.getvalue()
+told["ready"] = {kind: imported(saved(kind)) for kind in ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP")}
+print(json.dumps(told))
+"""
