@@ -23,7 +23,7 @@ from snn_data.familiar import Familiar
 from snn_data.isolated import Broken, isolated, raise_limits
 from snn_data.model import AT_ONCE, Model
 from snn_photos.backbone import Backbone
-from snn_photos.pictures import open_picture
+from snn_photos.pictures import get_ready, open_picture
 from snn_photos.reading import Reading, load_pixels
 
 PIXELS_MEMORY = 256 * 2**20
@@ -86,6 +86,8 @@ class Loaded:
         if width not in (None, self.model.features):
             raise InvalidInput(f"reads {self.model.features:,} features, not {width:,}", source=self.model.source)
         self._said(np.full((self.model.features, 1), 0.5))
+        if self._reads_photos:
+            get_ready()
 
     @property
     def most(self) -> int:
@@ -96,7 +98,9 @@ class Loaded:
     def _check_count(self, count: int) -> None:
         if count > self.most:
             classes = f", each with {len(self.model.classes):,} probabilities," if self.model.of_classes else ""
-            raise Refused(413, f"the answers to {count:,} instances{classes} are too long (send at most {self.most:,})")
+            raise Refused(
+                413, f"the answers to {count:,} instances{classes} are too long (send at most {self.most:,} at a time)"
+            )
 
     @property
     def threshold(self) -> float | None:
