@@ -304,7 +304,7 @@ def test_where_approval_is_required_an_upload_becomes_a_candidate_and_is_promote
 
     def snn(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(app, ["models", *arguments, "--stack", stack.stack_name])
-        return done.exit_code, " ".join(done.output.split())
+        return done.exit_code, " ".join((done.output if done.exit_code else done.stdout).split())
 
     code, said = snn("promote", "1")
     assert code == 1
