@@ -356,3 +356,15 @@ def test_a_candidate_that_is_rejected_is_no_longer_on_trial(models: Models) -> N
     assert ended == {**trial, "ended": "withdrawn", "reason": "it was rejected by ann"}
     with pytest.raises(InvalidInput, match=re.escape(f"version: version 1 of {models.name} was rejected")):
         models.registry.begin_trial(models.name, 1, "canary", 0.1)
+
+
+def test_what_a_version_is_asked_is_counted_from_the_trial_on(models: Models) -> None:
+    models.register()
+    (held,) = models.registry.versions(models.name)
+    models.registry.count(models.name, held["run_id"], {"requests": 7, "errors": 1})
+    models.registry.begin_trial(models.name, 1, "canary", 0.1)
+    assert models.registry.served(models.name) == {}
+    race(8, lambda _: models.registry.count(models.name, held["run_id"], {"requests": 1, "milliseconds": 5}))
+    served = versions.standing(models.clients, models.stack, models.name)["versions"][0]["served"]
+    assert served is not None
+    assert (served["requests"], served["errors"], served["milliseconds"]) == (8, 0, 40)

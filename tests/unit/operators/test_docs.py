@@ -19,6 +19,7 @@ TASKS = [
     ["wait"],
     ["clean_up", "list"],
     ["choose", "compare", "promote", "stage", "train"],
+    ["approve", "compare", "promote", "register"],
 ]
 
 
@@ -28,7 +29,11 @@ def test_a_snippet_is_a_dag_in_the_right_order(snippet, tasks):
     exec(compile(snippet, "docs/operators.md", "exec"), names)
     dag = names["dag"]
     assert sorted(dag.task_ids) == tasks
-    if "compare" in tasks:
+    if "approve" in tasks:
+        assert dag.get_task("approve").upstream_task_ids == {"compare", "register"}
+        assert dag.get_task("promote").upstream_task_ids == {"approve", "compare"}
+        assert dag.get_task("approve").response_timeout == 172_800
+    elif "compare" in tasks:
         assert dag.get_task("promote").upstream_task_ids == {"train", "compare"}
     if "deploy" in tasks:
         assert dag.get_task("train").upstream_task_ids == {"deploy", "stage"}
