@@ -100,6 +100,8 @@ def report(
 ) -> None:
     """Evaluate a run's model, classify photos, and write report.json, report.html and model_card.md into its folder.
 
+    With the extra `backbones` the folder gets model.onnx too.
+
     \b
     Examples:
       snn report

@@ -36,14 +36,14 @@ class Graph:
         self._domains = dict[str, int]()
 
     def input(self, name: str, dtype: Any, shape: Sequence[int], about: str = "", batch: int | str = BATCH) -> str:
-        """Add an input, (batch, *shape)."""
+        """Add an input: `shape` is that of a sample, `batch` how many there are, `about` what it must be."""
         from onnx import helper
 
         self._inputs.append(helper.make_tensor_value_info(name, _kind(dtype), [batch, *shape], about))
         return name
 
     def output(self, value: str, name: str, dtype: Any, shape: Sequence[int], batch: int | str = BATCH) -> None:
-        """Give a value that was computed out under a name, (batch, *shape)."""
+        """Give a value that was computed out under a name; `shape` is that of a sample."""
         from onnx import helper
 
         self._nodes.append(helper.make_node("Identity", [value], [name]))
