@@ -170,7 +170,8 @@ def _of_values(feature: Feature, bins: Values, counts: Counts) -> str:
     shares, before = counts / counts.sum(), bins.counts / bins.counts.sum()
     if feature.kind == "missing":
         return f"{feature.name.removesuffix(': missing')} is missing in {shares[1]:.1%}, it was in {before[1]:.1%}"
-    most = int(np.argmax(np.abs(shares - before)))
+    expected = (counts + bins.counts) * counts.sum() / (counts.sum() + bins.counts.sum())
+    most = int(np.argmax((counts - expected) ** 2 / np.maximum(expected, 1e-9)))  # what speaks loudest in chi-square
     name = bins.name(most)
     if name != OTHER or bins.counts[-1]:
         said = f"{name} is {shares[most]:.1%}, it was {before[most]:.1%}"
