@@ -155,7 +155,9 @@ def test_features_that_go_together_are_all_named_and_none_hides_another() -> Non
 def test_what_weighs_most_comes_first_and_what_is_certain_has_a_corrected_p() -> None:
     chance = np.random.default_rng(10)
     x = chance.standard_normal((1_000, 4))
-    report = compare(Reference.of(drift_data.dataset(x[:500])), drift_data.dataset(x[500:] + [0, 0.5, 0, 1.0]))
+    report = compare(
+        Reference.of(drift_data.dataset(x[:500])), drift_data.dataset(x[500:] + np.array([0, 0.5, 0, 1.0]))
+    )
     assert [finding["name"] for finding in report["findings"]] == ["column 3", "column 1"]
     tests = report["tests"]
     assert [test["drifted"] for test in tests] == [True, True, False, False, False]
