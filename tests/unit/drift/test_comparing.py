@@ -100,7 +100,7 @@ def test_features_of_another_backbone() -> None:
     report = compare_data(
         drift_data.dataset(rows[:100], backbone=names[1]), drift_data.dataset(rows, backbone=names[0])
     )
-    assert "features are of other, in the training data of efficientnet-lite0" in report["findings"][0]["text"]
+    assert "features are those of other, in the training data of efficientnet-lite0" in report["findings"][0]["text"]
 
 
 def test_few_samples_are_said_to_be_few() -> None:
