@@ -58,7 +58,7 @@ def dataset(x: NDArray[Any], y: NDArray[Any] | None = None, classes: tuple[str, 
 
 
 CHANGES: dict[str, Any] = {
-    "brightness": lambda x, by, _: as_bytes(x + by),
+    "brightness": lambda x, by, _: as_bytes(x.astype(np.float64) + by),
     "blur": lambda x, by, _: as_bytes(gaussian_filter(x.astype(np.float64), (0, by, by, 0)[: x.ndim])),
     "noise": lambda x, by, chance: as_bytes(x + chance.normal(0, by, x.shape)),
     "contrast": lambda x, by, _: as_bytes((x - 127.0) * by + 127),

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+import numpy as np
+
 from snn.batches import Samples
 from snn.errors import InvalidInput
 from snn_client.data.options import Logged, Options, Progress
@@ -17,9 +19,11 @@ from snn_client.runs.lists import LIMIT, longest, size
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.ledger import Ledger
 from snn_data.dataset import Dataset, load_dataset
+from snn_data.drift.features import FEW
 from snn_data.drift.reference import Reference
-from snn_data.drift.report import ALPHA, DriftReport, compare
-from snn_data.drift.samples import digests, independent, without
+from snn_data.drift.report import ALPHA, DriftReport, compare, schema_findings
+from snn_data.drift.samples import digests, fresh, independent
+from snn_data.drift.schema import Schema
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
@@ -154,23 +158,25 @@ def _left(kept: int, given: int, what: str) -> str:
 
 
 def _known(dataset: Dataset) -> _Known:
-    known = digests(_parts(dataset)) if _of_photos(dataset) else Counter[bytes]()
+    known = digests(_parts(dataset)) if _are_one(dataset) else Counter[bytes]()
     return _Known(Reference.of(dataset), known)
 
 
 def _compared(new: Dataset, known: _Known, alpha: float) -> DriftReport:
     """Compare; a report without tests says that there is nothing new."""
-    given, notes = independent(new.train), list[str]()
-    samples = without(given, known.samples) if _of_photos(new) and known.samples else given
-    if left := len(given) - len(samples):
-        notes = [f"{left:,} of {len(given):,} samples are in the former data too and were left out"]
-    if not len(samples):
+    samples, notes = independent(new.train), list[str]()
+    places = fresh(samples, known.samples) if known.samples and _are_one(new) else np.arange(len(samples))
+    left = len(samples) - len(places)
+    if not len(places):
         notes = [f"all {left:,} samples are in the former data: there is nothing new"]
-        new_only: DriftReport = {
-            "drifted": False, "alpha": alpha, "reference": 0, "new": 0, "tests": [], "findings": [], "notes": notes,
+        findings = schema_findings(known.reference.schema, Schema.of(new))
+        return {
+            "drifted": bool(findings), "alpha": alpha, "reference": 0, "new": 0, "tests": [], "findings": findings,
+            "notes": notes,
         }  # fmt: skip
-        return new_only
-    report = compare(known.reference, known.reference.count(new, samples), alpha)
+    if left:
+        notes = [f"{left:,} of {len(samples):,} samples are in the former data too and were left out"]
+    report = compare(known.reference, known.reference.count(new, samples.part(places)), alpha)
     return {**report, "notes": [*notes, *report["notes"]]}
 
 
@@ -186,9 +192,9 @@ def _load(clients: Clients, source: str, progress: Progress) -> Dataset:
         return load_dataset(prepare(source, Options(), Path(folder), progress, clients.s3), source)
 
 
-def _of_photos(dataset: Dataset) -> bool:
-    """Return whether equal samples are the same photo; two equal rows of a table are two rows."""
-    return len(dataset.shape) > 1 or bool(dataset.backbone)
+def _are_one(dataset: Dataset) -> bool:
+    """Return whether equal samples are the same one: a photo, or so many numbers; two equal rows of a table are two."""
+    return len(dataset.shape) > 1 or (not dataset.columns and dataset.features > FEW)
 
 
 def _parts(dataset: Dataset) -> list[Samples]:

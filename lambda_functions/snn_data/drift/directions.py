@@ -44,7 +44,7 @@ class Directions:
         values, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
         most = max(1, min(MOST, len(rows) // 10, MOST_BYTES // (2 * rows.shape[1])))
         keep = [place for place in np.argsort(-values)[:most] if values[place] > 1e-9 * values.max() > 0]
-        axes = (vectors[:, keep].T @ centred if wide else vectors[:, keep].T).reshape(len(keep), -1)
+        axes = (vectors[:, keep].T @ centred if wide else vectors[:, keep].T).reshape(len(keep), rows.shape[1])
         axes /= np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-300)
         # Of the two signs the one that the largest number has: the same on every machine.
         signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)]) if len(axes) else np.ones(0)

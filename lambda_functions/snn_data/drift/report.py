@@ -108,7 +108,7 @@ def compare(reference: Reference, new: Dataset | Summary | Seen, alpha: float = 
             -test["drifted"], test["name"] == CLIPPED, -round(test["distance"], 2), -shifts[id(test)], test["name"],
         )
     )  # fmt: skip
-    findings = _of_schema(reference.schema, seen.schema)
+    findings = schema_findings(reference.schema, seen.schema) if seen.schema else []
     findings += [_finding(test, told[id(test)]) for test in tests if test["drifted"]]
     sizes = [max((test[side] for test in tests), default=0) for side in ("reference", "new")]
     notes = _notes(reference, seen, sizes)
@@ -136,9 +136,9 @@ def _test(feature: Feature, counts: Counts, coarse: bool) -> Test:
     }  # fmt: skip
 
 
-def _of_schema(before: Schema, now: Schema | None) -> list[Finding]:
-    differences = before.differences(now) if now else []
-    return [{"level": "error", "name": one.name, "kind": "schema", "text": one.text} for one in differences]
+def schema_findings(before: Schema, now: Schema) -> list[Finding]:
+    """Return what new data are that the training data were not, or the other way round: shape, classes, columns."""
+    return [{"level": "error", "name": one.name, "kind": "schema", "text": one.text} for one in before.differences(now)]
 
 
 def _finding(test: Test, text: str) -> Finding:
@@ -170,7 +170,8 @@ def _of_values(feature: Feature, bins: Values, counts: Counts) -> str:
     shares, before = counts / counts.sum(), bins.counts / bins.counts.sum()
     if feature.kind == "missing":
         return f"{feature.name.removesuffix(': missing')} is missing in {shares[1]:.1%}, it was in {before[1]:.1%}"
-    most = int(np.argmax(np.abs(shares - before)))
+    expected = (counts + bins.counts) * counts.sum() / (counts.sum() + bins.counts.sum())
+    most = int(np.argmax((counts - expected) ** 2 / np.maximum(expected, 1e-9)))  # what speaks loudest in chi-square
     name = bins.name(most)
     if name != OTHER or bins.counts[-1]:
         said = f"{name} is {shares[most]:.1%}, it was {before[most]:.1%}"

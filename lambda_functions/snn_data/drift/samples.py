@@ -39,14 +39,13 @@ def independent(samples: Samples) -> Samples:
     return samples.part(np.sort(first))
 
 
-def without(samples: Samples, known: Mapping[bytes, int]) -> Samples:
-    """Return samples without those that are in data that are known, byte for byte, by `digests` of these.
+def fresh(samples: Samples, known: Mapping[bytes, int]) -> Places:
+    """Return the places of samples that are not, byte for byte, in data that are known by their `digests`.
 
     Data to retrain on often hold the former ones, which would hide what is new. What the known data have several times
     (a black photo) stays, as it may be there again by chance.
     """
-    fresh = [place for place, digest in enumerate(_digests(samples)) if known.get(digest) != 1]
-    return samples if len(fresh) == len(samples) else samples.part(np.array(fresh, np.intp))
+    return np.array([place for place, digest in enumerate(_digests(samples)) if known.get(digest) != 1], np.intp)
 
 
 def digests(parts: Iterable[Samples]) -> Counter[bytes]:
