@@ -23,7 +23,7 @@ export SNN_DEMO_SEED := $(SEED)
 export SNN_DEMO_BACKBONE := $(BACKBONE)
 
 .DEFAULT_GOAL := help
-.PHONY: help install bench chromium notebooks pictures demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
+.PHONY: help install bench chromium notebooks pictures demo docs up down status mwaa test test-airflow test-bad-input test-commands test-data test-stacks test-e2e test-browser test-faults test-faults-full test-iam test-integration test-load test-mlflow test-moto soak test-long test-unit test-witness lint audit audit-dependencies format lock clean compose-env
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' Makefile
@@ -120,6 +120,9 @@ test-iam: install ## run the integration tests with every role held to its polic
 test-moto: install ## hold what the product asks of AWS to a second emulator, moto, which it installs
 	@$(BIN)/pytest tests/moto
 
+test-mlflow: install ## log runs to a real MLflow server, which it installs, and read them back: 2 minutes
+	@$(BIN)/pytest tests/tracking
+
 test-browser: install chromium ## run the tests that look at pages in headless Chromium; installs Debian's if there is none
 	@$(BIN)/pytest tests/browser
 
@@ -167,7 +170,7 @@ audit: $(AUDIT)/installed ## look for weaknesses: templates (checkov), code (ban
 		--disable-plugin HexHighEntropyString --exclude-files '^tests/'
 
 audit-dependencies: $(AUDIT)/installed ## ask PyPI for known weaknesses of the locked packages; needs the internet
-	@for lock in dev docs audit bench faults moto uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
+	@for lock in dev docs audit bench faults mlflow moto uv; do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes \
 		--requirement requirements/$$lock.txt || exit 1; done
 
 # Environments of their own: nothing of the project imports what is in them, and it imports nothing of the project.
@@ -201,6 +204,7 @@ lock: install ## resolve the dependencies anew: UPGRADE=--upgrade for newer vers
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/bench.in --output-file requirements/bench.txt
 	@$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt requirements/faults.in --output-file requirements/faults.txt
 	@$(COMPILE) $(UPGRADE) requirements/moto.in --output-file requirements/moto.txt
+	@$(COMPILE) $(UPGRADE) requirements/mlflow.in --output-file requirements/mlflow.txt
 
 clean: down ## remove all that was installed or made here, .venv and .local included
 	@rm -rf .venv .local build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -9,8 +9,9 @@ Variable `snn_retraining_cron` (such as `0 3 * * 1`; by default never), and by h
 2. **stage** and **train**: as in *snn_training*. The result is the challenger.
 3. **compare** evaluates champion and challenger on the same test set, that of the new data, and decides. XCom has both
    reports and the decision with its reason.
-4. **promote** copies the challenger to `predict_input/` and keeps the former champion in `predict_input/previous/`. It
-   is skipped unless the challenger is better by the margin, and by more than chance gives.
+4. **register** makes the challenger a version in the registry; **approve**, if *approval* is on, waits for a person.
+5. **promote** copies the challenger to `predict_input/` and keeps the former champion in `predict_input/previous/`. It
+   is skipped unless the challenger is better by the margin, and by more than chance gives, and nobody rejected it.
 
 With **roll back** in the form the run does only one thing: it swaps the champion and the previous one.
 """
@@ -22,17 +23,19 @@ from pathlib import Path
 
 from airflow.sdk import DAG, Asset, AssetAlias, AssetWatcher, task
 
+from snn_operators.approval import SnnApprovalOperator
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.compat import AssetOrTimeSchedule
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.form import overrides, retraining_form
+from snn_operators.models import SnnRegisterOperator
 from snn_operators.new_data import NewDataTrigger
 from snn_operators.results import SnnReportOperator
 from snn_operators.stage import SnnStageOperator
 from snn_operators.train import SnnTrainOperator
-from snn_operators.variables import cron_times
+from snn_operators.variables import cron_times, flag
 
-FORM = retraining_form()
+FORM = retraining_form(approval=flag("snn_retraining_approval", False))
 PARAMETERS = Path(__file__).with_name("parameters.json")
 times = cron_times("snn_retraining_cron")
 new_data = Asset(
@@ -102,6 +105,22 @@ with DAG(
         significance="{{ params.significance }}",
     )
 
+    register = SnnRegisterOperator(
+        task_id="register",
+        stack=deploy.output,
+        run_id=challenger,
+        test_set="{{ ti.xcom_pull('compare', key='challenger')['test_set'] }}",
+    )
+
+    approve = SnnApprovalOperator(
+        task_id="approve",
+        stack=deploy.output,
+        run_id=challenger,
+        comparison=compare.output,
+        wanted="{{ params.approval }}",
+        response_timeout="{{ params.approval_hours and params.approval_hours * 3600 }}",
+    )
+
     promote = SnnPromoteOperator(
         task_id="promote",
         stack=deploy.output,
@@ -109,6 +128,7 @@ with DAG(
         decision=compare.output["decision"],
         over=compare.output["champion_etag"],
         outlets=champion,
+        trigger_rule="none_failed_min_one_success",  # approve is skipped where nobody is to be asked
     )
 
     report = SnnReportOperator(
@@ -119,4 +139,5 @@ with DAG(
     )
 
     way() >> [roll_back, deploy]
-    deploy >> choose >> stage >> train >> compare >> [promote, report]
+    deploy >> choose >> stage >> train >> compare >> [register, report]
+    register >> approve >> promote

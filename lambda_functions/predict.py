@@ -1,4 +1,6 @@
-"""PredictLambda: answers HTTP requests with the champion. An invocation without HTTP is a part of a batch."""
+"""PredictLambda: answers HTTP requests with the champion. An invocation without HTTP is a part of a batch, or the day's
+check of what was asked.
+"""
 
 import os
 from collections.abc import Mapping
@@ -11,6 +13,7 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.serve.batch import Changed, Taking, work
 from snn_cloud.serve.endpoint import Endpoint
 from snn_cloud.serve.http import Refused
+from snn_cloud.serve.watch import check_all
 
 clients = cache(Clients.from_environment)
 endpoint = cache(lambda: Endpoint.from_environment(clients()))
@@ -22,6 +25,8 @@ def handler(event: Any, context: Any) -> Any:
     """Parse, answer, return. What comes by HTTP has a request context, which no caller can leave out."""
     if "requestContext" not in event and "batch" in event:
         return _answer_part(event["batch"])
+    if "requestContext" not in event and event.get("check") == "drift":
+        return {"drifted": check_all(clients(), endpoint().registry, os.environ)}
     return endpoint().answer(event)
 
 

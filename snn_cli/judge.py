@@ -52,7 +52,7 @@ def evaluate(
       snn evaluate my-first --json
       snn evaluate --promoted
     """
-    chosen = _completed(aws, run, promoted)
+    chosen = completed(aws, run, promoted)
     test_set = evaluate_run(aws.clients, aws.outputs.bucket, chosen.run_id, dataset or chosen.dataset, slice_by)
     answer({"run_id": chosen.run_id, **test_set}, as_json, lambda: show(*judged(test_set)))
 
@@ -75,7 +75,7 @@ def predict(
       snn predict samples --run my-first
       snn predict new-patients.csv --out answers.csv
     """
-    chosen, photos = _completed(aws, run, promoted), _photos(images)
+    chosen, photos = completed(aws, run, promoted), _photos(images)
     answers = predict_images(
         aws.clients, aws.outputs.bucket, chosen.run_id, photos, features_by(aws.clients, aws.outputs)
     )
@@ -100,6 +100,8 @@ def report(
 ) -> None:
     """Evaluate a run's model, classify photos, and write report.json, report.html and model_card.md into its folder.
 
+    With the extra `backbones` the folder gets model.onnx too.
+
     \b
     Examples:
       snn report
@@ -108,7 +110,7 @@ def report(
     """
     if run and not _is_name(run):
         run, images = "", [run, *(images or [])]
-    chosen, photos, bucket = _completed(aws, run, promoted), _photos(images or []), aws.outputs.bucket
+    chosen, photos, bucket = completed(aws, run, promoted), _photos(images or []), aws.outputs.bucket
     key = dataset or chosen.dataset
     test_set = evaluate_run(aws.clients, bucket, chosen.run_id, key, slice_by)
     new_images = predict_images(aws.clients, bucket, chosen.run_id, photos, features_by(aws.clients, aws.outputs))
@@ -127,7 +129,7 @@ def report(
     answer(made, as_json, show_all)
 
 
-def _completed(aws: Aws, run: str, promoted: bool) -> Run:
+def completed(aws: Aws, run: str, promoted: bool) -> Run:
     """Return the run whose model to use, and print which one if it was not named. Raises CloudError if it has none."""
     if run and promoted:
         raise typer.BadParameter("give a run or --promoted, not both")

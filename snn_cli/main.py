@@ -14,12 +14,15 @@ from snn_cli import (
     cleanup,
     datasets,
     deploy,
+    drift,
     endpoint,
+    export,
     judge,
     look,
     models,
     parameters_page,
     runs,
+    tracking,
     train,
 )
 from snn_cli.aws import on_aws
@@ -60,16 +63,18 @@ app = typer.Typer(
 )
 app.command()(deploy.deploy)
 for command in (
-    train.train, runs.status, runs.logs, look.look, judge.evaluate, judge.predict, judge.report, runs.cancel,
-    train.resume, batch.batch,
+    train.train, runs.status, runs.logs, look.look, judge.evaluate, judge.predict, judge.report, drift.drift,
+    runs.cancel, train.resume, batch.batch,
 ):  # fmt: skip
     app.command()(on_aws(command))
+app.command()(export.export)
 app.command()(cleanup.cleanup)
 app.command("parameters")(parameters_page.command)
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(backbones.app, name="backbone")
 app.add_typer(models.app, name="models")
 app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(tracking.app, name="mlflow")
 app.add_typer(commands.app, name="local")
 
 

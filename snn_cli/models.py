@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from snn.errors import InvalidInput
 from snn_cli.aws import Aws, on_aws
-from snn_cli.console import Json, answer, results, table
+from snn_cli.console import Exit, Json, answer, results, table
 from snn_client.models import versions
-from snn_client.models.champion import Change
+from snn_client.models.champion import Change, find_champion
+from snn_client.models.reference import write_reference
 from snn_client.models.versions import Shown, Standing
 from snn_cloud.registry.record import DEFAULT_MODEL, RULE, Status, Trial, Version
+from snn_cloud.registry.seen import DAYS, KEPT_DAYS, Check, check
 
 app = typer.Typer(no_args_is_help=True, help="Versions of models: list, approve, promote, and put on trial.")
 
@@ -203,6 +206,46 @@ def withdraw(aws: Aws, model: Model = DEFAULT_MODEL, reason: Reason = "", as_jso
         results.print(f"the model {model} has no trial that goes on", markup=False)
         return
     answer(dict(registry.trial(model) or found), as_json, lambda: results.print("the trial is over"))
+
+
+@app.command()
+@on_aws
+def drift(
+    aws: Aws,
+    model: Model = DEFAULT_MODEL,
+    days: Annotated[int, typer.Option(min=1, max=KEPT_DAYS, help="of what the endpoint was asked")] = DAYS,
+    as_json: Json = False,
+) -> None:
+    """Compare what the endpoint was asked with what the champion was trained on. The stack does so once a day itself.
+
+    Ends with 0 if nothing has changed, and with 1 if it has, or if too little
+    was asked to tell.
+
+    \b
+    Examples:
+      snn models drift
+      snn models drift --days 1 --json
+    """
+    held = find_champion(aws.clients, aws.outputs.bucket, model)
+    if held is None or not held.run_id:
+        raise InvalidInput(f"the model {model} has no champion of a run", field="model", hint="snn models promote")
+    version = versions.registry_of(aws.clients, aws.outputs).get(model, held.run_id)
+    write_reference(aws.clients, aws.outputs.bucket, version)
+    found = check(aws.clients, aws.outputs.bucket, aws.outputs.table, model, held.run_id, days)
+    answer(dict(found), as_json, lambda: _tell_check(found))
+    if found["report"] is None or found["report"]["drifted"]:
+        raise typer.Exit(Exit.REFUSED)
+
+
+def _tell_check(found: Check) -> None:
+    report = found["report"]
+    if report is None:
+        results.print(found["why"], markup=False)
+        return
+    for finding in report["findings"]:
+        results.print(finding["text"], markup=False)
+    verdict = "what is asked has changed" if report["drifted"] else "no change that matters"
+    results.print(f"{found['samples']:,} samples in {found['days']} days: {verdict}", markup=False)
 
 
 def _decide(aws: Aws, version: str, model: str, status: Status, by: str, reason: str, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from snn_cli.local.airflow_api import AirflowApi, run_path
+from snn_cli.local.airflow_api import AirflowApi, AirflowError, run_path
 
 
 class Clicks(AirflowApi):
@@ -41,6 +41,21 @@ class Clicks(AirflowApi):
         """Pause the DAG, or let it go on: no task of a paused one is scheduled."""
         self.ask("PATCH", f"dags/{quote(dag_id)}", json={"is_paused": paused})
 
+    def question(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any] | None:
+        """Return what the task asks people, and what was answered; None if it asks nothing."""
+        try:
+            asked: dict[str, Any] = self.ask("GET", _question(dag_id, run_id, task_id)).json()
+        except AirflowError as error:
+            if ": 404: " in str(error):
+                return None
+            raise
+        return asked
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Choose an option of what the task asks, as the button in the UI does."""
+        body = {"chosen_options": [option], "params_input": {}}
+        self.ask("PATCH", _question(dag_id, run_id, task_id), json=body)
+
     def pool_slots(self, pool: str = "default_pool") -> dict[str, int]:
         """Return how many slots of a pool are used: open, running, queued, scheduled, deferred, occupied."""
         answer = self.ask("GET", f"pools/{quote(pool)}").json()
@@ -58,3 +73,7 @@ class Clicks(AirflowApi):
             entry if isinstance(entry, str) else entry["event"]
             for entry in self.log(dag_id, run_id, task_id, try_number, map_index)
         ]
+
+
+def _question(dag_id: str, run_id: str, task_id: str) -> str:
+    return f"{run_path(dag_id, run_id)}/taskInstances/{quote(task_id)}/-1/hitlDetails"

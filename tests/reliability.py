@@ -1,4 +1,4 @@
-"""Puts what tests have counted into docs/reliability.md, between two marks of its own for each table."""
+"""Puts what tests have counted into a page of docs, between two marks of its own for each table."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 
 
-def put(begin: str, end: str, text: str) -> None:
-    """Replace what lies between two marks, each of which must be there once."""
-    page = PAGE.read_text()
-    assert page.count(begin) == page.count(end) == 1, f"{PAGE.name} must have {begin} and {end} once"
+def put(begin: str, end: str, text: str, file: Path | None = None) -> None:
+    """Replace what lies between two marks of a page, each of which must be there once."""
+    file = file or PAGE
+    page = file.read_text()
+    assert page.count(begin) == page.count(end) == 1, f"{file.name} must have {begin} and {end} once"
     head, (_, tail) = page.split(begin)[0], page.split(end)
-    PAGE.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
-    sys.stdout.write(f"{PAGE.relative_to(ROOT)}: {begin.strip('<!-> ')}\n")
+    file.write_text(f"{head}{begin}\n{text}\n{end}{tail}")
+    sys.stdout.write(f"{file.relative_to(ROOT)}: {begin.strip('<!-> ')}\n")
 
 
 def measured(results: Path) -> str:

@@ -139,6 +139,8 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("PredictRole ReadBatches s3:GetObject batch_input", by_functions(Work.batched), "S3 denies access, or it was"),
     ("PredictRole ReadBatches s3:GetObject photos", by_functions(Work.batched_large), "S3 denies access, or it was"),
     ("PredictRole WritePredictions", by_functions(Work.batched), f"failed 3 times: .*({DENIED})"),
+    ("PredictRole TellOfDrift", lambda work, may, _: asked(
+        lambda: may.sns.publish(TopicArn=work.stack.topic_arn, Message="x")), DENIED),
     ("PredictRole WriteLogs", logs_of("PredictLambda"), DENIED),
     ("NotebookRole FetchPackage", reads("notebook/1/x.whl", bucket="artifact_bucket"), DENIED),
     ("NotebookRole FindTheStack", may_do(Work.found), DENIED),
@@ -159,6 +161,9 @@ NEEDED: list[tuple[str, Need, str]] = [
     ("operator WatchAndCancelRuns dynamodb:GetItem", may_do(Work.watched), DENIED),
     ("operator WatchAndCancelRuns dynamodb:BatchGetItem", may_do(Work.listed), DENIED),
     ("operator WatchAndCancelRuns dynamodb:UpdateItem", may_do(Work.cancelled), DENIED),
+    ("operator KeepTheRegistry dynamodb:PutItem", may_do(Work.registered), DENIED),
+    ("operator KeepTheRegistry dynamodb:DeleteItem", may_do(Work.tried_again), DENIED),
+    ("operator SayThatAVersionWaits", may_do(Work.told_of_a_version), f"not sent: Version .*({DENIED})"),
     ("operator ListRuns", may_do(Work.listed), DENIED),
     ("operator FindTheStack", may_do(Work.found), DENIED),
     ("operator StageReadAndReport s3:GetObject", may_do(Work.judged), UNREADABLE),

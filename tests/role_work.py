@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import cached_property
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from snn_client.backbones import catalogue
 from snn_client.backbones.features import Features
 from snn_client.data.staging import stage, withdraw
 from snn_client.models import versions
+from snn_client.models.approval import announce
 from snn_client.models.champion import promote
 from snn_client.reports.report import evaluate_run
 from snn_client.runs import runs
@@ -44,6 +47,7 @@ from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.registry.record import Status
 from snn_cloud.serve.deployed import FRESH_SECONDS
 
 PARAMETERS = oracle.small_network((3, 1), ("relu", "sigmoid"))
@@ -314,6 +318,33 @@ class Work:
     def cancelled(self, may: Clients) -> str:
         """Cancel a run that is over, which changes nothing and asks all the same."""
         return seen(lambda: runs.cancel(may, self.stack, self._finished[0]))
+
+    def registered(self, may: Clients) -> str:
+        """Make a run a version of a model that there was none of, and have it decided on and promoted."""
+        model = self._new()
+
+        def work() -> None:
+            version = versions.register(may, self.stack, self._finished[0], model)
+            versions.registry_of(may, self.stack).decide(model, version["number"], Status.APPROVED, "ann")
+            versions.promote(may, self.stack, version["number"], model)
+
+        return seen(work)
+
+    def tried_again(self, may: Clients) -> str:
+        """Put a version on trial that was asked something in a trial before: its counters begin anew."""
+        model, run_id = self._new(), self._finished[0]
+        registry = versions.registry_of(self.clients, self.stack)
+        versions.register(self.clients, self.stack, run_id, model)
+        registry.count(model, run_id, {"requests": 1})
+        return seen(lambda: versions.registry_of(may, self.stack).begin_trial(model, run_id, "shadow"))
+
+    def told_of_a_version(self, may: Clients) -> str:
+        """Tell the topic that a version waits for approval; return what the log says."""
+        version = versions.register(self.clients, self.stack, self._finished[0], self._new())
+        said = StringIO()
+        with redirect_stdout(said):
+            announce(may, self.stack, version)
+        return said.getvalue()
 
     def listed(self, may: Clients) -> str:
         """List the newest runs."""

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from odd_photos import encoded
+from onnx import helper, numpy_helper
+from onnxruntime import InferenceSession
 from PIL import Image
 
 from snn.network import Network
@@ -17,10 +23,14 @@ from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
 from snn_cloud.ledger.parameters import Parameters
+from snn_cloud.registry.registry import Registry
+from snn_cloud.serve.deployed import Deployed
+from snn_cloud.serve.endpoint import Endpoint
+from snn_cloud.serve.meter import Meter
 from snn_data.columns import Category, Columns, Number
 from snn_data.model import Model, load_model, save_model
 
-__all__ = ["KINDS", "Kind", "picture_of", "put_run"]
+__all__ = ["KINDS", "Kind", "asked_here", "endpoint_here", "event_of", "picture_of", "put_run", "witnessed"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +102,63 @@ def put_run(clients: Clients, stack: StackOutputs, run_id: str, content: bytes) 
 def picture_of(random: np.random.Generator, size: tuple[int, int] = (17, 23)) -> bytes:
     """The PNG file of a picture of noise."""
     return encoded(Image.fromarray(random.integers(0, 256, (*size, 3), np.uint8)), "PNG")
+
+
+def endpoint_here(
+    clients: Clients, stack: StackOutputs, *, key: str = "", daily_usd: float = 0.0,
+    clock: Callable[[], float] = time.time,
+) -> Endpoint:  # fmt: skip
+    """What one environment of PredictLambda has, in this process, with all that it reads and writes on the emulator."""
+    registry = Registry(clients.dynamodb, stack.table)
+    meter = Meter(registry, stack.stack_name, "arm64", 1769, daily_usd, clock)
+    digest = hashlib.sha256(key.encode()).hexdigest() if key else ""
+    return Endpoint(Deployed(clients, stack.bucket, registry), registry, meter, digest)
+
+
+def event_of(
+    body: bytes | str = b"", kind: str = "image/png", path: str = "/invocations", method: str = "POST", **headers: str
+) -> dict[str, Any]:
+    """A request as function URLs hand it over: text as it is, all else as base64. Underscores of headers are dashes."""
+    text = isinstance(body, str)
+    named = {name.replace("_", "-").lower(): value for name, value in headers.items()}
+    context: dict[str, Any] = {
+        "accountId": "anonymous", "apiId": "u" * 32, "domainName": f"{'u' * 32}.lambda-url.us-east-1.on.aws",
+        "requestId": "00000000-0000-4000-8000-000000000000", "routeKey": "$default", "stage": "$default",
+        "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "x"},
+        "time": "01/Dec/2026:00:00:00 +0000", "timeEpoch": 1796083200000,
+    }  # fmt: skip
+    return {
+        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
+        "headers": {"content-type": kind, "host": context["domainName"], **named} if kind else named,
+        "requestContext": context, "body": body if isinstance(body, str) else base64.b64encode(body).decode(),
+        "isBase64Encoded": not text,
+    }  # fmt: skip
+
+
+def asked_here(endpoint: Endpoint, body: bytes | str, kind: str = "image/png", target: str = "", **headers: str) -> Any:
+    """The status of a reply, and what its JSON says."""
+    named = {"x_amzn_sagemaker_target_model": target, **headers} if target else headers
+    answered = endpoint.answer(event_of(body, kind, **named))
+    return answered["statusCode"], json.loads(answered["body"])
+
+
+def witnessed(model: Model, inputs: NDArray[Any]) -> NDArray[Any]:
+    """What onnxruntime computes (m, o) of a model's arrays for inputs (features, m)."""
+    nodes, arrays, last = [], [], "inputs"
+    kinds = {"relu": "Relu", "sigmoid": "Sigmoid", "softmax": "Softmax", "identity": "Identity"}
+    for number, activation in enumerate(model.activations, 1):
+        W, b = model.params[f"W{number}"], model.params[f"b{number}"]
+        arrays += [numpy_helper.from_array(W, f"W{number}"), numpy_helper.from_array(b[:, 0], f"b{number}")]
+        nodes.append(helper.make_node("Gemm", [last, f"W{number}", f"b{number}"], [f"Z{number}"], transB=1))
+        nodes.append(helper.make_node(kinds[activation], [f"Z{number}"], [f"A{number}"]))
+        last = f"A{number}"
+    dtype = model.params["W1"].dtype
+    kind = helper.np_dtype_to_tensor_dtype(dtype)
+    graph = helper.make_graph(
+        nodes, "model", [helper.make_tensor_value_info("inputs", kind, ["m", model.features])],
+        [helper.make_tensor_value_info(last, kind, ["m", None])], arrays,
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    session = InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: NDArray[Any] = session.run(None, {"inputs": inputs.T.astype(dtype)})[0]
+    return found

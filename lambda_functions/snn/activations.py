@@ -41,7 +41,7 @@ def normal_cdf(Z: Array) -> Array:
     """Return the normal distribution's Φ(Z) = (1 + erf(Z/√2)) / 2; NumPy has no erf, Lambda no SciPy."""
     x = np.minimum(np.abs(Z) * math.sqrt(0.5), 6)  # erf(6) is 1 to the last bit
     nearest = np.rint(x * 64).astype(np.intp)
-    h, terms = x - nearest.astype(x.dtype) / 64, _ERF.astype(x.dtype)
+    h, terms = x - nearest.astype(x.dtype) / 64, ERF.astype(x.dtype)
     erf: Array = terms[-1][nearest]
     for term in terms[-2::-1]:
         erf = erf * h + term[nearest]
@@ -58,7 +58,8 @@ def _taylor_series_of_erf(terms: int = 8) -> NDArray[np.float64]:
     return np.array(c)
 
 
-_ERF = _taylor_series_of_erf()
+ERF = _taylor_series_of_erf()
+"""Taylor coefficients of erf, (terms, 385), around 0, 1/64 … 6."""
 
 
 def _gelu_slope(Z: Array) -> Array:

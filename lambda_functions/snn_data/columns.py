@@ -40,7 +40,7 @@ class Number:
 
     def encode(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (rows, 1) for numbers (rows,), NaN where one is missing."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             return np.nan_to_num((numbers - self.mean) / self.scale)[:, None]
 
 
@@ -100,8 +100,12 @@ class Columns:
             for kept, value in zip(values, self._in_order(row, number, source), strict=True):
                 kept.append(value)
         parts = [_encode(column, held, source) for column, held in zip(self.columns, values, strict=True)]
-        with np.errstate(over="ignore"):  # of a number that is too large no finite answer comes, which is said then
-            return np.hstack(parts).astype(np.float32)
+        with np.errstate(over="ignore"):
+            found = np.hstack(parts).astype(np.float32)
+        if not np.isfinite(found).all():
+            row = int(np.argmin(np.isfinite(found).all(axis=1))) + 1
+            raise InvalidDataset(f"row {row:,} holds a number that is too large", source=source)
+        return found
 
     def _in_order(self, row: Any, number: int, source: str) -> Sequence[Any]:
         if isinstance(row, Mapping):
@@ -157,19 +161,26 @@ def _number(value: Any, name: str, row: int, source: str) -> float:
     except OverflowError:
         pass
     hint = "give a number, or null where its value is missing"
-    raise InvalidDataset(f"holds {str(value)[:100]!r} in row {row:,}", field=name, source=source, hint=hint)
+    raise InvalidDataset(f"holds {_shown(value)} in row {row:,}", field=name, source=source, hint=hint)
 
 
 def _text(value: Any, name: str, row: int, source: str) -> str | None:
     """Return a value as the text of a category, None for a missing one."""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, (int, float)):
+    if isinstance(value, int) or (isinstance(value, float) and not math.isinf(value)):
         return str(value) if isinstance(value, int) else number_text(value)
     if value is None or isinstance(value, str):
         return value and value.strip()
     hint = "give text or a number, or null where its value is missing"
-    raise InvalidDataset(f"holds {str(value)[:100]!r} in row {row:,}", field=name, source=source, hint=hint)
+    raise InvalidDataset(f"holds {_shown(value)} in row {row:,}", field=name, source=source, hint=hint)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message quotes it; a list or an object may nest without end, so it is not written out."""
+    if isinstance(value, list | Mapping):
+        return "an object" if isinstance(value, Mapping) else "a list"
+    return repr(str(value)[:100])
 
 
 def _some(names: Sequence[str], most: int = 20) -> str:

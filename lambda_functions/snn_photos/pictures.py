@@ -59,6 +59,17 @@ def open_picture(
     return _opened(file, source, read)
 
 
+def get_ready() -> None:
+    """Import all that opening a picture imports, for the child processes in which strangers' are opened.
+
+    Pillow waits with it until the first one, and so each child would do it anew, for longer than a photo takes.
+    """
+    Image.init()
+    out = BytesIO()
+    Image.new("RGB", (1, 1)).save(out, "PNG")
+    open_picture(BytesIO(out.getvalue()))
+
+
 def mirrored(picture: Image.Image) -> Image.Image:
     """Return a picture with left and right exchanged."""
     return ImageOps.mirror(picture)

@@ -14,7 +14,7 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowException
 
 from snn.errors import InvalidInput, SnnError
-from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, RunCancelled, RunFailed
+from snn_cloud.aws.errors import ChampionChanged, LaunchRejected, NotApproved, RunCancelled, RunFailed
 from snn_cloud.aws.passing import AWS_ERRORS, reason
 from snn_operators.compat import AirflowFailException
 from snn_operators.fields import NAME, STACK, VERIFY, Kind, TemplatedFields
@@ -90,12 +90,13 @@ class SnnOperator(OnStack, AwsBaseOperator[SnnHook]):
 def plain_failure() -> Iterator[None]:
     """Turn our exceptions and AWS's into Airflow's, after a line in the log that says what is wrong and no more.
 
-    What a retry cannot fix (a mistake in the input, a run that ended badly) fails the task without one. Airflow adds
-    the exception with its stack below; nothing of ours is in between, as `from None` drops the cause.
+    What a retry cannot fix (a mistake in the input, a run that ended badly, a version that was rejected) fails the task
+    without one. Airflow adds the exception with its stack below; nothing of ours is in between, as `from None` drops
+    the cause.
     """
     try:
         yield
-    except (ChampionChanged, InvalidInput, LaunchRejected, RunFailed, RunCancelled) as error:
+    except (ChampionChanged, InvalidInput, LaunchRejected, NotApproved, RunFailed, RunCancelled) as error:
         log.error("%s", error)
         raise AirflowFailException(str(error)) from None
     except SnnError as error:

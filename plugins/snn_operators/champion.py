@@ -8,9 +8,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from snn.errors import InvalidInput
+from snn_cloud.aws.errors import NotApproved
+from snn_cloud.registry.record import DEFAULT_MODEL
 from snn_operators.base import SnnOperator, reads_fields
 from snn_operators.compat import AirflowSkipException
 from snn_operators.fields import DECISION, DOCUMENT, ETAG, FLAG, NAME, NUMBER, Kind
+from snn_operators.models import MODEL, asker
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,9 +41,11 @@ class SnnChooseOperator(SnnOperator):
     :param parameters: a mapping, JSON text, or a path or ``s3://`` address of ``parameters.json`` (templated)
     :param fallback: the same, for when there is no champion that says what it was trained with (templated)
     :param warm_start: whether to begin with the champion's weights instead of random ones (templated)
+    :param model: whose champion that is (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
+        "model": MODEL,
         "dataset": NAME.or_else(None),
         "parameters": DOCUMENT.or_else(None),
         "fallback": DOCUMENT.or_else(None),
@@ -55,11 +60,12 @@ class SnnChooseOperator(SnnOperator):
         parameters: str | Mapping[str, Any] | None = None,
         fallback: str | Mapping[str, Any] | None = None,
         warm_start: bool | str = False,
+        model: str = DEFAULT_MODEL,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.dataset, self.parameters, self.fallback = dataset, parameters, fallback
-        self.warm_start = warm_start
+        self.warm_start, self.model = warm_start, model
 
     @reads_fields
     def execute(self, context: Context) -> dict[str, Any]:
@@ -110,7 +116,7 @@ class SnnChooseOperator(SnnOperator):
     def _champion(self, bucket: str) -> Candidate | None:
         from snn_client.models.champion import find_champion
 
-        return find_champion(self.hook.clients, bucket)
+        return find_champion(self.hook.clients, bucket, self.model)
 
 
 def _own(champion: Candidate) -> dict[str, Any] | None:
@@ -140,6 +146,7 @@ class SnnCompareOperator(SnnOperator):
         (templated)
     :param slice_by: what the test set is divided by, as for the evaluating task; by default what it says (templated)
     :param worst_slice: what the metric must reach in the worst slice; by default nothing (templated)
+    :param model: whose champion it is compared with (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
@@ -149,6 +156,7 @@ class SnnCompareOperator(SnnOperator):
         "significance": NUMBER.or_else(0.05),
         "slice_by": NAME.or_else(""),
         "worst_slice": NUMBER.or_else(None),
+        "model": MODEL,
     }
 
     def __init__(
@@ -160,11 +168,12 @@ class SnnCompareOperator(SnnOperator):
         significance: float | str = 0.05,
         slice_by: str = "",
         worst_slice: float | str | None = None,
+        model: str = DEFAULT_MODEL,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"multiple_outputs": True, **kwargs})
         self.run_id, self.metric, self.margin, self.significance = run_id, metric, margin, significance
-        self.slice_by, self.worst_slice = slice_by, worst_slice
+        self.slice_by, self.worst_slice, self.model = slice_by, worst_slice, model
 
     @reads_fields
     def execute(self, context: Context) -> Comparison:
@@ -174,7 +183,7 @@ class SnnCompareOperator(SnnOperator):
         found = compare(
             self.hook.clients, self.outputs, self.run_id, metric=self.metric, margin=float(self.margin),
             significance=float(self.significance), slice_by=self.slice_by,
-            worst_slice=None if self.worst_slice is None else float(self.worst_slice),
+            worst_slice=None if self.worst_slice is None else float(self.worst_slice), model=self.model,
         )  # fmt: skip
         decision = found["decision"]
         self.log.info("%s: %s", "promote" if decision["promote"] else "do not promote", decision["reason"])
@@ -182,46 +191,56 @@ class SnnCompareOperator(SnnOperator):
 
 
 class SnnPromoteOperator(SnnOperator):
-    """Make a run's model the champion, and keep the former one as the previous; skipped if the decision was not to.
+    """Make a run's model the champion, and keep the former one as the previous.
+
+    It is skipped if the decision was not to, if the version was rejected, or if nobody approved it where the stack
+    requires that. A run that is no version of the model yet is registered.
 
     Repeating it changes nothing. If the champion is no longer the one that was compared, the task fails. An
     ``AssetAlias`` among its ``outlets`` gets an event of the champion.
 
     Returns ``champion`` and ``previous``: the runs that trained them.
 
-    .. seealso:: ``docs/operators.md``
+    .. seealso:: ``docs/operators.md``, ``docs/models.md``
 
     :param run_id: a completed run (templated)
     :param decision: what the compare task returned as ``decision``; None promotes in any case (templated)
     :param over: what the compare task returned as ``champion_etag``; None: any champion (templated)
+    :param model: the model whose champion it becomes (templated)
     """
 
     kinds: ClassVar[Mapping[str, Kind]] = {
         "run_id": NAME,
         "decision": DECISION.or_else(None),
         "over": ETAG.or_else(None),
+        "model": MODEL,
     }
     template_fields_renderers: ClassVar[dict[str, str]] = {"decision": "json"}
 
     def __init__(
-        self, *, run_id: str, decision: Decision | None = None, over: str | None = None, **kwargs: Any
-    ) -> None:
+        self, *, run_id: str, decision: Decision | None = None, over: str | None = None, model: str = DEFAULT_MODEL,
+        **kwargs: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**kwargs)
-        self.run_id, self.decision, self.over = run_id, decision, over
+        self.run_id, self.decision, self.over, self.model = run_id, decision, over, model
 
     @reads_fields
     def execute(self, context: Context) -> dict[str, str]:
         """Promote; return who is champion and who was."""
-        from snn_client.models.champion import promote
-        from snn_cloud.aws.places import PROMOTED_PARAMS, params
+        from snn_client.models import versions
+        from snn_cloud.aws.places import champion, params
 
         if self.decision is not None and not self.decision["promote"]:
             raise AirflowSkipException(self.decision.get("reason", "it was decided otherwise"))
-        bucket = self.outputs.bucket
-        change = promote(self.hook.clients, bucket, self.run_id, over=self.over)
+        clients, outputs, by = self.hook.clients, self.outputs, asker(self)
+        version = versions.register(clients, outputs, self.run_id, self.model, by)
+        try:
+            change = versions.promote(clients, outputs, version["number"], self.model, by=by, over=self.over)
+        except NotApproved as error:
+            raise AirflowSkipException(str(error)) from None
         self.log.info("champion: run %s; before: %s", change.champion, change.previous or "none")
-        made = f"s3://{bucket}/{PROMOTED_PARAMS}"
-        self.files = [f"s3://{bucket}/{params(self.run_id)}"], [made]
+        made = f"s3://{outputs.bucket}/{champion(self.model).params}"
+        self.files = [f"s3://{outputs.bucket}/{params(self.run_id)}"], [made]
         self.announce(context, made, asdict(change))
         return asdict(change)
 
@@ -229,24 +248,33 @@ class SnnPromoteOperator(SnnOperator):
 class SnnRollbackOperator(SnnOperator):
     """Swap the champion and the previous one, byte for byte. Doing it twice restores the original state.
 
-    Do not give it retries: a retry of a task that died after the swap would undo it. An ``AssetAlias``
-    among its ``outlets`` gets an event of the champion.
+    Do not give it retries: a retry of a task that died after the swap would undo it. A previous champion that was
+    rejected since stays where it is, and the task fails. An ``AssetAlias`` among its ``outlets`` gets an event of the
+    champion.
 
     Returns ``champion`` and ``previous``: the runs that trained them.
 
-    .. seealso:: ``docs/operators.md``
+    .. seealso:: ``docs/operators.md``, ``docs/models.md``
+
+    :param model: the model whose champion is swapped (templated)
     """
+
+    kinds: ClassVar[Mapping[str, Kind]] = {"model": MODEL}
+
+    def __init__(self, *, model: str = DEFAULT_MODEL, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
 
     @reads_fields
     def execute(self, context: Context) -> dict[str, str]:
         """Roll back; return who is champion and who was."""
-        from snn_client.models.champion import roll_back
-        from snn_cloud.aws.places import PREVIOUS_PARAMS, PROMOTED_PARAMS
+        from snn_client.models import versions
+        from snn_cloud.aws.places import champion
 
-        bucket = self.outputs.bucket
-        change = roll_back(self.hook.clients, bucket)
+        outputs, keys = self.outputs, champion(self.model)
+        change = versions.roll_back(self.hook.clients, outputs, self.model)
         self.log.info("champion: run %s; rolled back from: %s", change.champion, change.previous or "unknown")
-        both = [f"s3://{bucket}/{key}" for key in (PROMOTED_PARAMS, PREVIOUS_PARAMS)]
+        both = [f"s3://{outputs.bucket}/{key}" for key in (keys.params, keys.previous_params)]
         self.files = both, both
         self.announce(context, both[0], asdict(change))
         return asdict(change)

@@ -15,6 +15,7 @@ from airflow.triggers.base import BaseTrigger
 if TYPE_CHECKING:
     from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, conf
     from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
+    from airflow.sdk.execution_time import hitl
     from airflow.triggers.shared_stream import SharedStreamProducer
 else:
     try:
@@ -25,6 +26,10 @@ else:
         from airflow.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
         from airflow.timetables.assets import AssetOrTimeSchedule
         from airflow.timetables.trigger import CronTriggerTimetable
+    try:
+        from airflow.sdk.execution_time import hitl
+    except ImportError:  # before 3.1 Airflow asks people nothing
+        hitl = None
     try:
         from airflow.triggers.shared_stream import SharedStreamProducer
     except ImportError:  # before 3.3 Airflow calls `NewDataTrigger.run`
@@ -39,6 +44,7 @@ __all__ = [
     "CronTriggerTimetable",
     "SharedStreamProducer",
     "conf",
+    "hitl",
     "in_thread",
     "set_xcom",
     "team_of",

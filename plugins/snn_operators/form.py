@@ -172,8 +172,11 @@ def sweep_form() -> dict[str, Param]:
     }  # fmt: skip
 
 
-def retraining_form() -> dict[str, Param]:
-    """Return the Params of a DAG that retrains: every field has a default, for runs that nobody starts by hand."""
+def retraining_form(approval: bool = False) -> dict[str, Param]:
+    """Return the Params of a DAG that retrains: every field has a default, for runs that nobody starts by hand.
+
+    `approval` is whether a person is asked unless the form says otherwise.
+    """
     training = training_form("the champion's own; without a champion itsacat's network, 20-7-5-1")
     kept = {name: training[name] for name in ("data_options", "parameters_file", *OVERRIDES, "resume", "stack_name")}
     return {
@@ -197,6 +200,14 @@ def retraining_form() -> dict[str, Param]:
         "warm_start": Param(
             False, type="boolean", title="Warm start",
             description="Begin with the champion's weights instead of random ones; the network must be the same.",
+        ),
+        "approval": Param(
+            approval, type="boolean", title="Approval",
+            description="Ask a person before a better model is promoted. A stack that requires approval asks anyway.",
+        ),
+        "approval_hours": Param(
+            None, type=["null", "number"], exclusiveMinimum=0, maximum=8760, title="Hours for an answer",
+            description="If nobody has answered by then, the model is rejected. Empty: wait for an answer.",
         ),
         "roll_back": Param(
             False, type="boolean", title="Roll back",

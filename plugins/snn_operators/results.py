@@ -103,7 +103,8 @@ class SnnPredictOperator(SnnOperator):
 class SnnReportOperator(SnnOperator):
     """Write ``report.json``, ``report.html`` and ``model_card.md`` into the run's folder and return the report.
 
-    The report stays under 48 KB whatever the data, so that XCom takes it.
+    The report stays under 48 KB whatever the data, so that XCom takes it. With the extra ``backbones`` the folder gets
+    ``model.onnx`` too.
 
     .. seealso:: ``docs/operators.md``
 

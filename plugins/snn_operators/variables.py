@@ -34,6 +34,19 @@ def whole_number(name: str, default: int) -> WholeNumber:
     return WholeNumber(default, f"Airflow Variable {name}: {str(given)[:100]!r} is no number of runs ({hint})")
 
 
+def flag(name: str, default: bool) -> bool:
+    """Return whether a Variable says true.
+
+    Raises ValueError for what is neither true nor false, which Airflow shows as an import error: to guess could do what
+    somebody meant to forbid.
+    """
+    given = str(Variable.get(name, default=default)).strip()
+    if given.lower() not in ("true", "1", "false", "0", ""):
+        hint = f"set true or false, or delete it, which means {str(default).lower()}"
+        raise ValueError(f"Airflow Variable {name}: {given[:100]!r} is neither true nor false ({hint})")
+    return given.lower() in ("true", "1") if given else default
+
+
 def cron_times(name: str) -> CronTriggerTimetable | None:
     """Return the times, in UTC, that a Variable gives as a cron expression; None if it is empty or not there.
 

@@ -22,6 +22,7 @@ from snn_cloud.aws.clients import Clients
 from snn_cloud.cost.money import cost_of
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import Run
+from snn_cloud.registry.record import DEFAULT_MODEL
 from snn_data.dataset import Dataset, load_dataset
 from snn_data.model import Model, load_model
 
@@ -197,8 +198,9 @@ def compare(
     significance: float = SIGNIFICANCE,
     slice_by: str = "",
     worst_slice: float | None = None,
+    model: str = DEFAULT_MODEL,
 ) -> Comparison:
-    """Evaluate a completed run and the champion on the test set of the run's data, and decide.
+    """Evaluate a completed run and the champion of `model` on the test set of the run's data, and decide.
 
     Returns `champion` (its report; None if there is none, or none that can be judged), `challenger` (its report),
     `decision` (a Decision's fields) and `champion_etag` (what `champion.promote` takes as `over`): under 48 KB as JSON.
@@ -210,8 +212,8 @@ def compare(
     data, params = f"s3://{bucket}/{run.dataset}", f"s3://{bucket}/{places.params(run_id)}"
     dataset = load_dataset(BytesIO(read_source(s3, data)), source=data)
     said = answers_of(load_model(BytesIO(read_source(s3, params)), source=params), dataset)
-    held = find_champion(clients, bucket)
-    champions, obstacle = _answers_of_champion(held, run_id, dataset, f"s3://{bucket}/{places.PROMOTED_PARAMS}")
+    held = find_champion(clients, bucket, model)
+    champions, obstacle = _answers_of_champion(held, run_id, dataset, f"s3://{bucket}/{places.champion(model).params}")
     of_slices = AVERAGED.get(metric, metric) if said.classes > 2 else metric
     of_slices = of_slices if of_slices in said.figures else ""
     challenger = judge_answers(said, dataset, slice_by, of_slices)

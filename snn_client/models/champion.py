@@ -87,6 +87,11 @@ def find_champion(clients: Clients, bucket: str, model: str = DEFAULT_MODEL) -> 
     return _find(clients.s3, bucket, places.champion(model).params)
 
 
+def find_previous(clients: Clients, bucket: str, model: str = DEFAULT_MODEL) -> Candidate | None:
+    """Return the one before the champion, None if there is none."""
+    return _find(clients.s3, bucket, places.champion(model).previous_params)
+
+
 class Reign(TypedDict):
     """A model that is the champion, or was: its run, "" if it does not say, and from when until when.
 

@@ -12,20 +12,17 @@ from snn.errors import InvalidInput
 from snn_client.data.staging import read_source
 from snn_client.models import champion as champions
 from snn_client.models.champion import Change
+from snn_client.models.reference import write_reference
 from snn_cloud.aws import places
 from snn_cloud.aws.clients import Clients
-from snn_cloud.aws.errors import CloudError
+from snn_cloud.aws.errors import CloudError, NotApproved
 from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import State
-from snn_cloud.registry.record import DEFAULT_MODEL, Metric, Served, Status, Trial, Version
+from snn_cloud.registry.record import DEFAULT_MODEL, Metric, Served, Status, Trial, Version, check_model
 from snn_cloud.registry.registry import Registry, shown_status
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
-
-
-class NotApproved(CloudError):
-    """A version that somebody has to approve, or has rejected, cannot become champion."""
 
 
 class Shown(TypedDict):
@@ -60,7 +57,7 @@ def register(
     a run that is not completed.
     """
     registry = registry_of(clients, outputs)
-    if known := registry.find(model, places.check_run_id(run_id)):
+    if known := registry.of_run(check_model(model), places.check_run_id(run_id)):
         return known
     run = Ledger(clients.dynamodb, outputs.table).get(run_id)
     if run.state is not State.COMPLETED or run.parameters is None:
@@ -84,24 +81,34 @@ def promote(
     """
     registry = registry_of(clients, outputs)
     found = registry.find(model, version) or register(clients, outputs, str(version), model, by)
-    if found["status"] == Status.REJECTED:
-        who = f" by {found['decided']['by']}" if found["decided"] and found["decided"]["by"] else ""
-        raise NotApproved(f"version {found['number']} of {model} was rejected{who}: it cannot become champion")
+    _check_not_rejected(found)
     if outputs.require_approval and found["status"] != Status.APPROVED:
-        raise NotApproved(f"version {found['number']} of {model} waits for approval: snn models approve")
+        raise NotApproved(f"version {found['number']} of {model} waits for approval: {command(found, 'approve')}")
+    if outputs.predict_function:
+        write_reference(clients, outputs.bucket, found)
     change = champions.promote(clients, outputs.bucket, found["run_id"], over=over, model=model, number=found["number"])
     _settle(registry, model, change)
-    trial = registry.trial(model)
-    if trial and not trial["ended"] and trial["run_id"] == change.champion:
-        registry.end_trial(model, trial["id"], "promoted", "it became champion")
     return change
 
 
 def roll_back(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL) -> Change:
-    """Swap a model's champion and the one before it. Raises what `champion.roll_back` raises."""
+    """Swap a model's champion and the one before it.
+
+    Raises NotApproved if that one was rejected, and what `champion.roll_back` raises.
+    """
+    registry = registry_of(clients, outputs)
+    former = champions.find_previous(clients, outputs.bucket, model)
+    if former and former.run_id and (known := registry.of_run(model, former.run_id)):
+        _check_not_rejected(known)
     change = champions.roll_back(clients, outputs.bucket, model)
-    _settle(registry_of(clients, outputs), model, change)
+    _settle(registry, model, change)
     return change
+
+
+def champion_of(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL) -> Version | None:
+    """Return the version that is the champion; None if there is none, or one that nobody has registered."""
+    held = champions.find_champion(clients, outputs.bucket, model)
+    return registry_of(clients, outputs).of_run(model, held.run_id) if held and held.run_id else None
 
 
 def standing(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL) -> Standing:
@@ -139,6 +146,12 @@ def conclude(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL
     return registry.trial(model) or trial
 
 
+def command(version: Version, word: str) -> str:
+    """Return the command by which a version is approved, rejected or promoted."""
+    model = "" if version["model"] == DEFAULT_MODEL else f" --model {version['model']}"
+    return f"snn models {word} {version['number']}{model}"
+
+
 def metrics_of(test_set: Mapping[str, Any]) -> dict[str, Metric]:
     """Return the figures of a report's `test_set`, each with its interval if it has one."""
     intervals = test_set.get("intervals") or {}
@@ -160,10 +173,21 @@ def _judged(clients: Clients, bucket: str, run_id: str) -> Mapping[str, Any]:
     return test_set
 
 
+def _check_not_rejected(version: Version) -> None:
+    if version["status"] == Status.REJECTED:
+        told = version["decided"]
+        who, why = (f" by {told['by']}" if told and told["by"] else "", told["reason"] if told else "")
+        name = f"version {version['number']} of {version['model']}"
+        raise NotApproved(f"{name} was rejected{who}{why and f' ({why})'}: it cannot become champion")
+
+
 def _settle(registry: Registry, model: str, change: Change) -> None:
     """Note who was champion; doing it twice changes nothing, and what a crash leaves undone the next change does."""
-    now = time.time()
+    now, trial = time.time(), registry.trial(model)
     for run_id in (change.previous, change.champion):
-        if run_id:
-            registry.promoted(model, run_id, now)
+        if not run_id:
+            continue
+        registry.promoted(model, run_id, now)
+        if trial and not trial["ended"] and trial["run_id"] == run_id:
+            registry.end_trial(model, trial["id"], "promoted", "it became champion")
     registry.crowned(model, change.champion)

@@ -16,6 +16,7 @@ from snn_client.data.judging import judge
 from snn_client.data.staging import read_source
 from snn_client.judging.answers import Answers
 from snn_client.judging.slices import by_slice, slices_of
+from snn_client.portable.runs import for_report
 from snn_client.reports.card import model_card
 from snn_client.reports.contents import AnyReport, NewImage, Report
 from snn_client.reports.drawing import MAX_HEAT
@@ -146,6 +147,7 @@ def write_report(
 ) -> Report:
     """Put `report.json`, `report.html` and `model_card.md` into the run's folder; return the report that names them.
 
+    With the extra `backbones` also `model.onnx`, unless the model cannot be exported (`portable.runs.for_report`).
     `images` are the staged photos that `new_images` tells of, in the same order; without them the page shows names
     only. `dataset_key` names the data set it was judged by, when that is not the run's own.
     """
@@ -158,6 +160,9 @@ def write_report(
         "params": places.params(run.run_id),
         "results": places.results(run.run_id),
     }
+    exported = for_report(clients, bucket, run.run_id)
+    if exported is not None:
+        keys["model_onnx"] = places.model_onnx(run.run_id)
     dataset_key = dataset_key or run.dataset
     dataset, sha256 = _dataset(clients, bucket, dataset_key)
     artifacts = {name: f"s3://{bucket}/{key}" for name, key in keys.items()}
@@ -184,12 +189,15 @@ def write_report(
         started_at=run.started_at,
         ended_at=run.ended_at,
     )
-    for key, content_type, body in [
-        (keys["report_html"], "text/html; charset=utf-8", page),
-        (keys["report_json"], "application/json", to_json(finished)),
-        (keys["model_card"], "text/markdown; charset=utf-8", card),
-    ]:
-        clients.s3.put_object(Bucket=bucket, Key=key, Body=body.encode(), ContentType=content_type)
+    files = [
+        (keys["report_html"], "text/html; charset=utf-8", page.encode()),
+        (keys["report_json"], "application/json", to_json(finished).encode()),
+        (keys["model_card"], "text/markdown; charset=utf-8", card.encode()),
+    ]
+    if exported is not None:  # before the report that names it
+        files.insert(0, (keys["model_onnx"], "application/octet-stream", exported))
+    for key, content_type, body in files:
+        clients.s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
     return finished
 
 

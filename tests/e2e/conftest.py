@@ -76,7 +76,7 @@ class Machine:
 
     def revive(self) -> None:
         """Start what was killed, as `snn local up` does, and wait until it is well."""
-        airflow.up(self.home, self.dags, self.emulator)
+        airflow.up(self.home, self.dags, self.emulator, variables=PAGE)
 
     def revive_dead(self) -> None:
         """Start again what has ended by itself; nothing happens if all of it runs.

@@ -30,7 +30,7 @@ WEAK = {
     "learning_rate": 1e-6,
     "seed": 1,
 }
-STEPS = ("deploy", "choose", "stage", "train", "compare", "report")
+STEPS = ("deploy", "choose", "stage", "train", "compare", "register", "report")
 
 
 @dataclass
@@ -132,7 +132,7 @@ def test_uploads_start_it_and_only_a_better_model_is_promoted_and_a_rollback_res
     assert retraining.runs[0]["run_type"] == "asset_triggered"
     assert retraining.states(first) == {
         **dict.fromkeys(("way", *STEPS, "promote"), "success"),
-        "roll_back": "skipped",
+        **dict.fromkeys(("roll_back", "approve"), "skipped"),
     }
     assert retraining.xcom(first, "choose")["dataset"] == address
     champion = retraining.xcom(first, "train")["run_id"]
@@ -152,7 +152,7 @@ def test_uploads_start_it_and_only_a_better_model_is_promoted_and_a_rollback_res
     assert WEAK.items() <= retraining.xcom(worse, "stage", "parameters").items()
     assert retraining.states(worse) == {
         **dict.fromkeys(("way", *STEPS), "success"),
-        **dict.fromkeys(("promote", "roll_back"), "skipped"),
+        **dict.fromkeys(("approve", "promote", "roll_back"), "skipped"),
     }
     assert retraining.told(worse).keys() == {"stage", "train"}
     found = retraining.xcom(worse, "compare")
@@ -180,7 +180,7 @@ def test_uploads_start_it_and_only_a_better_model_is_promoted_and_a_rollback_res
     back = retraining.trigger(roll_back=True)
     assert retraining.states(back) == {
         **dict.fromkeys(("way", "roll_back"), "success"),
-        **dict.fromkeys((*STEPS, "promote"), "skipped"),
+        **dict.fromkeys((*STEPS, "approve", "promote"), "skipped"),
     }
     assert retraining.xcom(back, "roll_back") == {"champion": champion, "previous": challenger}
     assert retraining.told(back) == {"roll_back": (promoted, {"champion": champion, "previous": challenger})}

@@ -554,7 +554,7 @@ def test_the_program_itself_says_no_in_one_line(snn: Snn) -> None:
 
 
 def test_every_command_has_help_with_an_example(snn: Snn) -> None:
-    for command in ("train", "status", "logs", "evaluate", "predict", "report", "cancel", "resume"):
+    for command in ("train", "status", "logs", "evaluate", "predict", "report", "export", "cancel", "resume"):
         told = snn(command, "--help").stdout
         assert re.search(rf"^\W*snn {command}\b", told, re.M), told
         assert "--json" in told
@@ -581,7 +581,7 @@ def test_the_examples_of_the_page_work_as_they_stand(
         "report.html",
         "model_card.md",
     }
-    elsewhere = {"deploy", "cleanup", "local", "backbone", "look"}
+    elsewhere = {"deploy", "cleanup", "local", "backbone", "look", "mlflow"}
     shown = {command for command, *_ in (line.split()[1:] for line in lines)} | elsewhere
     named = set(re.findall(r"`snn (\w+)`", page.split("## Where")[0]))
     assert named == shown

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
+import logging
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ import oracle
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
+from portable import Ran
 
 from snn.errors import InvalidImage, InvalidInput
 from snn.network import Params
@@ -184,7 +187,11 @@ def test_the_report_and_its_page_are_left_in_the_runs_folder(trained: Trained) -
         "params": f"s3://{trained.bucket}/runs/run-1/params.h5",
         "results": f"s3://{trained.bucket}/runs/run-1/results.json",
         "model_card": f"s3://{trained.bucket}/runs/run-1/report/model_card.md",
+        "model_onnx": f"s3://{trained.bucket}/runs/run-1/report/model.onnx",
     }
+    exported = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/model.onnx")
+    said = Ran(exported["Body"].read())(photos=trained.dataset.test.stored)["probabilities"][:, 1]
+    assert np.abs(said - trained.probabilities(trained.dataset.test.stored)).max() < 1e-12
     card = trained.clients.s3.get_object(Bucket=trained.bucket, Key="runs/run-1/report/model_card.md")
     assert card["ContentType"] == "text/markdown; charset=utf-8"
     assert card["Body"].read().decode().startswith("# Model card: run-1\n")
@@ -201,6 +208,31 @@ def test_the_report_and_its_page_are_left_in_the_runs_folder(trained: Trained) -
     assert f"{trained.costs[0]:.4g}" in page
     assert page.count('class="photo"') == len(answers) + len(test_set["mislabelled"])
     assert "no picture" not in page
+
+
+def test_a_report_does_without_the_model_that_cannot_be_exported(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    test_set = evaluate_run(trained.clients, trained.bucket, "run-1", trained.staged.dataset_key)
+    report = build_report(trained.run, test_set, [], {})
+    monkeypatch.setattr("snn_client.portable.layers.ACTIVATIONS", {})
+    written = write_report(trained.clients, trained.bucket, trained.run, report)
+    assert "model_onnx" not in written["artifacts"]
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith("the report has no model.onnx: s3://")
+    assert "has no form in ONNX yet" in line
+
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("a library's own mistake")
+
+    monkeypatch.setattr("snn_client.portable.runs.to_onnx", broken)
+    assert "model_onnx" not in write_report(trained.clients, trained.bucket, trained.run, report)["artifacts"]
+    assert "a library's own mistake" in caplog.text
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else found(name))
+    caplog.set_level(logging.INFO)
+    assert "model_onnx" not in write_report(trained.clients, trained.bucket, trained.run, report)["artifacts"]
+    assert "the extra `backbones` is not installed here" in caplog.text
 
 
 def test_photos_of_another_test_set_are_not_shown_as_if_they_were_the_ones(trained: Trained) -> None:

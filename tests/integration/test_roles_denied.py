@@ -141,6 +141,7 @@ FORBIDDEN: dict[str, list[Callable[[Clients, Work], object]]] = {
     ],
     "operator": [
         lambda may, work: may.dynamodb.delete_table(TableName=work.stack.table),
+        lambda may, work: may.sns.subscribe(TopicArn=work.stack.topic_arn, Protocol="email", Endpoint="a@b.example"),
         lambda may, work: may.s3.put_object(Bucket=work.stack.artifact_bucket, Key="code/x.zip", Body=b""),
         lambda may, work: may.lambda_.invoke(FunctionName=work.stack.trainer_function, Payload=b"{}"),
         lambda may, work: may.cloudformation.delete_stack(StackName=STACK),

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
-from load.tally import LOAD, SOAK
-from reliability import measured, put
+from load.tally import ENDPOINT, LOAD, SOAK
+from reliability import ROOT, measured, put
 
 LOAD_MARKS = "<!-- load: make test-load writes it -->", "<!-- end of load -->"
+ENDPOINT_MARKS = "<!-- endpoint: make test-load writes it -->", "<!-- end of the endpoint -->"
 SOAK_MARKS = "<!-- soak: make soak writes it -->", "<!-- end of the soak -->"
 FUNCTIONS = "LaunchLambda", "TrainerLambda", "NeuronLambda"
 MARKS = {"two trainers": 7, "two trainers, continued": 3 * 7}  # at most; all other kinds leave nothing in the cache
@@ -171,6 +172,31 @@ def loaded(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def answered(figures: Mapping[str, Any]) -> str:
+    """Return the tables of the endpoint; what was not measured is left out."""
+    parts = []
+    if kinds := figures.get("kinds"):
+        head = ["", "first answer, s", "p50, ms", "p99, ms", "MB", "USD a 1,000", "USD a start"]
+        rows = [
+            [
+                name, f"{one['cold']:.1f}", f"{one['p50']:.1f}", f"{one['p99']:.1f}", f"{one['MB']:.0f}",
+                f"{one['USD a thousand']:.5f}", f"{one['USD a start']:.6f}",
+            ]
+            for name, one in kinds.items()
+        ]  # fmt: skip
+        parts.append(table(head, rows))
+    if one := figures.get("while versions change"):
+        parts.append(
+            f"{one['requests']:,} requests by HTTP from {one['clients']} clients to the emulator, while "
+            f"{one['versions'] - 1} versions were promoted and one was taken back: {one['failed']} failed, "
+            f"{one['of no version']} were answered by a version that was not champion then, each answer was that "
+            f"version's own. p50 {one['p50']:.1f} ms, p99 {one['p99']:.1f} ms, {one['requests'] / one['seconds']:.0f} "
+            f"requests a second; the same handler without HTTP: p50 {one['bare p50']:.2f} ms, "
+            f"p99 {one['bare p99']:.1f} ms."
+        )
+    return "\n\n".join(parts)
+
+
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a Markdown table, its first column to the left, all others to the right."""
     columns = list(head)
@@ -183,6 +209,9 @@ def main() -> None:
     for file, marks, text in ((LOAD, LOAD_MARKS, loaded), (SOAK, SOAK_MARKS, soaked)):
         if file.exists():
             put(*marks, f"{text(json.loads(file.read_text()))}\n\n{measured(file)}")
+    if ENDPOINT.exists():
+        text = f"{answered(json.loads(ENDPOINT.read_text()))}\n\n{measured(ENDPOINT)}"
+        put(*ENDPOINT_MARKS, text, ROOT / "docs" / "endpoint.md")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 AT_ONCE = 8  # neurons: of one run, by its own bound, and of all runs together, by the function's limit
 LOAD = Path(__file__).parents[2] / ".local" / "load" / "results.json"
+ENDPOINT = Path(__file__).parents[2] / ".local" / "load" / "endpoint.json"
 SOAK = Path(__file__).parents[2] / ".local" / "soak" / "results.json"
 
 

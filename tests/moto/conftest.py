@@ -57,7 +57,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
         with pytest.MonkeyPatch.context() as patch:
             for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
                 patch.delenv(name, raising=False)
-            for name, value in {**running.environment(), "SNN_WITH_CACHE": "false"}.items():
+            # Its CloudFormation knows no function URLs.
+            for name, value in {**running.environment(), "SNN_WITH_CACHE": "false", "SNN_ENDPOINT": "none"}.items():
                 patch.setenv(name, value)
             yield running
     finally:

@@ -134,7 +134,7 @@ def test_where_aws_is_reached_by_tls_the_artifact_bucket_takes_nothing_else(clie
     with pytest.raises(ClientError) as refused:
         upload_artifacts(
             clients, "with-tls", runtime="python3.12", architecture="x86_64", build_layer=False, build_package=False,
-            build_features=False,
+            build_features=False, build_predict=False,
             secure_transport=True, on_progress=silent,
         )  # fmt: skip
     assert refused.value.response["Error"]["Code"] == "403"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from dataclasses import replace
@@ -30,7 +31,8 @@ KIND = KINDS["photos of two classes"]
 STACK = replace(OUTPUTS, predict_function="snn-PredictLambda")
 VERSION = pack({
     "run_id": "model#default", "item": "version#r1", "model": "default", "number": 3, "run": "r1", "dataset": "d.h5",
-    "status": "candidate", "sha256": "0" * 64, "parameters": "{}", "metrics": "{}", "backbone": "", "by": "",
+    "status": "candidate", "sha256": hashlib.sha256(KIND.file("r1")).hexdigest(),
+    "parameters": "{}", "metrics": "{}", "backbone": "", "by": "",
     "created": "1.0", "decided": "null", "promoted_at": "0.0",
 })  # fmt: skip
 

@@ -71,7 +71,10 @@ def objects(**more: bytes) -> Given:
 
 
 class Ledgers:
-    """A table that remembers runs: enough of DynamoDB for what the ledger asks. Conditions always hold."""
+    """A table that remembers runs, and what the registry keeps beside them: enough of DynamoDB for what these ask.
+
+    Conditions always hold.
+    """
 
     def __init__(self, *runs: Run) -> None:
         self.items = {run.run_id: to_item(run) for run in runs}
@@ -79,18 +82,26 @@ class Ledgers:
             "dynamodb.GetItem": self._get, "dynamodb.PutItem": self._put, "dynamodb.UpdateItem": self._update,
         }  # fmt: skip
 
+    @staticmethod
+    def _name(key: Mapping[str, Any]) -> str:
+        """Return what an item is remembered by: a run by its own; what is no run's has a # in its key."""
+        name = str(key["run_id"]["S"])
+        return f"{name}/{key['item']['S']}" if "#" in name else name
+
     def _get(self, asked: dict[str, Any]) -> Mapping[str, Any]:
-        return {"Item": self.items.get(asked["Key"]["run_id"]["S"], ABSENT)}
+        return {"Item": self.items.get(self._name(asked["Key"]), ABSENT)}
 
     def _put(self, asked: dict[str, Any]) -> Mapping[str, Any]:
-        if asked["Item"]["item"]["S"] == "run":
-            self.items[asked["Item"]["run_id"]["S"]] = asked["Item"]
+        name = self._name(asked["Item"])
+        if asked["Item"]["item"]["S"] == "run" or "#" in name:
+            self.items[name] = asked["Item"]
         return {}
 
     def _update(self, asked: dict[str, Any]) -> Mapping[str, Any]:
-        item, values = self.items[asked["Key"]["run_id"]["S"]], asked["ExpressionAttributeValues"]
+        name, values = self._name(asked["Key"]), asked["ExpressionAttributeValues"]
+        item = self.items.setdefault(name, dict(asked["Key"])) if "#" in name else self.items[name]
         for name, value in re.findall(r"#(\w+) = (:\w+)", asked["UpdateExpression"]):
             item[name] = values[value]
-        for name, value in re.findall(r"#(\w+) (:\w+)", asked["UpdateExpression"]):
+        for name, value in re.findall(r"(\w+) (:\w+)", asked["UpdateExpression"]):
             item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + int(values[value]["N"]))}
         return {"Attributes": item}

@@ -95,7 +95,8 @@ def scene_a_report() -> Answers:
     written = write_report(answers.clients, BUCKET, run, report)
     assert written["artifacts"]["report_html"] == f"s3://{BUCKET}/{places.report_html('r1')}"
     stored = [asked["Key"] for asked in answers.asked("s3.PutObject")]
-    assert stored == [places.report_html("r1"), places.report_json("r1"), places.model_card("r1")]
+    named = places.model_onnx, places.report_html, places.report_json, places.model_card
+    assert stored == [place("r1") for place in named]
     return answers
 
 

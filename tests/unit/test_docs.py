@@ -31,6 +31,7 @@ from snn_cli import datasets, parameters_page
 from snn_cli.main import app
 from snn_client.runs.estimate import Machine, estimate
 from snn_client.runs.lists import Shortened
+from snn_client.serving.asking import Answer
 from snn_client.stack.cleanup_plan import Names
 from snn_client.stack.options import StackOptions
 from snn_cloud.cost import prices
@@ -105,7 +106,21 @@ def check_eval(words: list[str]) -> None:
     check_snn(command[1:])
 
 
-CHECKS = {"make": check_make, "snn": check_snn, "airflow": check_airflow, "docker": check_docker, "eval": check_eval}
+def check_curl(words: list[str]) -> None:
+    """The signed one is run in tests/integration/test_endpoint_callers.py; of all, options and the address."""
+    *options, address = words
+    assert {word for word in options if word.startswith("-")} <= {"--aws-sigv4", "--user", "--header", "--data-binary"}
+    check_eval([address.removesuffix("/invocations")])
+
+
+CHECKS = {
+    "curl": check_curl,
+    "make": check_make,
+    "snn": check_snn,
+    "airflow": check_airflow,
+    "docker": check_docker,
+    "eval": check_eval,
+}
 
 
 @named(
@@ -138,6 +153,9 @@ def test_json(fence: Fence) -> None:
     given = json.loads(fence.text)
     if "whole" in given:
         assert given.keys() == Shortened.__annotations__.keys()
+        return
+    if "predictions" in given:  # tests/integration/test_endpoint_callers.py compares it with an answer
+        assert given.keys() == Answer.__annotations__.keys()
         return
     if "height" in given:
         assert Preprocessing.load(fence.text, str(fence)).model_dump().items() >= given.items()

@@ -71,12 +71,13 @@ def test_the_endpoint_has_one_door_or_none() -> None:
     assert [name for name, each in root["Resources"].items() if each.get("Condition") == "UseEndpoint"] == ["Predict"]
     assert not holds("UseEndpoint", root, {"Endpoint": "none"})
     base = {"AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Lambda::LayerVersion", "AWS::Logs::LogGroup"}
+    base |= {"AWS::Events::Rule", "AWS::Lambda::Permission"}  # the daily check
     api = {f"AWS::ApiGatewayV2::{kind}" for kind in ("Api", "Authorizer", "Integration", "Route", "Stage")}
     settings = {"PermissionsBoundary": "", "Concurrency": 0}
-    url, permission = {"AWS::Lambda::Url"}, {"AWS::Lambda::Permission"}
+    url = {"AWS::Lambda::Url"}
     assert resources("predict", Endpoint="iam", **settings) == base | url
-    assert resources("predict", Endpoint="key", **settings) == base | url | permission
-    assert resources("predict", Endpoint="jwt", **settings) == base | api | permission
+    assert resources("predict", Endpoint="key", **settings) == base | url
+    assert resources("predict", Endpoint="jwt", **settings) == base | api
     predict = TEMPLATES["predict"]["Resources"]
     assert predict["Url"]["Properties"]["AuthType"] == {"Fn::If": ["ByIam", "AWS_IAM", "NONE"]}
     routes = [each["Properties"] for each in predict.values() if each["Type"] == "AWS::ApiGatewayV2::Route"]
@@ -170,7 +171,7 @@ def test_each_function_gets_exactly_its_variables() -> None:
         | {"OPENBLAS_NUM_THREADS", "ARCHITECTURE", "CACHE_NODE_TYPE", "REQUIRE_APPROVAL"},
         "NeuronLambda": CACHE_VARIABLES | {"OPENBLAS_NUM_THREADS"},
         "FeatureLambda": {"BUCKET", "OMP_NUM_THREADS"},
-        "PredictLambda": {"BUCKET", "TABLE", "STACK", "ARCHITECTURE", "DAILY_USD", "KEY_SHA256"}
+        "PredictLambda": {"BUCKET", "TABLE", "TOPIC_ARN", "STACK", "ARCHITECTURE", "DAILY_USD", "KEY_SHA256"}
         | {"OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"},
         "EventLambda": {"STACK"},
     }

@@ -33,6 +33,10 @@ class ChampionChanged(CloudError):
     """The champion is no longer the one that the challenger was compared with."""
 
 
+class NotApproved(CloudError):
+    """A version that somebody has to approve, or has rejected, cannot become champion."""
+
+
 class LeaseLost(CloudError):
     """Another trainer holds the run now: this one may not write any more."""
 

@@ -174,6 +174,16 @@ def report_html(run_id: str) -> str:
     return f"runs/{run_id}/report/report.html"
 
 
+def model_onnx(run_id: str) -> str:
+    """Return the key of a run's model as an ONNX file, of one with a backbone the head alone."""
+    return f"runs/{check_run_id(run_id)}/report/model.onnx"
+
+
+def drift_reference(run_id: str) -> str:
+    """Return the key of what a run's data were like, by which what its model is asked is compared with them."""
+    return f"runs/{run_id}/report/reference.json"
+
+
 def new_images(run_id: str, sha256: str) -> str:
     """Return the key of a long list of what a run's model predicts for photos, named by its contents."""
     return f"runs/{run_id}/report/new_images-{sha256[:12]}.json"

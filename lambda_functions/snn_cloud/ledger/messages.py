@@ -37,6 +37,10 @@ class Messages:
         """Return the seconds until the next message may be sent."""
         return max(0.0, self._ready_at - time.monotonic())
 
+    def tell(self, text: str) -> None:
+        """Tell what no epoch has to do with, at once."""
+        self._publish(text)
+
     def last(self, text: str) -> None:
         """Tell how the run ended, waiting out the second since the message before."""
         time.sleep(self.wait)

@@ -42,10 +42,11 @@ class Decided(TypedDict):
 
 
 class Version(TypedDict):
-    """A version of a model. All but `status`, `decided`, `promoted_at` and `withdrawn` stays as it was registered.
+    """A version of a model. All but `status`, `asked_at`, `decided` and `promoted_at` stays as it was registered.
 
     `number` counts from 1 for each model. `dataset` is the key of its data set, `sha256` the hash of its params.h5.
-    `promoted_at` is 0.0 of one that never was champion, as is `decided` None of one that nobody has decided on.
+    Times are seconds since 1970: `asked_at` when people were first asked about it, `promoted_at` when it became
+    champion; each is 0.0 of one of which that is not so, as is `decided` None of one that nobody has decided on.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Version(TypedDict):
     metrics: dict[str, Metric]
     by: str
     created: float
+    asked_at: float
     decided: Decided | None
     promoted_at: float
 

@@ -3,9 +3,9 @@
     version#<run_id>      a version; a run is registered once for a model, however often it is asked
     count                 the number of the newest version
     trial                 the candidate on trial
-    champion              the run of the champion, as it was noted last: for events alone
+    champion              the run of the champion, as it was noted last: for events and checks
     served#<run_id>       what a version was asked, all counters
-    models / <name>       that there is such a model (their key is "models")
+    #models / <name>      that there is such a model (their key is "#models", which is no run's either)
 
 Which version is the champion is not here: the object in S3 that serves says so (`snn_client.models.champion`), so there
 are no two that could differ. Every change is one conditional write; of two that want to decide, the first one wins.
@@ -25,12 +25,14 @@ from botocore.exceptions import ClientError
 from snn.errors import InvalidInput, one_line
 from snn_cloud.aws.errors import CloudError
 from snn_cloud.ledger.record import pack, unpack
-from snn_cloud.registry.record import RULE, Decided, Metric, Rule, Served, Status, Trial, Version, check_model
+from snn_cloud.registry.record import Decided, Metric, Served, Status, Trial, Version, check_model
+from snn_cloud.registry.trials import rule_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 COUNTERS = ("requests", "samples", "errors", "milliseconds", "compared", "disagreed")
+_MODELS, _ENDPOINT = "#models", "#endpoint"  # keys; the name of a run has no #
 _JSON = ("parameters", "metrics", "decided", "rule")  # as text: DynamoDB has no floats
 
 
@@ -42,32 +44,46 @@ class Registry:
     """The models of one stack."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
-        self._dynamodb, self._table = dynamodb, table
+        self._dynamodb, self.table = dynamodb, table
 
     def register(
         self, model: str, run_id: str, *, dataset: str, sha256: str, parameters: Mapping[str, Any],
         metrics: Mapping[str, Metric], backbone: str = "", by: str = "",
     ) -> Version:  # fmt: skip
         """Make a run a candidate of a model and return it; one that is registered already is returned as it is."""
-        if known := self.find(check_model(model), run_id):
+        if known := self.of_run(check_model(model), run_id):
             return known
         counted = self._update(model, "count", "ADD #newest :one", {":one": 1})
-        self._put("models", model, {}, "")
+        self._put(_MODELS, model, {}, "")
         version: Version = {
             "model": model, "number": int(counted["newest"]), "run_id": run_id, "status": Status.CANDIDATE,
             "dataset": dataset, "sha256": sha256, "parameters": dict(parameters), "backbone": backbone,
-            "metrics": dict(metrics), "by": by, "created": time.time(), "decided": None, "promoted_at": 0.0,
+            "metrics": dict(metrics), "by": by, "created": time.time(), "asked_at": 0.0, "decided": None,
+            "promoted_at": 0.0,
         }  # fmt: skip
         self._put(_key(model), f"version#{run_id}", version, "attribute_not_exists(run_id)")
-        return self.get(model, run_id)  # another's, if that was quicker; then a number is left out
+        return self.held(model, run_id)  # another's, if that was quicker; then a number is left out
 
     def find(self, model: str, version: str | int) -> Version | None:
         """Return a version by its run or its number; None if there is none."""
         if isinstance(version, int) or version.isdigit():
             return next((one for one in self.versions(model) if one["number"] == int(version)), None) or (
-                self._version(model, version) if isinstance(version, str) else None
+                self.of_run(model, version) if isinstance(version, str) else None
             )
-        return self._version(model, version)
+        return self.of_run(model, version)
+
+    def of_run(self, model: str, run_id: str) -> Version | None:
+        """Return the version that a run became, None if it became none: a run may be called 7, as may a number."""
+        key = pack({"run_id": _key(model), "item": f"version#{run_id}"})
+        answer = self._dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True)
+        return _version(unpack(answer["Item"])) if "Item" in answer else None
+
+    def held(self, model: str, run_id: str) -> Version:
+        """Return the version that a run became. Raises CloudError if it became none."""
+        found = self.of_run(model, run_id)
+        if found is None:
+            raise CloudError(f"run {run_id} is no version of {model}")
+        return found
 
     def get(self, model: str, version: str | int) -> Version:
         """Return a version by its run or its number. Raises InvalidInput if there is none."""
@@ -84,11 +100,12 @@ class Registry:
 
     def models(self) -> list[str]:
         """Return the names of all models."""
-        return [str(item["item"]) for item in self._query("models", "")]
+        return [str(item["item"]) for item in self._query(_MODELS, "")]
 
     def decide(self, model: str, version: str | int, status: Status, by: str, reason: str = "") -> Version:
         """Approve or reject a candidate, and return it. The same decision again changes nothing.
 
+        A candidate that is rejected on trial answers nothing any more.
         Raises AlreadyDecided if it was decided otherwise before.
         """
         run_id = self.get(model, version)["run_id"]
@@ -97,18 +114,35 @@ class Registry:
             _key(model), f"version#{run_id}", "SET #status = :new, #decided = :decided", "#status = :candidate",
             {":new": str(status), ":decided": json.dumps(decided), ":candidate": str(Status.CANDIDATE)},
         )  # fmt: skip
-        found = self.get(model, run_id)
+        found = self.held(model, run_id)
+        told = found["decided"]
+        who = f" by {told['by']}" if told and told["by"] else ""
         if found["status"] != status:
-            told = found["decided"]
-            who = f" by {told['by']}" if told and told["by"] else ""
             raise AlreadyDecided(f"version {found['number']} of {model} is {found['status']}{who}")
+        if found["status"] == Status.REJECTED:
+            trial = self.trial(model)
+            if trial and not trial["ended"] and trial["run_id"] == run_id:
+                self.end_trial(model, trial["id"], "withdrawn", f"it was rejected{who}")
         return found
 
     def crowned(self, model: str, run_id: str) -> None:
-        """Note who is champion, for events: what serves is the object in S3, whatever stands here."""
+        """Note who is champion, for events and checks: what serves is the object in S3, whatever stands here."""
         self._try_update(
             _key(model), "champion", "SET #run = :run", "attribute_not_exists(#run) OR #run <> :run", {":run": run_id}
         )
+
+    def ask(self, model: str, run_id: str) -> bool:
+        """Note that people are asked about a version from now on; False, changing nothing, if they were before."""
+        return self._try_update(
+            _key(model), f"version#{run_id}", "SET #asked_at = :at",
+            "attribute_exists(run_id) AND (attribute_not_exists(#asked_at) OR #asked_at = :never)",
+            {":at": repr(time.time()), ":never": "0.0"},
+        )  # fmt: skip
+
+    def champion(self, model: str) -> str:
+        """Return the run that was noted last as the champion, "" if none was."""
+        answer = self._dynamodb.get_item(TableName=self.table, Key=pack({"run_id": _key(model), "item": "champion"}))
+        return str(unpack(answer["Item"])["run"]) if "Item" in answer else ""
 
     def promoted(self, model: str, run_id: str, at: float) -> None:
         """Note that a version is, or was, the champion."""
@@ -119,7 +153,8 @@ class Registry:
 
     def trial(self, model: str) -> Trial | None:
         """Return the newest trial of a model, None if there was none."""
-        answer = self._dynamodb.get_item(TableName=self._table, Key=pack({"run_id": _key(model), "item": "trial"}))
+        key = pack({"run_id": _key(model), "item": "trial"})
+        answer = self._dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True)
         return _trial(unpack(answer["Item"])) if "Item" in answer else None
 
     def begin_trial(
@@ -128,17 +163,19 @@ class Registry:
     ) -> Trial:  # fmt: skip
         """Put a version on trial, in place of another one. Raises InvalidInput, naming the field."""
         found = self.get(model, version)
+        if found["status"] == Status.REJECTED:
+            raise InvalidInput(f"version {found['number']} of {model} was rejected", field="version")
         if kind not in ("canary", "shadow"):
             raise InvalidInput(f"{kind!r} is no trial", field="kind", hint="use canary or shadow")
         if not 0 < share <= 1:
             raise InvalidInput(f"is {share!r}", field="share", hint="give a share of the requests, such as 0.1")
         trial: Trial = {
             "id": uuid4().hex, "kind": kind, "run_id": found["run_id"], "number": found["number"], "share": share,
-            "rule": _rule(rule or {}), "by": by, "since": time.time(), "ended": "", "reason": "",
+            "rule": rule_of(rule or {}), "by": by, "since": time.time(), "ended": "", "reason": "",
         }  # fmt: skip
         for run_id in self.served(model):  # counters begin with the trial
             self._dynamodb.delete_item(
-                TableName=self._table, Key=pack({"run_id": _key(model), "item": f"served#{run_id}"})
+                TableName=self.table, Key=pack({"run_id": _key(model), "item": f"served#{run_id}"})
             )
         self._put(_key(model), "trial", trial, "")
         return trial
@@ -149,6 +186,12 @@ class Registry:
             _key(model), "trial", "SET #ended = :ended, #reason = :reason", "#id = :id AND #ended = :no",
             {":ended": ended, ":reason": one_line(reason), ":id": trial_id, ":no": ""},
         )  # fmt: skip
+
+    def has_drifted(self, model: str, run_id: str) -> bool:
+        """Return whether the last check found that what a version is asked has drifted."""
+        key = pack({"run_id": _key(model), "item": f"drift#{run_id}"})
+        answer = self._dynamodb.get_item(TableName=self.table, Key=key, ConsistentRead=True)
+        return "Item" in answer and bool(unpack(answer["Item"])["drifted"])
 
     def count(self, model: str, run_id: str, served: Mapping[str, int]) -> Served:
         """Add to what a version was asked; return it all."""
@@ -165,20 +208,15 @@ class Registry:
         """Add what the endpoint cost to a day (2026-12-01); return what that day has cost, in billionths of a USD."""
         values = pack({":usd": nano_usd})
         answer = self._dynamodb.update_item(
-            TableName=self._table, Key=pack({"run_id": "endpoint", "item": f"spend#{day}"}),
+            TableName=self.table, Key=pack({"run_id": _ENDPOINT, "item": f"spend#{day}"}),
             UpdateExpression="ADD nano_usd :usd", ExpressionAttributeValues=values, ReturnValues="ALL_NEW",
         )  # fmt: skip
         return int(unpack(answer["Attributes"])["nano_usd"])
 
-    def _version(self, model: str, run_id: str) -> Version | None:
-        key = pack({"run_id": _key(model), "item": f"version#{run_id}"})
-        answer = self._dynamodb.get_item(TableName=self._table, Key=key, ConsistentRead=True)
-        return _version(unpack(answer["Item"])) if "Item" in answer else None
-
     def _query(self, key: str, begins: str) -> Iterator[dict[str, Any]]:
         values = {":key": key, **({":begins": begins} if begins else {})}
         pages = self._dynamodb.get_paginator("query").paginate(
-            TableName=self._table,
+            TableName=self.table,
             ConsistentRead=True,
             KeyConditionExpression="run_id = :key" + (" AND begins_with(#item, :begins)" if begins else ""),
             ExpressionAttributeValues=pack(values),
@@ -192,7 +230,7 @@ class Registry:
         plain = {("run" if name == "run_id" else name): value for name, value in plain.items()}
         asked: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
         try:
-            self._dynamodb.put_item(TableName=self._table, Item=pack({**plain, "run_id": key, "item": item}), **asked)
+            self._dynamodb.put_item(TableName=self.table, Item=pack({**plain, "run_id": key, "item": item}), **asked)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
@@ -201,7 +239,7 @@ class Registry:
 
     def _update(self, model: str, item: str, change: str, values: Mapping[str, Any]) -> dict[str, Any]:
         answer = self._dynamodb.update_item(
-            TableName=self._table, Key=pack({"run_id": _key(model), "item": item}), UpdateExpression=change,
+            TableName=self.table, Key=pack({"run_id": _key(model), "item": item}), UpdateExpression=change,
             ExpressionAttributeNames=_names(change), ExpressionAttributeValues=pack(values), ReturnValues="ALL_NEW",
         )  # fmt: skip
         return unpack(answer["Attributes"])
@@ -209,7 +247,7 @@ class Registry:
     def _try_update(self, key: str, item: str, change: str, condition: str, values: Mapping[str, Any]) -> bool:
         try:
             self._dynamodb.update_item(
-                TableName=self._table, Key=pack({"run_id": key, "item": item}), UpdateExpression=change,
+                TableName=self.table, Key=pack({"run_id": key, "item": item}), UpdateExpression=change,
                 ConditionExpression=condition, ExpressionAttributeNames=_names(f"{change} {condition}"),
                 ExpressionAttributeValues=pack(values),
             )  # fmt: skip
@@ -227,20 +265,6 @@ def shown_status(version: Version, champion: str) -> Status:
     if version["promoted_at"] and version["status"] != Status.REJECTED:
         return Status.RETIRED
     return Status(version["status"])
-
-
-def _rule(given: Mapping[str, float]) -> Rule:
-    for name, value in given.items():
-        if name not in RULE:
-            raise InvalidInput("is not a field of the rule", field=name, hint=f"use {', '.join(RULE)}")
-        if not value >= 0:
-            raise InvalidInput(f"is {value!r}", field=name, hint="give a number, 0 or more")
-    return {
-        "max_errors": int(given.get("max_errors", RULE["max_errors"])),
-        "max_slower": float(given.get("max_slower", RULE["max_slower"])),
-        "max_disagreement": float(given.get("max_disagreement", RULE["max_disagreement"])),
-        "min_requests": int(given.get("min_requests", RULE["min_requests"])),
-    }
 
 
 def _key(model: str) -> str:
@@ -262,7 +286,8 @@ def _version(item: Mapping[str, Any]) -> Version:
         "model": said["model"], "number": int(said["number"]), "run_id": said["run_id"], "status": said["status"],
         "dataset": said["dataset"], "sha256": said["sha256"], "parameters": said["parameters"],
         "backbone": said["backbone"], "metrics": said["metrics"], "by": said["by"], "created": float(said["created"]),
-        "decided": said["decided"], "promoted_at": float(said["promoted_at"]),
+        "asked_at": float(said.get("asked_at", 0.0)), "decided": said["decided"],
+        "promoted_at": float(said["promoted_at"]),
     }  # fmt: skip
 
 

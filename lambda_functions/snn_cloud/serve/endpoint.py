@@ -7,10 +7,11 @@ import hmac
 import os
 import random
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from snn.errors import InvalidInput
 from snn_cloud.aws.clients import Clients
@@ -18,6 +19,7 @@ from snn_cloud.registry.record import DEFAULT_MODEL, Trial, check_model
 from snn_cloud.registry.registry import Registry
 from snn_cloud.registry.trials import why_withdraw
 from snn_cloud.serve.deployed import Deployed
+from snn_cloud.serve.failing import tell
 from snn_cloud.serve.http import Asked, Refused, Reply, Request, read_asked, read_request, reply
 from snn_cloud.serve.loaded import Label, Loaded, Prediction
 from snn_cloud.serve.meter import Meter
@@ -26,6 +28,16 @@ MODEL_HEADER = "x-amzn-sagemaker-target-model"
 """Names another model than the default one, or a version of one: name, name/7 or name/run_id."""
 
 AGREES = 0.05  # numbers of a shadow that differ by less than this part of the champion's agree
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """A reply, the version that gave it, to how many samples, and whether a candidate failed meanwhile."""
+
+    reply: Reply
+    by: Loaded | None = None
+    samples: int = 0
+    urgent: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,58 +58,82 @@ class Endpoint:
         return cls(Deployed(clients, env["BUCKET"], registry), registry, meter, env["KEY_SHA256"])
 
     def answer(self, event: Mapping[str, Any]) -> Reply:
-        """Return the reply to a request; what goes wrong here is a 500 that tells nothing, its traceback is logged."""
-        began, found, samples, request_id = time.perf_counter(), None, 0, ""
+        """Return the reply to a request; what goes wrong here is a 5xx that tells nothing, the log says where it was.
+
+        503 is worth another try: S3 or DynamoDB did not answer.
+        """
+        began, request_id = time.perf_counter(), ""
         try:
             request = read_request(event)
             request_id = request.request_id
             self._admit(request)
-            answered, found, samples = self._route(request)
+            answered = self._route(request)
         except Refused as refused:
-            answered = reply(refused.status, {"error": str(refused)}, **refused.headers)
-        except Exception:
-            traceback.print_exc()
-            answered = reply(500, {"error": "the endpoint failed; its log says why"})
+            answered = _Answered(reply(refused.status, {"error": str(refused)}, **refused.headers))
+        except (BotoCoreError, ClientError) as problem:
+            tell(problem)
+            said = {"error": "a service that the endpoint stands on does not answer; try again"}
+            answered = _Answered(reply(503, said, **{"Retry-After": "1"}))
+        except Exception as problem:
+            tell(problem)
+            answered = _Answered(reply(500, {"error": "the endpoint failed; its log says where"}))
         milliseconds = (time.perf_counter() - began) * 1000
-        self.meter.log(found.label if found else None, answered["statusCode"], milliseconds, samples, request_id)
-        return answered
+        self._account(milliseconds, answered.urgent)
+        label = answered.by.label if answered.by else None
+        self.meter.log(label, answered.reply["statusCode"], milliseconds, answered.samples, request_id)
+        return answered.reply
+
+    def _account(self, milliseconds: float, urgent: bool) -> None:
+        """Take a request into account, refused ones too: they cost. Who asked has an answer, whatever fails here."""
+        try:
+            for name in self.meter.done(milliseconds, urgent):
+                self._look_at_trial(name)
+            self.deployed.store_counts(self.registry.table)
+        except Exception as problem:
+            tell(problem)
 
     def _admit(self, request: Request) -> None:
         """Raise Refused unless the request may be answered."""
         if self.key_sha256:
             given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(hashlib.sha256(given.encode()).hexdigest(), self.key_sha256):
-                raise Refused(401, "the key is missing or wrong (send it as X-Api-Key)")
+            digest = hashlib.sha256(given.encode("utf-8", "surrogatepass")).hexdigest()
+            if not hmac.compare_digest(digest, self.key_sha256):
+                raise Refused(
+                    401, "the key is missing or wrong (send it as X-Api-Key)", **{"WWW-Authenticate": "Bearer"}
+                )
         if request.path not in ("/ping", "/invocations"):
             raise Refused(404, f"there is nothing at {request.path[:100]} (POST /invocations, GET /ping)")
         wanted = "GET" if request.path == "/ping" else "POST"
         if request.method != wanted:
             raise Refused(405, f"{request.path} takes {wanted}", Allow=wanted)
 
-    def _route(self, request: Request) -> tuple[Reply, Loaded | None, int]:
+    def _route(self, request: Request) -> _Answered:
         name, version = _target(request)
         if request.path == "/ping":
-            loaded = self.deployed.champion(name)
-            return reply(200, {"model": loaded.label}), None, 0
-        if self.meter.over_budget():
-            left = 86_400 - int(time.time()) % 86_400
-            raise Refused(429, "today's money for this endpoint is spent", **{"Retry-After": str(left)})
+            return _Answered(reply(200, {"model": self.deployed.champion(name).label}))
+        if self._over_budget():
+            wait = {"Retry-After": str(self.meter.seconds_left())}
+            raise Refused(429, "today's money for this endpoint is spent", **wait)
         asked = read_asked(request)
-        began = time.perf_counter()
         urgent = False
         if version:
             found = self.deployed.version(name, version)
             predictions = self._ask(found, asked)
         else:
             found, predictions, urgent = self._by_trial(name, asked)
-        milliseconds = (time.perf_counter() - began) * 1000
-        if self.meter.done(milliseconds, urgent):
-            self._look_at_trial(name)
         body = {
             "predictions": predictions, "model": found.label, "threshold": found.threshold,
             "classes": list(found.model.classes),
         }  # fmt: skip
-        return reply(200, body, X_Snn_Version=f"{name}/{found.label['version']}"), found, len(asked)
+        said = reply(200, body, X_Snn_Version=f"{name}/{found.label['version']}")
+        return _Answered(said, found, len(predictions), urgent)
+
+    def _over_budget(self) -> bool:
+        try:
+            return self.meter.over_budget()
+        except (BotoCoreError, ClientError) as problem:  # what answers goes on; what it costs is written later
+            tell(problem)
+            return False
 
     def _by_trial(self, name: str, asked: Asked) -> tuple[Loaded, list[Prediction], bool]:
         """Return who answered, the answers, and whether a candidate failed."""
@@ -124,15 +160,25 @@ class Endpoint:
         return champion, said, answers is None
 
     def _try(self, name: str, trial: Trial, asked: Asked) -> tuple[Loaded | None, list[Prediction] | None, float]:
-        """Ask the candidate; return it, its answers and the milliseconds it took, None for what it failed at."""
-        began, candidate, answers = time.perf_counter(), None, None
+        """Ask the candidate; return it, its answers and the milliseconds it took, None for what it failed at.
+
+        Loading it takes no part in these: a champion was loaded before, too.
+        """
         try:
             candidate = self.deployed.version(name, trial["run_id"])
+        except Refused as refused:
+            print(f"the candidate {trial['number']} of {name}: {refused}")
+            return None, None, 0.0
+        except Exception as problem:
+            tell(problem)
+            return None, None, 0.0
+        began, answers = time.perf_counter(), None
+        try:
             answers = candidate.answers(asked)
         except Refused as refused:
-            print(f"the candidate {trial['number']} of {name} refused: {refused}")
-        except Exception:
-            traceback.print_exc()
+            print(f"the candidate {trial['number']} of {name} refuses a request with {refused.status}")
+        except Exception as problem:
+            tell(problem)
         return candidate, answers, (time.perf_counter() - began) * 1000
 
     def _ask(self, loaded: Loaded, asked: Asked) -> list[Prediction]:
@@ -141,6 +187,7 @@ class Endpoint:
         try:
             answers = loaded.answers(asked)
         except InvalidInput as problem:
+            tell(problem)
             self.meter.count(loaded.label, (time.perf_counter() - began) * 1000, len(asked), error=True)
             raise Refused(500, f"the model does not work: {problem}") from None
         self.meter.count(loaded.label, (time.perf_counter() - began) * 1000, len(asked))
@@ -151,9 +198,10 @@ class Endpoint:
         trial = self.deployed.trial(name)
         if trial is None:
             return
-        champion = self.deployed.champion(name).label["run_id"]
-        candidate = self.meter.totals.get((name, trial["run_id"]))
-        reason = why_withdraw(trial, candidate, self.meter.totals.get((name, champion))) if candidate else ""
+        counted = self.registry.served(name)
+        champion = counted.get(self.deployed.champion(name).label["run_id"])
+        candidate = counted.get(trial["run_id"])
+        reason = why_withdraw(trial, candidate, champion) if candidate else ""
         if reason:
             if self.registry.end_trial(name, trial["id"], "withdrawn", reason):
                 print(f"version {trial['number']} of {name} is withdrawn: {reason}")

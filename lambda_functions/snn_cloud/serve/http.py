@@ -16,6 +16,9 @@ from snn.errors import one_line
 MAX_BODY = 4_500_000
 """Bytes: Lambda takes 6 MB, and a photo travels as base64."""
 
+MAX_ANSWER = 5_500_000
+"""Bytes of JSON, and of quotes that are escaped once more: Lambda gives 6 MB back, and else an error that says less."""
+
 MAX_PHOTOS = 100
 MAX_ROWS = 10_000
 """In one request."""
@@ -69,8 +72,12 @@ class Asked:
 
 def read_request(event: Mapping[str, Any]) -> Request:
     """Return the request in an event. Raises Refused for a body that is too large or not what it says."""
-    http = event["requestContext"].get("http") or {}
-    headers = {str(name).lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+    context = event.get("requestContext") if isinstance(event, Mapping) else None
+    http = context.get("http") if isinstance(context, Mapping) else None
+    given = event.get("headers") or {} if http else None
+    if not isinstance(context, Mapping) or not isinstance(http, Mapping) or not isinstance(given, Mapping):
+        raise Refused(400, "the event is no HTTP request of a function URL or an HTTP API")
+    headers = {str(name).lower(): str(value) for name, value in given.items()}
     text = event.get("body") or ""
     if not isinstance(text, str):
         raise Refused(400, "the body is not text")
@@ -84,10 +91,10 @@ def read_request(event: Mapping[str, Any]) -> Request:
     if len(body) > MAX_BODY:
         raise too_large()
     path = str(event.get("rawPath") or http.get("path") or "/")
-    stage = str(event["requestContext"].get("stage") or "$default")
-    if stage != "$default":
+    stage = str(context.get("stage") or "$default")
+    if stage != "$default" and f"{path}/".startswith(f"/{stage}/"):
         path = path.removeprefix(f"/{stage}")
-    request_id = str(event["requestContext"].get("requestId", ""))
+    request_id = str(context.get("requestId", ""))
     return Request(str(http.get("method", "")).upper(), path.rstrip("/") or "/", headers, body, request_id)
 
 
@@ -95,6 +102,9 @@ def read_asked(request: Request) -> Asked:
     """Return what a body asks. Raises Refused, which says what would be taken."""
     if not request.body:
         raise Refused(400, 'the body is empty (send a photo, or JSON such as {"instances": […]})')
+    coding = request.headers.get("content-encoding", "").strip().lower()
+    if coding not in ("", "identity"):  # nothing is unpacked that could be a bomb
+        raise Refused(415, f"Content-Encoding {coding[:40]!r} is not read (send the body as it is)")
     kind = request.kind
     if kind.startswith("image/") or kind in PHOTO_TYPES:
         return Asked(photos=(request.body,))
@@ -102,7 +112,7 @@ def read_asked(request: Request) -> Asked:
         return _of_json(request.body)
     if kind == CSV_TYPE:
         return _of_csv(request.body)
-    said = f"Content-Type {kind!r} is not read" if kind else "the header Content-Type is missing"
+    said = f"Content-Type {kind[:100]!r} is not read" if kind else "the header Content-Type is missing"
     raise Refused(415, f"{said} (use image/jpeg or another photo's, {JSON_TYPE} or {CSV_TYPE})")
 
 
@@ -123,7 +133,7 @@ def _of_json(body: bytes) -> Asked:
         raise ValueError(f"{name} is not JSON (use null for a value that is missing)")
 
     try:
-        said = json.loads(body.decode(), parse_constant=no_number)
+        said = json.loads(body.decode(), parse_constant=no_number, object_pairs_hook=_object)
     except (ValueError, RecursionError) as problem:
         why = "nested too deeply" if isinstance(problem, RecursionError) else str(problem)
         raise Refused(400, f"the body is not JSON: {why}") from None
@@ -137,6 +147,16 @@ def _of_json(body: bytes) -> Asked:
             photos=tuple(_photo(one["b64"], place) for place, one in enumerate(_few(instances, MAX_PHOTOS), 1))
         )
     return Asked(rows=tuple(_few(instances, MAX_ROWS)))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Two values of one name, of which readers take now this, now that, are a mistake."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen = set[str]()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise ValueError(f"{twice[:100]!r} stands twice in one object")
+    return found
 
 
 def _of_csv(body: bytes) -> Asked:

@@ -205,7 +205,7 @@ class _Trainer:
             parameters=json.loads(parameters.to_json()), metrics={}, backbone=parameters.backbone or "", by="upload",
         )  # fmt: skip
         if self._settings.require_approval:
-            self._waits = f"; version {version['number']} waits for approval (snn models approve)"
+            self._waits = f"; version {version['number']} waits for approval (snn models approve {version['number']})"
             print(f"{run.run_id}{self._waits}")
             return
         self._put(places.PROMOTED_RESULTS, results)

@@ -305,12 +305,42 @@ def test_a_retraining_whose_times_cannot_be_says_which_variable_to_mend(
     assert last.endswith(" (set a cron expression such as 0 3 * * 1, or delete it)")
 
 
+@pytest.mark.parametrize(
+    ("given", "asks"), [("true", True), (" True ", True), ("1", True), ("false", False), ("0", False), ("", False)]
+)
+def test_a_variable_says_whether_a_retraining_asks_unless_its_form_does(
+    given: str, asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_SNN_RETRAINING_APPROVAL", given)
+    dag = DagBag(ROOT / "dags" / "snn_retraining.py").dags["snn_retraining"]
+    assert fill_in(dag)["approval"] is asks
+    approve: Any = dag.get_task("approve")
+    for hours, seconds in ((None, None), (0.5, 1800.0)):
+        params = {"approval": asks, "approval_hours": hours}
+        for field, wanted in (("wanted", asks), ("response_timeout", seconds)):
+            rendered = approve.render_template(getattr(approve, field), {"params": params})
+            assert approve.kinds[field](field, rendered) == wanted
+
+
+@pytest.mark.parametrize("given", ["yes", "on", "maybe", "None"])
+def test_a_variable_that_does_not_say_whether_to_ask_is_an_import_error_that_names_it(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To take it for false would promote what nobody has approved."""
+    monkeypatch.setenv("AIRFLOW_VAR_SNN_RETRAINING_APPROVAL", given)
+    (error,) = DagBag(ROOT / "dags" / "snn_retraining.py").import_errors.values()
+    assert error.strip().splitlines()[-1] == (
+        f"ValueError: Airflow Variable snn_retraining_approval: {given!r} is neither true nor false "
+        "(set true or false, or delete it, which means false)"
+    )
+
+
 def test_the_variables_that_are_read_while_parsing_are_those(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another one needs tests like those above."""
     read: list[str] = []
     monkeypatch.setattr(Variable, "get", lambda name, default=None: read.append(name) or default)
     assert DagBag(ROOT / "dags").import_errors == {}
-    assert sorted(read) == ["snn_retraining_cron", "snn_sweep_at_once"]
+    assert sorted(read) == ["snn_retraining_approval", "snn_retraining_cron", "snn_sweep_at_once"]
     assert "Variable" not in "".join(path.read_text().split('"""')[2] for path in (ROOT / "dags").glob("*.py"))
 
 
@@ -396,16 +426,20 @@ def test_the_steps_of_the_retraining(bag: DagBag) -> None:
     assert {task.task_id: task.downstream_task_ids for task in retraining.tasks} == {
         "way": {"roll_back", "deploy"},
         "roll_back": set(),
-        "deploy": {"choose", "stage", "train", "compare", "promote", "report"},
+        "deploy": {"choose", "stage", "train", "compare", "register", "approve", "promote", "report"},
         "choose": {"stage"},
         "stage": {"train"},
-        "train": {"compare", "promote", "report"},
-        "compare": {"promote", "report"},
+        "train": {"compare", "register", "approve", "promote", "report"},
+        "compare": {"register", "approve", "promote", "report"},
+        "register": {"approve"},
+        "approve": {"promote"},
         "promote": set(),
         "report": set(),
     }
     assert retraining.max_active_runs == 1
     assert retraining.get_task("roll_back").retries == 0
+    # Where nobody is to be asked, approve is skipped; in a rollback all before promote is.
+    assert retraining.get_task("promote").trigger_rule == "none_failed_min_one_success"
     deploy: Any = retraining.get_task("deploy")
     assert deploy.deploy is False
 
@@ -423,6 +457,8 @@ def test_retraining_starts_with_its_form_left_alone_and_offers_what_can_be_compa
         "margin": 0.01,
         "significance": 0.05,
         "warm_start": False,
+        "approval": False,
+        "approval_hours": None,
         "roll_back": False,
         "resume": False,
         "stack_name": "snn",

@@ -24,6 +24,7 @@ from snn.errors import InvalidDataset
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws.clients import Clients
 from snn_cloud.aws.errors import ChampionChanged, RunCancelled, RunFailed, StackFailed
+from snn_operators.approval import SnnApprovalOperator
 from snn_operators.base import SnnOperator, plain_failure, seconds
 from snn_operators.batch import SnnBatchPredictOperator
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
@@ -31,6 +32,7 @@ from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.compat import AirflowFailException
 from snn_operators.deploy import SnnDeployOperator
 from snn_operators.links import object_url, run_links
+from snn_operators.models import SnnRegisterOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
 from snn_operators.sensor import SnnRunSensor
 from snn_operators.stage import SnnStageOperator
@@ -54,6 +56,8 @@ ALL = [
     SnnCompareOperator(task_id="compare", run_id="r"),
     SnnPromoteOperator(task_id="promote", run_id="r"),
     SnnRollbackOperator(task_id="roll_back"),
+    SnnRegisterOperator(task_id="register", run_id="r"),
+    SnnApprovalOperator(task_id="approve", run_id="r"),
 ]
 
 

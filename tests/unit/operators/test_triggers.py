@@ -11,6 +11,7 @@ import pytest
 from airflow.serialization.serialized_objects import BaseSerialization
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger
 
+from snn_operators.approval_trigger import ApprovalTrigger
 from snn_operators.new_data import NewDataTrigger
 from snn_operators.trigger import RunTrigger, StackTrigger
 
@@ -20,6 +21,9 @@ TRIGGERS: list[BaseTrigger] = [
     RunTrigger(aws=AWS, stack="snn", upload="training_input/a/d.h5", source="redis", poll_interval=1.5),
     StackTrigger(aws=AWS, operation="arn:aws:cloudformation:::stack/snn/1", deadline=1.8e9),
     StackTrigger(aws=AWS, operation="arn:aws:cloudformation:::stack/snn/1", carried={"items": [{"kind": "bucket"}]}),
+    ApprovalTrigger(
+        aws=AWS, stack={"table": "t"}, model="m", run_id="r", ti_id="0193", deadline=1.8e9, default="approved"
+    ),
     NewDataTrigger(stack="snn", aws=AWS, poll_interval=1.5),
 ]
 

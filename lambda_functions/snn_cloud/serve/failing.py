@@ -1,0 +1,18 @@
+"""What is said of a failure: in the log, where it happened, but nothing of what was asked."""
+
+from __future__ import annotations
+
+import traceback
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from snn.errors import SnnError
+
+NO_CONTENTS = (SnnError, BotoCoreError, ClientError)
+"""Whose messages are about models and services. Any other may quote a value of the request."""
+
+
+def tell(problem: Exception) -> None:
+    """Print the lines of code that a problem came through, and its message if that holds nothing of a request."""
+    said = f": {problem}" if isinstance(problem, NO_CONTENTS) else ""
+    print(f"{''.join(traceback.format_tb(problem.__traceback__))}{type(problem).__name__}{said}")
