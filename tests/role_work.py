@@ -248,6 +248,13 @@ class Work:
         keys = ("test", "test", None)
         return seen(lambda: ask(self.clients, self.stack, body, JSON_TYPE, secrets=keys, target=wanted) and None)
 
+    def counted(self) -> str:
+        """Have it answer, and look whether the registry has counted that."""
+        before = set(versions.registry_of(self.clients, self.stack).served("default"))
+        told = self.answered()
+        after = set(versions.registry_of(self.clients, self.stack).served("default"))
+        return told or ("" if after > before else "nothing of it is counted")
+
     def answered_by_another_model(self) -> str:
         """Have it answer by the champion of another model than the default one."""
         return self.answered("other")

@@ -19,7 +19,7 @@ from snn_cloud.registry.record import DEFAULT_MODEL, Trial, check_model
 from snn_cloud.registry.registry import Registry
 from snn_cloud.registry.trials import why_withdraw
 from snn_cloud.serve.deployed import Deployed
-from snn_cloud.serve.failing import tell
+from snn_cloud.serve.failing import is_denied, tell
 from snn_cloud.serve.http import Asked, Refused, Reply, Request, read_asked, read_request, reply
 from snn_cloud.serve.loaded import Label, Loaded, Prediction
 from snn_cloud.serve.meter import Meter
@@ -70,13 +70,13 @@ class Endpoint:
             answered = self._route(request)
         except Refused as refused:
             answered = _Answered(reply(refused.status, {"error": str(refused)}, **refused.headers))
-        except (BotoCoreError, ClientError) as problem:
-            tell(problem)
-            said = {"error": "a service that the endpoint stands on does not answer; try again"}
-            answered = _Answered(reply(503, said, **{"Retry-After": "1"}))
         except Exception as problem:
             tell(problem)
-            answered = _Answered(reply(500, {"error": "the endpoint failed; its log says where"}))
+            if isinstance(problem, (BotoCoreError, ClientError)) and not is_denied(problem):
+                said = {"error": "a service that the endpoint stands on does not answer; try again"}
+                answered = _Answered(reply(503, said, **{"Retry-After": "1"}))
+            else:
+                answered = _Answered(reply(500, {"error": "the endpoint failed; its log says where"}))
         milliseconds = (time.perf_counter() - began) * 1000
         self._account(milliseconds, answered.urgent)
         label = answered.by.label if answered.by else None
