@@ -120,7 +120,9 @@ def _refusals(tracking_uri: str) -> Iterator[None]:
 
     try:
         yield
-    except MlflowException as problem:
+    except (MlflowException, OSError) as problem:
+        if isinstance(problem, OSError) and problem.filename is not None:
+            raise  # of a file here; those of requests, which are OSErrors too, name none
         raise CloudError(one_line(f"MLflow at {tracking_uri}: {' '.join(str(problem).split())}", 600)) from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -18,8 +19,7 @@ from typer.testing import CliRunner
 
 from snn_cli import datasets
 from snn_cli.main import app
-from snn_client.portable import mlflow_contents
-from snn_client.portable.mlflow_contents import curves, flat
+from snn_client.portable.mlflow_contents import flat
 from snn_client.portable.runs import model_in
 from snn_client.stack.outputs import StackOutputs
 from snn_cloud.aws import places
@@ -259,6 +259,10 @@ def test_what_cannot_be_logged_is_one_line(
         "error: tracking-uri: 'sqlite:///x.db' is not the address of a tracking"
     )
     assert refused("http://127.0.0.1:1").startswith("error: MLflow at http://127.0.0.1:1: ")
+    found = importlib.util.find_spec
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda name: None if name == "mlflow" else found(name))
+        assert "needs the package mlflow" in refused(server.url)
     assert everything(server) == before
 
 
@@ -273,12 +277,3 @@ def test_a_token_goes_to_the_server_and_nowhere_else(
     failed = snn(folder, "mlflow", "log", "--run-id", "tracked", "--tracking-uri", server.url + "/nowhere", code=1)
     assert "tok-12345" not in done.stdout + done.stderr + failed.stdout + failed.stderr + caplog.text
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
-
-
-def test_of_a_very_long_run_not_every_epoch_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlflow_contents, "MAX_POINTS", 100)
-    epochs = {f"epoch{number}": {"cost": float(number)} for number in range(1_000)}
-    times = {"Start": "2026-11-01 00:00:00.000000", "End": "2026-11-01 00:16:40.000000"}
-    points = list(curves({"Start": times["Start"], **epochs, "End": times["End"]}))
-    assert [(point.step, point.value) for point in points] == [(at, float(at)) for at in [*range(0, 1_000, 10), 999]]
-    assert points[-1].at - points[0].at == 999_000
