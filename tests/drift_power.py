@@ -2,13 +2,14 @@
 
     PYTHONPATH=tests .venv/bin/python -m drift_power
 
-500 samples of the training data and 500 new ones a draw, α 0.001. A change is made larger, a step at a time, until it is
-found; photos are CIFAR-10's, drawn without putting back.
+500 samples of the training data and 500 new ones a draw, α 0.001. Of a change's steps the smallest that is found is
+looked for by bisection; photos are CIFAR-10's, drawn without putting back.
 """
 
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -107,26 +108,26 @@ def of_features(seed: int, by: float) -> DriftReport:
 LEVELS = tuple(float(level) for level in range(4, 61, 2))
 TENTHS = tuple(round(0.1 * step, 1) for step in range(1, 21))
 SHARES = tuple(round(0.01 * step, 2) for step in range(1, 41))
+LESS = tuple(round(1 - 0.05 * step, 2) for step in range(1, 18))
+SIGMAS = tuple(round(0.3 + 0.05 * step, 2) for step in range(20))
+HALVES = tuple(round(0.5 * step, 1) for step in range(1, 30))
+GREY, SPREAD, ROWS = "{:g} grey levels", "{:g} standard deviations", "{:.0%} of the rows"
 CHANGES = {
     change.what: change
     for change in (
-        Change("brighter photos", partial(of_photos, "brightness"), LEVELS, "{:g} of 255 grey levels", "brightness"),
-        Change("blur (Gaussian)", partial(of_photos, "blur"), tuple(round(0.3 + 0.05 * step, 2) for step in range(20)),
-               "σ = {:g} pixels", "sharpness"),
-        Change("noise (Gaussian)", partial(of_photos, "noise"), tuple(round(0.5 * step, 1) for step in range(1, 30)),
-               "σ = {:g} grey levels", "noise"),
-        Change("less contrast", partial(of_photos, "contrast"), tuple(round(1 - 0.05 * step, 2) for step in range(1, 18)),
-               "× {:g}", "contrast"),
-        Change("paler colours", partial(of_photos, "saturation"), tuple(round(1 - 0.05 * step, 2) for step in range(1, 18)),
-               "× {:g}", "saturation"),
-        Change("red up and blue down", partial(of_photos, "red"), tuple(map(float, range(1, 31))), "{:g} grey levels", "red"),
+        Change("brighter photos", partial(of_photos, "brightness"), LEVELS, GREY, "brightness"),
+        Change("blur (Gaussian)", partial(of_photos, "blur"), SIGMAS, "σ = {:g} pixels", "sharpness"),
+        Change("noise (Gaussian)", partial(of_photos, "noise"), HALVES, "σ = {:g} grey levels", "noise"),
+        Change("less contrast", partial(of_photos, "contrast"), LESS, "× {:g}", "contrast"),
+        Change("paler colours", partial(of_photos, "saturation"), LESS, "× {:g}", "saturation"),
+        Change("more red, less blue", partial(of_photos, "red"), tuple(map(float, range(1, 31))), GREY, "red"),
         Change("another mix of ten classes", of_classes, SHARES, "{:.0%} of the samples", "labels"),
-        Change("a column of a table, moved", partial(of_table, "age"), TENTHS, "{:g} standard deviations", "age"),
-        Change("the same column, counted at the endpoint", of_requests, TENTHS, "{:g} standard deviations", "age"),
-        Change("a value of a category that appears", partial(of_table, "new_value"), SHARES, "{:.0%} of the rows", "colour"),
-        Change("values that are missing, beside 10 %", partial(of_table, "missing"), SHARES, "{:.0%} of the rows more",
+        Change("a column of a table, moved", partial(of_table, "age"), TENTHS, SPREAD, "age"),
+        Change("the same column, counted at the endpoint", of_requests, TENTHS, SPREAD, "age"),
+        Change("a value of a category that appears", partial(of_table, "new_value"), SHARES, ROWS, "colour"),
+        Change("values that are missing, beside 10 %", partial(of_table, "missing"), SHARES, f"{ROWS} more",
                "income: missing"),
-        Change("features, along one of 20 directions", of_features, TENTHS, "{:g} standard deviations", ""),
+        Change("features, along one of 20 directions", of_features, TENTHS, SPREAD, ""),
     )
 }  # fmt: skip
 
@@ -141,15 +142,14 @@ def found(change: Change, by: float) -> int:
 
 
 def row(what: str) -> str:
-    """Return a change's row: the smallest that is found, in how many draws, and in how many the one before it."""
-    change, before, last = CHANGES[what], 0, 0.0
-    for by in change.steps:
-        count = found(change, by)
-        if count >= WANTED:
-            less = f"{change.unit.format(last)}: {before}" if last else ""
-            return f"| {what} | {change.unit.format(by)} | {count} | {less} |"
-        before, last = count, by
-    raise AssertionError(f"{what}: not found at all")
+    """Return a change's row: the smallest that is found, in how many draws, and in how many the step before it."""
+    change = CHANGES[what]
+    counted = cache(partial(found, change))
+    place = bisect_left(change.steps, True, key=lambda by: counted(by) >= WANTED)
+    assert place < len(change.steps), f"{what}: not found at all"
+    by = change.steps[place]
+    less = f"{change.unit.format(change.steps[place - 1])}: {counted(change.steps[place - 1])}" if place else ""
+    return f"| {what} | {change.unit.format(by)} | {counted(by)} | {less} |"
 
 
 def table() -> str:

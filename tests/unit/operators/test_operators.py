@@ -31,6 +31,7 @@ from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPro
 from snn_operators.cleanup import SnnCleanupOperator
 from snn_operators.compat import AirflowFailException
 from snn_operators.deploy import SnnDeployOperator
+from snn_operators.drift import SnnDriftOperator
 from snn_operators.links import object_url, run_links
 from snn_operators.models import SnnRegisterOperator
 from snn_operators.results import SnnEvaluateOperator, SnnPredictOperator, SnnReportOperator
@@ -43,6 +44,7 @@ from snn_operators.trigger import RunTrigger
 ALL = [
     SnnDeployOperator(task_id="deploy"),
     SnnStageOperator(task_id="stage", dataset="d.h5", parameters={}),
+    SnnDriftOperator(task_id="drift", dataset_key="k"),
     SnnTrainOperator(task_id="train", run_id="r", dataset_key="k", parameters={}),
     SnnEvaluateOperator(task_id="evaluate", run_id="r"),
     SnnPredictOperator(task_id="predict", run_id="r", images=[]),
