@@ -129,7 +129,7 @@ def report(
     answer(made, as_json, show_all)
 
 
-def completed(aws: Aws, run: str, promoted: bool) -> Run:
+def completed(aws: Aws, run: str = "", promoted: bool = False) -> Run:
     """Return the run whose model to use, and print which one if it was not named. Raises CloudError if it has none."""
     if run and promoted:
         raise typer.BadParameter("give a run or --promoted, not both")
@@ -141,11 +141,11 @@ def completed(aws: Aws, run: str, promoted: bool) -> Run:
             raise CloudError(f"run {run} is {chosen.state}: only a completed run has a model")
         return chosen
     newest = newest_runs(aws.clients.dynamodb, aws.outputs.table)
-    completed = next((each for each in newest if each.state is State.COMPLETED), None)
-    if completed is None:
+    found = next((each for each in newest if each.state is State.COMPLETED), None)
+    if found is None:
         raise CloudError(f"no run of the stack {aws.stack} has completed yet; train one: {aws.command('train')}")
-    say(f"run {completed.run_id}, the newest completed run", markup=False)
-    return completed
+    say(f"run {found.run_id}, the newest completed run", markup=False)
+    return found
 
 
 def _classes(run: Run) -> int:

@@ -11,6 +11,7 @@ import typer
 from snn.errors import InvalidInput
 from snn_cli.aws import Aws, on_aws
 from snn_cli.console import Exit, Json, answer, results, table
+from snn_cli.judge import completed
 from snn_client.models import versions
 from snn_client.models.champion import Change, find_champion
 from snn_client.models.reference import write_reference
@@ -114,15 +115,28 @@ def reject(
 
 @app.command()
 @on_aws
-def promote(aws: Aws, version: WhichVersion, model: Model = DEFAULT_MODEL, by: By = "", as_json: Json = False) -> None:
+def promote(
+    aws: Aws,
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERSION", help="its number, or its run; default: the newest completed run", show_default=False
+        ),
+    ] = "",
+    model: Model = DEFAULT_MODEL,
+    by: By = "",
+    as_json: Json = False,
+) -> None:
     """Make a version the champion; a run that is no version yet is registered. The endpoint follows in seconds.
 
     \b
     Examples:
+      snn models promote
       snn models promote 3
       snn models promote my-first
     """
-    change = versions.promote(aws.clients, aws.outputs, version, model, by=by or _me())
+    wanted = version or completed(aws).run_id
+    change = versions.promote(aws.clients, aws.outputs, wanted, model, by=by or _me())
     answer(vars(change), as_json, lambda: _changed(change))
 
 
