@@ -266,6 +266,7 @@ def test_hundreds_of_bad_requests_by_http(clients: Clients, attacked: StackOutpu
 # ---- what is large ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_in_bounded_memory(clients: Clients, attacked: StackOutputs) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "tests" / "bombs.py", attacked.stack_name],
