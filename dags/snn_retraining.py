@@ -7,6 +7,7 @@ Variable `snn_retraining_cron` (such as `0 3 * * 1`; by default never), and by h
 1. **choose** takes the upload that started the run, or the form's data set; and the champion's own parameters, unless
    the form has others.
 2. **stage** and **train**: as in *snn_training*. The result is the challenger.
+   In between, **drift** compares the data with those that the champion was trained on; *on drift* says what comes of it.
 3. **compare** evaluates champion and challenger on the same test set, that of the new data, and decides. XCom has both
    reports and the decision with its reason.
 4. **register** makes the challenger a version in the registry; **approve**, if *approval* is on, waits for a person.
@@ -27,6 +28,7 @@ from snn_operators.approval import SnnApprovalOperator
 from snn_operators.champion import SnnChooseOperator, SnnCompareOperator, SnnPromoteOperator, SnnRollbackOperator
 from snn_operators.compat import AssetOrTimeSchedule
 from snn_operators.deploy import SnnDeployOperator
+from snn_operators.drift import SnnDriftOperator
 from snn_operators.form import overrides, retraining_form
 from snn_operators.models import SnnRegisterOperator
 from snn_operators.new_data import NewDataTrigger
@@ -84,6 +86,13 @@ with DAG(
         outlets=[AssetAlias("snn-dataset")],
     )
 
+    drift = SnnDriftOperator(
+        task_id="drift",
+        stack=deploy.output,
+        dataset_key=stage.output["dataset_key"],
+        on_drift="{{ params.on_drift }}",
+    )
+
     train = SnnTrainOperator(
         task_id="train",
         stack=deploy.output,
@@ -139,5 +148,5 @@ with DAG(
     )
 
     way() >> [roll_back, deploy]
-    deploy >> choose >> stage >> train >> compare >> [register, report]
+    deploy >> choose >> stage >> drift >> train >> compare >> [register, report]
     register >> approve >> promote

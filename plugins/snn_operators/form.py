@@ -20,6 +20,7 @@ from snn_client.judging.contents import METRICS
 from snn_client.serving.batch_contents import FORMATS, MAX_AT_ONCE
 from snn_client.stack.options import MAX_NAME, NAME_PATTERN
 from snn_cloud.ledger.parameters import MAX_SECONDS
+from snn_operators.drift import ON_DRIFT
 
 # Fields without a section stand in the one that is open from the start.
 HOW, HOW_ANSWERED, WHERE = "How to train", "How to answer", "Where"
@@ -200,6 +201,11 @@ def retraining_form(approval: bool = False) -> dict[str, Param]:
         "warm_start": Param(
             False, type="boolean", title="Warm start",
             description="Begin with the champion's weights instead of random ones; the network must be the same.",
+        ),
+        "on_drift": Param(
+            "warn", type="string", enum=list(ON_DRIFT), title="On drift",
+            description="If the data are no more like those that the champion was trained on: say so and go on, fail, "
+            "or train nothing.",
         ),
         "approval": Param(
             approval, type="boolean", title="Approval",

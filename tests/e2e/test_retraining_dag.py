@@ -30,7 +30,7 @@ WEAK = {
     "learning_rate": 1e-6,
     "seed": 1,
 }
-STEPS = ("deploy", "choose", "stage", "train", "compare", "register", "report")
+STEPS = ("deploy", "choose", "stage", "drift", "train", "compare", "register", "report")
 
 
 @dataclass

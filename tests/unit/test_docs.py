@@ -31,7 +31,7 @@ from snn_cli import datasets, parameters_page
 from snn_cli.main import app
 from snn_client.runs.estimate import Machine, estimate
 from snn_client.runs.lists import Shortened
-from snn_client.serving.asking import Answer
+from snn_client.serving.asking import Answer, Prediction
 from snn_client.stack.cleanup_plan import Names
 from snn_client.stack.options import StackOptions
 from snn_cloud.cost import prices
@@ -159,6 +159,9 @@ def test_json(fence: Fence) -> None:
         return
     if "height" in given:
         assert Preprocessing.load(fence.text, str(fence)).model_dump().items() >= given.items()
+        return
+    if "prediction" in given:
+        assert set(given["prediction"]) <= set(Prediction.__annotations__)
         return
     assert "epochs" in given, "no test knows what this is"
     Parameters.load(given)
