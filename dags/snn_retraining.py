@@ -7,7 +7,7 @@ Variable `snn_retraining_cron` (such as `0 3 * * 1`; by default never), and by h
 1. **choose** takes the upload that started the run, or the form's data set; and the champion's own parameters, unless
    the form has others.
 2. **stage** and **train**: as in *snn_training*. The result is the challenger.
-   In between, **drift** compares the data with those that the champion was trained on; *on drift* says what comes of it.
+   In between, **drift** compares the data with those that the champion was trained on; *on drift* says what then.
 3. **compare** evaluates champion and challenger on the same test set, that of the new data, and decides. XCom has both
    reports and the decision with its reason.
 4. **register** makes the challenger a version in the registry; **approve**, if *approval* is on, waits for a person.
