@@ -197,8 +197,9 @@ def test_every_fault_is_provoked_and_quotes_a_message() -> None:
 
 def test_outputs_are_quoted_only_where_a_test_compares_them() -> None:
     quoted = {str(fence.page.relative_to(ROOT)) for fence in fences("text")}
-    # operators, quickstart: tests/integration/test_docs.py, on a stack; judging: tests/unit/cloud/test_challenge.py.
-    compared = {"troubleshooting", "judging", "operators", "quickstart"}
+    # operators, quickstart: tests/integration/test_docs.py, on a stack; judging: tests/unit/cloud/test_challenge.py;
+    # drift: tests/unit/drift/test_page.py.
+    compared = {"troubleshooting", "judging", "operators", "quickstart", "drift"}
     assert quoted <= {"datasets/README.md", *(f"docs/{name}.md" for name in compared)}
 
 

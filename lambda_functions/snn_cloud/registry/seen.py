@@ -106,7 +106,7 @@ def _summary(clients: Clients, table: str, reference: Reference, model: str, run
 
 def _note(clients: Clients, table: str, found: Check) -> None:
     report = found["report"]
-    assert report is not None  # noqa: S101
+    assert report is not None  # noqa: S101 # nosec B101
     told: dict[str, Any] = {
         ":run": found["run_id"], ":at": repr(found["at"]), ":drifted": report["drifted"],
         ":finding": report["findings"][0]["text"] if report["findings"] else "", ":samples": found["samples"],

@@ -141,7 +141,7 @@ class Endpoint:
         if trial is None or trial["run_id"] == champion.label["run_id"]:
             return champion, self._ask(champion, asked), False
         if trial["kind"] == "canary":
-            if random.random() >= trial["share"]:  # noqa: S311 - chance, not a secret
+            if random.random() >= trial["share"]:  # noqa: S311 # nosec B311
                 return champion, self._ask(champion, asked), False
             candidate, answers, took = self._try(name, trial, asked)
             if candidate is not None and answers is not None:
@@ -152,7 +152,7 @@ class Endpoint:
             self.meter.count(_label(name, trial), took, len(asked), error=True)
             return champion, said, True
         said = self._ask(champion, asked)
-        if random.random() >= trial["share"]:  # noqa: S311
+        if random.random() >= trial["share"]:  # noqa: S311 # nosec B311
             return champion, said, False
         _, answers, took = self._try(name, trial, asked)
         more = {} if answers is None else {"compared": len(said), "disagreed": sum(map(_differ, said, answers))}

@@ -145,7 +145,7 @@ class Loaded:
         return load_pixels(BytesIO(photo), self.model.shape, name, how)
 
     def _picture(self, photo: bytes, name: str) -> NDArray[Any]:
-        assert self.backbone is not None  # noqa: S101
+        assert self.backbone is not None  # noqa: S101 # nosec B101
         return self.backbone.preprocessing.apply(open_picture(BytesIO(photo), name))
 
     def _decoded(self, photos: Sequence[bytes], decode: Any) -> list[NDArray[Any]]:

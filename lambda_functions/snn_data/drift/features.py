@@ -48,7 +48,7 @@ class Measured:
         """Return the bins of a reference."""
         if self.numbers is not None:
             return Numbers.of(self.numbers, most_cuts, *([self.blur] if self.blur else []))
-        assert self.counts is not None  # noqa: S101
+        assert self.counts is not None  # noqa: S101 # nosec B101
         return Values.of(self.values, self.counts, most_values)
 
     def counted(self, bins: Bins, coarse: bool = False) -> Counts | None:
