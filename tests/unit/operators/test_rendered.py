@@ -262,11 +262,7 @@ def test_every_form_of_a_value_is_read_to_the_same(task: type[Any], field: str, 
 
 
 def test_that_was_every_field_of_every_operator() -> None:
-<<<<<<< HEAD
     assert len(TASKS) == 19
-=======
-    assert len(TASKS) == 16
->>>>>>> w-drift
     if len(COUNTED) == len(FIELDS):  # else only some of them were asked for
         assert sum(COUNTED) > 9_108
 
