@@ -20,6 +20,7 @@ from snn_cloud.ledger.ledger import Ledger
 from snn_cloud.ledger.record import State
 from snn_cloud.registry.record import DEFAULT_MODEL, Metric, Served, Status, Trial, Version, check_model
 from snn_cloud.registry.registry import Registry, shown_status
+from snn_cloud.registry.trials import why_withdraw
 
 if TYPE_CHECKING:
     from snn_client.stack.outputs import StackOutputs
@@ -128,7 +129,7 @@ def standing(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL
 
 
 def conclude(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL, by: str = "") -> Trial:
-    """Promote the candidate on trial if it was asked often enough and the rule has not withdrawn it; return the trial.
+    """Promote the candidate if it was asked often enough, or withdraw it if the rule says so; return its trial.
 
     Raises InvalidInput if there is none, CloudError if it is too early.
     """
@@ -138,7 +139,11 @@ def conclude(clients: Clients, outputs: StackOutputs, model: str = DEFAULT_MODEL
         raise InvalidInput(f"the model {model} has no trial", field="model", hint="begin one: snn models trial")
     if trial["ended"]:
         return trial
-    asked = registry.served(model).get(trial["run_id"])
+    served = registry.served(model)
+    asked, held = served.get(trial["run_id"]), champions.find_champion(clients, outputs.bucket, model)
+    if asked and (reason := why_withdraw(trial, asked, served.get(held.run_id) if held else None)):
+        registry.end_trial(model, trial["id"], "withdrawn", reason)
+        return registry.trial(model) or trial
     requests, wanted = asked["requests"] if asked else 0, trial["rule"]["min_requests"]
     if requests < wanted:
         raise CloudError(f"version {trial['number']} of {model} was asked {requests:,} times, not yet {wanted:,}")

@@ -368,3 +368,15 @@ def test_what_a_version_is_asked_is_counted_from_the_trial_on(models: Models) ->
     served = versions.standing(models.clients, models.stack, models.name)["versions"][0]["served"]
     assert served is not None
     assert (served["requests"], served["errors"], served["milliseconds"]) == (8, 0, 40)
+
+
+def test_a_trial_that_its_rule_ends_is_withdrawn_when_somebody_concludes_it(models: Models) -> None:
+    champion, slow = models.run(), models.run()
+    models.promote(champion)
+    models.register(slow)
+    models.registry.begin_trial(models.name, slow, "canary", 0.5, {"min_requests": 10, "max_slower": 2.0})
+    models.registry.count(models.name, champion, {"requests": 90, "milliseconds": 900})
+    models.registry.count(models.name, slow, {"requests": 10, "milliseconds": 990})
+    ended = versions.conclude(models.clients, models.stack, models.name)
+    assert (ended["ended"], ended["reason"]) == ("withdrawn", "it takes 99 ms, the champion 10")
+    assert models.serves(champion)
