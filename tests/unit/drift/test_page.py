@@ -45,7 +45,7 @@ def test_every_change_has_a_row_in_which_it_is_found() -> None:
 def test_the_limits_that_it_names_are_those() -> None:
     assert (report.ALPHA, report.MIN_STABILITY, report.MIN_DISTANCE) == (0.001, 0.1, 0.1)
     assert "probability of at most `alpha`, 0.001" in PAGE
-    assert "stability\nindex (PSI) of 0.1 or a distance of 0.1" in PAGE
+    assert "population stability index (PSI) of 0.1 or a distance of 0.1" in " ".join(PAGE.split())
     most = reference.MOST_PHOTOS, reference.MOST_FEATURES, reference.MOST_ROWS
     assert "Of more than {:,} photos, {:,} rows of features or {:,} of a table".format(*most) in PAGE
     assert f"the first {features.MOST_COLUMNS} columns" in PAGE
