@@ -14,7 +14,6 @@ from snn_data.drift import features, reference, report
 from snn_data.drift.reference import Reference
 
 PAGE = (Path(__file__).parents[3] / "docs" / "drift.md").read_text()
-WORDS = " ".join(PAGE.split())
 
 
 def test_the_finding_that_is_quoted_is_one() -> None:
@@ -45,11 +44,11 @@ def test_every_change_has_a_row_in_which_it_is_found() -> None:
 
 def test_the_limits_that_it_names_are_those() -> None:
     assert (report.ALPHA, report.MIN_STABILITY, report.MIN_DISTANCE) == (0.001, 0.1, 0.1)
-    assert "probability of at most `alpha`, 0.001" in WORDS
-    assert "stability index (PSI) of 0.1 or a distance of 0.1" in WORDS
+    assert "probability of at most `alpha`, 0.001" in PAGE
+    assert "population stability index (PSI) of 0.1 or a distance of 0.1" in " ".join(PAGE.split())
     most = reference.MOST_PHOTOS, reference.MOST_FEATURES, reference.MOST_ROWS
-    assert "Of more than {:,} photos, {:,} rows of features or {:,} of a table".format(*most) in WORDS
-    assert f"the first {features.MOST_COLUMNS} columns" in WORDS
-    assert f"more than {features.FEW} numbers without names" in WORDS
-    assert f"below {report.FEW} samples" in WORDS
-    assert f"under {reference.MOST_BYTES // 1000} KB" in WORDS
+    assert "Of more than {:,} photos, {:,} rows of features or {:,} of a table".format(*most) in PAGE
+    assert f"the first {features.MOST_COLUMNS} columns" in PAGE
+    assert f"more than {features.FEW} numbers without names" in PAGE
+    assert f"below {report.FEW} samples" in PAGE
+    assert f"under {reference.MOST_BYTES // 1000} KB" in PAGE
