@@ -338,12 +338,14 @@ def test_a_photo_gets_the_answer_that_predict_gives_and_what_is_none_gets_a_line
     versions.promote(clients, stack, run.run_id)
     time.sleep(FRESH_SECONDS + 0.1)
     answered = page.client.post(f"/api/models/{page.stack}/ask", content=picture.getvalue(), headers=kind).json()
-    assert answered["model"] == {"name": "default", "version": 1, "run_id": run.run_id}
+    number = versions.registry_of(clients, stack).held("default", run.run_id)["number"]
+    assert answered["model"] == {"name": "default", "version": number, "run_id": run.run_id}
     assert answered["predictions"][0]["probabilities"] == pytest.approx(way["probabilities"], abs=1e-12)
     refused = page.client.post(f"/api/models/{page.stack}/ask", content=b"no photo", headers=kind)
     assert (refused.status_code, refused.json()["error"][:28]) == (400, "the endpoint answered 422: p")
-    (model,) = page.get(f"/api/models/{page.stack}")
-    assert [(one["version"]["number"], one["status"]) for one in model["versions"]] == [(1, "champion")]
+    (model,) = [one for one in page.get(f"/api/models/{page.stack}") if one["model"] == "default"]
+    standing = {one["version"]["number"]: one["status"] for one in model["versions"]}
+    assert [each for each, status in standing.items() if status == "champion"] == [number]
     reigns = page.get(f"/api/champion/{page.stack}")
     assert reigns[0]["reign"]["run_id"] == run.run_id
     assert reigns[0]["reign"]["until"] is None
