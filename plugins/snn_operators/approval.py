@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from snn_client.models.approval import Answer
     from snn_client.models.challenge import Comparison
     from snn_cloud.registry.record import Version
-    from snn_cloud.registry.registry import Registry
 
 # How long an answer that cannot be written is tried again, before the task fails: its retry would ask anew.
 NOTED_WITHIN, NOTED_EVERY = 600.0, 5.0  # seconds
@@ -140,19 +139,18 @@ class SnnApprovalOperator(SnnOperator):
 
         `event` is the trigger's, or what Airflow itself makes of an answer: the latter has `chosen_options`.
         """
-        from snn_client.models import versions
-
         if event.get("status") == "error":
             raise CloudError(event["message"])
-        registry = versions.registry_of(self.hook.clients, self.outputs)
-        return self._answer(self._decided(registry, event))
+        return self._answer(self._decided(event))
 
-    def _decided(self, registry: Registry, event: Mapping[str, Any]) -> Version:
-        from snn_client.models import approval
+    def _decided(self, event: Mapping[str, Any]) -> Version:
+        """Return the version as it is decided, once that is written: another try of the task would ask anew."""
+        from snn_client.models import approval, versions
 
         until = time.monotonic() + NOTED_WITHIN
         while True:
             try:
+                registry = versions.registry_of(self.hook.clients, self.outputs)
                 version = registry.held(self.model, self.run_id)
                 if not event.get("chosen_options"):
                     return version

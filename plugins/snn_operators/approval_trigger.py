@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from airflow.sdk.exceptions import AirflowRuntimeError
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from snn.errors import SnnError
@@ -78,6 +79,8 @@ class ApprovalTrigger(BaseTrigger):
                 if not passes(error):
                     raise
                 self.log.info("cannot reach AWS, retrying: %s", reason(error))
+            except AirflowRuntimeError as error:  # the connection was asked for, and Airflow's API is away
+                self.log.info("cannot reach Airflow, retrying: %s", error)
             await asyncio.sleep(self.poll_interval)
 
     @cached_property

@@ -91,6 +91,10 @@ class Waiting(DagRun):
     def ended(self) -> tuple[str, str, str]:
         """Wait for the end; return the states of its tasks."""
         self.wait(90)
+        assert self.machine.api.run_state(self.dag, self.run_id) == "success", (
+            self.machine.api.failure(self.dag, self.run_id),
+            self.log("approve"),
+        )
         states = self.states
         return states["register"], states["approve"], states["promote"]
 
