@@ -581,7 +581,7 @@ def test_the_examples_of_the_page_work_as_they_stand(
         "report.html",
         "model_card.md",
     }
-    elsewhere = {"deploy", "cleanup", "local", "backbone", "look", "mlflow"}
+    elsewhere = {"deploy", "cleanup", "local", "backbone", "look", "mlflow", "batch"}
     shown = {command for command, *_ in (line.split()[1:] for line in lines)} | elsewhere
     named = set(re.findall(r"`snn (\w+)`", page.split("## Where")[0]))
     assert named == shown

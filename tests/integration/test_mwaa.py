@@ -157,7 +157,7 @@ def test_airflow_imports_the_dags_and_finds_the_plugin_once(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     assert (seen["dag failures"], seen["plugin failures"], seen["strays"]) == ({}, {}, [])
-    assert seen["dags"] == ["snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"]
+    assert seen["dags"] == ["snn_batch_predict", "snn_cleanup", "snn_retraining", "snn_sweep", "snn_training"]
     assert seen["tasks"]["snn_training"] == ["deploy", "evaluate", "predict", "report", "stage", "train"]
     ((_, source),) = seen["plugins"]
     assert source.startswith(
