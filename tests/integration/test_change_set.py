@@ -54,7 +54,7 @@ def test_changes_are_told_and_made_or_left(clients: Clients) -> None:
     assert Change("Add", "Training/Bucket", "AWS::S3::Bucket", "") in new.changes
     outer = [change.resource for change in new.changes if change.kind == "AWS::CloudFormation::Stack"]
     assert outer == ["Notifications", "Predict", "Training"]
-    assert len(new.changes) == 3 + 2 + 20 + 5  # nested stacks, and what is in them without cache, e-mail and TLS
+    assert len(new.changes) == 3 + 2 + 20 + 7  # nested stacks, and what is in them without cache, e-mail and TLS
     discard(clients, new)
     assert stack_status(clients, NAME).status == "MISSING"
     forget_artifacts(clients, NAME)
