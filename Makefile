@@ -65,10 +65,11 @@ compose-env: ## write .env with fresh secrets for docker compose, unless it is t
 	@if test -e .env; then echo ".env is there, and stays as it is"; else \
 		umask 077 && $(PYTHON) snn_cli/compose_env.py > .env.part && mv .env.part .env && echo "wrote .env"; fi
 
-# Parts of tests/integration that the other lane of .ci/run takes: what a person types, what is made of data, and what
-# deploys and deletes stacks.
+# Parts of tests/integration that the other lane of .ci/run takes: what a person types, what is made of data or asked of
+# the endpoint, and what deploys and deletes stacks.
 COMMANDS := $(wildcard tests/integration/test_cli_*.py tests/integration/test_notebook*.py) tests/integration/test_docs.py
 DATA := $(patsubst %,tests/integration/test_%.py,champion halving new_data report retraining staging sweep tables xcom_size your_data)
+DATA += $(wildcard tests/integration/test_endpoint*.py) tests/integration/test_batch.py
 STACKS := $(patsubst %,tests/integration/test_%.py,change_set cleanup foreign_stack stack upgrade)
 
 test: test-unit test-integration test-commands test-data test-stacks test-e2e test-faults ## run the tests: unit, integration (emulator and real Valkey), the DAGs in a real Airflow
@@ -82,7 +83,7 @@ test-integration: install ## run the tests with an emulator and Valkey, without 
 test-commands: install ## run those of the commands, the quick start and the notebooks, with an emulator and Valkey
 	@$(BIN)/pytest $(COMMANDS) -m "not slow"
 
-test-data: install ## run those of data sets, reports, sweeps and retraining, with an emulator and Valkey
+test-data: install ## run those of data sets, reports, sweeps, retraining and the endpoint, with an emulator and Valkey
 	@$(BIN)/pytest $(DATA) -m "not slow"
 
 test-stacks: install ## run those that deploy, update and delete stacks, with an emulator and Valkey
