@@ -38,6 +38,7 @@ COMPARISON = {
     },
     "decision": {"promote": True, "reason": "the challenger is better by 0.200 (McNemar, p = 0.012), cats*dogs"},
 }
+READING = 1.5  # seconds
 WEAK = {
     "epochs": 1, "layers": 1, "neurons": {"layer1": 1}, "activations": {"layer1": "sigmoid"}, "learning_rate": 1e-6,
 }  # fmt: skip
@@ -64,8 +65,12 @@ class Waiting(DagRun):
         return held.run_id if held else ""
 
     def waits(self) -> Any:
-        """Wait until the task has asked and is deferred; return its question."""
+        """Wait until the task has asked and is deferred, and a person has had time to read; return its question.
+
+        Airflow fails a task that is woken up before its scheduler has heard from the executor that the worker is done.
+        """
         self.machine.until(lambda: self.states["approve"] == "deferred", 60)
+        time.sleep(READING)
         return self.question
 
     def answer(self, option: str) -> None:
@@ -181,7 +186,7 @@ def test_people_see_both_models_and_who_approves_promotes(ask: Callable[..., Wai
 
 
 def test_who_rejects_has_the_promotion_skipped_and_a_deadline_does_too(ask: Callable[..., Waiting]) -> None:
-    refused, late, soon = ask(), ask(timeout=1), ask(timeout=1, default="approve")
+    refused, late, soon = ask(), ask(timeout=4), ask(timeout=4, default="approve")
     before = refused.champion
     refused.waits()
     refused.answer("Reject")
