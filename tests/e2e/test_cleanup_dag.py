@@ -80,7 +80,7 @@ def test_as_it_is_it_lists_and_changes_nothing(machine: Any, run: Callable[..., 
     assert items["table", used.outputs.table]["count"] == len(before[1][f"table {used.outputs.table}"]) >= 2
     assert items["bucket", used.outputs.bucket]["count"] == len(before[1][f"bucket {used.outputs.bucket}"]) >= 4
     rows = [line.split() for line in looked.log("list") if line.startswith("  ")]
-    assert [row[0] for row in rows].count("stack") == 3
+    assert [row[0] for row in rows].count("stack") == 4
     assert ["table", used.outputs.table, str(items["table", used.outputs.table]["count"]), "items"] in rows
 
 
