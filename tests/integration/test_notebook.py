@@ -41,7 +41,7 @@ def uploaded(clients: Clients) -> artifacts.Artifacts:
     """What a deployment with a notebook uploads, but for the layer."""
     return artifacts.upload_artifacts(
         clients, NAME, runtime="python3.13", architecture="arm64", build_layer=False, build_package=True,
-        build_features=False, secure_transport=False, on_progress=print,
+        build_features=False, build_predict=False, secure_transport=False, on_progress=print,
     )  # fmt: skip
 
 
